@@ -1,0 +1,1 @@
+"""How any Cadre service starts, serves, fails, traces and stops."""

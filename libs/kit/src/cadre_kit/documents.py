@@ -1,0 +1,55 @@
+"""JSON documents as the protos carry them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from cadre.common.v1 import common_pb2
+from cadre_kit.errors import InvalidInput
+
+__all__ = ["NotJson", "from_json", "from_json_text", "object_from_json", "to_json"]
+
+
+class NotJson(InvalidInput):
+    """A field that must hold a JSON document does not."""
+
+    code = "NOT_JSON"
+
+
+def to_json(value: object) -> common_pb2.Json:
+    """The message of a value. Raises NotJson for what JSON cannot say (NaN, sets, keys that are not text)."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as exc:
+        raise NotJson(f"the value is not JSON: {exc}") from exc
+    return common_pb2.Json(text=text)
+
+
+def from_json(message: common_pb2.Json, *, field: str) -> Any:
+    """The value of a message. Raises NotJson naming `field`."""
+    return from_json_text(message.text, field=field)
+
+
+def from_json_text(text: str, *, field: str) -> Any:
+    """The value of a document's text. Raises NotJson naming `field`."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as exc:
+        raise NotJson(f"{field} is not a JSON document: {exc}", metadata={"field": field}) from exc
+
+
+def _refuse(constant: str) -> NoReturn:
+    # Python reads NaN and Infinity; RFC 8259, and every other reader of what is stored, does not.
+    raise ValueError(f"{constant} is not a JSON value")
+
+
+def object_from_json(message: common_pb2.Json, *, field: str) -> Mapping[str, Any]:
+    """The object of a message; empty for an unset one. Raises NotJson naming `field` when it is something else."""
+    if not message.text:
+        return {}
+    value = from_json(message, field=field)
+    if not isinstance(value, dict):
+        raise NotJson(
+            f"{field} must be a JSON object, not {type(value).__name__}", metadata={"field": field}
+        )
+    return value

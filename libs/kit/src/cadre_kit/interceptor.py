@@ -1,0 +1,141 @@
+"""What happens around every call: its trace continues, its errors become statuses, its failures are logged."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeAlias
+
+import grpc
+from opentelemetry import trace
+from opentelemetry.context import attach
+from opentelemetry.trace import SpanKind, StatusCode
+
+from cadre_kit.errors import CadreError, Internal, InvalidInput
+from cadre_kit.logs import logger
+from cadre_kit.tracing import context_from, tracer
+from cadre_kit.wire import status_of
+
+__all__ = ["CallInterceptor", "idempotency_key"]
+
+log = logger()
+
+IDEMPOTENCY_KEY = "idempotency-key"
+_KEY_CHARACTERS = 255
+# Asked every few seconds by every supervisor and balancer; a span each would drown the rest.
+_UNTRACED = ("/grpc.health.", "/grpc.reflection.")
+
+# In quotes: only the stubs know that it is generic.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+def idempotency_key(context: grpc.ServicerContext | Context) -> str:
+    """The call's idempotency key, or "" when it has none. Raises InvalidInput for one over 255 characters."""
+    key = _metadata(context).get(IDEMPOTENCY_KEY, "")
+    if len(key) > _KEY_CHARACTERS:
+        raise InvalidInput(
+            f"the idempotency key has {len(key)} characters; at most {_KEY_CHARACTERS} are allowed",
+            code="IDEMPOTENCY_KEY_TOO_LONG",
+        )
+    return key
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps unary and streaming calls alike."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler with our behaviour around it; as it is for health, reflection and unknown methods."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        # gRPC answers UNIMPLEMENTED by itself where there is no handler.
+        if handler is None or method.startswith(_UNTRACED):
+            return handler
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(
+                _around_unary(method, handler.unary_unary),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                _around_stream(method, handler.unary_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return handler
+
+
+def _around_unary(method: str, behaviour: Any) -> Any:
+    async def call(request: Any, context: Context) -> Any:
+        with _span(method, context) as span:
+            try:
+                return await behaviour(request, context)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - the outermost frame of a call
+                await _abort(exc, method, span, context)
+
+    return call
+
+
+def _around_stream(method: str, behaviour: Any) -> Any:
+    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        span = _started_span(method, context)
+        # Never detached: it ends with the call's own task. Of a client that left, this generator is closed from another
+        # task, which could not detach it.
+        attach(trace.set_span_in_context(span))
+        try:
+            async for response in behaviour(request, context):
+                yield response
+        except grpc.aio.AbortError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - the outermost frame of a call
+            await _abort(exc, method, span, context)
+        finally:
+            span.end()
+
+    return call
+
+
+async def _abort(exc: Exception, method: str, span: trace.Span, context: Context) -> NoReturn:
+    if isinstance(exc, CadreError):
+        error = exc
+        log.info("call_refused", method=method, code=error.code, reason=error.message)
+    else:
+        log.error("call_failed", method=method, exc_info=exc)
+        error = Internal(
+            "the service made a mistake; its log has the details",
+            resolution="Look for call_failed in the service's log under CADRE_HOME/logs.",
+        )
+    span.set_status(StatusCode.ERROR, error.code)
+    await context.abort_with_status(status_of(error))
+    raise AssertionError("abort_with_status raises")
+
+
+@contextmanager
+def _span(method: str, context: Context) -> Iterator[trace.Span]:
+    span = _started_span(method, context)
+    try:
+        with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            yield span
+    finally:
+        span.end()
+
+
+def _started_span(method: str, context: Context) -> trace.Span:
+    # By hand and not by the instrumentation package: it adds a span per message to streams, and its streams
+    # detach their context in another task than they attached it in.
+    return tracer().start_span(
+        method.lstrip("/"), context=context_from(_metadata(context)), kind=SpanKind.SERVER
+    )
+
+
+def _metadata(context: grpc.ServicerContext | Context) -> dict[str, str]:
+    pairs = context.invocation_metadata() or ()
+    return {key: value for key, value in pairs if isinstance(value, str)}

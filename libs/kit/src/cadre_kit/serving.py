@@ -1,0 +1,147 @@
+"""How a gRPC service starts, serves, reports its health, and stops: the same for all of them."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from typing import NoReturn, TypeVar
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from cadre_kit.channels import MESSAGE_BYTES
+from cadre_kit.errors import CadreError, FailedPrecondition, Unavailable
+from cadre_kit.interceptor import CallInterceptor
+from cadre_kit.logs import configure_logs, logger
+from cadre_kit.settings import ServiceSettings
+from cadre_kit.tracing import configure_tracing
+
+__all__ = ["GrpcService", "make_home", "run_service", "serving"]
+
+log = logger()
+
+
+class AddressInUse(Unavailable):
+    """Something else listens on the service's address."""
+
+    code = "ADDRESS_IN_USE"
+
+
+class HomeNotWritable(FailedPrecondition):
+    """The folder of all state cannot be made."""
+
+    code = "HOME_NOT_WRITABLE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrpcService:
+    """One proto service: its full name, and what adds its servicer to a server."""
+
+    name: str
+    add: Callable[[grpc.aio.Server], None]
+
+
+@asynccontextmanager
+async def serving(
+    services: Sequence[GrpcService], *, host: str, port: int, drain_seconds: float = 0.0
+) -> AsyncIterator[str]:
+    """Serves with health, reflection, errors, traces and logs; yields the address `host:port`, port 0 chosen.
+
+    On leaving, health turns NOT_SERVING, new calls are refused, and those under way get `drain_seconds`.
+    """
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor()],
+        options=[
+            ("grpc.max_receive_message_length", MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MESSAGE_BYTES),
+            ("grpc.so_reuseport", 0),
+            # Clients ping to notice a dead peer; the default would hang up on them after two.
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ],
+    )
+    for service in services:
+        service.add(server)
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    names = [service.name for service in services]
+    reflection.enable_server_reflection(
+        [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+    )
+    bound = _bind(server, host, port)
+    await server.start()
+    for name in ["", *names]:
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield f"{host}:{bound}"
+    finally:
+        await servicer.enter_graceful_shutdown()
+        await server.stop(drain_seconds)
+
+
+def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
+    try:
+        return server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as exc:
+        raise AddressInUse(
+            f"{host}:{port} is taken by another program",
+            resolution="Stop that program, or move the service with its CADRE_..._PORT setting.",
+            metadata={"address": f"{host}:{port}"},
+        ) from exc
+
+
+def make_home(settings: ServiceSettings) -> None:
+    """Creates the folder of all state where there is none, for its owner only. Raises HomeNotWritable."""
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise HomeNotWritable(
+            f"the folder {settings.home} cannot be made: {exc.strerror}",
+            resolution="Set CADRE_HOME to a folder that can be written.",
+            metadata={"home": str(settings.home)},
+        ) from exc
+
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+Build = Callable[[Settings], AbstractAsyncContextManager[Sequence[GrpcService]]]
+
+
+def run_service(name: str, settings: Settings, *, port: int, build: Build[Settings]) -> NoReturn:
+    """Runs a service until SIGTERM or SIGINT, then ends the process: with 0, or 1 and the reason as last log line.
+
+    `build` opens what the service needs and yields what it serves; it closes all of it on leaving.
+    """
+    configure_logs(service=name, level=settings.log_level, log_format=settings.log_format)
+    stop_tracing = configure_tracing(service=name, endpoint=settings.traces_endpoint)
+    try:
+        asyncio.run(_run(name, settings, port=port, build=build))
+    except CadreError as error:
+        log.error(
+            "service_failed", code=error.code, reason=error.message, resolution=error.resolution
+        )
+        sys.exit(1)
+    finally:
+        stop_tracing()
+    sys.exit(0)
+
+
+async def _run(name: str, settings: Settings, *, port: int, build: Build[Settings]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    make_home(settings)
+    async with (
+        build(settings) as services,
+        serving(
+            services, host=settings.host, port=port, drain_seconds=settings.drain_seconds
+        ) as address,
+    ):
+        version = metadata.version(f"cadre-{name}")
+        log.info("service_ready", address=address, version=version)
+        await stop.wait()
+        log.info("service_stopping")

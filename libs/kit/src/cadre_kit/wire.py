@@ -1,0 +1,152 @@
+"""Errors on the wire: `CadreError` to google.rpc.Status and back (AIP-193)."""
+
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from cadre.common.v1 import common_pb2
+from cadre_kit.errors import CadreError, Kind, Problem, Severity, error_of
+
+__all__ = ["error_from_rpc", "problem_from_message", "problem_to_message", "status_of"]
+
+DOMAIN = "cadre"
+_RESOLUTION = "resolution"
+# Says "do not send it again" to gRPC's own retries (gRFC A6), which are for calls that reached nobody: a service that
+# answers has tried what there was to try, and whoever called decides what comes next.
+_PUSHBACK = "grpc-retry-pushback-ms"
+_SEVERITY_TO_MESSAGE = {
+    Severity.ERROR: common_pb2.SEVERITY_ERROR,
+    Severity.NOTE: common_pb2.SEVERITY_NOTE,
+}
+_SEVERITY_FROM_MESSAGE = {number: severity for severity, number in _SEVERITY_TO_MESSAGE.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FinalStatus(grpc.Status):
+    """A status that gRPC does not answer by sending the call again."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+
+
+def problem_to_message(problem: Problem) -> common_pb2.Problem:
+    """The proto message of a problem."""
+    return common_pb2.Problem(
+        code=problem.code,
+        message=problem.message,
+        path=problem.path,
+        line=problem.line,
+        column=problem.column,
+        resolution=problem.resolution,
+        severity=_SEVERITY_TO_MESSAGE[problem.severity],
+    )
+
+
+def problem_from_message(message: common_pb2.Problem) -> Problem:
+    """The problem that a proto message says."""
+    return Problem(
+        code=message.code,
+        message=message.message,
+        path=message.path,
+        line=message.line,
+        column=message.column,
+        resolution=message.resolution,
+        severity=_SEVERITY_FROM_MESSAGE.get(message.severity, Severity.ERROR),
+    )
+
+
+def status_of(error: CadreError) -> grpc.Status:
+    """What `ServicerContext.abort_with_status` takes: the code, one ErrorInfo, and every problem if there are some."""
+    metadata = dict(error.metadata)
+    if error.resolution:
+        metadata[_RESOLUTION] = error.resolution
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata=metadata)
+    ]
+    if error.problems:
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(field=p.path, description=p.message)
+            for p in error.problems
+        ]
+        details.append(error_details_pb2.BadRequest(field_violations=violations))
+        details.append(
+            common_pb2.Problems(problems=[problem_to_message(p) for p in error.problems])
+        )
+    status = status_pb2.Status(
+        code=error.kind.value.grpc, message=error.message, details=[_pack(d) for d in details]
+    )
+    converted: grpc.Status = rpc_status.to_status(status)
+    return _FinalStatus(
+        code=converted.code,
+        details=converted.details,
+        trailing_metadata=(*converted.trailing_metadata, (_PUSHBACK, "-1")),
+    )
+
+
+def error_from_rpc(error: grpc.aio.AioRpcError, *, service: str) -> CadreError:
+    """The error behind a failed call to `service`; one that carries no details keeps its status code as its reason."""
+    number, name = error.code().value
+    info = error_details_pb2.ErrorInfo()
+    problems = common_pb2.Problems()
+    for detail in _details(error):
+        detail.Unpack(info)
+        detail.Unpack(problems)
+    if not info.reason:
+        return _foreign(number, name, error.details() or "", service)
+    metadata = dict(info.metadata)
+    return error_of(
+        number,
+        error.details() or "",
+        code=info.reason,
+        resolution=metadata.pop(_RESOLUTION, ""),
+        metadata=metadata,
+        problems=[problem_from_message(p) for p in problems.problems],
+    )
+
+
+def _foreign(number: int, name: str, details: str, service: str) -> CadreError:
+    """An error that gRPC itself raised: nobody listens, the deadline passed, the message was too large."""
+    if number == Kind.UNAVAILABLE.value.grpc:
+        return error_of(
+            number,
+            f"the {service} service cannot be reached",
+            code="SERVICE_UNAVAILABLE",
+            resolution="See `cadre status`; start the platform with `cadre up`.",
+            metadata={"service": service},
+        )
+    if number == Kind.DEADLINE_EXCEEDED.value.grpc:
+        return error_of(
+            number,
+            f"the {service} service did not answer in time",
+            code="SERVICE_TIMEOUT",
+            resolution="Try again; `cadre status` shows whether the service is well.",
+            metadata={"service": service},
+        )
+    code = name.upper().replace(" ", "_")
+    return error_of(
+        number,
+        f"the {service} service answered {code}: {details}",
+        code=code,
+        metadata={"service": service},
+    )
+
+
+def _details(error: grpc.aio.AioRpcError) -> list[any_pb2.Any]:
+    raw = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+    if not isinstance(raw, bytes):
+        return []
+    try:
+        return list(status_pb2.Status.FromString(raw).details)
+    except DecodeError:
+        return []
+
+
+def _pack(message: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
