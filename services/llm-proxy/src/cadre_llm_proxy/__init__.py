@@ -1,0 +1,1 @@
+"""The only piece that talks to models; meters and limits them."""

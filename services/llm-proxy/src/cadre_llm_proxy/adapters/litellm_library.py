@@ -1,0 +1,138 @@
+"""litellm, imported once and in the background: it takes five seconds of CPU, and no one shall wait for it to serve."""
+
+import asyncio
+import logging
+import os
+import threading
+from contextlib import suppress
+from decimal import Decimal
+from types import ModuleType
+from typing import Any
+
+from cadre_llm_proxy.domain.prices import Price
+from cadre_llm_proxy.domain.providers import ModelFacts
+
+__all__ = ["LitellmLibrary", "PublishedByLitellm", "litellm_provider"]
+
+# What litellm calls the providers that we call otherwise. Its hosted_vllm is any server that speaks OpenAI's words, at
+# two thirds of the CPU of its openai, and without the rules that it has for models of OpenAI's names.
+_NAMES = {
+    "google": "gemini",
+    # Not litellm's own: that asks the server about the model after each call, and blocks the event loop meanwhile.
+    "ollama": "hosted_vllm",
+    "embedded": "hosted_vllm",
+    "openai_compatible": "hosted_vllm",
+}
+_MILLION = Decimal(1_000_000)
+
+
+def litellm_provider(provider: str) -> str:
+    """What litellm calls one of our providers."""
+    return _NAMES.get(provider, provider)
+
+
+class LitellmLibrary:
+    """The imported module. `begin` starts the import, `loaded` waits for it."""
+
+    def __init__(self) -> None:
+        self._import: asyncio.Future[ModuleType] | None = None
+        self._published: PublishedByLitellm | None = None
+
+    def begin(self) -> None:
+        """Starts the import, if it has not begun."""
+        if self._import is None:
+            loop = asyncio.get_running_loop()
+            self._import = loop.create_future()
+            # A daemon: a stop does not wait for an import under way, as it would for an executor's thread.
+            threading.Thread(
+                target=_import_for, args=(loop, self._import), name="import-litellm", daemon=True
+            ).start()
+
+    async def loaded(self) -> Any:
+        """The module."""
+        self.begin()
+        assert self._import is not None
+        return await asyncio.shield(self._import)
+
+    async def published(self) -> "PublishedByLitellm":
+        """What litellm's bundled table says of models."""
+        module = await self.loaded()
+        if self._published is None:
+            self._published = PublishedByLitellm(module)
+        return self._published
+
+    async def close(self) -> None:
+        """Closes the connections that litellm keeps; does not wait for an import under way."""
+        if self._import is not None and self._import.done() and not self._import.cancelled():
+            litellm: Any = self._import.result()
+            await litellm.close_litellm_async_clients()
+            # It would go on handing out the closed ones.
+            litellm.in_memory_llm_clients_cache.flush_cache()
+
+
+class PublishedByLitellm:
+    """What litellm's bundled table says of models."""
+
+    def __init__(self, module: Any) -> None:
+        self._litellm = module
+        self._providers = frozenset(str(each.value) for each in module.provider_list)
+
+    def knows_provider(self, provider: str) -> bool:
+        """Whether litellm knows it."""
+        return provider in self._providers
+
+    def facts(self, provider: str, model: str) -> ModelFacts:
+        """Price and context; unknown for a model that is not in the table, and for a price that is not by token."""
+        row = self._row(litellm_provider(provider), model)
+        if row is None:
+            return ModelFacts()
+        return ModelFacts(price=_price(row), context_tokens=int(row.get("max_input_tokens") or 0))
+
+    def _row(self, provider: str, model: str) -> dict[str, Any] | None:
+        for key in (f"{provider}/{model}", model):
+            row: dict[str, Any] | None = self._litellm.model_cost.get(key)
+            if row is not None and row.get("litellm_provider") == provider:
+                return row
+        return None
+
+
+def _price(row: dict[str, Any]) -> Price | None:
+    prompt = _per_million(row, "input_cost_per_token")
+    reply = _per_million(row, "output_cost_per_token")
+    if prompt is None or reply is None:
+        return None
+    return Price(
+        input=prompt,
+        output=reply,
+        cache_read=_per_million(row, "cache_read_input_token_cost"),
+        cache_write=_per_million(row, "cache_creation_input_token_cost"),
+    )
+
+
+def _per_million(row: dict[str, Any], column: str) -> Decimal | None:
+    per_token = row.get(column)
+    # The table has floats; their shortest text is what its authors wrote.
+    return None if per_token is None else (Decimal(str(per_token)) * _MILLION).normalize()
+
+
+def _import_for(loop: asyncio.AbstractEventLoop, future: asyncio.Future[ModuleType]) -> None:
+    # The loop is closed when the service was stopped meanwhile.
+    with suppress(RuntimeError):
+        try:
+            module = _imported()
+        except Exception as exc:  # noqa: BLE001 - the outermost frame of a thread; whoever waits gets it
+            loop.call_soon_threadsafe(future.set_exception, exc)
+        else:
+            loop.call_soon_threadsafe(future.set_result, module)
+
+
+def _imported() -> ModuleType:
+    # Without this the import fetches a price list, and waits for ten seconds where there is no network.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm
+
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True
+    # Its debug events quote prompts.
+    logging.getLogger("LiteLLM").setLevel(logging.WARNING)
+    return litellm

@@ -1,0 +1,1 @@
+"""What a model call is, costs and may do; knows no gRPC, SQL or provider library."""

@@ -1,0 +1,221 @@
+"""What is asked of a model, and what it answers."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from pydantic import SecretStr
+
+from cadre_llm_proxy.domain.prices import Price, Tokens, sum_of
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "Attempt",
+    "AttemptStatus",
+    "Attribution",
+    "CompletionRequest",
+    "Delta",
+    "FinishReason",
+    "Message",
+    "Options",
+    "Reply",
+    "Role",
+    "Target",
+    "Usage",
+]
+
+
+class Role(Enum):
+    """Who says a message."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class FinishReason(Enum):
+    """Why a reply ended; UNKNOWN when the provider did not say."""
+
+    UNKNOWN = "unknown"
+    STOP = "stop"
+    LENGTH = "length"
+    CONTENT_FILTER = "content_filter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One message of a conversation."""
+
+    role: Role
+    content: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Which model is asked, and how. What is empty or None is left to the platform or the provider."""
+
+    provider: str = ""
+    model: str = ""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    api_base: str = ""
+    api_key_env: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution:
+    """For whom a call is made. What is empty is unknown; version 0 is a file that was not applied."""
+
+    workflow: str = ""
+    version: int = 0
+    run_id: str = ""
+    node: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionRequest:
+    """What to ask. `output_schema` is a JSON Schema that the reply must match; None means free text."""
+
+    options: Options
+    messages: tuple[Message, ...]
+    output_schema: Mapping[str, Any] | None
+    attribution: Attribution
+    timeout_seconds: float
+
+    def digest(self) -> str:
+        """SHA-256 of everything that shapes the reply. Neither for whom it is asked nor how long it may take does."""
+        said = {
+            "options": asdict(self.options),
+            "messages": [[m.role.value, m.content] for m in self.messages],
+            "schema": self.output_schema,
+        }
+        text = json.dumps(said, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A model as it is reached: by whom it is served, where, with which key, at what price (None: unknown)."""
+
+    provider: str
+    model: str
+    api_base: str = ""
+    api_key: SecretStr | None = None
+    price: Price | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One request to a provider. `seconds` is all the time it has."""
+
+    target: Target
+    options: Options
+    messages: tuple[Message, ...]
+    output_schema: Mapping[str, Any] | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """Text that a model wrote, as it writes."""
+
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a provider sent back. `tokens` is None when it did not say what it used."""
+
+    content: str = field(repr=False)
+    finish_reason: FinishReason
+    model: str
+    tokens: Tokens | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What calls used together. `cost_usd` is None when the price of any of them is unknown."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal | None = Decimal(0)
+    calls: int = 0
+    unpriced_calls: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        cost = None
+        if self.cost_usd is not None and other.cost_usd is not None:
+            cost = sum_of(self.cost_usd, other.cost_usd)
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_usd=cost,
+            calls=self.calls + other.calls,
+            unpriced_calls=self.unpriced_calls + other.unpriced_calls,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """A whole reply. `usage` covers every request to the provider that it took."""
+
+    content: str = field(repr=False)
+    finish_reason: FinishReason
+    provider: str
+    model: str
+    usage: Usage
+    latency_ms: int
+    call_id: str
+    replayed: bool = False
+
+
+class AttemptStatus(Enum):
+    """How one request to a provider ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One request to a provider, as the ledger keeps it.
+
+    `tokens` is None when nobody knows what was used; `estimated` marks tokens that were counted here and not by the
+    provider; `cost_usd` is None when tokens or price are unknown.
+    """
+
+    id: str
+    time: datetime
+    idempotency_key: str
+    request_digest: str
+    attribution: Attribution
+    provider: str
+    model: str
+    tokens: Tokens | None
+    estimated: bool
+    price: Price | None
+    cost_usd: Decimal | None
+    latency_ms: int
+    status: AttemptStatus
+    error_code: str = ""
+
+    def usage(self) -> Usage:
+        """What it used, for sums."""
+        tokens = self.tokens or Tokens()
+        return Usage(
+            input_tokens=tokens.input,
+            output_tokens=tokens.output,
+            cost_usd=self.cost_usd,
+            calls=1,
+            unpriced_calls=int(self.cost_usd is None),
+        )

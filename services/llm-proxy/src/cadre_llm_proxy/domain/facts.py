@@ -1,0 +1,194 @@
+"""What can go wrong with a model call: each fact with its code, whether it may pass, and whether it was paid for."""
+
+from enum import Enum
+from typing import ClassVar
+
+from cadre_kit.errors import (
+    CadreError,
+    Conflict,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    Unavailable,
+)
+
+
+class Spent(Enum):
+    """What a failed request used: NOTHING where the provider refused it, UNKNOWN where it may have worked on it."""
+
+    NOTHING = "nothing"
+    UNKNOWN = "unknown"
+
+
+class ProviderFailure(CadreError):
+    """A request to a provider that brought no reply.
+
+    `passing` failures are tried again; not before `retry_after_seconds`, when the provider said so.
+    """
+
+    passing: ClassVar[bool] = False
+    spent: ClassVar[Spent] = Spent.NOTHING
+    retry_after_seconds: float | None = None
+
+
+class ProviderUnknown(InvalidInput):
+    """No provider of that name is known."""
+
+    code = "PROVIDER_UNKNOWN"
+
+
+class ApiBaseRefused(InvalidInput):
+    """An address was given where none belongs, or is missing where one is needed."""
+
+    code = "API_BASE_REFUSED"
+
+
+class KeyVariableRefused(InvalidInput):
+    """The variable named for a key may not be used for that provider."""
+
+    code = "PROVIDER_KEY_VARIABLE_REFUSED"
+
+
+class KeyMissing(FailedPrecondition):
+    """The provider needs a key and there is none. Nothing was sent."""
+
+    code = "PROVIDER_KEY_MISSING"
+
+
+class OutputSchemaInvalid(InvalidInput):
+    """The schema asked for is not a JSON Schema."""
+
+    code = "OUTPUT_SCHEMA_INVALID"
+
+
+class RequestInvalid(InvalidInput):
+    """A field of the request is out of its limits."""
+
+    code = "REQUEST_INVALID"
+
+
+class KeyReused(Conflict):
+    """The idempotency key came before, with another request."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+
+
+class KeyRefused(ProviderFailure, FailedPrecondition):
+    """The provider does not accept the key."""
+
+    code = "PROVIDER_KEY_REFUSED"
+
+
+class ProviderForbids(ProviderFailure, FailedPrecondition):
+    """The key is good, but not for this model or place."""
+
+    code = "PROVIDER_FORBIDS"
+
+
+class ProviderUnpaid(ProviderFailure, FailedPrecondition):
+    """The account with the provider has no credit."""
+
+    code = "PROVIDER_UNPAID"
+
+
+class ModelUnknown(ProviderFailure, NotFound):
+    """The provider has no model of that name."""
+
+    code = "MODEL_UNKNOWN"
+
+
+class RequestRefused(ProviderFailure, InvalidInput):
+    """The provider does not take the request as it is."""
+
+    code = "PROVIDER_REFUSED_REQUEST"
+
+
+class OptionUnsupported(ProviderFailure, InvalidInput):
+    """The model does not take one of the options."""
+
+    code = "MODEL_OPTION_UNSUPPORTED"
+
+
+class ContextTooLong(ProviderFailure, InvalidInput):
+    """The messages are longer than the model's context."""
+
+    code = "CONTEXT_TOO_LONG"
+
+
+class ContentRefused(ProviderFailure, FailedPrecondition):
+    """The provider's content policy does not allow the request."""
+
+    code = "CONTENT_REFUSED"
+
+
+class RateLimited(ProviderFailure, LimitExceeded):
+    """The provider takes no more requests for now."""
+
+    code = "RATE_LIMITED"
+    passing = True
+
+
+class ProviderFailed(ProviderFailure, Unavailable):
+    """The provider answered that it failed."""
+
+    code = "PROVIDER_FAILED"
+    passing = True
+
+
+class ProviderUnreachable(ProviderFailure, Unavailable):
+    """Nobody answers at the provider's address."""
+
+    code = "PROVIDER_UNREACHABLE"
+    passing = True
+
+
+class ProviderTimeout(ProviderFailure, DeadlineExceeded):
+    """The provider did not answer in time."""
+
+    code = "PROVIDER_TIMEOUT"
+    spent = Spent.UNKNOWN
+
+
+class ReplyMalformed(ProviderFailure, Unavailable):
+    """The provider answered something that is not a reply."""
+
+    code = "PROVIDER_REPLY_MALFORMED"
+    passing = True
+    spent = Spent.UNKNOWN
+
+
+class StreamCut(ProviderFailure, Unavailable):
+    """The connection ended in the middle of a reply."""
+
+    code = "PROVIDER_STREAM_CUT"
+    passing = True
+    spent = Spent.UNKNOWN
+
+
+class OutputInvalid(ProviderFailure, Unavailable):
+    """The model's reply is not what the schema asks for; another try may be."""
+
+    code = "MODEL_OUTPUT_INVALID"
+    # What the model wrote, to show it to the model again; never part of the message.
+    output = ""
+
+
+class OutputTruncated(ProviderFailure, FailedPrecondition):
+    """The reply was cut by its token limit before the JSON document was complete."""
+
+    code = "MODEL_OUTPUT_TRUNCATED"
+
+
+class EmbeddedBusy(ProviderFailure, LimitExceeded):
+    """More calls wait for the embedded model than may."""
+
+    code = "EMBEDDED_BUSY"
+
+
+class EmbeddedFailed(ProviderFailure, Unavailable):
+    """The embedded model's process did not start, or died."""
+
+    code = "EMBEDDED_MODEL_FAILED"
+    passing = True

@@ -1,0 +1,60 @@
+"""LlmService: convert, call, convert."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+
+from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
+from cadre_kit.interceptor import idempotency_key
+from cadre_llm_proxy.domain.calls import Delta
+from cadre_llm_proxy.domain.completions import Completions
+from cadre_llm_proxy.entrypoint.messages import completion_request, model_message, reply_message
+
+__all__ = ["LlmServicer"]
+
+
+class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
+    """Serves LlmService."""
+
+    def __init__(self, completions: Completions) -> None:
+        self._completions = completions
+
+    async def Complete(
+        self,
+        request: llm_pb2.CompleteRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> llm_pb2.CompleteResponse:
+        """The whole reply."""
+        reply = await self._completions.complete(
+            completion_request(request), key=idempotency_key(context)
+        )
+        return llm_pb2.CompleteResponse(reply=reply_message(reply))
+
+    async def StreamComplete(
+        self,
+        request: llm_pb2.StreamCompleteRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncIterator[llm_pb2.StreamCompleteResponse]:
+        """The reply as it is written."""
+        parts = self._completions.stream(
+            completion_request(request.request), key=idempotency_key(context)
+        )
+        async with aclosing(parts):
+            async for part in parts:
+                if isinstance(part, Delta):
+                    yield llm_pb2.StreamCompleteResponse(delta=part.text)
+                else:
+                    yield llm_pb2.StreamCompleteResponse(reply=reply_message(part))
+
+    async def ListModels(
+        self,
+        request: llm_pb2.ListModelsRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> llm_pb2.ListModelsResponse:
+        """All models."""
+        listed = await self._completions.list_models()
+        return llm_pb2.ListModelsResponse(models=[model_message(model) for model in listed])
