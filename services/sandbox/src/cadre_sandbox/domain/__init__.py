@@ -1,0 +1,1 @@
+"""What running a program means, in no library's terms."""

@@ -1,0 +1,202 @@
+"""The walls that the operating system puts around a program.
+
+The zygote prepares once what all programs share (namespaces, an empty root); each program, forked from it, enters alone
+what is its own (user, limits, Landlock, seccomp). What the machine does not offer is left out and named with why.
+"""
+
+import os
+import resource
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from cadre_sandbox.worker import syscalls
+from cadre_sandbox.worker.seccomp import seccomp_program
+
+__all__ = ["Jail", "Layer", "Limits"]
+
+_SIGKILL = 9
+# The response pipe, and room for nothing else.
+_DESCRIPTORS = 4
+_MEGABYTE = 1024 * 1024
+
+T = TypeVar("T")
+
+
+class Layer(Enum):
+    """One wall of the operating system."""
+
+    NAMESPACES = "namespaces"
+    EMPTY_ROOT = "empty root"
+    PROCESS_IDS = "process ids"
+    USER = "user"
+    PRIVILEGES = "privileges"
+    LIMITS = "limits"
+    LANDLOCK = "landlock"
+    SECCOMP = "seccomp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the kernel lets one program use. The wall clock is the zygote's to watch."""
+
+    cpu_seconds: int
+    memory_mb: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jail:
+    """The layers that this machine offers, and why it lacks the others."""
+
+    missing: Mapping[Layer, str]
+    first_uid: int
+    abi: int
+    seccomp: bytes
+    address_space: int
+    """Bytes of address space that the zygote itself takes; a program's memory comes on top."""
+    process_ids: int
+    """Descriptor of the zygote's own PID namespace; -1 without that layer."""
+
+    @property
+    def layers(self) -> frozenset[Layer]:
+        """The layers that a program is put behind."""
+        return frozenset(Layer) - self.missing.keys()
+
+    @classmethod
+    def prepare(cls, *, first_uid: int, without: frozenset[Layer] = frozenset()) -> "Jail":
+        """Confines this process, and finds out what its children can be put behind."""
+        missing = dict.fromkeys(without, "it is turned off")
+        address_space = _address_space()
+        process_ids = _attempt(Layer.PROCESS_IDS, missing, _own_process_ids, default=-1)
+        _attempt(Layer.NAMESPACES, missing, _own_namespaces, default=None)
+        if Layer.NAMESPACES in missing:
+            for needs_them in (Layer.EMPTY_ROOT, Layer.PROCESS_IDS):
+                missing.setdefault(needs_them, missing[Layer.NAMESPACES])
+        _attempt(Layer.EMPTY_ROOT, missing, _empty_root, default=None)
+        abi = _attempt(Layer.LANDLOCK, missing, syscalls.landlock_abi, default=0)
+        program = seccomp_program()
+        if program is None:
+            missing.setdefault(Layer.SECCOMP, "this processor's system calls are not known")
+        if os.geteuid() != 0 or not _may_change_user():
+            missing.setdefault(
+                Layer.USER, "only root can give each program a user of its own; start it as root"
+            )
+        return cls(
+            missing=missing,
+            first_uid=first_uid,
+            abi=abi,
+            seccomp=program or b"",
+            address_space=address_space,
+            process_ids=process_ids,
+        )
+
+    def fork(self) -> int:
+        """os.fork(), the child being the first process of a PID namespace of its own where that is possible."""
+        if Layer.PROCESS_IDS not in self.layers:
+            return os.fork()
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+        pid = os.fork()
+        if pid:
+            syscalls.setns(self.process_ids, syscalls.CLONE_NEWPID)
+        return pid
+
+    def enter(self, limits: Limits, *, slot: int, only: frozenset[Layer] | None = None) -> None:
+        """Puts this process, for good, behind the layers. Raises OSError when one of them does not close.
+
+        `slot` tells programs that run at the same time apart: each gets the user `first_uid + slot`. `only` leaves the
+        other layers out, to try one by itself.
+        """
+        layers = self.layers if only is None else self.layers & only
+        if Layer.USER in layers:
+            os.setgroups([])
+            uid = self.first_uid + slot
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        # After the change of user, which clears it.
+        syscalls.set_death_signal(_SIGKILL)
+        if Layer.PRIVILEGES in layers:
+            syscalls.drop_capabilities()
+            syscalls.set_not_dumpable()
+        # Landlock and seccomp need it as well.
+        if layers & {Layer.PRIVILEGES, Layer.LANDLOCK, Layer.SECCOMP}:
+            syscalls.set_no_new_privileges()
+        if Layer.LANDLOCK in layers:
+            syscalls.landlock_everything(self.abi)
+        if Layer.LIMITS in layers:
+            self._limit(limits)
+        if Layer.SECCOMP in layers:
+            syscalls.load_seccomp(self.seccomp)
+
+    def _limit(self, limits: Limits) -> None:
+        memory = self.address_space + limits.memory_mb * _MEGABYTE
+        for kind, value in (
+            (resource.RLIMIT_AS, memory),
+            (resource.RLIMIT_CPU, limits.cpu_seconds),
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_FSIZE, 0),
+            (resource.RLIMIT_MEMLOCK, 0),
+            (resource.RLIMIT_MSGQUEUE, 0),
+            (resource.RLIMIT_NOFILE, _DESCRIPTORS),
+            (resource.RLIMIT_NPROC, 0),
+        ):
+            resource.setrlimit(kind, (value, value))
+
+
+def _attempt(layer: Layer, missing: dict[Layer, str], build: Callable[[], T], *, default: T) -> T:
+    if layer in missing:
+        return default
+    try:
+        return build()
+    except OSError as exc:
+        missing[layer] = str(exc)
+        return default
+
+
+def _own_process_ids() -> int:
+    if os.geteuid() != 0:
+        raise OSError("only root can return from the namespace of each program")
+    return os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _own_namespaces() -> None:
+    flags = (
+        syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
+    )
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0:
+        syscalls.unshare(flags)
+        return
+    syscalls.unshare(flags | syscalls.CLONE_NEWUSER)
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid} {uid} 1"),
+        ("gid_map", f"{gid} {gid} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def _empty_root() -> None:
+    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    # Any folder will do to build the new root on: this namespace is ours alone.
+    place = next(folder for folder in ("/tmp", "/usr") if os.path.isdir(folder))
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    syscalls.mount("none", place, "tmpfs", flags, "size=4k,nr_inodes=2,mode=555")
+    os.chdir(place)
+    syscalls.pivot_root(".", ".")
+    syscalls.umount(".")
+    os.chdir("/")
+    remount = flags | syscalls.MS_REMOUNT | syscalls.MS_RDONLY
+    syscalls.mount("none", "/", None, remount)
+
+
+def _may_change_user() -> bool:
+    set_uid, set_gid = 7, 6
+    held = syscalls.effective_capabilities()
+    return bool(held >> set_uid & 1 and held >> set_gid & 1)
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()

@@ -1,0 +1,402 @@
+"""What a program reaches objects through at run time, in place of Python's own getattr, type, format and the like.
+
+The guards judge objects by `type(x)` and texts by exact type only: everything else about an object may be the program's
+own invention. They keep no state that a program could reach.
+"""
+
+import builtins
+import functools
+import importlib
+import string
+import types
+import typing
+from abc import ABCMeta
+from collections import defaultdict
+from collections.abc import Callable
+from decimal import Context
+from typing import Any, NoReturn
+
+from cadre_sandbox.worker.language.rules import (
+    READABLE_DUNDERS,
+    WATCHED,
+    attribute_problem,
+    is_dunder,
+)
+
+__all__ = [
+    "NotAllowed",
+    "build_class",
+    "know_classes",
+    "read",
+    "refused_builtin",
+    "write",
+]
+
+
+class NotAllowed(Exception):
+    """What a program may not do. A program can catch it, as it could the error of a machine that lacks the thing."""
+
+
+class AttributeNotAllowed(NotAllowed, AttributeError):
+    """An attribute that programs may not reach."""
+
+
+class CallNotAllowed(NotAllowed, PermissionError):
+    """A call that programs may not make."""
+
+
+class ImportNotAllowed(NotAllowed, ImportError):
+    """A module that programs may not have."""
+
+
+_NOWHERE = frozenset(
+    (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType)
+)
+_WRITABLE = frozenset((types.SimpleNamespace, Context, defaultdict))
+_known: set[int] = set()
+_type = type
+# What string.Formatter.get_field itself uses; it has no public name.
+_split_field: Callable[[str], Any] = importlib.import_module("_string").formatter_field_name_split
+_python_build_class = builtins.__build_class__
+# Generic[T], list[int], NamedTuple and the like put classes in their place.
+_STANDS_FOR_A_CLASS = frozenset(
+    (
+        types.GenericAlias,
+        types.FunctionType,
+        *(_type(getattr(typing, name)) for name in ("List", "Tuple", "Callable")),
+        _type(typing.Generic[typing.AnyStr]),  # type: ignore[index]  # an alias, made only to see its class
+    )
+)
+
+
+def know_classes() -> None:
+    """Takes every class that there is now for the platform's. All that come later are the program's own."""
+    found: list[type] = [object]
+    while found:
+        cls = found.pop()
+        if id(cls) not in _known:
+            _known.add(id(cls))
+            found.extend(_type.__subclasses__(cls))
+
+
+def _is_class(value: object) -> bool:
+    return issubclass(_type(value), _type)
+
+
+def _own(value: Any) -> bool:
+    """Whether it is a class of the program, an instance of one, or a function of the program."""
+    cls = _type(value)
+    if cls is types.FunctionType:
+        return value.__globals__.get("<program>") is True
+    return id(value if issubclass(cls, _type) else cls) not in _known
+
+
+def _no_attribute(value: object, name: str) -> NoReturn:
+    raise AttributeNotAllowed(f"the attribute {name!r} of {_type(value).__name__!r} is not allowed")
+
+
+def read(value: Any, name: str) -> Any:
+    """`value.name`, where a program may read it. Raises AttributeNotAllowed, or AttributeError as Python would."""
+    if name in WATCHED or name[:1] == "_":
+        return _read_watched(value, name)
+    found = getattr(value, name)
+    if _type(found) in _NOWHERE:
+        _no_attribute(value, name)
+    return found
+
+
+def _read_watched(value: Any, name: str) -> Any:
+    if attribute_problem(name, write=False):
+        _no_attribute(value, name)
+    if is_dunder(name):
+        return _read_dunder(value, name)
+    if name in ("format", "format_map"):
+        return _read_format(value, name)
+    if name == "obj" and issubclass(_type(value), (AttributeError, memoryview)):
+        _no_attribute(value, name)
+    if name == "mro" and _is_class(value):
+        _no_attribute(value, name)
+    if name[0] == "_" and not (_own(value) or _type(value) is super):
+        _no_attribute(value, name)
+    found = getattr(value, name)
+    if _type(found) in _NOWHERE:
+        _no_attribute(value, name)
+    return found
+
+
+def _read_dunder(value: Any, name: str) -> Any:
+    match name:
+        case "__class__":
+            return type_of(value)
+        case "__dict__":
+            return variables(value)
+        case "__setattr__":
+            return _set_from(value)
+        case "__delattr__":
+            return _delete_from(value)
+        case "__annotations__" if not _own(value):
+            _no_attribute(value, name)
+    if name not in READABLE_DUNDERS:
+        _no_attribute(value, name)
+    found = getattr(value, name)
+    if _type(found) in _NOWHERE:
+        _no_attribute(value, name)
+    return found
+
+
+def _set_from(value: Any) -> Callable[..., None]:
+    """`super().__setattr__` and `object.__setattr__`, which classes with a __setattr__ of their own need."""
+    if _type(value) is super:
+        return lambda attribute, new: _object_setattr(_instance(value), attribute, new)
+    if value is object:
+        return _object_setattr
+    return lambda attribute, new: set_attribute(value, attribute, new)
+
+
+def _delete_from(value: Any) -> Callable[..., None]:
+    if _type(value) is super:
+        return lambda attribute: _object_delattr(_instance(value), attribute)
+    if value is object:
+        return _object_delattr
+    return lambda attribute: delete_attribute(value, attribute)
+
+
+def _instance(value: Any) -> Any:
+    """Whose super() it is."""
+    return value.__self__
+
+
+def _object_setattr(value: Any, name: str, new: Any) -> None:
+    _check_write(value, name)
+    object.__setattr__(value, name, new)
+
+
+def _object_delattr(value: Any, name: str) -> None:
+    _check_write(value, name)
+    object.__delattr__(value, name)
+
+
+def write(value: Any) -> Any:
+    """`value` itself, when a program may set attributes of it; their names were checked when it was compiled."""
+    cls = _type(value)
+    if cls in _WRITABLE or issubclass(cls, BaseException) or _own(value):
+        return value
+    what = value.__name__ if issubclass(cls, _type) else cls.__name__
+    raise AttributeNotAllowed(f"attributes of {what!r} may not be changed")
+
+
+def _check_name(name: object) -> None:
+    if _type(name) is not str:
+        raise TypeError("attribute name must be a plain text")
+
+
+def _check_write(value: Any, name: str) -> None:
+    _check_name(name)
+    if attribute_problem(name, write=True):
+        _no_attribute(value, name)
+    write(value)
+
+
+_ABSENT = object()
+
+
+def get_attribute(value: Any, name: str, default: Any = _ABSENT, /) -> Any:
+    """getattr()."""
+    _check_name(name)
+    if default is _ABSENT:
+        return read(value, name)
+    try:
+        return read(value, name)
+    except NotAllowed:
+        raise
+    except AttributeError:
+        return default
+
+
+def has_attribute(value: Any, name: str, /) -> bool:
+    """hasattr()."""
+    _check_name(name)
+    try:
+        read(value, name)
+    except AttributeError:
+        return False
+    return True
+
+
+def set_attribute(value: Any, name: str, new: Any, /) -> None:
+    """setattr()."""
+    _check_write(value, name)
+    setattr(value, name, new)
+
+
+def delete_attribute(value: Any, name: str, /) -> None:
+    """delattr()."""
+    _check_write(value, name)
+    delattr(value, name)
+
+
+def variables(value: Any, /) -> dict[str, Any]:
+    """vars(), as a copy: a change to it changes nothing."""
+    if not _own(value) and _type(value) is not types.SimpleNamespace:
+        _no_attribute(value, "__dict__")
+    if _type(value) is types.FunctionType:
+        return {}
+    return {name: item for name, item in vars(value).items() if not is_dunder(name)}
+
+
+def names(value: Any = _ABSENT, /) -> list[str]:
+    """dir(), public names only."""
+    if value is _ABSENT:
+        raise CallNotAllowed("dir() without an object is not allowed")
+    return [name for name in dir(value) if _type(name) is str and name[:1] != "_"]
+
+
+# Classes
+
+
+class _OnlyAsks(type):
+    """`isinstance(x, type)` as ever."""
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return _is_class(value)
+
+    def __subclasscheck__(cls, other: object) -> bool:
+        return _is_class(other) and issubclass(other, _type)  # type: ignore[arg-type]
+
+
+class type_(metaclass=_OnlyAsks):
+    """The `type` of programs: tells what something is, and makes no classes."""
+
+    def __new__(cls, *values: Any) -> Any:
+        """type(x)."""
+        if len(values) != 1:
+            raise CallNotAllowed(
+                "type() with three arguments is not allowed; use a class statement"
+            )
+        return type_of(values[0])
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return types.GenericAlias(_type, item)
+
+
+type_.__name__ = type_.__qualname__ = "type"
+
+
+class _Abstract:
+    """What programs get as abc.ABCMeta: good for `metaclass=ABCMeta` alone."""
+
+
+ABSTRACT = _Abstract()
+
+
+def type_of(value: Any, /) -> Any:
+    """The class of a value; never a metaclass, with which classes could be made past the guards."""
+    cls = _type(value)
+    return type_ if issubclass(cls, _type) else cls
+
+
+def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
+    """The class statement: as ever, without metaclasses of the program."""
+    metaclass = keywords.pop("metaclass", None)
+    if metaclass is ABSTRACT:
+        keywords["metaclass"] = ABCMeta
+    elif metaclass is not None and metaclass is not type_:
+        raise CallNotAllowed("a metaclass is not allowed")
+    for base in bases:
+        if base is type_ or base is ABSTRACT or (_is_class(base) and issubclass(base, _type)):
+            raise CallNotAllowed("a class that makes classes is not allowed")
+        if not _is_class(base) and _type(base) not in _STANDS_FOR_A_CLASS:
+            raise TypeError(f"{_type(base).__name__!r} is no class")
+        if _is_class(base) and issubclass(base, (NotAllowed, _OnlyAsks, string.Formatter)):
+            raise CallNotAllowed(f"a subclass of {base.__name__!r} is not allowed")
+    return _python_build_class(body, name, *bases, **keywords)
+
+
+# Formatting
+
+
+class _Formatter(string.Formatter):
+    """str.format, whose "{0.attribute}" goes through the guard."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
+        first, rest = _split_field(field_name)
+        value = self.get_value(first, args, kwargs)
+        for is_attribute, key in rest:
+            value = read(value, key) if is_attribute else value[key]
+        return value, first
+
+
+def _vformat(text: str, args: Any, kwargs: Any) -> str:
+    return _Formatter().vformat(str.__str__(text), args, kwargs)
+
+
+def _read_format(value: Any, name: str) -> Any:
+    cls = _type(value)
+    if issubclass(cls, str):
+        return _bound_format(value, name)
+    if issubclass(cls, _type) and issubclass(value, str):
+        return _unbound_format(name)
+    if cls is super or issubclass(cls, _type):
+        # Which class's it would be cannot be told.
+        _no_attribute(value, name)
+    return getattr(value, name)
+
+
+def _bound_format(text: str, name: str) -> Callable[..., str]:
+    if name == "format_map":
+        return lambda mapping: _vformat(text, (), mapping)
+    return lambda *args, **kwargs: _vformat(text, args, kwargs)
+
+
+def _unbound_format(name: str) -> Callable[..., str]:
+    def call(text: Any, /, *args: Any, **kwargs: Any) -> str:
+        if not issubclass(_type(text), str):
+            raise TypeError(f"{name}() needs a text")
+        return _bound_format(text, name)(*args, **kwargs)
+
+    return call
+
+
+# Safe forms of what the standard library offers
+
+
+def attrgetter(*paths: str) -> Callable[[Any], Any]:
+    """operator.attrgetter."""
+    for path in paths:
+        _check_name(path)
+    split = [path.split(".") for path in paths]
+
+    def get(value: Any, /) -> Any:
+        found = tuple(functools.reduce(read, path, value) for path in split)
+        return found[0] if len(found) == 1 else found
+
+    return get
+
+
+def methodcaller(name: str, /, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+    """operator.methodcaller."""
+    _check_name(name)
+    return lambda value, /: read(value, name)(*args, **kwargs)
+
+
+def wraps(wrapped: Any) -> Callable[[Any], Any]:
+    """functools.wraps, for functions and classes of the program."""
+    return lambda wrapper: update_wrapper(wrapper, wrapped)
+
+
+def update_wrapper(wrapper: Any, wrapped: Any) -> Any:
+    """functools.update_wrapper: the name and the description."""
+    for name in ("__name__", "__qualname__", "__doc__"):
+        found = getattr(wrapped, name, None)
+        if _type(found) is str and _own(wrapper):
+            setattr(wrapper, name, found)
+    return wrapper
+
+
+def refused_builtin(name: str, why: str) -> Callable[..., NoReturn]:
+    """What stands for a built-in function that programs do not have."""
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise CallNotAllowed(f"{name}() is not allowed: {why}")
+
+    return refuse

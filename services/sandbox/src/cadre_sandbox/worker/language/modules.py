@@ -1,0 +1,167 @@
+"""The modules that programs may import: frozen copies of chosen public names, with no live module inside."""
+
+import ast
+import enum
+import importlib
+import pprint
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from cadre_sandbox.worker.language import guards
+from cadre_sandbox.worker.language.module_names import MODULE_TABLE
+
+__all__ = ["FrozenModule", "frozen_modules", "importer", "preload"]
+
+_PRELOADED = (
+    "_strptime encodings.ascii encodings.cp1252 encodings.cp437 encodings.hex_codec encodings.idna encodings.latin_1 "
+    "encodings.punycode encodings.raw_unicode_escape encodings.unicode_escape encodings.utf_16 encodings.utf_16_be "
+    "encodings.utf_16_le encodings.utf_32 encodings.utf_7 encodings.utf_8 encodings.utf_8_sig html.entities stringprep"
+)
+_RECURSION_LIMIT = 10_000
+_LITERAL_CHARACTERS = 100_000
+
+
+class FrozenModule:
+    """A module as programs see it: the chosen names, not to be changed."""
+
+    def __init__(self, name: str, contents: Mapping[str, Any]) -> None:
+        self.__dict__.update(contents)
+        self.__dict__["__name__"] = name
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise guards.AttributeNotAllowed("attributes of a module may not be changed")
+
+    __delattr__ = None  # type: ignore[assignment]  # a module loses nothing either
+
+    def __repr__(self) -> str:
+        return f"<module {self.__dict__['__name__']!r}>"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        module = self.__dict__["__name__"]
+        raise guards.AttributeNotAllowed(f"{module}.{name} is not there, or not allowed")
+
+
+def preload() -> None:
+    """Imports what the standard library would import only when first used: by then there are no files."""
+    for name in (*MODULE_TABLE, *_PRELOADED.split()):
+        importlib.import_module(name)
+    _close_functional_enums()
+
+
+def frozen_modules(
+    *, streams: Mapping[str, Any], format_traceback: Callable[[], str]
+) -> dict[str, FrozenModule]:
+    """Every module by its full name. `streams` are the program's own stdout and stderr."""
+    contents: dict[str, dict[str, Any]] = {
+        name: {
+            public: getattr(sys.modules[name], public)
+            for public in names.split()
+            if hasattr(sys.modules[name], public)
+        }
+        for name, names in MODULE_TABLE.items()
+    }
+    contents["abc"]["ABCMeta"] = guards.ABSTRACT
+    contents["functools"] |= {"wraps": guards.wraps, "update_wrapper": guards.update_wrapper}
+    contents["operator"] |= {"attrgetter": guards.attrgetter, "methodcaller": guards.methodcaller}
+    contents["pprint"] |= {"pprint": _pretty_printer(streams["stdout"])}
+    contents["pprint"]["pp"] = contents["pprint"]["pprint"]
+    contents["ast"] = {"literal_eval": _literal_eval}
+    contents["sys"] = _system(streams)
+    contents["traceback"] = {
+        "format_exc": lambda *_, **__: format_traceback(),
+        "print_exc": lambda *_, **__: streams["stderr"].write(format_traceback()),
+    }
+    contents["warnings"] = {
+        name: (lambda *_, **__: None) for name in ("filterwarnings", "simplefilter", "warn")
+    }
+    modules = {name: FrozenModule(name, inside) for name, inside in contents.items()}
+    # C code that a program calls imports by the program's own __import__, and then looks among the real modules.
+    modules["_strptime"] = FrozenModule("_strptime", {})
+    modules["urllib"] = FrozenModule("urllib", {"parse": modules["urllib.parse"]})
+    modules["collections"].__dict__["abc"] = modules["collections.abc"]
+    return modules
+
+
+def importer(modules: Mapping[str, FrozenModule]) -> Callable[..., Any]:
+    """`__import__` over `modules`. Raises ImportNotAllowed for any other."""
+
+    def import_module(
+        name: str, _globals: Any = None, _locals: Any = None, names: Any = (), level: int = 0
+    ) -> FrozenModule:
+        if type(name) is not str or level or name not in modules:
+            raise guards.ImportNotAllowed(
+                f"the module {name!r} is not allowed" if not level else "a program has no package",
+                name=name,
+            )
+        module = modules[name]
+        for wanted in names or ():
+            if wanted != "*" and wanted not in module.__dict__:
+                raise guards.ImportNotAllowed(
+                    f"{name}.{wanted} is not there, or not allowed", name=name
+                )
+        return module if names else modules[name.partition(".")[0]]
+
+    return import_module
+
+
+def _system(streams: Mapping[str, Any]) -> dict[str, Any]:
+    def set_recursion_limit(limit: int, /) -> None:
+        sys.setrecursionlimit(min(limit, _RECURSION_LIMIT))
+
+    def leave(status: Any = None, /) -> NoReturn:
+        raise SystemExit(status)
+
+    plain = (
+        "maxsize",
+        "maxunicode",
+        "byteorder",
+        "float_info",
+        "int_info",
+        "getrecursionlimit",
+        "getsizeof",
+        "intern",
+    )
+    return {name: getattr(sys, name) for name in plain} | {
+        **streams,
+        "exit": leave,
+        "setrecursionlimit": set_recursion_limit,
+        "version_info": tuple(sys.version_info),
+    }
+
+
+def _pretty_printer(stdout: Any) -> Callable[..., None]:
+    def pretty(value: Any, /, *_: Any, **options: Any) -> None:
+        options.pop("stream", None)
+        stdout.write(pprint.pformat(value, **options) + "\n")
+
+    return pretty
+
+
+def _literal_eval(text: str, /) -> Any:
+    if type(text) is not str or len(text) > _LITERAL_CHARACTERS:
+        raise ValueError(f"literal_eval takes a text of up to {_LITERAL_CHARACTERS} characters")
+    return ast.literal_eval(text)
+
+
+def _close_functional_enums() -> None:
+    """Enum("Name", ...) would define any dunder method, past the rules of the class statement."""
+    create = enum.EnumMeta._create_  # type: ignore[attr-defined]
+
+    def checked(cls: Any, class_name: str, names: Any, *, start: int = 1, **_: Any) -> Any:
+        if issubclass(type(names), str):
+            names = str.__str__(names).replace(",", " ").split()
+        pairs = (
+            list(names.items())
+            if type(names) is dict
+            else [
+                item if type(item) is tuple else (item, number)
+                for number, item in enumerate(names, start)
+            ]
+        )
+        for name, _value in pairs:
+            if type(name) is not str or name[:1] == "_":
+                raise guards.CallNotAllowed("an Enum's names must be plain and public")
+        return create(cls, class_name, pairs, start=start)
+
+    enum.EnumMeta._create_ = checked  # type: ignore[attr-defined]

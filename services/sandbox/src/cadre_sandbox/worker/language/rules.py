@@ -1,0 +1,92 @@
+"""Which names a program may say, wherever Python lets a name be said: one set of rules for compile and run time."""
+
+from RestrictedPython.transformer import INSPECT_ATTRIBUTES
+
+__all__ = [
+    "DEFINABLE_DUNDERS",
+    "MODULE_DUNDERS",
+    "READABLE_DUNDERS",
+    "WATCHED",
+    "WRITABLE_DUNDERS",
+    "attribute_problem",
+    "is_dunder",
+    "keyword_problem",
+    "pattern_problem",
+    "variable_problem",
+]
+
+_OPERATORS = "add sub mul truediv floordiv mod divmod pow matmul lshift rshift and or xor"
+
+# Methods that classes may define. Python calls them with what the program has in hand anyway. Those that change how
+# attributes are found on foreign objects, how classes are made, or how copies are rebuilt are not among them.
+DEFINABLE_DUNDERS = frozenset(
+    f"__{name}__"
+    for name in (
+        "init new post_init del repr str bytes format hash bool len length_hint contains iter next reversed "
+        "getitem setitem delitem missing call enter exit eq ne lt le gt ge neg pos abs invert int float complex "
+        "index round trunc floor ceil getattr setattr delattr get set delete set_name init_subclass "
+        "class_getitem copy deepcopy " + _OPERATORS
+    ).split()
+) | frozenset(f"__{kind}{name}__" for name in _OPERATORS.split() for kind in ("r", "i"))
+
+_UNREADABLE = frozenset(
+    ("__getattr__", "__setattr__", "__delattr__", "__get__", "__set__", "__delete__")
+)
+# __setattr__ and __delattr__ are read as guards; __class__ and __dict__ as what the guards make of them.
+READABLE_DUNDERS = (DEFINABLE_DUNDERS - _UNREADABLE) | frozenset(
+    [
+        "__name__",
+        "__qualname__",
+        "__doc__",
+        "__class__",
+        "__dict__",
+        "__members__",
+        "__cause__",
+        "__context__",
+        "__notes__",
+        "__suppress_context__",
+        "__setattr__",
+        "__delattr__",
+        "__annotations__",
+        "__slots__",
+        "__match_args__",
+    ]
+)
+WRITABLE_DUNDERS = frozenset(("__name__", "__qualname__", "__doc__"))
+MODULE_DUNDERS = frozenset(("__version__", "__author__", "__all__", "__doc__"))
+
+# Public names that lead somewhere they should not: format strings walk attributes by themselves, AttributeError.obj is
+# whatever some library looked at, mro() names the classes that __mro__ names.
+WATCHED = INSPECT_ATTRIBUTES | frozenset(("format", "format_map", "obj", "mro"))
+
+
+def is_dunder(name: str) -> bool:
+    """Whether it is a name of Python's own: `__so__`."""
+    return name.startswith("__") and name.endswith("__") and len(name) > 4
+
+
+def attribute_problem(name: str, *, write: bool) -> str:
+    """Why the attribute may never be read, or written; "" when that depends on the object."""
+    if name in INSPECT_ATTRIBUTES:
+        return f"the attribute {name!r} is not allowed"
+    if name.startswith("__"):
+        allowed = WRITABLE_DUNDERS if write else READABLE_DUNDERS
+        return "" if name in allowed else f"the attribute {name!r} is not allowed"
+    return ""
+
+
+def pattern_problem(name: str) -> str:
+    """Why a class pattern may not read the attribute. Patterns read without our guards, so nothing special may pass."""
+    if name.startswith("_") or name in WATCHED:
+        return f"the attribute {name!r} is not allowed in a pattern"
+    return ""
+
+
+def variable_problem(name: str) -> str:
+    """Why a variable, function, class, argument or import may not be called so."""
+    return f"the name {name!r} is not allowed" if name.startswith("__") and name != "__" else ""
+
+
+def keyword_problem(name: str) -> str:
+    """Why an argument of a call may not be named so."""
+    return f"the argument {name!r} is not allowed" if is_dunder(name) else ""

@@ -1,0 +1,254 @@
+"""Runs one program in its own process, from its request to the frame that says how it ended."""
+
+import builtins
+import json
+import keyword
+import os
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from cadre_sandbox.worker.frames import Tag, frame
+from cadre_sandbox.worker.language import guards, modules
+from cadre_sandbox.worker.language.builtin_names import program_builtins
+from cadre_sandbox.worker.language.rules import variable_problem
+from cadre_sandbox.worker.language.transformer import (
+    FILENAME,
+    READ,
+    WRITE,
+    ProgramRefused,
+    compile_program,
+)
+
+__all__ = ["Interpreter"]
+
+_MESSAGE_CHARACTERS = 2_000
+_TRACEBACK_LINES = 20
+_PROBLEMS = 5
+
+
+class _Stream:
+    """A program's stdout or stderr."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
+
+    def write(self, text: str, /) -> int:
+        if not issubclass(type(text), str):
+            raise TypeError(f"write() takes text, not {type(text).__name__}")
+        self._send(str.__str__(text).encode("utf-8", "surrogatepass"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def isatty(self) -> bool:
+        return False
+
+
+class Interpreter:
+    """Runs one program and writes frames to the descriptor `out`, the last of them END.
+
+    Made in the zygote, so that what all programs share is there when a program's process starts.
+    """
+
+    def __init__(self, *, out: int) -> None:
+        self._out = out
+        self._stderr = _Stream(lambda data: self._send(Tag.STDERR, data))
+        stdout = _Stream(lambda data: self._send(Tag.STDOUT, data))
+        known = modules.frozen_modules(
+            streams={"stdout": stdout, "stderr": self._stderr}, format_traceback=_current_traceback
+        )
+        self._builtins = program_builtins(
+            import_module=modules.importer(known),
+            print_=_printer(stdout),
+            leave=known["sys"].exit,
+        )
+
+    def run(self, *, code: str, inputs: dict[str, Any]) -> None:
+        """Runs `code` to its end. Once only: a program may have changed whatever it got."""
+        variables: dict[str, Any] = {}
+        try:
+            compiled = compile_program(code)
+            variables.update(self._variables(inputs))
+            exec(compiled, variables)  # noqa: S102 - what this process is for
+        except MemoryError:
+            # Whatever the program holds goes first: to say anything takes memory.
+            variables.clear()
+            end = {"outcome": "limit", "code": "LIMIT_MEMORY"}
+        except BaseException as exc:  # noqa: BLE001 - the outermost frame of the program
+            end = _ending(exc, self._stderr)
+        else:
+            end = {"outcome": "succeeded"}
+        if end["outcome"] == "succeeded" and variables.get("result") is not None:
+            end = _send_result(variables["result"], lambda data: self._send(Tag.RESULT, data))
+        self._send(Tag.END, json.dumps(end).encode())
+
+    def _send(self, tag: Tag, payload: bytes) -> None:
+        view = memoryview(frame(tag, payload))
+        while view:
+            view = view[os.write(self._out, view) :]
+
+    def _variables(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        variables: dict[str, Any] = {
+            "__builtins__": self._builtins,
+            "__name__": "__main__",
+            FILENAME: True,
+            READ: guards.read,
+            WRITE: guards.write,
+        }
+        for name, value in inputs.items():
+            if name.isidentifier() and not keyword.iskeyword(name) and not variable_problem(name):
+                variables[name] = value
+        return variables | {"inputs": inputs}
+
+
+def _printer(stdout: _Stream) -> Callable[..., None]:
+    def print_(
+        *values: Any,
+        sep: str | None = " ",
+        end: str | None = "\n",
+        file: Any = None,
+        flush: bool = False,
+    ) -> None:
+        """print()"""
+        text = (" " if sep is None else sep).join([str(value) for value in values])
+        text += "\n" if end is None else end
+        (stdout.write if file is None else guards.read(file, "write"))(text)
+
+    return print_
+
+
+# How it ended
+
+
+def _ending(exc: BaseException, stderr: _Stream) -> dict[str, str]:
+    if isinstance(exc, ProgramRefused):
+        return _refused(exc)
+    if isinstance(exc, SystemExit) and exc.code in (None, 0):
+        return {"outcome": "succeeded"}
+    stderr.write(_traceback(exc))
+    where = _where(exc)
+    if isinstance(exc, guards.NotAllowed):
+        return {"outcome": "blocked", "code": "CODE_BLOCKED", "message": where + _text(exc)}
+    if isinstance(exc, SystemExit):
+        return _failed(f"{where}the program ended itself with status {_text(exc)}")
+    return _failed(where + _named(exc))
+
+
+def _failed(message: str) -> dict[str, str]:
+    return {"outcome": "failed", "code": "CODE_FAILED", "message": message[:_MESSAGE_CHARACTERS]}
+
+
+def _refused(exc: ProgramRefused) -> dict[str, str]:
+    said = list(dict.fromkeys(f"line {line}: {what}" for line, what in sorted(exc.problems)))
+    if len(said) > _PROBLEMS:
+        said[_PROBLEMS:] = [f"and {len(said) - _PROBLEMS} more"]
+    message = "; ".join(said)[:_MESSAGE_CHARACTERS]
+    return {"outcome": "blocked", "code": "CODE_BLOCKED", "message": message}
+
+
+def _own_lines(tb: TracebackType | None) -> list[tuple[int, str]]:
+    lines = []
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        if code.co_filename == FILENAME:
+            lines.append((tb.tb_lineno, code.co_name))
+        tb = tb.tb_next
+    return lines
+
+
+def _where(exc: BaseException) -> str:
+    if isinstance(exc, SyntaxError) and exc.filename == FILENAME:
+        return f"line {exc.lineno}: "
+    lines = _own_lines(exc.__traceback__)
+    return f"line {lines[-1][0]}: " if lines else ""
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        text = exc.msg if isinstance(exc, SyntaxError) and type(exc.msg) is str else str(exc)
+    except BaseException:  # noqa: BLE001 - __str__ may be the program's own
+        return "(its text cannot be had)"
+    return str.__str__(text)[:_MESSAGE_CHARACTERS]
+
+
+def _named(exc: BaseException) -> str:
+    text = _text(exc)
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+
+
+def _traceback(exc: BaseException) -> str:
+    lines = [f"  line {number}, in {name}" for number, name in _own_lines(exc.__traceback__)]
+    if len(lines) > _TRACEBACK_LINES:
+        half = _TRACEBACK_LINES // 2
+        lines[half:-half] = [f"  ... {len(lines) - 2 * half} more ..."]
+    head = ["Traceback (most recent call last):", *lines] if lines else []
+    return "\n".join([*head, _where(exc) * (not lines) + _named(exc)]) + "\n"
+
+
+def _current_traceback() -> str:
+    exc = sys.exc_info()[1]
+    return "NoneType: None\n" if exc is None else _traceback(exc)
+
+
+# The result
+
+
+def _send_result(result: Any, send: Callable[[bytes], None]) -> dict[str, str]:
+    try:
+        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        send(text.encode("utf-8", "surrogatepass"))
+    except MemoryError:
+        return {"outcome": "limit", "code": "LIMIT_MEMORY"}
+    except RecursionError:
+        return _not_json("result is nested too deeply")
+    except (TypeError, ValueError):
+        return _not_json(_first_not_json(result, "result", ()) or "result refers to itself")
+    except BaseException as exc:  # noqa: BLE001 - classes in the result may be the program's own
+        return _failed(f"result cannot be written as JSON: {_named(exc)}")
+    return {"outcome": "succeeded"}
+
+
+def _not_json(message: str) -> dict[str, str]:
+    return {
+        "outcome": "failed",
+        "code": "RESULT_NOT_JSON",
+        "message": message[:_MESSAGE_CHARACTERS],
+    }
+
+
+def _first_not_json(value: Any, path: str, parents: tuple[int, ...]) -> str:
+    cls = type(value)
+    if value is None or issubclass(cls, (str, int)):
+        return ""
+    if issubclass(cls, float):
+        number = float.__repr__(value)
+        return (
+            f"{path} is {number}, which JSON does not have"
+            if number in ("nan", "inf", "-inf")
+            else ""
+        )
+    if id(value) in parents:
+        return f"{path} contains itself"
+    inside = (*parents, id(value))
+    if issubclass(cls, dict):
+        for key, item in dict.items(value):
+            if key is not None and not issubclass(type(key), (str, int, float)):
+                return f"a key of {path} is a {type(key).__name__}; JSON's keys are text"
+            if problem := _first_not_json(item, f"{path}[{_shown(key)}]", inside):
+                return problem
+        return ""
+    if issubclass(cls, (list, tuple)):
+        for index, item in enumerate(
+            list.__iter__(value) if issubclass(cls, list) else tuple.__iter__(value)
+        ):
+            if problem := _first_not_json(item, f"{path}[{index}]", inside):
+                return problem
+        return ""
+    return f"{path} is a {cls.__name__}, which JSON does not have"
+
+
+def _shown(key: Any) -> str:
+    return builtins.repr(key)[:60] if type(key) in (str, int, float, bool, type(None)) else "..."

@@ -1,0 +1,133 @@
+"""The list of system calls that a running program may make, as a classic BPF program.
+
+An allow-list: Python computing in memory and writing to an open pipe needs some thirty calls. A call that only
+an attack makes ends the process; any other is refused with EPERM, so that a library that merely asks goes on.
+"""
+
+import errno
+import platform
+import struct
+
+__all__ = ["seccomp_program"]
+
+_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_X32_CALLS = 0x40000000
+_ALLOW, _KILL, _EPERM = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM
+_PROT_EXEC = 4
+
+# name: (x86_64, aarch64); None where the architecture has no such call.
+_ALLOWED: dict[str, tuple[int | None, int | None]] = {
+    "read": (0, 63),
+    "write": (1, 64),
+    "close": (3, 57),
+    "fstat": (5, 80),
+    "poll": (7, None),
+    "ppoll": (271, 73),
+    "lseek": (8, 62),
+    "munmap": (11, 215),
+    "brk": (12, 214),
+    "rt_sigreturn": (15, 139),
+    "pread64": (17, 67),
+    "select": (23, None),
+    "pselect6": (270, 72),
+    "sched_yield": (24, 124),
+    "mremap": (25, 216),
+    "madvise": (28, 233),
+    "nanosleep": (35, 101),
+    "getpid": (39, 172),
+    "exit": (60, 93),
+    "gettimeofday": (96, 169),
+    "getrusage": (98, 165),
+    "times": (100, 153),
+    "sigaltstack": (131, 132),
+    "gettid": (186, 178),
+    "time": (201, None),
+    "futex": (202, 98),
+    "restart_syscall": (219, 128),
+    "clock_gettime": (228, 113),
+    "clock_getres": (229, 114),
+    "clock_nanosleep": (230, 115),
+    "exit_group": (231, 94),
+    "getrandom": (318, 278),
+    "membarrier": (324, 283),
+    "rseq": (334, 293),
+}
+# Allowed unless they ask for memory that can be executed.
+_MAPPING: dict[str, tuple[int | None, int | None]] = {"mmap": (9, 222), "mprotect": (10, 226)}
+_FATAL: dict[str, tuple[int | None, int | None]] = {
+    "fork": (57, None),
+    "vfork": (58, None),
+    "clone": (56, 220),
+    "clone3": (435, 435),
+    "execve": (59, 221),
+    "execveat": (322, 281),
+    "socket": (41, 198),
+    "socketpair": (53, 199),
+    "connect": (42, 203),
+    "bind": (49, 200),
+    "kill": (62, 129),
+    "rt_sigqueueinfo": (129, 138),
+    "pidfd_open": (434, 434),
+    "pidfd_send_signal": (424, 424),
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "bpf": (321, 280),
+    "userfaultfd": (323, 282),
+    "perf_event_open": (298, 241),
+    "keyctl": (250, 219),
+    "add_key": (248, 217),
+    "io_uring_setup": (425, 425),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "kexec_load": (246, 104),
+    "reboot": (169, 142),
+}
+
+_LD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
+_OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_THIRD_ARGUMENT = 0, 4, 32
+
+
+def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, if_true, if_false, value)
+
+
+def _numbers(table: dict[str, tuple[int | None, int | None]], machine: str) -> list[int]:
+    column = 0 if machine == "x86_64" else 1
+    return [number for row in table.values() if (number := row[column]) is not None]
+
+
+def _answer(number: int, action: int) -> bytes:
+    return _instruction(_JEQ, number, 0, 1) + _instruction(_RET, action)
+
+
+def _answer_unless_executable(number: int) -> bytes:
+    return (
+        _instruction(_JEQ, number, 0, 4)
+        + _instruction(_LD, _OFFSET_THIRD_ARGUMENT)
+        + _instruction(_JSET, _PROT_EXEC, 0, 1)
+        + _instruction(_RET, _EPERM)
+        + _instruction(_RET, _ALLOW)
+    )
+
+
+def seccomp_program(machine: str | None = None) -> bytes | None:
+    """The filter for this machine's architecture, or None where its call numbers are not known."""
+    machine = machine or platform.machine()
+    arch = _AUDIT_ARCH.get(machine)
+    if arch is None:
+        return None
+    program = _instruction(_LD, _OFFSET_ARCH) + _instruction(_JEQ, arch, 1, 0)
+    program += _instruction(_RET, _KILL) + _instruction(_LD, _OFFSET_NUMBER)
+    if machine == "x86_64":
+        program += _instruction(_JGE, _X32_CALLS, 0, 1) + _instruction(_RET, _KILL)
+    program += b"".join(_answer(number, _ALLOW) for number in _numbers(_ALLOWED, machine))
+    program += b"".join(_answer_unless_executable(n) for n in _numbers(_MAPPING, machine))
+    program += b"".join(_answer(number, _KILL) for number in _numbers(_FATAL, machine))
+    return program + _instruction(_RET, _EPERM)

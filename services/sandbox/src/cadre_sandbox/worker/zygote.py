@@ -1,0 +1,229 @@
+"""The zygote: one small process that forks a jailed process for each program, watches its clocks, and ends it.
+
+It talks with the service over a socket of JSON messages (`run` with two descriptors, `kill`; `ready`, `ended`,
+`refused`) and never touches what a program writes. When the socket closes, it kills every program and ends.
+"""
+
+import array
+import contextlib
+import gc
+import json
+import math
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import types
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from cadre_sandbox.worker.jail import Jail, Limits
+from cadre_sandbox.worker.program import Interpreter
+from cadre_sandbox.worker.proofs import prove
+
+__all__ = ["Zygote"]
+
+_MESSAGE_BYTES = 64 * 1024
+_OUT = 3
+# A clock is looked at no more often than this, and a kill is at most this late.
+_TICK_SECONDS = 0.005
+BROKEN_JAIL_STATUS = 70
+
+
+@dataclass(kw_only=True)
+class _Program:
+    """A program under way."""
+
+    id: int
+    slot: int
+    started: float
+    deadline: float
+    cpu_seconds: float
+    killed: str = ""
+
+
+class Zygote:
+    """Serves one control socket until it closes."""
+
+    def __init__(self, *, control: socket.socket, jail: Jail) -> None:
+        self._control = control
+        self._jail = jail
+        self._interpreter = Interpreter(out=_OUT)
+        self._programs: dict[int, _Program] = {}
+
+    def serve(self) -> None:
+        """Says which walls hold, then runs what it is told to."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        walls = prove(self._jail)
+        self._say({"op": "ready", "walls": walls})
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        gc.collect()
+        gc.freeze()
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(wake_read, select.POLLIN)
+        try:
+            self._loop(poll, wake_read)
+        finally:
+            for pid in self._programs:
+                os.kill(pid, signal.SIGKILL)
+
+    def _loop(self, poll: select.poll, wake_read: int) -> None:
+        while True:
+            for fd, _ in poll.poll(self._pause_ms()):
+                if fd == wake_read:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(wake_read, 4096)
+                elif not self._listen():
+                    return
+            self._reap()
+            self._watch_clocks()
+
+    def _pause_ms(self) -> float | None:
+        """Until the first moment at which a program can have used up one of its clocks."""
+        if not self._programs:
+            return None
+        now = time.monotonic()
+        left = min(
+            min(p.deadline - now, p.cpu_seconds - _cpu_seconds(pid))
+            for pid, p in self._programs.items()
+        )
+        return max(left, _TICK_SECONDS) * 1000
+
+    def _watch_clocks(self) -> None:
+        now = time.monotonic()
+        for pid, program in self._programs.items():
+            if not program.killed and now >= program.deadline:
+                self._kill(pid, program, "time")
+            elif not program.killed and _cpu_seconds(pid) >= program.cpu_seconds:
+                self._kill(pid, program, "cpu")
+
+    def _kill(self, pid: int, program: _Program, why: str) -> None:
+        program.killed = program.killed or why
+        os.kill(pid, signal.SIGKILL)
+
+    def _listen(self) -> bool:
+        data, ancillary, _flags, _address = self._control.recvmsg(
+            _MESSAGE_BYTES, socket.CMSG_SPACE(2 * array.array("i").itemsize)
+        )
+        if not data:
+            return False
+        descriptors = _descriptors(ancillary)
+        message = json.loads(data)
+        if message["op"] == "run":
+            self._run(message, *descriptors)
+        else:
+            for pid, program in self._programs.items():
+                if program.id == message["id"]:
+                    self._kill(pid, program, "asked")
+        return True
+
+    def _run(self, message: dict[str, Any], request: int, out: int) -> None:
+        taken = {program.slot for program in self._programs.values()}
+        slot = next(n for n in range(len(taken) + 1) if n not in taken)
+        limits = Limits(
+            cpu_seconds=math.ceil(message["cpu_seconds"]) + 1, memory_mb=message["memory_mb"]
+        )
+        started = time.monotonic()
+        try:
+            pid = self._jail.fork()
+        except OSError as exc:
+            os.close(request)
+            os.close(out)
+            self._say({"op": "refused", "id": message["id"], "why": str(exc)})
+            return
+        if pid == 0:
+            self._become_program(limits, slot, request, out)
+        os.close(request)
+        os.close(out)
+        self._programs[pid] = _Program(
+            id=message["id"],
+            slot=slot,
+            started=started,
+            deadline=started + message["timeout_seconds"],
+            cpu_seconds=message["cpu_seconds"],
+        )
+
+    def _become_program(self, limits: Limits, slot: int, request: int, out: int) -> NoReturn:
+        status = BROKEN_JAIL_STATUS
+        try:
+            text = _take_descriptors(request, out)
+            self._jail.enter(limits, slot=slot)
+            status = 1
+            _forget_ourselves()
+            asked = json.loads(text)
+            del text
+            self._interpreter.run(code=asked["code"], inputs=asked["inputs"])
+            status = 0
+        finally:
+            # Nothing of the zygote's may run in here, whatever was raised.
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while self._programs:
+            pid, status, used = os.wait4(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            program = self._programs.pop(pid, None)
+            if program is None:
+                continue
+            self._say(
+                {
+                    "op": "ended",
+                    "id": program.id,
+                    "status": os.waitstatus_to_exitcode(status),
+                    "killed": program.killed,
+                    "wall_ms": round((time.monotonic() - program.started) * 1000),
+                    "cpu_ms": round((used.ru_utime + used.ru_stime) * 1000),
+                    "peak_memory_bytes": used.ru_maxrss * 1024,
+                }
+            )
+
+    def _say(self, message: dict[str, Any]) -> None:
+        # The service has gone when this fails; the loop finds the socket closed.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._control.send(json.dumps(message).encode())
+
+
+def _cpu_seconds(pid: int) -> float:
+    # The kernel's clock of another process: CPUCLOCK_SCHED of its id. It stands still once the process is dead.
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return 0.0
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data)
+    return list(found)
+
+
+def _take_descriptors(request: int, out: int) -> bytes:
+    """Reads the request, and leaves the program with its way out and three ends of nothing."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    size = os.fstat(request).st_size
+    text = b""
+    while len(text) < size:
+        text += os.pread(request, size - len(text), len(text))
+    # Above every other, so that closing what lies between cannot hit it.
+    spare = os.dup(out)
+    os.dup2(0, 2)
+    os.dup2(spare, _OUT)
+    os.closerange(_OUT + 1, 1 << 20)
+    return text
+
+
+def _forget_ourselves() -> None:
+    """Modules look for a program's own module by this name, and must not find ours."""
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    sys.argv = [""]
