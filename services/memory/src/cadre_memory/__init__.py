@@ -1,0 +1,1 @@
+"""What agents remember: keys, histories, search."""

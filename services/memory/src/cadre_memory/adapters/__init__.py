@@ -1,0 +1,1 @@
+"""How memory is stored and how texts become vectors."""

@@ -1,0 +1,74 @@
+"""Threads that each own a database connection, and the line of work before them."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from cadre_kit.databases import database_errors
+from cadre_kit.errors import Unavailable
+
+WAITING = 1_000
+
+Answer = TypeVar("Answer")
+
+
+class StoreBusy(Unavailable):
+    """More work waits for the database than is let wait."""
+
+    code = "STORE_BUSY"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{WAITING} {name} wait for the memory database already",
+            resolution="Try again later, and look for what keeps the database busy or locked.",
+            metadata={"waiting": str(WAITING)},
+        )
+
+
+class Lane:
+    """Runs jobs on `threads` threads, each with a connection that `connect` opened in it.
+
+    A job whose caller went away is dropped if it did not begin; one that did begin is done to its end.
+    """
+
+    def __init__(
+        self, name: str, *, threads: int, connect: Callable[[], sqlite3.Connection]
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._own = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._waiting = 0
+
+    async def run(self, job: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """The job's answer. Raises StoreBusy when too much waits, and sqlite3's errors as the kit's."""
+        if self._waiting >= WAITING:
+            raise StoreBusy(self._name)
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, self._do, job)
+        finally:
+            self._waiting -= 1
+
+    async def close(self) -> None:
+        """Ends the threads after the work they have begun, and closes their connections."""
+        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+        for connection in self._opened:
+            connection.close()
+
+    def _do(self, job: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        with database_errors("memory"):
+            return job(self._connection())
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = self._connect()
+            self._own.connection = connection
+            self._opened.append(connection)
+        return connection

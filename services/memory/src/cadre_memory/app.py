@@ -1,0 +1,76 @@
+"""Builds the memory service out of its parts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
+from cadre_kit.databases import connect_sqlite, migrate
+from cadre_kit.errors import CadreError, InvalidInput
+from cadre_kit.logs import logger
+from cadre_kit.serving import GrpcService
+from cadre_memory.adapters.sqlite import SqliteStore
+from cadre_memory.adapters.wordllama import WordLlamaEmbedder
+from cadre_memory.domain.memories import Memories
+from cadre_memory.entrypoint.servicer import MemoryServicer
+from cadre_memory.settings import MemorySettings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+log = logger()
+
+
+@asynccontextmanager
+async def build(settings: MemorySettings) -> AsyncIterator[Sequence[GrpcService]]:
+    """Opens and migrates the database, and yields what is served. Raises CadreError when that is not possible."""
+    url = settings.database_url(settings.memory_database_url, "memory")
+    if not url.startswith("sqlite:///"):
+        raise InvalidInput(
+            "memories can only be kept in SQLite",
+            resolution="Set CADRE_MEMORY_DATABASE_URL to sqlite:///PATH, or leave it empty.",
+            code="UNKNOWN_DATABASE_URL",
+        )
+    migrate(url, migrations=MIGRATIONS, name="memory")
+    store = SqliteStore(
+        partial(connect_sqlite, url), vector_bytes=settings.memory_vector_mb * 1024 * 1024
+    )
+    embedder = WordLlamaEmbedder()
+    memories = Memories(store=store, embedder=embedder, clock=lambda: datetime.now(UTC))
+    background = [
+        asyncio.create_task(_warm(embedder)),
+        asyncio.create_task(_sweep(memories, every_seconds=settings.memory_sweep_seconds)),
+    ]
+    try:
+        yield [_service(memories)]
+    finally:
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await store.close()
+
+
+def _service(memories: Memories) -> GrpcService:
+    return GrpcService(
+        name=memory_pb2.DESCRIPTOR.services_by_name["MemoryService"].full_name,
+        add=partial(memory_pb2_grpc.add_MemoryServiceServicer_to_server, MemoryServicer(memories)),
+    )
+
+
+async def _warm(embedder: WordLlamaEmbedder) -> None:
+    try:
+        await asyncio.to_thread(embedder.load)
+    except CadreError as error:
+        log.error("embeddings_failed", code=error.code, reason=error.message)
+
+
+async def _sweep(memories: Memories, *, every_seconds: float) -> None:
+    while True:
+        await asyncio.sleep(every_seconds)
+        try:
+            if removed := await memories.sweep():
+                log.info("memories_swept", removed=removed)
+        except CadreError as error:
+            log.warning("sweep_failed", code=error.code, reason=error.message)

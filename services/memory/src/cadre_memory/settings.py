@@ -1,0 +1,24 @@
+"""The memory service's settings; the only reader of its environment."""
+
+from pydantic import Field
+
+from cadre_kit.settings import Port, ServiceSettings
+
+
+class MemorySettings(ServiceSettings):
+    """What the memory service needs to know. Each field is the environment variable `CADRE_<FIELD>`."""
+
+    memory_port: Port = Field(7413, description="Port of the memory service; 0 takes any free one.")
+    memory_database_url: str = Field(
+        "",
+        description="Where memories are kept: sqlite:///PATH. Empty means <home>/memory.db.",
+    )
+    memory_vector_mb: int = Field(
+        256,
+        ge=1,
+        le=65_536,
+        description="Vectors of searched namespaces held in memory at most, in MiB; 250,000 items fit into 256.",
+    )
+    memory_sweep_seconds: float = Field(
+        60.0, gt=0, le=86_400, description="How often what expired is really removed, in seconds."
+    )
