@@ -1,0 +1,1 @@
+"""Validates, stores, runs and schedules workflows."""

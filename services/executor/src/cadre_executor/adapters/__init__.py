@@ -1,0 +1,1 @@
+"""The executor's outside: its database, LangGraph, the other services, Prefect."""

@@ -1,0 +1,87 @@
+"""Values of the domain as JSON text, as the database keeps them."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from cadre_executor.domain.runs import Failure, Usage
+
+__all__ = [
+    "dumped",
+    "failure_from_text",
+    "failure_to_text",
+    "loaded",
+    "moment",
+    "seconds",
+    "usage_from_text",
+    "usage_to_text",
+]
+
+
+def dumped(value: object) -> str:
+    """The value as JSON text."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def loaded(text: str | None) -> Any:
+    """The value of JSON text; None for none."""
+    return None if text is None else json.loads(text)
+
+
+def seconds(time: datetime) -> float:
+    """A time as the database keeps it: seconds since 1970."""
+    return time.timestamp()
+
+
+def moment(since_1970: float) -> datetime:
+    """A time from the database."""
+    return datetime.fromtimestamp(since_1970, UTC)
+
+
+def usage_to_text(usage: Usage) -> str:
+    """The usage, the money as an exact decimal."""
+    return dumped(
+        [
+            usage.input_tokens,
+            usage.output_tokens,
+            str(usage.known_usd),
+            usage.calls,
+            usage.unpriced_calls,
+        ]
+    )
+
+
+def usage_from_text(text: str) -> Usage:
+    """The usage again."""
+    input_tokens, output_tokens, usd, calls, unpriced = json.loads(text)
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        known_usd=Decimal(usd),
+        calls=calls,
+        unpriced_calls=unpriced,
+    )
+
+
+def failure_to_text(failure: Failure | None) -> str | None:
+    """The failure, if there is one."""
+    if failure is None:
+        return None
+    return dumped(
+        {
+            "code": failure.code,
+            "message": failure.message,
+            "resolution": failure.resolution,
+            "node": failure.node,
+        }
+    )
+
+
+def failure_from_text(text: str | None) -> Failure | None:
+    """The failure again."""
+    if text is None:
+        return None
+    said: Mapping[str, str] = json.loads(text)
+    return Failure(**said)

@@ -1,0 +1,54 @@
+"""The workflow language, as the domain asks for it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cadre_executor import language
+from cadre_executor.domain.definitions import Graph, GraphEdge, GraphNode, InputField, Parsed
+from cadre_executor.domain.workflows import State, Workflow
+
+__all__ = ["WorkflowFiles"]
+
+
+class WorkflowFiles:
+    """Reads YAML workflow files."""
+
+    def parse(self, source: str) -> Parsed:
+        """The workflow with all problems; never raises, whatever the text."""
+        parsed = language.parse_workflow(source)
+        return Parsed(
+            workflow=parsed.workflow,
+            problems=parsed.problems,
+            inputs=tuple(_input(field) for field in parsed.inputs),
+            graph=_graph(parsed.graph),
+        )
+
+    def check_inputs(self, workflow: Workflow, inputs: Mapping[str, Any]) -> State:
+        """The whole state that a run begins with. Raises InvalidInput with a problem for each input."""
+        return language.check_inputs(workflow, inputs)
+
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of workflow files."""
+        return language.workflow_schema()
+
+
+def _input(field: language.Input) -> InputField:
+    return InputField(
+        name=field.name,
+        type=field.type,
+        required=field.required,
+        has_default=not field.required,
+        default=field.default,
+        description=field.description,
+        allowed=field.enum,
+    )
+
+
+def _graph(graph: language.Graph) -> Graph:
+    return Graph(
+        nodes=[GraphNode(id=n.id, kind=n.kind, label=n.label) for n in graph.nodes],
+        edges=[
+            GraphEdge(source=e.source, target=e.target, condition=e.condition, loop=e.loop)
+            for e in graph.edges
+        ],
+    )

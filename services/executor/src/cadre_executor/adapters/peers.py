@@ -1,0 +1,220 @@
+"""The llm-proxy, the sandbox and the memory service, over gRPC."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import grpc
+
+from cadre.common.v1 import common_pb2
+from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
+from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
+from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
+from cadre_executor.domain.actions import (
+    Call,
+    Execution,
+    Hit,
+    Outcome,
+    Program,
+    Question,
+    Reply,
+)
+from cadre_executor.domain.runs import Usage
+from cadre_executor.domain.workflows import ModelChoice
+from cadre_kit.channels import call as call_service
+from cadre_kit.documents import from_json, to_json
+from cadre_kit.errors import Internal
+
+__all__ = ["GrpcMemory", "GrpcModels", "GrpcSandbox"]
+
+_LLM_PROXY = "llm-proxy"
+_SANDBOX = "sandbox"
+_MEMORY = "memory"
+# A call gets this much longer than the time that it asks for, so that the other side's own error arrives.
+_GRACE_SECONDS = 5.0
+_OUTCOMES = {
+    sandbox_pb2.OUTCOME_SUCCEEDED: Outcome.SUCCEEDED,
+    sandbox_pb2.OUTCOME_FAILED: Outcome.FAILED,
+    sandbox_pb2.OUTCOME_BLOCKED: Outcome.BLOCKED,
+    sandbox_pb2.OUTCOME_LIMIT: Outcome.LIMIT,
+}
+
+
+class GrpcModels:
+    """Asks models through the llm-proxy."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = llm_pb2_grpc.LlmServiceStub(channel)
+
+    async def complete(self, question: Question, *, call: Call, seconds: float) -> Reply:
+        """The whole reply within `seconds`. Raises what the llm-proxy answered with."""
+        request = llm_pb2.CompleteRequest(
+            options=_options(question.model),
+            messages=_messages(question),
+            attribution=llm_pb2.Attribution(
+                workflow=call.workflow, version=call.version, run_id=call.run_id, node=call.node
+            ),
+            timeout_seconds=seconds,
+        )
+        if question.schema is not None:
+            request.output_schema.CopyFrom(to_json(question.schema))
+        answer = await call_service(
+            self._stub.Complete,
+            request,
+            service=_LLM_PROXY,
+            timeout_seconds=seconds + _GRACE_SECONDS,
+            idempotency_key=call.key,
+        )
+        reply = answer.reply
+        return Reply(
+            text=reply.content,
+            usage=_usage(reply.usage),
+            model=reply.model,
+            complete=reply.finish_reason != llm_pb2.FINISH_REASON_LENGTH,
+        )
+
+
+class GrpcSandbox:
+    """Runs programs in the sandbox."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = sandbox_pb2_grpc.SandboxServiceStub(channel)
+
+    async def execute(self, program: Program, *, call: Call, seconds: float) -> Execution:
+        """How the program ended. Cancelling kills it."""
+        limits = program.limits
+        request = sandbox_pb2.ExecuteRequest(
+            code=program.code,
+            mode=sandbox_pb2.MODE_PYTHON,
+            inputs=to_json(program.inputs),
+            limits=sandbox_pb2.Limits(
+                timeout_seconds=limits.timeout_seconds or 0.0,
+                cpu_seconds=limits.cpu_seconds or 0.0,
+                memory_mb=limits.memory_mb or 0,
+            ),
+        )
+        answer = await call_service(
+            self._stub.Execute,
+            request,
+            service=_SANDBOX,
+            timeout_seconds=seconds + _GRACE_SECONDS,
+            idempotency_key=call.key,
+        )
+        if answer.outcome not in _OUTCOMES:
+            raise Internal(f"the sandbox answered with the unknown outcome {answer.outcome}")
+        has_result = answer.HasField("result")
+        return Execution(
+            outcome=_OUTCOMES[answer.outcome],
+            stdout=answer.stdout,
+            has_result=has_result,
+            result=from_json(answer.result, field="result") if has_result else None,
+            error=answer.error.message,
+            resolution=answer.error.resolution,
+        )
+
+
+class GrpcMemory:
+    """Remembers values in the memory service."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = memory_pb2_grpc.MemoryServiceStub(channel)
+
+    async def get(self, namespace: Sequence[str], key: str, *, call: Call, seconds: float) -> Any:
+        """The value. Raises NotFound."""
+        answer = await call_service(
+            self._stub.Get,
+            memory_pb2.GetRequest(namespace=namespace, key=key),
+            service=_MEMORY,
+            timeout_seconds=seconds,
+            idempotency_key=call.key,
+        )
+        return from_json(answer.item.value, field="value")
+
+    async def put(
+        self,
+        namespace: Sequence[str],
+        key: str,
+        value: object,
+        *,
+        ttl_seconds: float,
+        call: Call,
+        seconds: float,
+    ) -> None:
+        """Stores the value in place of an earlier one."""
+        request = memory_pb2.PutRequest(
+            namespace=namespace, key=key, value=to_json(value), ttl_seconds=ttl_seconds
+        )
+        await call_service(
+            self._stub.Put,
+            request,
+            service=_MEMORY,
+            timeout_seconds=seconds,
+            idempotency_key=call.key,
+        )
+
+    async def delete(
+        self, namespace: Sequence[str], key: str, *, call: Call, seconds: float
+    ) -> bool:
+        """Whether there was something to remove."""
+        answer = await call_service(
+            self._stub.Delete,
+            memory_pb2.DeleteRequest(namespace=namespace, key=key),
+            service=_MEMORY,
+            timeout_seconds=seconds,
+            idempotency_key=call.key,
+        )
+        return bool(answer.deleted)
+
+    async def search(
+        self, namespace: Sequence[str], query: str, *, top_k: int, call: Call, seconds: float
+    ) -> Sequence[Hit]:
+        """What matches best by words and by meaning, best first."""
+        answer = await call_service(
+            self._stub.Search,
+            memory_pb2.SearchRequest(namespace=namespace, query=query, top_k=top_k),
+            service=_MEMORY,
+            timeout_seconds=seconds,
+            idempotency_key=call.key,
+        )
+        return [
+            Hit(
+                key=hit.item.key,
+                value=from_json(hit.item.value, field="value"),
+                score=hit.score,
+                namespace=tuple(hit.item.namespace),
+            )
+            for hit in answer.hits
+        ]
+
+
+def _options(choice: ModelChoice) -> llm_pb2.ModelOptions:
+    return llm_pb2.ModelOptions(
+        provider=choice.provider,
+        model=choice.model,
+        temperature=choice.temperature,
+        max_tokens=choice.max_tokens,
+        top_p=choice.top_p,
+        seed=choice.seed,
+        stop=choice.stop,
+        api_base=choice.api_base,
+        api_key_env=choice.api_key_env,
+    )
+
+
+def _messages(question: Question) -> list[llm_pb2.Message]:
+    asked = llm_pb2.Message(role=llm_pb2.ROLE_USER, content=question.prompt)
+    if not question.system:
+        return [asked]
+    return [llm_pb2.Message(role=llm_pb2.ROLE_SYSTEM, content=question.system), asked]
+
+
+def _usage(usage: common_pb2.Usage) -> Usage:
+    known = usage.HasField("cost_usd")
+    calls = usage.calls or 1
+    return Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        known_usd=Decimal(usage.cost_usd) if known else Decimal(0),
+        calls=calls,
+        unpriced_calls=0 if known else (usage.unpriced_calls or calls),
+    )

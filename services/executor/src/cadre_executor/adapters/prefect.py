@@ -1,0 +1,175 @@
+"""Schedules as deployments of a Prefect server.
+
+Over Prefect's REST API and not its Python client: importing that takes seconds and a hundred megabytes, for a few
+requests.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from cadre_executor.domain.timetables import Schedule, ScheduleNotFound, next_time
+from cadre_kit.errors import CadreError, Internal, Unavailable
+
+__all__ = ["ENTRYPOINT", "FLOW", "POOL", "PrefectScheduler"]
+
+FLOW = "run-workflow"
+ENTRYPOINT = "cadre_executor.flows.run_workflow"
+POOL = "cadre"
+_SECONDS = 15.0
+_PAGE = 200
+_TAG = "cadre"
+
+
+class PrefectUnavailable(Unavailable):
+    """Prefect does not answer: it is down, or still starting."""
+
+    code = "PREFECT_UNAVAILABLE"
+
+
+class PrefectScheduler:
+    """Keeps each schedule as a deployment of one flow, in a work pool of processes. `executor` is where the flow runs
+    find us."""
+
+    def __init__(self, url: str, *, executor: str) -> None:
+        self._url = url.rstrip("/")
+        self._executor = executor
+        # Prefect is on this machine or network: a proxy from the environment is not for it.
+        self._http = httpx.AsyncClient(
+            base_url=f"{self._url}/api", timeout=_SECONDS, trust_env=False
+        )
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def put(self, schedule: Schedule) -> Schedule:
+        """Creates the deployment, or changes the one of the same name; a paused one stays paused."""
+        await self._make_pool()
+        flow = await self._ask("POST", "/flows/", {"name": FLOW, "tags": [_TAG]})
+        stored = await self._ask(
+            "POST", "/deployments/", _deployment(schedule, flow["id"], self._executor)
+        )
+        return _schedule(stored)
+
+    async def list(self) -> Sequence[Schedule]:
+        """All schedules, by name."""
+        found: list[Mapping[str, Any]] = []
+        while True:
+            page = await self._ask(
+                "POST",
+                "/deployments/filter",
+                {
+                    "flows": {"name": {"any_": [FLOW]}},
+                    "sort": "NAME_ASC",
+                    "limit": _PAGE,
+                    "offset": len(found),
+                },
+            )
+            found.extend(page)
+            if len(page) < _PAGE:
+                return [_schedule(deployment) for deployment in found]
+
+    async def pause(self, name: str, *, paused: bool) -> Schedule:
+        """Pauses the deployment, or lets it go on. Raises ScheduleNotFound."""
+        deployment = await self._find(name)
+        verb = "pause" if paused else "resume"
+        await self._ask("POST", f"/deployments/{deployment['id']}/{verb}_deployment")
+        return _schedule(await self._find(name))
+
+    async def delete(self, name: str) -> None:
+        """Removes the deployment; runs that it started stay. Raises ScheduleNotFound."""
+        deployment = await self._find(name)
+        await self._ask("DELETE", f"/deployments/{deployment['id']}")
+
+    async def _find(self, name: str) -> Any:
+        found = await self._ask("GET", f"/deployments/name/{FLOW}/{name}", missing=True)
+        if found is None:
+            raise ScheduleNotFound(name)
+        return found
+
+    async def _make_pool(self) -> None:
+        if await self._ask("GET", f"/work_pools/{POOL}", missing=True) is None:
+            await self._ask("POST", "/work_pools/", {"name": POOL, "type": "process"}, exists=True)
+
+    async def _ask(
+        self,
+        verb: str,
+        path: str,
+        body: object = None,
+        *,
+        missing: bool = False,
+        exists: bool = False,
+    ) -> Any:
+        """What Prefect answers; None for an empty answer, for 404 with `missing`, and for 409 with `exists`."""
+        try:
+            answer = await self._http.request(verb, path, json=body)
+        except httpx.HTTPError as exc:
+            raise self._unavailable(type(exc).__name__) from exc
+        if (missing and answer.status_code == 404) or (exists and answer.status_code == 409):
+            return None
+        if answer.is_error:
+            raise self._refused(verb, path, answer)
+        return answer.json() if answer.content else None
+
+    def _refused(self, verb: str, path: str, answer: httpx.Response) -> CadreError:
+        if answer.status_code in (429, 502, 503, 504):
+            return self._unavailable(f"it answered {answer.status_code}")
+        return Internal(
+            f"Prefect answered {answer.status_code} to {verb} {path}",
+            code="PREFECT_REFUSED",
+            resolution="Check that CADRE_PREFECT_URL is a Prefect 3 server.",
+            metadata={"status": str(answer.status_code)},
+        )
+
+    def _unavailable(self, reason: str) -> CadreError:
+        return PrefectUnavailable(
+            f"Prefect at {self._url} does not answer ({reason})",
+            resolution="It may still be starting: see `cadre status`, then try again.",
+            metadata={"url": self._url, "reason": reason},
+        )
+
+
+def _deployment(schedule: Schedule, flow_id: str, executor: str) -> dict[str, Any]:
+    return {
+        "name": schedule.name,
+        "flow_id": flow_id,
+        "entrypoint": ENTRYPOINT,
+        "work_pool_name": POOL,
+        "tags": [_TAG],
+        "parameters": {"workflow": schedule.workflow, "inputs": dict(schedule.inputs)},
+        # A worker may run where nothing else of the platform does.
+        "job_variables": {"env": {"CADRE_EXECUTOR_ADDRESS": executor}},
+        "schedules": [
+            {
+                "schedule": {"cron": schedule.cron, "timezone": schedule.timezone},
+                "active": True,
+                # Without a slug an edited schedule would be kept beside the new one.
+                "slug": "cron",
+            }
+        ],
+    }
+
+
+def _schedule(deployment: Mapping[str, Any]) -> Schedule:
+    parameters = deployment["parameters"]
+    # None when somebody removed it in Prefect's own pages.
+    clock = deployment["schedules"][0] if deployment["schedules"] else None
+    cron = clock["schedule"].get("cron", "") if clock else ""
+    timezone = (clock["schedule"].get("timezone") if clock else "") or "UTC"
+    paused = bool(deployment["paused"]) or not (clock and clock["active"])
+    return Schedule(
+        name=deployment["name"],
+        workflow=parameters.get("workflow", ""),
+        cron=cron,
+        timezone=timezone,
+        inputs=parameters.get("inputs") or {},
+        paused=paused,
+        next_time=None if paused or not cron else _next(cron, timezone),
+    )
+
+
+def _next(cron: str, timezone: str) -> datetime | None:
+    return next_time(cron, timezone, after=None).astimezone(UTC)

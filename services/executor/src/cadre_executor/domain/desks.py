@@ -1,0 +1,373 @@
+"""Where runs are accepted, watched, cancelled, and taken up again after a crash."""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from opentelemetry import propagate
+
+from cadre_executor.domain.definitions import Document, Library
+from cadre_executor.domain.drivers import Driver, ending_of, mistake
+from cadre_executor.domain.journals import Journal, LeaseLost
+from cadre_executor.domain.runs import (
+    FINAL,
+    Event,
+    EventType,
+    Run,
+    RunPage,
+    RunQuery,
+    RunStatus,
+)
+from cadre_executor.domain.stores import Claim, DefinitionStore, RunStore
+from cadre_executor.domain.watchers import Watchers
+from cadre_kit.errors import CadreError
+from cadre_kit.ids import new_id
+from cadre_kit.logs import logger
+
+__all__ = ["Desk", "StartRun"]
+
+log = logger()
+
+_EVENTS_AT_ONCE = 200
+# How long a watcher waits for word before it looks for itself: another executor may drive the run.
+_LOOK_SECONDS = 1.0
+_LOOK_FOR_RUNS_SECONDS = 1.0
+_RENEWALS_PER_LEASE = 3
+_CANCEL_SECONDS = 30.0
+_LOOK_FOR_LEASE_SECONDS = 0.05
+_CANDIDATES = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartRun:
+    """What to run: an applied workflow by name (version 0 is the newest), or a file's text."""
+
+    inputs: Mapping[str, Any]
+    workflow: str = ""
+    version: int = 0
+    source: str = ""
+    trigger: str = "api"
+    key: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal requests."""
+        said = [self.workflow, self.version, self.source, self.inputs, self.trigger]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(kw_only=True)
+class _Driven:
+    """A run that is ours. `error` is why it cannot go on here, if its journal could not be stored."""
+
+    journal: Journal
+    task: "asyncio.Task[None] | None" = None
+    error: CadreError | None = None
+    cancelling: bool = False
+
+
+class Desk:
+    """Accepts runs and sees to it that each of them ends.
+
+    `is_dead` tells of the owner of a lease whether that process has ended: its runs need not wait for the lease.
+    `max_runs` bounds how many are driven at once; others wait in the store, oldest first.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: RunStore,
+        definitions: DefinitionStore,
+        library: Library,
+        driver: Driver,
+        watchers: Watchers,
+        is_dead: Callable[[str], bool],
+        max_runs: int,
+    ) -> None:
+        self._store = store
+        self._definitions = definitions
+        self._library = library
+        self._driver = driver
+        self._is_dead = is_dead
+        self._max_runs = max_runs
+        self._driven: dict[str, _Driven] = {}
+        self._starting: set[str] = set()
+        self._watchers = watchers
+        self._room = asyncio.Event()
+        self._open = True
+
+    async def start(self, request: StartRun) -> tuple[Run, bool]:
+        """Checks and stores a run, and begins to drive it; whether it is new. Raises what is wrong with the request."""
+        document, source, version = await self._target(request)
+        self._library.language.check_inputs(document.workflow, request.inputs)
+        run = Run(
+            id=new_id(),
+            workflow=document.workflow.name,
+            version=version,
+            status=RunStatus.QUEUED,
+            source=source,
+            inputs=request.inputs,
+            trigger=request.trigger,
+            created_time=datetime.now(UTC),
+            trace_parent=_trace_parent(),
+        )
+        has_room = self._open and self._has_room()
+        # Until it is driven, its lease looks like one that we lost sight of.
+        self._starting.add(run.id)
+        try:
+            stored, created = await self._store.add(
+                run,
+                Event(type=EventType.RUN_QUEUED, time=run.created_time),
+                key=request.key,
+                fingerprint=request.fingerprint,
+                owner=self._driver.owner if has_room else "",
+                expires=self._lease() if has_room else 0.0,
+            )
+            if created and has_room and self._open:
+                self._drive(Claim(run=stored))
+        finally:
+            self._starting.discard(run.id)
+        return stored, created
+
+    async def get(self, run_id: str) -> Run:
+        """The run. Raises RunNotFound."""
+        return await self._store.get(run_id)
+
+    async def list(self, query: RunQuery) -> RunPage:
+        """A page of runs, newest first."""
+        return await self._store.list(query)
+
+    async def watch(self, run_id: str, *, after: int) -> AsyncIterator[Event]:
+        """Every event after a sequence number, once and in order, until the last. Raises RunNotFound.
+
+        Events are read from the store, so a slow watcher holds up nobody.
+        """
+        run = await self._store.get(run_id)
+        with self._watchers.waiting(run_id) as word:
+            while True:
+                word.clear()
+                events = await self._store.events(run_id, after=after, limit=_EVENTS_AT_ONCE)
+                for event in events:
+                    yield event
+                    after = event.sequence
+                    if event.type.is_last:
+                        return
+                if not events and run.status in FINAL:
+                    # Asked for events after the last one.
+                    return
+                if len(events) < _EVENTS_AT_ONCE:
+                    run = await self._word_of(run, word)
+
+    async def _word_of(self, run: Run, word: asyncio.Event) -> Run:
+        """Waits for word of a run, and looks for itself from time to time."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
+            return run
+        return await self._store.get(run.id)
+
+    async def cancel(self, run_id: str) -> Run:
+        """Ends a run that has not ended. When it returns no further step can start. Raises RunNotFound."""
+        run = await self._store.get(run_id)
+        if run.status in FINAL:
+            return run
+        driven = self._driven.get(run_id)
+        if driven is not None and not driven.cancelling:
+            await self._cancel_ours(run, driven)
+        else:
+            ending = ending_of(RunStatus.CANCELLED, since=run.started_time or run.created_time)
+            await self._store.finish(run_id, ending, None, owner=None)
+            await self._wait_until_let_go(run_id)
+        self._watchers.notify(run_id)
+        return await self._store.get(run_id)
+
+    async def run(self) -> None:
+        """Renews leases and takes up runs that nobody drives, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_for_ever("renew", self._renew))
+            tasks.create_task(_for_ever("take_up", self._take_up))
+
+    async def close(self) -> None:
+        """Stops driving at once and gives the leases back: another executor, or the next start, goes on."""
+        self._open = False
+        driven = dict(self._driven)
+        for one in driven.values():
+            await self._halt(one)
+        await self._release(list(driven))
+
+    async def _cancel_ours(self, run: Run, driven: _Driven) -> None:
+        driven.cancelling = True
+        since = run.started_time or run.created_time
+        try:
+            await self._halt(driven)
+            ending = ending_of(RunStatus.CANCELLED, since=since, journal=driven.journal)
+            batch = driven.journal.close()
+            ended = await self._store.finish(run.id, ending, batch, owner=self._driver.owner)
+            if not ended:
+                await self._store.release([run.id], owner=self._driver.owner)
+        finally:
+            # Whatever went wrong, the run then has no driver, and is taken up again.
+            self._forget(run.id, driven)
+
+    async def _target(self, request: StartRun) -> tuple[Document, str, int]:
+        if not request.workflow:
+            return await self._library.document(request.source), request.source, 0
+        definition = await self._definitions.get(request.workflow, request.version)
+        document = await self._library.document(definition.source)
+        return document, definition.source, definition.version
+
+    def _lease(self) -> float:
+        return time.time() + self._driver.lease_seconds
+
+    def _drive(self, claim: Claim) -> None:
+        run_id = claim.run.id
+
+        def broken(error: CadreError) -> None:
+            driven.error = error
+            if driven.task is not None:
+                driven.task.cancel()
+
+        driven = _Driven(journal=self._driver.journal(claim.run, broken=broken))
+        self._driven[run_id] = driven
+        driven.task = asyncio.create_task(self._see_through(claim, driven), name=f"run {run_id}")
+
+    async def _see_through(self, claim: Claim, driven: _Driven) -> None:
+        """The outermost frame of a run's task."""
+        run_id = claim.run.id
+        try:
+            await self._driver.drive(claim, driven.journal)
+        except asyncio.CancelledError:
+            if driven.error is None:
+                raise
+            self._log_stop(run_id, driven.error)
+        except LeaseLost as error:
+            self._log_stop(run_id, error)
+            # Whoever cancelled the run waits for its lease to be free.
+            await self._release([run_id])
+        except CadreError as error:
+            self._log_stop(run_id, error)
+        except Exception as exc:
+            log.error("run_broken", run_id=run_id, exc_info=exc)
+            await self._end_broken(claim.run, driven.journal)
+        finally:
+            await driven.journal.settle()
+            if not driven.cancelling:
+                self._forget(run_id, driven)
+
+    def _forget(self, run_id: str, driven: _Driven) -> None:
+        if self._driven.get(run_id) is driven:
+            if not self._has_room():
+                self._room.set()
+            del self._driven[run_id]
+
+    def _has_room(self) -> bool:
+        return len(self._driven) < self._max_runs
+
+    def _log_stop(self, run_id: str, error: CadreError) -> None:
+        """The run stays as it was last stored; whoever has its lease, or we when the store is well again, goes on."""
+        log.warning(
+            "run_interrupted",
+            run_id=run_id,
+            code=error.code,
+            reason=error.message,
+            cause=type(error.__cause__).__name__,
+        )
+
+    async def _end_broken(self, run: Run, journal: Journal) -> None:
+        since = run.started_time or run.created_time
+        ending = ending_of(RunStatus.FAILED, since=since, error=mistake(), journal=journal)
+        try:
+            await self._store.finish(run.id, ending, journal.close(), owner=self._driver.owner)
+        except CadreError as error:
+            self._log_stop(run.id, error)
+        self._watchers.notify(run.id)
+
+    async def _halt(self, driven: _Driven) -> None:
+        task = driven.task
+        if task is None or task.done():
+            return
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_SECONDS)
+
+    async def _wait_until_let_go(self, run_id: str) -> None:
+        """Until the executor that drives an ended run has noticed, or its lease is over."""
+        deadline = time.monotonic() + _CANCEL_SECONDS
+        while time.monotonic() < deadline:
+            if not await self._store.is_held(run_id, now=time.time()):
+                return
+            await asyncio.sleep(_LOOK_FOR_LEASE_SECONDS)
+
+    async def _renew(self) -> None:
+        await asyncio.sleep(self._driver.lease_seconds / _RENEWALS_PER_LEASE)
+        run_ids = [run_id for run_id, one in self._driven.items() if not one.cancelling]
+        if not run_ids:
+            return
+        ours = await self._store.renew(run_ids, owner=self._driver.owner, expires=self._lease())
+        await self._let_go([run_id for run_id in run_ids if run_id not in ours])
+
+    async def _let_go(self, run_ids: Sequence[str]) -> None:
+        """Stops driving runs that were ended, or taken, by others."""
+        for run_id in run_ids:
+            driven = self._driven.get(run_id)
+            if driven is not None and not driven.cancelling:
+                driven.error = LeaseLost(f"run {run_id!r} ended, or is driven by another executor")
+                await self._halt(driven)
+        await self._release(run_ids)
+
+    async def _release(self, run_ids: Sequence[str]) -> None:
+        if not run_ids:
+            return
+        try:
+            await self._store.release(run_ids, owner=self._driver.owner)
+        except CadreError as error:
+            # The leases end by themselves.
+            log.warning("leases_not_released", code=error.code, reason=error.message)
+
+    async def _take_up(self) -> None:
+        self._room.clear()
+        if self._open and self._has_room():
+            await self._take_up_once()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._room.wait(), _LOOK_FOR_RUNS_SECONDS)
+
+    async def _take_up_once(self) -> None:
+        # Ours too: a run that we hold and do not drive is one whose store failed for a while.
+        free = [
+            o for o in await self._store.owners() if o == self._driver.owner or self._is_dead(o)
+        ]
+        now = time.time()
+        for candidate in await self._store.candidates(owners=free, now=now, limit=_CANDIDATES):
+            if candidate.run_id in self._driven or candidate.run_id in self._starting:
+                continue
+            if not self._has_room():
+                return
+            claim = await self._store.claim(
+                candidate, owner=self._driver.owner, expires=self._lease()
+            )
+            if claim is not None:
+                log.info("run_taken_up", run_id=candidate.run_id)
+                self._drive(claim)
+
+
+async def _for_ever(name: str, step: Callable[[], Awaitable[None]]) -> None:
+    """The outermost frame of what goes on as long as the executor does."""
+    while True:
+        try:
+            await step()
+        except CadreError as error:
+            log.warning("upkeep_failed", name=name, code=error.code, reason=error.message)
+            await asyncio.sleep(_LOOK_FOR_RUNS_SECONDS)
+        except Exception as exc:
+            log.error("upkeep_broken", name=name, exc_info=exc)
+            await asyncio.sleep(_LOOK_FOR_RUNS_SECONDS)
+
+
+def _trace_parent() -> str:
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier.get("traceparent", "")

@@ -1,0 +1,208 @@
+"""Runs and what happens in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from cadre_kit.errors import CadreError, Conflict, InvalidInput, NotFound
+
+__all__ = [
+    "FINAL",
+    "Ending",
+    "Event",
+    "EventType",
+    "Failure",
+    "IdempotencyConflict",
+    "Run",
+    "RunNotFound",
+    "RunPage",
+    "RunQuery",
+    "RunStatus",
+    "Usage",
+]
+
+
+class RunNotFound(NotFound):
+    """No run has the id."""
+
+    code = "RUN_NOT_FOUND"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"no run {run_id!r}",
+            resolution="List the runs with `cadre runs list`.",
+            metadata={"run_id": run_id},
+        )
+
+
+class IdempotencyConflict(Conflict):
+    """The key came before, with another request."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self, key: str, run_id: str) -> None:
+        super().__init__(
+            f"the idempotency key {key!r} already started run {run_id!r} with another request",
+            resolution="Use a new key for a new request.",
+            metadata={"key": key, "run_id": run_id},
+        )
+
+
+class BadPageToken(InvalidInput):
+    """The page token is not one that a list answered."""
+
+    code = "BAD_PAGE_TOKEN"
+
+
+class RunStatus(Enum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+class EventType(Enum):
+    """What happened in a run."""
+
+    RUN_QUEUED = "run_queued"
+    RUN_STARTED = "run_started"
+    RUN_RESUMED = "run_resumed"
+    RUN_SUCCEEDED = "run_succeeded"
+    RUN_FAILED = "run_failed"
+    RUN_CANCELLED = "run_cancelled"
+    NODE_STARTED = "node_started"
+    NODE_SUCCEEDED = "node_succeeded"
+    NODE_FAILED = "node_failed"
+    NODE_RETRIED = "node_retried"
+    NODE_SKIPPED = "node_skipped"
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no event follows it."""
+        return self in _LAST
+
+
+_LAST = frozenset({EventType.RUN_SUCCEEDED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What model calls used. `known_usd` is the sum of the calls whose price is known."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    known_usd: Decimal = Decimal(0)
+    calls: int = 0
+    unpriced_calls: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            known_usd=self.known_usd + other.known_usd,
+            calls=self.calls + other.calls,
+            unpriced_calls=self.unpriced_calls + other.unpriced_calls,
+        )
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """The whole cost; None when the price of any call is unknown."""
+        return None if self.unpriced_calls else self.known_usd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a node, or the run, failed; `node` is empty when no node did."""
+
+    code: str
+    message: str
+    resolution: str = ""
+    node: str = ""
+
+    @classmethod
+    def of(cls, error: CadreError, *, node: str = "") -> "Failure":
+        """The failure that an error says."""
+        return cls(code=error.code, message=error.message, resolution=error.resolution, node=node)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened. The store gives it its sequence; 0 until then."""
+
+    type: EventType
+    time: datetime
+    sequence: int = 0
+    node: str = ""
+    iteration: int = 0
+    attempt: int = 0
+    data: Mapping[str, Any] | None = None
+    usage: Usage | None = None
+    error: Failure | None = None
+    duration_ms: int = 0
+
+    def numbered(self, sequence: int) -> "Event":
+        """The same event in its place."""
+        return replace(self, sequence=sequence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One execution of one version of a workflow; `version` 0 is a file that was not applied."""
+
+    id: str
+    workflow: str
+    version: int
+    status: RunStatus
+    source: str
+    inputs: Mapping[str, Any]
+    trigger: str
+    created_time: datetime
+    outputs: Mapping[str, Any] | None = None
+    usage: Usage = Usage()
+    error: Failure | None = None
+    started_time: datetime | None = None
+    ended_time: datetime | None = None
+    trace_parent: str = ""
+
+    @property
+    def trace_id(self) -> str:
+        """The middle part of a W3C traceparent; empty without one."""
+        parts = self.trace_parent.split("-")
+        return parts[1] if len(parts) == 4 else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a run ends: its final status with the outputs or the failure."""
+
+    status: RunStatus
+    event: Event
+    outputs: Mapping[str, Any] | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunQuery:
+    """Which runs to list, newest first; `before` is the last id of the previous page."""
+
+    limit: int
+    before: str = ""
+    workflow: str = ""
+    status: RunStatus | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPage:
+    """Runs without inputs, outputs and source; `more` when older ones follow."""
+
+    runs: tuple[Run, ...]
+    more: bool

@@ -1,0 +1,70 @@
+"""Where workflow files are checked, stored and found again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cadre_executor.domain.definitions import Definition, Library, Parsed
+from cadre_executor.domain.stores import DefinitionStore
+from cadre_kit.errors import Problem, Severity
+
+__all__ = ["Applied", "Shelf", "Shown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A version, and what its file says."""
+
+    definition: Definition
+    parsed: Parsed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """The version that now is the newest, whether it is new, and notes on parts of the file without effect."""
+
+    shown: Shown
+    created: bool
+    notes: Sequence[Problem]
+
+
+class Shelf:
+    """Applied workflow files."""
+
+    def __init__(self, *, definitions: DefinitionStore, library: Library) -> None:
+        self._definitions = definitions
+        self._library = library
+
+    async def validate(self, source: str) -> Parsed:
+        """What the file says, with all its problems."""
+        return await self._library.parse(source)
+
+    async def apply(self, source: str) -> Applied:
+        """Stores the file as the next version, unless it equals the newest. Raises WorkflowInvalid."""
+        document = await self._library.document(source)
+        stored, created = await self._definitions.apply(document.definition(source))
+        notes = [p for p in document.parsed.problems if p.severity is Severity.NOTE]
+        shown = Shown(definition=stored, parsed=document.parsed)
+        return Applied(shown=shown, created=created, notes=notes)
+
+    async def get(self, name: str, version: int) -> Shown:
+        """One version; 0 is the newest. Raises WorkflowNotFound."""
+        definition = await self._definitions.get(name, version)
+        parsed = await self._library.parse(definition.source)
+        return Shown(definition=definition, parsed=parsed)
+
+    async def list(self, *, limit: int, after: str) -> Sequence[Definition]:
+        """The newest versions by name, after a name."""
+        return await self._definitions.list(limit=limit, after=after)
+
+    async def versions(self, name: str) -> Sequence[Definition]:
+        """All versions, newest first. Raises WorkflowNotFound."""
+        return await self._definitions.versions(name)
+
+    async def delete(self, name: str) -> None:
+        """Hides a workflow and its versions. Raises WorkflowNotFound."""
+        await self._definitions.delete(name)
+
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of workflow files."""
+        return self._library.language.schema()

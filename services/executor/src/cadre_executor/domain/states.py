@@ -1,0 +1,219 @@
+"""The state of a run: how writes combine, and what the engine itself keeps in it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from cadre_executor.domain.actions import Form, Result
+from cadre_executor.domain.workflows import (
+    LlmAction,
+    Node,
+    Output,
+    Reducer,
+    State,
+    StateField,
+    ValueRefused,
+    ValueType,
+    Workflow,
+)
+from cadre_kit.errors import CadreError
+
+__all__ = [
+    "Advance",
+    "ModelOutputInvalid",
+    "OutputInvalid",
+    "Progress",
+    "advanced",
+    "combined",
+    "no_progress",
+    "visible",
+    "with_writes",
+    "writes_of",
+]
+
+
+class ModelOutputInvalid(CadreError):
+    """The model's reply is not what the node's output_schema or the state asks for."""
+
+    code = "MODEL_OUTPUT_INVALID"
+
+
+class OutputInvalid(CadreError):
+    """What the node gave does not fit its output_schema or the state."""
+
+    code = "OUTPUT_INVALID"
+
+
+class Progress(TypedDict):
+    """Where a run is, in JSON.
+
+    `arrivals`: see `routes.Arrivals`. `visits`: how often each node was visited. `loops`: for each node with a loop,
+    how often it was taken, and whether it still goes on. `laps`: visits of nodes in cycles that no loop bounds, since a
+    loop around them began its lap.
+    """
+
+    arrivals: dict[str, list[int]]
+    visits: dict[str, int]
+    loops: dict[str, list[int]]
+    laps: dict[str, int]
+
+
+class Advance(TypedDict):
+    """What one visit changes in the progress: `arrivals` are differences, since several nodes add to one; the rest are
+    new values."""
+
+    arrivals: dict[str, list[int]]
+    visits: dict[str, int]
+    loops: dict[str, list[int]]
+    laps: dict[str, int]
+
+
+def no_progress() -> Progress:
+    """The progress of a run that has not begun."""
+    return Progress(arrivals={}, visits={}, loops={}, laps={})
+
+
+def advanced(progress: Progress, advance: Advance) -> Progress:
+    """The progress after a visit. The order of the visits of one step makes no difference."""
+    arrivals = dict(progress["arrivals"])
+    for node, (forward, back) in advance["arrivals"].items():
+        was = arrivals.pop(node, [0, 0])
+        now = [was[0] + forward, was[1] + back]
+        if any(now):
+            arrivals[node] = now
+    return Progress(
+        arrivals=arrivals,
+        visits=progress["visits"] | advance["visits"],
+        loops=progress["loops"] | advance["loops"],
+        laps=progress["laps"] | advance["laps"],
+    )
+
+
+def visible(workflow: Workflow, fields: State, progress: Progress) -> dict[str, Any]:
+    """What templates and conditions see: the fields, and of each node how often its loop went back, or how often it was
+    visited when it has none."""
+    counts: dict[str, Any] = {}
+    for node in workflow.nodes:
+        exits = workflow.exits.get(node)
+        if exits is not None and exits.loop is not None:
+            counts[f"_loop_iteration_{node}"] = progress["loops"].get(node, [0, 0])[0]
+        else:
+            counts[f"_loop_iteration_{node}"] = progress["visits"].get(node, 0)
+    return {**fields, **counts}
+
+
+def combined(reducer: Reducer, old: Any, new: Any) -> Any:
+    """The value of a field after a write; the first write to an empty field (None) is taken as it is."""
+    if reducer is Reducer.REPLACE or old is None:
+        return new
+    if new is None:
+        return old
+    match reducer:
+        case Reducer.APPEND:
+            return [*old, *new]
+        case Reducer.MERGE:
+            return {**old, **new}
+        case Reducer.SUM:
+            return old + new
+        case Reducer.MIN:
+            return min(old, new)
+        case Reducer.MAX:
+            return max(old, new)
+
+
+def with_writes(workflow: Workflow, fields: State, writes: State) -> dict[str, Any]:
+    """The fields after one node's writes."""
+    after = dict(fields)
+    for name, value in writes.items():
+        after[name] = combined(workflow.fields[name].reducer, after.get(name), value)
+    return after
+
+
+def writes_of(node: Node, result: Result, fields: Mapping[str, StateField]) -> dict[str, Any]:
+    """What a node's result writes, by field. Raises ModelOutputInvalid or OutputInvalid naming what does not fit."""
+    refused = ModelOutputInvalid if isinstance(node.action, LlmAction) else OutputInvalid
+    try:
+        value = _typed(node.result_type, result)
+        is_text = result.form is Form.TEXT and node.result_type is None
+        return {
+            output.field: _fitted(fields[output.field], _part(value, output), is_text=is_text)
+            for output in node.outputs
+        }
+    except ValueRefused as exc:
+        raise refused(
+            exc.message,
+            resolution=exc.resolution or "Check the node's output_schema and outputs.",
+        ) from exc
+
+
+def _typed(result_type: ValueType | None, result: Result) -> Any:
+    if result_type is None:
+        return result.value
+    match result.form:
+        case Form.VALUE:
+            return result_type.accept(result.value)
+        case Form.TEXT:
+            return _from_text(result_type, result.value)
+        case Form.DOCUMENT:
+            return result_type.accept(_document(result))
+        case Form.MEMBER:
+            return result_type.accept(_step_into(_document(result), "value", path="value"))
+
+
+def _document(result: Result) -> Any:
+    try:
+        return json.loads(result.value)
+    except (ValueError, RecursionError) as exc:
+        if result.complete:
+            raise ValueRefused(f"the reply is not a JSON document: {exc}") from exc
+        raise ValueRefused(
+            "the reply was cut off before its end",
+            resolution="Allow more tokens with llm.max_tokens, or ask for less.",
+        ) from exc
+
+
+def _fitted(field: StateField, value: Any, *, is_text: bool) -> Any:
+    """The value as the field takes it; a field that appends takes one item as well as a list of them."""
+    try:
+        if field.reducer is Reducer.APPEND:
+            return _items(field.type, value, is_text=is_text)
+        return _from_text(field.type, value) if is_text else field.type.accept(value)
+    except ValueRefused as exc:
+        raise ValueRefused(
+            f"state field {field.name!r}: {exc.message}", resolution=exc.resolution
+        ) from exc
+
+
+def _items(list_type: ValueType, value: Any, *, is_text: bool) -> Any:
+    if not is_text:
+        return list_type.accept(value if isinstance(value, list) else [value])
+    try:
+        return _from_text(list_type, value)
+    except ValueRefused:
+        return list_type.accept([value])
+
+
+def _from_text(value_type: ValueType, text: str) -> Any:
+    """The value that text says, read as JSON where the type is not text: "[1, 2]" is a list for a list[int]."""
+    if value_type.text in ("str", "any"):
+        return value_type.accept(text)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        # Not a document: whether "yes" is a bool is the type's own affair.
+        return value_type.accept(text)
+    return value_type.accept(value)
+
+
+def _part(value: Any, output: Output) -> Any:
+    for depth, name in enumerate(output.path):
+        value = _step_into(value, name, path=".".join(output.path[: depth + 1]))
+    return value
+
+
+def _step_into(value: Any, name: str, *, path: str) -> Any:
+    if isinstance(value, dict) and name in value:
+        return value[name]
+    if isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+        return value[int(name)]
+    raise ValueRefused(f"the output has no {path!r}")

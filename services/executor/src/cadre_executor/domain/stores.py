@@ -1,0 +1,104 @@
+"""What the executor stores, and what it asks of the store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cadre_executor.domain.definitions import Definition
+from cadre_executor.domain.journals import Batch
+from cadre_executor.domain.runs import Ending, Event, Run, RunPage, RunQuery
+
+__all__ = ["Candidate", "Claim", "DefinitionStore", "RunStore", "Saved"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A run that has not ended and may be taken up. `owner` is empty when nobody holds it."""
+
+    run_id: str
+    owner: str
+    lease_expires: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """The last checkpoint of a run, and what tasks of the step after it wrote, by task id; documents of their maker."""
+
+    checkpoint: str
+    writes: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A run that is ours to drive. `attempts` holds the try to go on with, by node and visit."""
+
+    run: Run
+    saved: Saved | None = None
+    attempts: dict[tuple[str, int], int] = field(default_factory=dict)
+
+
+class RunStore(Protocol):
+    """Runs, their events, checkpoints and leases. Every method raises what is wrong with the database."""
+
+    async def add(
+        self, run: Run, event: Event, *, key: str, fingerprint: str, owner: str, expires: float
+    ) -> tuple[Run, bool]:
+        """Stores a run, or finds the one of the same key; whether it was stored. Raises IdempotencyConflict."""
+
+    async def get(self, run_id: str) -> Run:
+        """The run. Raises RunNotFound."""
+
+    async def list(self, query: RunQuery) -> RunPage:
+        """A page of runs, newest first."""
+
+    async def events(self, run_id: str, *, after: int, limit: int) -> Sequence[Event]:
+        """Events after a sequence number, in order."""
+
+    async def owners(self) -> Sequence[str]:
+        """Who holds runs that have not ended; "" among them when some are held by nobody."""
+
+    async def candidates(
+        self, *, owners: Sequence[str], now: float, limit: int
+    ) -> Sequence[Candidate]:
+        """Runs that have not ended and are held by nobody, by one of `owners`, or by a lease that is over; oldest
+        first."""
+
+    async def claim(self, candidate: Candidate, *, owner: str, expires: float) -> Claim | None:
+        """Takes a run if its lease still is as the candidate says; None when another was quicker."""
+
+    async def commit(self, run_id: str, batch: Batch, *, owner: str, expires: float) -> None:
+        """Stores a batch and renews the lease. Raises LeaseLost."""
+
+    async def finish(
+        self, run_id: str, ending: Ending, batch: Batch | None, *, owner: str | None
+    ) -> bool:
+        """Ends a run; with an owner only if it holds the lease, which then is free. False when the run had ended, or
+        the lease was lost. Without a batch the usage stays as stored."""
+
+    async def renew(self, run_ids: Sequence[str], *, owner: str, expires: float) -> frozenset[str]:
+        """Renews the leases; those that still are ours, of runs that have not ended."""
+
+    async def release(self, run_ids: Sequence[str], *, owner: str) -> None:
+        """Gives leases back."""
+
+    async def is_held(self, run_id: str, *, now: float) -> bool:
+        """Whether some executor's lease on the run has not expired."""
+
+
+class DefinitionStore(Protocol):
+    """Applied workflow files. Every method raises what is wrong with the database."""
+
+    async def apply(self, definition: Definition) -> tuple[Definition, bool]:
+        """Stores the next version, unless the newest has the same text; whether it was stored."""
+
+    async def get(self, name: str, version: int) -> Definition:
+        """One version; 0 is the newest. Raises WorkflowNotFound."""
+
+    async def list(self, *, limit: int, after: str) -> Sequence[Definition]:
+        """The newest versions, by name, after a name."""
+
+    async def versions(self, name: str) -> Sequence[Definition]:
+        """All versions, newest first. Raises WorkflowNotFound."""
+
+    async def delete(self, name: str) -> None:
+        """Hides a workflow and its versions. Raises WorkflowNotFound."""

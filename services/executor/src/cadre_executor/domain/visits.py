@@ -1,0 +1,433 @@
+"""One visit of a node: whether it runs now, its tries, what it writes, and where the run goes from it."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from opentelemetry.trace import Span, StatusCode
+
+from cadre_executor.domain.actions import Call, Peers, Result, perform
+from cadre_executor.domain.journals import Journal
+from cadre_executor.domain.routes import Plan
+from cadre_executor.domain.runs import Event, EventType, Failure, Usage
+from cadre_executor.domain.states import (
+    Advance,
+    ModelOutputInvalid,
+    Progress,
+    visible,
+    with_writes,
+    writes_of,
+)
+from cadre_executor.domain.workflows import (
+    END,
+    START,
+    Exits,
+    Goto,
+    Node,
+    OnError,
+    Retry,
+    Scope,
+    State,
+    Workflow,
+)
+from cadre_kit import semconv
+from cadre_kit.errors import CadreError, DeadlineExceeded, FailedPrecondition, Kind, LimitExceeded
+from cadre_kit.logs import logger
+from cadre_kit.tracing import tracer
+
+__all__ = ["Drive", "LoopLimitReached", "RunFailed", "Step", "begin", "visit"]
+
+log = logger()
+
+_LONGEST_BACKOFF_SECONDS = 60.0
+# How MLflow shows a node's span.
+_SPAN_TYPES = {"code": "TOOL", "memory": "MEMORY"}
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 2.0
+_MAY_PASS = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED})
+_MAY_PASS_CODES = frozenset({ModelOutputInvalid.code, "RATE_LIMITED", "PROVIDER_RATE_LIMITED"})
+# What a channel says when the process at its other end is not there: it was killed, or starts again.
+_PEER_GONE = "SERVICE_UNAVAILABLE"
+
+
+class NodeTimeout(DeadlineExceeded):
+    """A node's try took longer than its timeout."""
+
+    code = "NODE_TIMEOUT"
+
+
+class LoopLimitReached(LimitExceeded):
+    """A node was visited too often through cycles that no loop bounds."""
+
+    code = "LOOP_LIMIT_REACHED"
+
+
+class StepLimitReached(LimitExceeded):
+    """The run visited more nodes than it may."""
+
+    code = "STEP_LIMIT_REACHED"
+
+
+class NoRoute(FailedPrecondition):
+    """None of the conditions on the ways out of a node holds."""
+
+    code = "NO_ROUTE"
+
+
+class RunFailed(Exception):
+    """The run cannot go on; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drive:
+    """A run while it is driven. `attempts` holds the try to go on with of visits that were interrupted."""
+
+    run_id: str
+    version: int
+    workflow: Workflow
+    plan: Plan
+    journal: Journal
+    peers: Peers
+    gate: asyncio.Semaphore
+    attempts: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    patience_seconds: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a visit changes. `wake` names the nodes that look again whether they run."""
+
+    writes: Mapping[str, Any]
+    advance: Advance
+    wake: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Route:
+    targets: tuple[str, ...]
+    loop: tuple[int, int] | None = None
+    took_loop: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """How the tries of a visit ended: with writes, or with the error of the last one."""
+
+    attempt: int
+    writes: Mapping[str, Any] = field(default_factory=dict)
+    usage: Usage | None = None
+    error: CadreError | None = None
+    skipped: bool = False
+
+
+def begin(workflow: Workflow, plan: Plan, fields: State, progress: Progress) -> Step:
+    """The step from START. Raises RunFailed when no way leads on."""
+    scope = Scope(state=visible(workflow, fields, progress))
+    try:
+        route = _route(workflow, START, scope, progress)
+    except CadreError as error:
+        raise RunFailed(Failure.of(error)) from error
+    return Step(
+        writes={}, advance=_advance(plan, START, route, progress, visits={}), wake=route.targets
+    )
+
+
+async def visit(
+    node: Node, fields: State, progress: Progress, *, drive: Drive, task_id: str
+) -> Step | None:
+    """Runs a node that was reached, and says what follows; None when it has to wait for other branches.
+
+    Raises RunFailed when its failure ends the run.
+    """
+    ready = drive.plan.ready({n: (a[0], a[1]) for n, a in progress["arrivals"].items()})
+    if node.id not in ready or node.id not in progress["arrivals"]:
+        return None
+    iteration = progress["visits"].get(node.id, 0) + 1
+    _check_limits(node, progress, drive)
+    with _span(node, drive, iteration) as span:
+        started = time.monotonic()
+        outcome = await _run(node, fields, progress, drive=drive, iteration=iteration)
+        route = _leave(node, fields, progress, outcome, drive=drive)
+        event = _event(node, iteration, outcome, route, started)
+        if isinstance(route, Failure):
+            drive.journal.emit(event)
+            span.set_status(StatusCode.ERROR, route.code)
+            span.set_attribute(semconv.ERROR_TYPE, route.code)
+            raise RunFailed(route)
+        drive.journal.hold(task_id, event)
+    waiting = tuple(n for n in progress["arrivals"] if n not in ready)
+    visits = {node.id: iteration}
+    return Step(
+        writes=outcome.writes,
+        advance=_advance(drive.plan, node.id, route, progress, visits=visits),
+        wake=tuple(dict.fromkeys((*route.targets, *waiting))),
+    )
+
+
+def _check_limits(node: Node, progress: Progress, drive: Drive) -> None:
+    limits = drive.workflow.limits
+    if node.id in drive.plan.unbounded and progress["laps"].get(node.id, 0) >= limits.max_visits:
+        error: CadreError = LoopLimitReached(
+            f"node {node.id!r} was visited {limits.max_visits} times by a cycle that no loop bounds",
+            resolution="Give the cycle a loop with max_iterations, or a condition that leaves it sooner.",
+            metadata={"node": node.id, "max_visits": str(limits.max_visits)},
+        )
+        raise RunFailed(Failure.of(error, node=node.id))
+    if sum(progress["visits"].values()) >= limits.max_steps:
+        error = StepLimitReached(
+            f"the run took {limits.max_steps} steps, which is its limit",
+            resolution="Raise config.execution.max_steps, or mend what makes the run so long.",
+            metadata={"max_steps": str(limits.max_steps)},
+        )
+        raise RunFailed(Failure.of(error, node=node.id))
+
+
+async def _run(
+    node: Node, fields: State, progress: Progress, *, drive: Drive, iteration: int
+) -> _Outcome:
+    first = drive.attempts.get((node.id, iteration), 1)
+    state = visible(drive.workflow, fields, progress)
+    try:
+        if node.when is not None and not node.when.holds(Scope(state=state)):
+            return _Outcome(attempt=first, skipped=True)
+        drive.journal.emit(_started(node, iteration, first))
+        outer = Scope(state=state)
+        inputs = {name: template.resolve(outer) for name, template in node.inputs.items()}
+    except CadreError as error:
+        return _Outcome(attempt=first, error=error)
+    scope = Scope(state=state, inputs=inputs)
+    return await _try_often(node, scope, drive=drive, iteration=iteration, attempt=first)
+
+
+async def _try_often(
+    node: Node, scope: Scope, *, drive: Drive, iteration: int, attempt: int
+) -> _Outcome:
+    while True:
+        started = time.monotonic()
+        outcome = await _try(node, scope, drive=drive, iteration=iteration, attempt=attempt)
+        if outcome.error is None or not _tries_again(node.retry, outcome.error, attempt):
+            return outcome
+        delay = _backoff(node.retry, attempt)
+        drive.journal.emit(_retried(node, iteration, outcome, delay, started))
+        # Stored before the next try, which has a key of its own: a run that is taken up again goes on with that one.
+        await drive.journal.flush()
+        await asyncio.sleep(delay)
+        attempt += 1
+
+
+async def _try(node: Node, scope: Scope, *, drive: Drive, iteration: int, attempt: int) -> _Outcome:
+    call = Call(
+        workflow=drive.workflow.name,
+        version=drive.version,
+        run_id=drive.run_id,
+        node=node.id,
+        key=f"{drive.run_id}/{node.id}/{iteration}/{attempt}/1",
+        timeout_seconds=node.timeout_seconds,
+    )
+    usage: Usage | None = None
+    try:
+        async with drive.gate:
+            result = await _in_time(node, scope, drive=drive, call=call)
+        usage = result.usage
+        writes = writes_of(node, result, drive.workflow.fields)
+    except CadreError as error:
+        return _Outcome(attempt=attempt, usage=usage, error=error)
+    return _Outcome(attempt=attempt, writes=writes, usage=usage)
+
+
+async def _in_time(node: Node, scope: Scope, *, drive: Drive, call: Call) -> Result:
+    try:
+        async with asyncio.timeout(node.timeout_seconds):
+            return await _patiently(node, scope, drive=drive, call=call)
+    except TimeoutError as exc:
+        raise NodeTimeout(
+            f"node {node.id!r} took longer than its timeout of {node.timeout_seconds:g} s",
+            resolution="Raise the node's timeout, or give it less to do.",
+            metadata={"node": node.id, "timeout_seconds": f"{node.timeout_seconds:g}"},
+        ) from exc
+
+
+async def _patiently(node: Node, scope: Scope, *, drive: Drive, call: Call) -> Result:
+    """Repeats a call whose service went away, with the same key, until it is back: no run is lost because another of
+    the platform's processes was killed, and nothing is paid for twice."""
+    deadline = time.monotonic() + drive.patience_seconds
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return await perform(node, scope, peers=drive.peers, call=call)
+        except CadreError as error:
+            if error.code != _PEER_GONE or time.monotonic() + pause > deadline:
+                raise
+            log.warning("service_awaited", run_id=drive.run_id, node=node.id, reason=error.message)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _tries_again(retry: Retry, error: CadreError, attempt: int) -> bool:
+    if attempt >= retry.max_attempts:
+        return False
+    if retry.on:
+        return error.code in retry.on
+    return error.kind in _MAY_PASS or error.code in _MAY_PASS_CODES
+
+
+def _backoff(retry: Retry, attempt: int) -> float:
+    # The exponent is bounded: 2.0 ** 1100 is an error.
+    return float(min(retry.backoff_seconds * 2.0 ** min(attempt - 1, 32), _LONGEST_BACKOFF_SECONDS))
+
+
+def _leave(
+    node: Node, fields: State, progress: Progress, outcome: _Outcome, *, drive: Drive
+) -> _Route | Failure:
+    """Where the run goes; a failure when it ends here."""
+    if outcome.error is not None:
+        match node.on_error:
+            case OnError.FAIL:
+                return Failure.of(outcome.error, node=node.id)
+            case Goto() as goto:
+                return _Route(targets=_without_end((goto.node,)))
+            case OnError.CONTINUE:
+                pass
+    after = with_writes(drive.workflow, fields, outcome.writes)
+    scope = Scope(state=visible(drive.workflow, after, progress))
+    try:
+        return _route(drive.workflow, node.id, scope, progress)
+    except CadreError as error:
+        return Failure.of(error, node=node.id)
+
+
+def _route(workflow: Workflow, node: str, scope: Scope, progress: Progress) -> _Route:
+    exits = workflow.exits.get(node, Exits())
+    if exits.loop is None:
+        return _Route(targets=_first_rule(node, exits, scope))
+    taken, goes_on = progress["loops"].get(node, [0, 0])
+    if not goes_on:
+        # The run comes to the loop anew, from a cycle around it.
+        taken = 0
+    until = exits.loop.until
+    if taken < exits.loop.max_iterations and not (until is not None and until.holds(scope)):
+        return _Route(targets=_without_end((exits.loop.to,)), loop=(taken + 1, 1), took_loop=True)
+    targets = exits.loop.exits or _first_rule(node, exits, scope)
+    return _Route(targets=_without_end(targets), loop=(taken, 0))
+
+
+def _first_rule(node: str, exits: Exits, scope: Scope) -> tuple[str, ...]:
+    for rule in exits.rules:
+        if rule.condition is None or rule.condition.holds(scope):
+            return _without_end(rule.targets)
+    if not exits.rules:
+        return ()
+    conditions = ", ".join(repr(r.condition.text) for r in exits.rules if r.condition is not None)
+    raise NoRoute(
+        f"none of the conditions on the ways out of {node!r} holds: {conditions}",
+        resolution="Add a route with the condition `default`.",
+        metadata={"node": node, "conditions": conditions},
+    )
+
+
+def _without_end(targets: Sequence[str]) -> tuple[str, ...]:
+    return tuple(target for target in targets if target != END)
+
+
+def _advance(
+    plan: Plan, node: str, route: _Route, progress: Progress, *, visits: dict[str, int]
+) -> Advance:
+    arrivals: dict[str, list[int]] = {}
+    for target in dict.fromkeys(route.targets):
+        back = (node, target) in plan.back_edges
+        arrivals[target] = [0, 1] if back else [1, 0]
+    if node in progress["arrivals"]:
+        forward, back_count = progress["arrivals"][node]
+        was = arrivals.get(node, [0, 0])
+        arrivals[node] = [was[0] - forward, was[1] - back_count]
+    laps = {}
+    if node in plan.unbounded:
+        laps[node] = progress["laps"].get(node, 0) + 1
+    if route.took_loop:
+        laps |= dict.fromkeys(plan.restarts.get(node, ()), 0)
+    loops = {} if route.loop is None else {node: list(route.loop)}
+    return Advance(arrivals=arrivals, visits=visits, loops=loops, laps=laps)
+
+
+def _started(node: Node, iteration: int, attempt: int) -> Event:
+    return Event(
+        type=EventType.NODE_STARTED,
+        time=datetime.now(UTC),
+        node=node.id,
+        iteration=iteration,
+        attempt=attempt,
+        data={"kind": node.kind},
+    )
+
+
+def _retried(node: Node, iteration: int, outcome: _Outcome, delay: float, started: float) -> Event:
+    assert outcome.error is not None
+    return Event(
+        type=EventType.NODE_RETRIED,
+        time=datetime.now(UTC),
+        node=node.id,
+        iteration=iteration,
+        attempt=outcome.attempt,
+        data={"delay_seconds": delay},
+        usage=outcome.usage,
+        error=Failure.of(outcome.error, node=node.id),
+        duration_ms=_since(started),
+    )
+
+
+def _event(
+    node: Node, iteration: int, outcome: _Outcome, route: _Route | Failure, started: float
+) -> Event:
+    error = None if outcome.error is None else Failure.of(outcome.error, node=node.id)
+    data: dict[str, Any] = {}
+    if isinstance(route, Failure):
+        error, kind = route, EventType.NODE_FAILED
+    else:
+        kind = _kind(outcome)
+        data["route"] = list(route.targets) or [END]
+    if kind is EventType.NODE_SUCCEEDED:
+        data["outputs"] = dict(outcome.writes)
+    return Event(
+        type=kind,
+        time=datetime.now(UTC),
+        node=node.id,
+        iteration=iteration,
+        attempt=outcome.attempt,
+        data=data or None,
+        usage=outcome.usage,
+        error=error,
+        duration_ms=_since(started),
+    )
+
+
+def _kind(outcome: _Outcome) -> EventType:
+    if outcome.error is not None:
+        return EventType.NODE_FAILED
+    return EventType.NODE_SKIPPED if outcome.skipped else EventType.NODE_SUCCEEDED
+
+
+def _since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
+
+
+def _span(node: Node, drive: Drive, iteration: int) -> AbstractContextManager[Span]:
+    return tracer().start_as_current_span(
+        f"node {node.id}",
+        attributes={
+            semconv.RUN_ID: drive.run_id,
+            semconv.NODE_ID: node.id,
+            semconv.NODE_KIND: node.kind,
+            semconv.NODE_ITERATION: iteration,
+            semconv.MLFLOW_SPAN_TYPE: _SPAN_TYPES.get(node.kind, "CHAIN"),
+        },
+        record_exception=False,
+        set_status_on_exception=False,
+    )

@@ -1,0 +1,112 @@
+"""RunService: gRPC to domain and back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+import grpc
+
+from cadre.executor.v1 import runs_pb2, runs_pb2_grpc
+from cadre_executor.domain.desks import Desk, StartRun
+from cadre_executor.domain.runs import RunQuery
+from cadre_executor.entrypoint.messages import (
+    event_message,
+    page_size,
+    page_token,
+    run_message,
+    status_from_message,
+    token_key,
+)
+from cadre_kit.documents import object_from_json
+from cadre_kit.errors import InvalidInput
+from cadre_kit.interceptor import idempotency_key
+
+__all__ = ["RunServicer"]
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_INPUT_BYTES = 4 * 1024 * 1024
+_TRIGGER_CHARACTERS = 50
+_RUNS = 50
+
+
+class BadRequest(InvalidInput):
+    """A field of the request is wrong."""
+
+    code = "BAD_REQUEST"
+
+
+class RunServicer(runs_pb2_grpc.RunServiceServicer):
+    """Answers RunService."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def StartRun(
+        self, request: runs_pb2.StartRunRequest, context: Context
+    ) -> runs_pb2.StartRunResponse:
+        """Stores a run and returns it."""
+        run, created = await self._desk.start(_start(request, idempotency_key(context)))
+        return runs_pb2.StartRunResponse(run=run_message(run), created=created)
+
+    async def GetRun(
+        self, request: runs_pb2.GetRunRequest, context: Context
+    ) -> runs_pb2.GetRunResponse:
+        """Returns a run."""
+        run = await self._desk.get(request.run_id)
+        return runs_pb2.GetRunResponse(run=run_message(run))
+
+    async def ListRuns(
+        self, request: runs_pb2.ListRunsRequest, context: Context
+    ) -> runs_pb2.ListRunsResponse:
+        """Lists runs, newest first."""
+        query = RunQuery(
+            limit=page_size(request.page_size, default=_RUNS),
+            before=token_key(request.page_token),
+            workflow=request.workflow,
+            status=status_from_message(request.status),
+        )
+        page = await self._desk.list(query)
+        return runs_pb2.ListRunsResponse(
+            runs=[run_message(run, listed=True) for run in page.runs],
+            next_page_token=page_token(page.runs[-1].id) if page.more else "",
+        )
+
+    async def WatchRun(
+        self, request: runs_pb2.WatchRunRequest, context: Context
+    ) -> AsyncIterator[runs_pb2.WatchRunResponse]:
+        """Sends events until the last."""
+        if request.after_sequence < 0:
+            raise BadRequest("after_sequence is less than 0")
+        async for event in self._desk.watch(request.run_id, after=request.after_sequence):
+            yield runs_pb2.WatchRunResponse(event=event_message(event))
+
+    async def CancelRun(
+        self, request: runs_pb2.CancelRunRequest, context: Context
+    ) -> runs_pb2.CancelRunResponse:
+        """Stops a run."""
+        run = await self._desk.cancel(request.run_id)
+        return runs_pb2.CancelRunResponse(run=run_message(run))
+
+
+def _start(request: runs_pb2.StartRunRequest, key: str) -> StartRun:
+    if not (request.workflow or request.source):
+        raise BadRequest(
+            "the request names neither a workflow nor a source",
+            resolution="Name an applied workflow, or send a workflow file's text as source.",
+        )
+    if request.version < 0:
+        raise BadRequest(f"version is {request.version}; it must be 0 or more")
+    if len(request.inputs.text.encode()) > _INPUT_BYTES:
+        raise BadRequest("the inputs are larger than 4 MiB", code="INPUTS_TOO_LARGE")
+    if len(request.trigger) > _TRIGGER_CHARACTERS:
+        raise BadRequest(f"trigger has more than {_TRIGGER_CHARACTERS} characters")
+    return StartRun(
+        workflow=request.workflow,
+        version=request.version,
+        source=request.source,
+        inputs=object_from_json(request.inputs, field="inputs"),
+        trigger=request.trigger or "api",
+        key=key,
+    )

@@ -1,0 +1,103 @@
+"""WorkflowService: gRPC to domain and back."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import grpc
+
+from cadre.executor.v1 import workflows_pb2, workflows_pb2_grpc
+from cadre_executor.domain.definitions import Definition
+from cadre_executor.domain.shelves import Shelf
+from cadre_executor.entrypoint.messages import page_size, page_token, token_key, workflow_message
+from cadre_kit.documents import to_json
+from cadre_kit.errors import Severity
+from cadre_kit.wire import problem_to_message
+
+__all__ = ["WorkflowServicer"]
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_WORKFLOWS = 100
+
+
+class WorkflowServicer(workflows_pb2_grpc.WorkflowServiceServicer):
+    """Answers WorkflowService."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    async def ValidateWorkflow(
+        self, request: workflows_pb2.ValidateWorkflowRequest, context: Context
+    ) -> workflows_pb2.ValidateWorkflowResponse:
+        """Reports all problems of a file."""
+        parsed = await self._shelf.validate(request.source)
+        response = workflows_pb2.ValidateWorkflowResponse(
+            problems=[problem_to_message(p) for p in parsed.problems],
+            valid=parsed.workflow is not None
+            and not any(p.severity is Severity.ERROR for p in parsed.problems),
+        )
+        if response.valid and parsed.workflow is not None:
+            definition = Definition(
+                name=parsed.workflow.name,
+                source=request.source,
+                description=parsed.workflow.description,
+                tags=parsed.workflow.tags,
+            )
+            response.workflow.CopyFrom(workflow_message(definition, parsed))
+        return response
+
+    async def ApplyWorkflow(
+        self, request: workflows_pb2.ApplyWorkflowRequest, context: Context
+    ) -> workflows_pb2.ApplyWorkflowResponse:
+        """Stores a file as the next version."""
+        applied = await self._shelf.apply(request.source)
+        return workflows_pb2.ApplyWorkflowResponse(
+            workflow=workflow_message(applied.shown.definition, applied.shown.parsed),
+            created=applied.created,
+            notes=[problem_to_message(p) for p in applied.notes],
+        )
+
+    async def GetWorkflow(
+        self, request: workflows_pb2.GetWorkflowRequest, context: Context
+    ) -> workflows_pb2.GetWorkflowResponse:
+        """Returns one version."""
+        shown = await self._shelf.get(request.name, request.version)
+        return workflows_pb2.GetWorkflowResponse(
+            workflow=workflow_message(shown.definition, shown.parsed)
+        )
+
+    async def ListWorkflows(
+        self, request: workflows_pb2.ListWorkflowsRequest, context: Context
+    ) -> workflows_pb2.ListWorkflowsResponse:
+        """Lists workflows by name."""
+        limit = page_size(request.page_size, default=_WORKFLOWS)
+        after = token_key(request.page_token)
+        found = await self._shelf.list(limit=limit + 1, after=after)
+        page = found[:limit]
+        return workflows_pb2.ListWorkflowsResponse(
+            workflows=[workflow_message(definition) for definition in page],
+            next_page_token=page_token(page[-1].name) if len(found) > limit else "",
+        )
+
+    async def ListWorkflowVersions(
+        self, request: workflows_pb2.ListWorkflowVersionsRequest, context: Context
+    ) -> workflows_pb2.ListWorkflowVersionsResponse:
+        """Lists the versions of a workflow, newest first."""
+        versions = await self._shelf.versions(request.name)
+        return workflows_pb2.ListWorkflowVersionsResponse(
+            versions=[workflow_message(definition) for definition in versions]
+        )
+
+    async def DeleteWorkflow(
+        self, request: workflows_pb2.DeleteWorkflowRequest, context: Context
+    ) -> workflows_pb2.DeleteWorkflowResponse:
+        """Hides a workflow."""
+        await self._shelf.delete(request.name)
+        return workflows_pb2.DeleteWorkflowResponse()
+
+    async def GetWorkflowSchema(
+        self, request: workflows_pb2.GetWorkflowSchemaRequest, context: Context
+    ) -> workflows_pb2.GetWorkflowSchemaResponse:
+        """Returns the schema of workflow files."""
+        return workflows_pb2.GetWorkflowSchemaResponse(schema=to_json(self._shelf.schema()))

@@ -1,0 +1,299 @@
+"""Turns a document into its shape, and what is wrong with it into problems that say where and what to write."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from cadre_executor.language.reports import MAX_PROBLEMS, Path, Report, shown
+from cadre_executor.language.shapes import LONG, SHORT, FileShape
+from cadre_executor.language.types import kind_of
+
+_TYPE_ERRORS = {
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a smaller whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+_LIMIT_ERRORS = {
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} entry",
+    "finite_number": "must be a finite number",
+}
+_ANYTHING_KEYS = frozenset({"default", "value", "enum"})
+"""Keys whose null, or whose content, is the user's own."""
+
+_MAX_EXPLAINED = 2 * MAX_PROBLEMS
+_ATTEMPTS = 3
+"""Taking something out may show the next mistake, but a file that was never close is left at that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """A file's shape; None when too little of it is left to check.
+
+    `whole` says that nothing was taken out, `flow_known` that all edges and the ids of all nodes are left.
+    """
+
+    file: FileShape | None
+    whole: bool
+    flow_known: bool
+
+
+def read_structure(document: dict[str, Any], report: Report) -> Structure:
+    """The shape of a document. What does not fit is reported and taken out, so that the rest can be checked."""
+    document = _without_nulls(document)
+    _refuse_both_names(document, report)
+    flow_known = True
+    for attempt in range(_ATTEMPTS):
+        try:
+            file = FileShape.model_validate(document)
+        except ValidationError as exc:
+            errors = [(error, _path(error["loc"])) for error in exc.errors(include_url=False)]
+        else:
+            return Structure(file=file, whole=attempt == 0, flow_known=flow_known)
+        for error, path in errors[:_MAX_EXPLAINED]:
+            _explain(error, path, report)
+        for error, path in errors:
+            _mend(error, path, document)
+            flow_known = flow_known and path[:1] != ("edges",) and path[2:] != ("id",)
+    return Structure(file=None, whole=False, flow_known=False)
+
+
+def _path(loc: tuple[int | str, ...]) -> Path:
+    """A pydantic location without the branches of unions."""
+    return tuple(part for part in loc if part not in (SHORT, LONG, "[key]"))
+
+
+def _without_nulls(value: Any) -> Any:
+    """A key without a value counts as left out."""
+    match value:
+        case dict():
+            return {
+                key: item if key in _ANYTHING_KEYS else _without_nulls(item)
+                for key, item in value.items()
+                if item is not None or key in _ANYTHING_KEYS
+            }
+        case list():
+            return [_without_nulls(item) for item in value]
+    return value
+
+
+_TWO_NAMES = (
+    ("timeout", "timeout_seconds"),
+    ("preset", "resource_preset"),
+    ("network", "network_enabled"),
+    ("ttl_seconds", "ttl"),
+    ("ttl_seconds", "default_ttl"),
+)
+
+
+def _refuse_both_names(document: Any, report: Report) -> None:
+    """A key and its other name given together: one of them would silently win."""
+    for path, mapping in _mappings(document):
+        for name, other in _TWO_NAMES:
+            if name in mapping and other in mapping:
+                del mapping[other]
+                report.error(
+                    "SAME_KEY_TWICE",
+                    (*path, other),
+                    f"`{other}` and `{name}` say the same",
+                    f"keep `{name}`",
+                    at_key=True,
+                )
+
+
+def _mappings(document: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The mappings of a file in which keys have two names."""
+    config = document.get("config")
+    places: list[tuple[Path, Any]] = []
+    if isinstance(config, dict):
+        places += [(("config", key), config.get(key)) for key in ("execution", "memory")]
+    nodes = document.get("nodes")
+    for index, node in enumerate(nodes if isinstance(nodes, list) else []):
+        if isinstance(node, dict):
+            places.append((("nodes", index), node))
+            places += [(("nodes", index, key), node.get(key)) for key in ("sandbox", "memory")]
+    for path, mapping in places:
+        if isinstance(mapping, dict):
+            yield path, mapping
+
+
+def _explain(error: Any, path: Path, report: Report) -> None:
+    """Reports one of pydantic's errors in the language's words."""
+    name = str(path[-1]) if path else "file"
+    kind = error["type"]
+    if kind == "missing":
+        report.error("MISSING_FIELD", path, f"`{name}` is missing", f"add `{name}:`{_about(path)}")
+    elif kind == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        report.error(
+            "UNKNOWN_FIELD",
+            path,
+            f"{shown(name)} is not known here",
+            report.did_you_mean(name, known),
+            at_key=True,
+        )
+    elif expected := _TYPE_ERRORS.get(kind):
+        _explain_type(expected, path, error["input"], report)
+    elif kind in ("literal_error", "enum"):
+        _explain_choice(error, path, report)
+    elif wording := _LIMIT_ERRORS.get(kind):
+        report.error("INVALID_VALUE", path, f"`{name}` {wording.format(**error['ctx'])}")
+    elif kind == "string_pattern_mismatch":
+        report.error(
+            "INVALID_VALUE", path, f"`{name}` is not written as it must be", _description(path)
+        )
+    else:
+        report.error("INVALID_VALUE", path, f"`{name}`: {error['msg'][:200]}")
+
+
+def _explain_type(expected: str, path: Path, value: Any, report: Report) -> None:
+    resolution = ""
+    if expected == "text" and _was_braces(value):
+        resolution = "put quotes around text that begins with {"
+    elif expected == "text" and not isinstance(value, (dict, list)):
+        resolution = "put quotes around it"
+    elif expected == "a list":
+        resolution = "write [a, b], or one `- entry` a line"
+    name = str(path[-1]) if path else "the file"
+    what = f"entry {name}" if isinstance(path[-1] if path else "", int) else f"`{name}`"
+    report.error("WRONG_TYPE", path, f"{what} must be {expected}, not {kind_of(value)}", resolution)
+
+
+def _was_braces(value: Any) -> bool:
+    """Whether a value is what YAML makes of an unquoted {state.x}."""
+    return isinstance(value, dict) and len(value) == 1 and next(iter(value.values())) is None
+
+
+def _explain_choice(error: Any, path: Path, report: Report) -> None:
+    choices = [
+        choice.strip("'") for choice in error["ctx"]["expected"].replace(" or ", ", ").split(", ")
+    ]
+    value = error["input"]
+    said = shown(value) if isinstance(value, str) else kind_of(value)
+    otherwise = f"write {'one of ' if choices[1:] else ''}{', '.join(choices)}"
+    resolution = (
+        report.did_you_mean(value, choices, otherwise) if isinstance(value, str) else otherwise
+    )
+    report.error("INVALID_VALUE", path, f"`{path[-1]}` cannot be {said}", resolution)
+
+
+def _mend(error: Any, path: Path, document: dict[str, Any]) -> None:
+    """Takes out what does not fit, or fills in what is missing, so that the rest can be checked."""
+    if path[:1] == ("edges",):
+        document.pop("edges", None)
+        return
+    holders = _along(document, path)
+    if error["type"] == "extra_forbidden":
+        if isinstance(holders[-1], dict):
+            holders[-1].pop(path[-1], None)
+        return
+    for depth in range(len(path) - 1, -1, -1):
+        holder, key = holders[depth] if depth < len(holders) else None, path[depth]
+        if not isinstance(holder, dict) or isinstance(key, int):
+            continue
+        if placeholder := _placeholder(path[: depth + 1]):
+            holder[key] = placeholder
+            return
+        if not _required(path[: depth + 1]):
+            holder.pop(key, None)
+            return
+
+
+def _along(document: Any, path: Path) -> list[Any]:
+    """The values that hold each part of a path, as far as they are there."""
+    found = [document]
+    for part in path[:-1]:
+        try:
+            found.append(found[-1][part])
+        except (KeyError, IndexError, TypeError):
+            break
+    return found
+
+
+def _placeholder(path: Path) -> str | None:
+    """What stands in for a missing name or type."""
+    match path:
+        case ("flow", "name"):
+            return "unnamed"
+        case ("nodes", int() as index, "id"):
+            return f"unnamed_{index}"
+        case ("state", *_, "type") | ("nodes", _, "output_schema", *_, "type"):
+            return "any"
+    return None
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return FileShape.model_json_schema()
+
+
+def _shapes_at(path: Path) -> list[dict[str, Any]]:
+    """The JSON Schemas that apply at a path."""
+    found = [_schema()]
+    for part in path:
+        found = [inner for outer in _unfolded(found) for inner in _below(outer, part)]
+    return _unfolded(found)
+
+
+def _unfolded(schemas: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """References followed, unions taken apart."""
+    unfolded: list[dict[str, Any]] = []
+    for schema in schemas:
+        if "$ref" in schema:
+            unfolded += _unfolded([_schema()["$defs"][schema["$ref"].rpartition("/")[2]]])
+        elif branches := schema.get("anyOf") or schema.get("oneOf"):
+            unfolded += _unfolded(branches)
+        else:
+            unfolded.append(schema)
+    return unfolded
+
+
+def _below(schema: dict[str, Any], part: str | int) -> list[dict[str, Any]]:
+    if isinstance(part, int):
+        return [schema["items"]] if "items" in schema else []
+    if part in schema.get("properties", {}):
+        return [schema["properties"][part]]
+    other = schema.get("additionalProperties")
+    return [other] if isinstance(other, dict) else []
+
+
+def _keys_at(path: Path) -> list[str]:
+    return [key for shape in _shapes_at(path) for key in shape.get("properties", {})]
+
+
+def _required(path: Path) -> bool:
+    return any(path[-1] in shape.get("required", ()) for shape in _shapes_at(path[:-1]))
+
+
+def _description(path: Path) -> str:
+    found = [_schema()]
+    for part in path[:-1]:
+        found = [inner for outer in _unfolded(found) for inner in _below(outer, part)]
+    for shape in _unfolded(found):
+        if path[-1] in shape.get("properties", {}):
+            return str(shape["properties"][path[-1]].get("description", ""))
+    return ""
+
+
+def _about(path: Path) -> str:
+    text = _description(path)
+    return f" ({text.rstrip('.')})" if text else ""

@@ -1,0 +1,207 @@
+"""Texts with `{state.x}` in them, compiled once; values are put in as data and never read as a template again."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, TypeAlias
+
+from cadre_executor.domain.workflows import Scope, Template
+from cadre_executor.language.references import Names, Reference, Steps, UnknownName, find
+from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.types import Anything, Text, Type
+from cadre_kit.errors import LimitExceeded
+
+MAX_RENDERED = 4 * 1024 * 1024
+"""Characters of a rendered template; a model takes no more."""
+
+_REFERENCE = re.compile(
+    r"""\{[ ]*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[-?[0-9]{1,9}\]|\['[^'\]]*'\]|\["[^"\]]*"\])*)[ ]*\}"""
+)
+_STEP = re.compile(r"""\.?([A-Za-z_]\w*)|\[(-?[0-9]+)\]|\['([^']*)'\]|\["([^"]*)"\]""")
+_LITERAL = re.compile(r"""\{(?=\s*["'}\[{0-9,\\]|\s*\n|\s*$|-?\d)""")
+_NEXT_BRACE = re.compile(r"[{}]")
+
+Piece: TypeAlias = str | Reference
+
+
+class RenderedTooLong(LimitExceeded):
+    """A template with its values in place is longer than anything takes."""
+
+    code = "TEMPLATE_TOO_LONG"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTemplate:
+    """Text and references in turn."""
+
+    pieces: tuple[Piece, ...]
+
+    def render(self, scope: Scope) -> str:
+        """The text, values that are not text written as JSON. Raises ReferenceFailed, RenderedTooLong."""
+        rendered = []
+        length = 0
+        for piece in self.pieces:
+            text = piece if isinstance(piece, str) else _as_text(piece.read(scope))
+            length += len(text)
+            if length > MAX_RENDERED:
+                raise RenderedTooLong(
+                    f"a template has more than {MAX_RENDERED} characters with its values in place",
+                    resolution="shorten the values that it names, or name fewer",
+                )
+            rendered.append(text)
+        return "".join(rendered)
+
+    def resolve(self, scope: Scope) -> Any:
+        """The value itself when the template is one lone reference, else the text."""
+        match self.pieces:
+            case (Reference() as reference,):
+                return reference.read(scope)
+        return self.render(scope)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """A value that names nothing."""
+
+    value: Any
+
+    def render(self, scope: Scope) -> str:
+        """The value, as JSON unless it is text."""
+        return _as_text(self.value)
+
+    def resolve(self, scope: Scope) -> Any:
+        """The value."""
+        return self.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """A list or an object with templates in it."""
+
+    parts: tuple[Template, ...] | Mapping[str, Template]
+
+    def render(self, scope: Scope) -> str:
+        """The value as JSON."""
+        return _as_text(self.resolve(scope))
+
+    def resolve(self, scope: Scope) -> Any:
+        """The list or object with each template resolved."""
+        if isinstance(self.parts, Mapping):
+            return {name: part.resolve(scope) for name, part in self.parts.items()}
+        return [part.resolve(scope) for part in self.parts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiler:
+    """Compiles the templates at one place of a file, where certain names are known."""
+
+    names: Names
+    report: Report
+
+    def text(self, text: str, path: Path) -> TextTemplate:
+        """The template that a text writes; what is wrong with it goes into the report."""
+        pieces, _ = self._compiled(text, path)
+        return TextTemplate(pieces=tuple(pieces))
+
+    def value(self, value: Any, path: Path) -> tuple[Template, Type]:
+        """The template of any value, texts in it being templates, and the type of what it resolves to."""
+        match value:
+            case str():
+                pieces, types = self._compiled(value, path)
+                lone = len(pieces) == 1 and isinstance(pieces[0], Reference)
+                return TextTemplate(pieces=tuple(pieces)), types[0] if lone else Text()
+            case list():
+                items = tuple(self.value(item, (*path, i))[0] for i, item in enumerate(value))
+                return Structure(parts=items), Anything()
+            case dict():
+                parts = {name: self.value(item, (*path, name))[0] for name, item in value.items()}
+                return Structure(parts=parts), Anything()
+        return Constant(value=value), Anything()
+
+    def _compiled(self, text: str, path: Path) -> tuple[list[Piece], list[Type]]:
+        """The pieces, and the type of each reference among them."""
+        pieces: list[Piece] = []
+        types: list[Type] = []
+        at = literal_depth = 0
+        while found := _NEXT_BRACE.search(text, at):
+            pieces.append(text[at : found.start()])
+            at = found.start()
+            if match := _REFERENCE.match(text, at):
+                if resolved := self._reference(match[1], path):
+                    pieces.append(resolved[0])
+                    types.append(resolved[1])
+                at = match.end()
+            elif text[at] == "{" and text.startswith("{{", at):
+                pieces.append("{")
+                at += 2
+            elif text[at] == "{":
+                literal_depth += self._literal(text, at, path)
+                pieces.append("{")
+                at += 1
+            else:
+                closes = literal_depth > 0
+                literal_depth -= closes
+                pieces.append("}")
+                at += 1 if closes or not text.startswith("}}", at) else 2
+        pieces.append(text[at:])
+        return _merged(pieces), types
+
+    def _reference(self, written: str, path: Path) -> tuple[Reference, Type] | None:
+        try:
+            return find(self.names, split_reference(written))
+        except UnknownName as exc:
+            self.report.error(
+                exc.code,
+                path,
+                f"{{{written[:80]}}}: {exc}",
+                self.report.did_you_mean(
+                    exc.name,
+                    exc.known,
+                    "declare it under state.fields, or write {{ and }} for braces",
+                ),
+            )
+            return None
+
+    def _literal(self, text: str, at: int, path: Path) -> int:
+        """Judges a `{` that begins no reference: what can only be JSON is text, the rest a mistake."""
+        excerpt = shown(text[at : at + 24].split("\n")[0])
+        if _LITERAL.match(text, at):
+            self.report.note(
+                "LITERAL_BRACES",
+                path,
+                f"the braces at {excerpt} name nothing and are taken as text",
+                "write {{ and }} for literal braces",
+            )
+        else:
+            self.report.error(
+                "TEMPLATE_SYNTAX",
+                path,
+                f"{excerpt} is not a reference",
+                "write {state.field} for a value, {{ and }} for literal braces",
+            )
+        return 1
+
+
+def split_reference(written: str) -> Steps:
+    """`a.b[0]['c']` as its parts."""
+    steps: list[str | int] = []
+    for name, index, single, double in _STEP.findall(written):
+        steps.append(int(index) if index else name or single or double)
+    return tuple(steps)
+
+
+def _merged(pieces: Iterable[Piece]) -> list[Piece]:
+    """The pieces with texts that follow each other joined, and empty ones left out."""
+    merged: list[Piece] = []
+    for is_text, run in groupby(pieces, key=lambda piece: isinstance(piece, str)):
+        if not is_text:
+            merged += run
+        elif text := "".join(str(piece) for piece in run):
+            merged.append(text)
+    return merged
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

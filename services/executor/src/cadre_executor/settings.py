@@ -1,0 +1,42 @@
+"""The executor's settings: its only reader of the environment."""
+
+from pydantic import Field
+
+from cadre_kit.settings import Port, ServiceSettings
+
+__all__ = ["Settings"]
+
+
+class Settings(ServiceSettings):
+    """What the executor needs to know. Each field is the environment variable `CADRE_<FIELD>`."""
+
+    executor_port: Port = Field(7410, description="Port of the executor's gRPC services.")
+    executor_database_url: str = Field(
+        "",
+        description="sqlite:///PATH of workflows and runs; empty: executor.db in the home.",
+    )
+    llm_proxy_address: str = Field("127.0.0.1:7411", description="host:port of the llm-proxy.")
+    sandbox_address: str = Field("127.0.0.1:7412", description="host:port of the sandbox.")
+    memory_address: str = Field("127.0.0.1:7413", description="host:port of the memory service.")
+    executor_address: str = Field(
+        "127.0.0.1:7410", description="host:port at which scheduled flow runs find the executor."
+    )
+    prefect_url: str = Field("http://127.0.0.1:7421", description="Prefect server, for schedules.")
+    executor_max_runs: int = Field(
+        200, ge=1, le=10_000, description="Runs driven at once; others wait in the store."
+    )
+    executor_lease_seconds: float = Field(
+        5.0,
+        ge=0.5,
+        le=300,
+        description="Another executor takes up a run whose executor gave no sign of life for so long.",
+    )
+    executor_patience_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        description="How long a node waits for a service that cannot be reached before it fails.",
+    )
+    trace_content: bool = Field(
+        False, description="Whether traces show the inputs and outputs of runs."
+    )
