@@ -1,0 +1,1 @@
+"""The door: REST, SSE and webhooks in front of the services."""

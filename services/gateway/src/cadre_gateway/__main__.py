@@ -1,0 +1,66 @@
+"""`python -m cadre_gateway`: serves until SIGTERM or SIGINT; ends with 1, its reason logged last, otherwise."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from importlib import metadata
+
+from cadre_gateway.app import build
+from cadre_gateway.entrypoint.streams import Stopping
+from cadre_gateway.serving import serving, until_told_to_stop
+from cadre_gateway.settings import GatewaySettings
+from cadre_kit.errors import CadreError
+from cadre_kit.logs import configure_logs, logger
+from cadre_kit.serving import make_home
+from cadre_kit.settings import load_settings
+from cadre_kit.tracing import configure_tracing
+
+log = logger()
+
+
+def main() -> None:
+    """Runs the gateway as its settings say."""
+    settings = load_settings(GatewaySettings)
+    configure_logs(service="gateway", level=settings.log_level, log_format=settings.log_format)
+    stop_tracing = configure_tracing(service="gateway", endpoint=settings.traces_endpoint)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(settings))
+    except CadreError as error:
+        log.error(
+            "service_failed", code=error.code, reason=error.message, resolution=error.resolution
+        )
+        sys.exit(1)
+    finally:
+        stop_tracing()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's loop where there is one: it has none for Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(settings: GatewaySettings) -> None:
+    stopping = Stopping()
+    make_home(settings)
+    async with (
+        build(settings, stopping=stopping) as app,
+        serving(
+            app,
+            host=settings.host,
+            port=settings.gateway_port,
+            drain_seconds=settings.drain_seconds,
+            stopping=stopping,
+        ) as address,
+    ):
+        log.info("service_ready", address=address, version=metadata.version("cadre-gateway"))
+        await until_told_to_stop()
+        log.info("service_stopping")
+
+
+if __name__ == "__main__":
+    main()

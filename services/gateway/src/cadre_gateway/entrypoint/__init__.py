@@ -1,0 +1,1 @@
+"""The HTTP API: each handler converts, calls, and converts back."""

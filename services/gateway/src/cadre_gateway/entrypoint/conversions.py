@@ -1,0 +1,283 @@
+"""Protos to the API's documents, and the API's words to the protos' numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import JsonValue
+
+from cadre.common.v1 import common_pb2
+from cadre.executor.v1 import runs_pb2, schedules_pb2, workflows_pb2
+from cadre.llm_proxy.v1 import llm_pb2, usage_pb2
+from cadre.memory.v1 import memory_pb2
+from cadre_gateway.entrypoint import documents as d
+from cadre_kit.documents import from_json, object_from_json
+from cadre_kit.errors import Problem as KitProblem
+from cadre_kit.wire import problem_from_message
+
+__all__ = [
+    "RUN_STATUS_NUMBERS",
+    "SEARCH_MODE_NUMBERS",
+    "USAGE_DIMENSION_NUMBERS",
+    "event",
+    "memory_hit",
+    "memory_item",
+    "model",
+    "problem",
+    "problems",
+    "run",
+    "schedule",
+    "timestamp",
+    "usage",
+    "usage_group",
+    "workflow",
+]
+
+RUN_STATUS_NUMBERS: Mapping[d.RunStatus, runs_pb2.RunStatus.ValueType] = {
+    d.RunStatus.QUEUED: runs_pb2.RUN_STATUS_QUEUED,
+    d.RunStatus.RUNNING: runs_pb2.RUN_STATUS_RUNNING,
+    d.RunStatus.SUCCEEDED: runs_pb2.RUN_STATUS_SUCCEEDED,
+    d.RunStatus.FAILED: runs_pb2.RUN_STATUS_FAILED,
+    d.RunStatus.CANCELLED: runs_pb2.RUN_STATUS_CANCELLED,
+}
+_RUN_STATUSES = {number: word for word, number in RUN_STATUS_NUMBERS.items()}
+_EVENT_TYPES: Mapping[runs_pb2.EventType.ValueType, d.EventType] = {
+    runs_pb2.EVENT_TYPE_RUN_QUEUED: d.EventType.RUN_QUEUED,
+    runs_pb2.EVENT_TYPE_RUN_STARTED: d.EventType.RUN_STARTED,
+    runs_pb2.EVENT_TYPE_RUN_RESUMED: d.EventType.RUN_RESUMED,
+    runs_pb2.EVENT_TYPE_RUN_SUCCEEDED: d.EventType.RUN_SUCCEEDED,
+    runs_pb2.EVENT_TYPE_RUN_FAILED: d.EventType.RUN_FAILED,
+    runs_pb2.EVENT_TYPE_RUN_CANCELLED: d.EventType.RUN_CANCELLED,
+    runs_pb2.EVENT_TYPE_NODE_STARTED: d.EventType.NODE_STARTED,
+    runs_pb2.EVENT_TYPE_NODE_SUCCEEDED: d.EventType.NODE_SUCCEEDED,
+    runs_pb2.EVENT_TYPE_NODE_FAILED: d.EventType.NODE_FAILED,
+    runs_pb2.EVENT_TYPE_NODE_RETRIED: d.EventType.NODE_RETRIED,
+    runs_pb2.EVENT_TYPE_NODE_SKIPPED: d.EventType.NODE_SKIPPED,
+}
+USAGE_DIMENSION_NUMBERS: Mapping[d.UsageDimension, usage_pb2.UsageDimension.ValueType] = {
+    d.UsageDimension.WORKFLOW: usage_pb2.USAGE_DIMENSION_WORKFLOW,
+    d.UsageDimension.RUN: usage_pb2.USAGE_DIMENSION_RUN,
+    d.UsageDimension.NODE: usage_pb2.USAGE_DIMENSION_NODE,
+    d.UsageDimension.MODEL: usage_pb2.USAGE_DIMENSION_MODEL,
+    d.UsageDimension.PROVIDER: usage_pb2.USAGE_DIMENSION_PROVIDER,
+    d.UsageDimension.DAY: usage_pb2.USAGE_DIMENSION_DAY,
+    d.UsageDimension.HOUR: usage_pb2.USAGE_DIMENSION_HOUR,
+}
+SEARCH_MODE_NUMBERS: Mapping[d.SearchMode, memory_pb2.SearchMode.ValueType] = {
+    d.SearchMode.HYBRID: memory_pb2.SEARCH_MODE_HYBRID,
+    d.SearchMode.TEXT: memory_pb2.SEARCH_MODE_TEXT,
+    d.SearchMode.VECTOR: memory_pb2.SEARCH_MODE_VECTOR,
+}
+
+
+def timestamp(moment: datetime | None) -> Timestamp | None:
+    """The message of a moment, if there is one."""
+    if moment is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
+
+
+def problem(found: KitProblem) -> d.Problem:
+    """A problem, from wherever it came."""
+    return d.Problem(
+        code=found.code,
+        message=found.message,
+        path=found.path,
+        line=found.line,
+        column=found.column,
+        resolution=found.resolution,
+        severity=d.Severity(found.severity.value),
+    )
+
+
+def problems(messages: Sequence[common_pb2.Problem]) -> list[d.Problem]:
+    """A file's problems."""
+    return [problem(problem_from_message(message)) for message in messages]
+
+
+def workflow(message: workflows_pb2.Workflow) -> d.Workflow:
+    """A workflow, or as much of it as a list has."""
+    return d.Workflow(
+        name=message.name,
+        version=message.version,
+        description=message.description,
+        source=message.source,
+        applied_time=_moment(message, "applied_time"),
+        tags=list(message.tags),
+        inputs=[_input(one) for one in message.inputs],
+        graph=_graph(message.graph) if message.HasField("graph") else None,
+    )
+
+
+def _input(message: workflows_pb2.Input) -> d.Input:
+    enum = from_json(message.enum, field="enum") if message.HasField("enum") else None
+    return d.Input(
+        name=message.name,
+        type=message.type,
+        required=message.required,
+        default=_json(message, "default"),
+        description=message.description,
+        enum=enum,
+    )
+
+
+def _graph(message: workflows_pb2.Graph) -> d.Graph:
+    nodes = [d.Node(id=node.id, kind=node.kind, label=node.label) for node in message.nodes]
+    return d.Graph(nodes=nodes, edges=[_edge(edge) for edge in message.edges])
+
+
+def _edge(message: workflows_pb2.GraphEdge) -> d.Edge:
+    # "from" is a word of Python's.
+    return d.Edge(
+        source=getattr(message, "from"),
+        target=message.to,
+        condition=message.condition,
+        loop=message.loop,
+    )
+
+
+def run(message: runs_pb2.Run) -> d.Run:
+    """A run, or as much of it as a list has."""
+    return d.Run(
+        id=message.id,
+        workflow=message.workflow,
+        version=message.version,
+        status=_RUN_STATUSES[message.status],
+        inputs=_object(message, "inputs"),
+        outputs=_object(message, "outputs"),
+        usage=usage(message.usage),
+        error=_failure(message.error) if message.HasField("error") else None,
+        created_time=_moment(message, "created_time"),
+        started_time=_moment(message, "started_time"),
+        ended_time=_moment(message, "ended_time"),
+        trigger=message.trigger,
+        trace_id=message.trace_id,
+        source=message.source,
+    )
+
+
+def event(message: runs_pb2.Event) -> d.Event:
+    """An event of a run."""
+    return d.Event(
+        sequence=message.sequence,
+        time=_moment(message, "time"),
+        type=_EVENT_TYPES[message.type],
+        node=message.node,
+        iteration=message.iteration,
+        attempt=message.attempt,
+        data=_object(message, "data"),
+        usage=usage(message.usage) if message.HasField("usage") else None,
+        error=_failure(message.error) if message.HasField("error") else None,
+        duration_ms=message.duration_ms,
+    )
+
+
+def usage(message: common_pb2.Usage) -> d.Usage:
+    """What calls used. A usage that no call made costs nothing, not an unknown amount."""
+    unset = message.calls == 0 and not message.HasField("cost_usd")
+    return d.Usage(
+        input_tokens=message.input_tokens,
+        output_tokens=message.output_tokens,
+        cost_usd="0" if unset else _optional(message, "cost_usd"),
+        calls=message.calls,
+        unpriced_calls=message.unpriced_calls,
+    )
+
+
+def _failure(message: common_pb2.Failure) -> d.Failure:
+    return d.Failure(
+        code=message.code,
+        message=message.message,
+        resolution=message.resolution,
+        node=message.node,
+    )
+
+
+def model(message: llm_pb2.Model) -> d.Model:
+    """A model that can be named."""
+    return d.Model(
+        provider=message.provider,
+        name=message.name,
+        available=message.available,
+        unavailable_reason=message.unavailable_reason,
+        default=message.default,
+        context_tokens=message.context_tokens,
+        input_usd_per_million=_optional(message, "input_usd_per_million"),
+        output_usd_per_million=_optional(message, "output_usd_per_million"),
+    )
+
+
+def usage_group(
+    message: usage_pb2.UsageGroup, dimensions: Sequence[d.UsageDimension]
+) -> d.UsageGroup:
+    """A group of calls, its values named by what was grouped by."""
+    return d.UsageGroup(
+        keys=dict(zip((one.value for one in dimensions), message.keys, strict=True)),
+        usage=usage(message.usage),
+        failed_calls=message.failed_calls,
+    )
+
+
+def schedule(message: schedules_pb2.Schedule) -> d.Schedule:
+    """A schedule."""
+    return d.Schedule(
+        name=message.name,
+        workflow=message.workflow,
+        cron=message.cron,
+        timezone=message.timezone,
+        inputs=_object(message, "inputs"),
+        paused=message.paused,
+        next_time=_moment(message, "next_time"),
+    )
+
+
+def memory_item(message: memory_pb2.Item) -> d.MemoryItem:
+    """A stored value."""
+    return d.MemoryItem(
+        namespace=list(message.namespace),
+        key=message.key,
+        value=_json(message, "value"),
+        version=message.version,
+        created_time=_moment(message, "created_time"),
+        updated_time=_moment(message, "updated_time"),
+        expires_time=_moment(message, "expires_time"),
+    )
+
+
+def memory_hit(message: memory_pb2.Hit) -> d.MemoryHit:
+    """A value that was found."""
+    return d.MemoryHit(
+        item=memory_item(message.item),
+        score=message.score,
+        text_score=message.text_score,
+        vector_score=message.vector_score,
+    )
+
+
+def _moment(message: Message, field: str) -> datetime | None:
+    if not message.HasField(field):
+        return None
+    value: Timestamp = getattr(message, field)
+    return value.ToDatetime(tzinfo=UTC)
+
+
+def _json(message: Message, field: str) -> JsonValue:
+    if not message.HasField(field):
+        return None
+    value: JsonValue = from_json(getattr(message, field), field=field)
+    return value
+
+
+def _object(message: Message, field: str) -> dict[str, JsonValue] | None:
+    if not message.HasField(field):
+        return None
+    return dict(object_from_json(getattr(message, field), field=field))
+
+
+def _optional(message: Message, field: str) -> str | None:
+    return str(getattr(message, field)) if message.HasField(field) else None

@@ -1,0 +1,97 @@
+"""What the handlers work with; `app.py` builds it and puts it on the application's state."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from cadre_gateway.adapters.probes import Probe
+from cadre_gateway.adapters.services import Executor, LlmProxy, Memory, Services
+from cadre_gateway.domain.webhooks import WebhookSecret
+from cadre_gateway.entrypoint.errors import InvalidRequest
+from cadre_gateway.entrypoint.metrics import Metrics
+from cadre_gateway.entrypoint.streams import Stopping
+
+__all__ = [
+    "IdempotencyKey",
+    "Parts",
+    "TheExecutor",
+    "TheLlmProxy",
+    "TheMemory",
+    "TheParts",
+    "Waits",
+]
+
+_KEY_CHARACTERS = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waits:
+    """How long a model may take, how long a stream may be silent, and how long one waits for a lost executor."""
+
+    completion_seconds: float
+    heartbeat_seconds: float
+    reconnect_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything that handlers work with."""
+
+    services: Services
+    probes: Sequence[Probe]
+    webhook_secret: WebhookSecret
+    metrics: Metrics
+    stopping: Stopping
+    waits: Waits
+    version: str
+
+
+# Asynchronous, all of them: FastAPI sends others through a pool of threads.
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+TheParts = Annotated[Parts, Depends(_parts)]
+
+
+async def _executor(parts: TheParts) -> Executor:
+    return parts.services.executor
+
+
+async def _llm_proxy(parts: TheParts) -> LlmProxy:
+    return parts.services.llm_proxy
+
+
+async def _memory(parts: TheParts) -> Memory:
+    return parts.services.memory
+
+
+async def _idempotency_key(
+    idempotency_key: Annotated[
+        str,
+        Header(
+            description="A repeated key gets the first request's answer; 1 to 255 visible ASCII characters. "
+            "Without one, a repeated request is another request."
+        ),
+    ] = "",
+) -> str:
+    if not idempotency_key.isascii() or not idempotency_key.isprintable():
+        raise InvalidRequest("the header Idempotency-Key may hold visible ASCII characters only")
+    if len(idempotency_key) > _KEY_CHARACTERS:
+        raise InvalidRequest(
+            f"the header Idempotency-Key has {len(idempotency_key)} characters; "
+            f"at most {_KEY_CHARACTERS} are allowed",
+            code="IDEMPOTENCY_KEY_TOO_LONG",
+        )
+    return idempotency_key
+
+
+TheExecutor = Annotated[Executor, Depends(_executor)]
+TheLlmProxy = Annotated[LlmProxy, Depends(_llm_proxy)]
+TheMemory = Annotated[Memory, Depends(_memory)]
+IdempotencyKey = Annotated[str, Depends(_idempotency_key)]

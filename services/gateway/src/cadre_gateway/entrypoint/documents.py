@@ -1,0 +1,541 @@
+"""What the API takes and answers, as OpenAPI shows it. Field names are those of the protos; absent is null."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+__all__ = [
+    "Applied",
+    "Deleted",
+    "Delivered",
+    "Document",
+    "Edge",
+    "Event",
+    "EventType",
+    "Failure",
+    "Graph",
+    "Input",
+    "JsonObject",
+    "MemoryHit",
+    "MemoryHits",
+    "MemoryItem",
+    "MemoryPage",
+    "MemoryQuery",
+    "Model",
+    "Models",
+    "Namespace",
+    "NewMemory",
+    "NewRun",
+    "NewSchedule",
+    "Node",
+    "Problem",
+    "ProblemDetails",
+    "Ready",
+    "Run",
+    "RunPage",
+    "RunStatus",
+    "Schedule",
+    "Schedules",
+    "SearchMode",
+    "ServiceStatus",
+    "Severity",
+    "Source",
+    "Statuses",
+    "Text",
+    "Usage",
+    "UsageDimension",
+    "UsageGroup",
+    "UsageReport",
+    "Validation",
+    "Versions",
+    "Workflow",
+    "WorkflowPage",
+]
+
+_DEEPEST = 100
+
+
+def _encodable(text: str) -> str:
+    # JSON can name one half of a surrogate pair, which is no character and has no place in UTF-8.
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError("holds half a surrogate pair, which is no character") from exc
+    return text
+
+
+def _storable(value: JsonValue) -> JsonValue:
+    level: list[JsonValue] = [value]
+    for _ in range(_DEEPEST):
+        level = [part for whole in level for part in _parts(whole)]
+        if not level:
+            return value
+    raise ValueError(f"nested more than {_DEEPEST} deep")
+
+
+def _parts(value: JsonValue) -> list[JsonValue]:
+    match value:
+        case dict():
+            return [*value.keys(), *value.values()]
+        case list():
+            return value
+        case str():
+            _encodable(value)
+    return []
+
+
+def _storable_object(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    _storable(value)
+    return value
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+"""Any text that a caller gives."""
+Document = Annotated[JsonValue, AfterValidator(_storable)]
+"""Any JSON value that a caller gives, nested at most 100 deep."""
+JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_storable_object)]
+"""A JSON object that a caller gives, nested at most 100 deep."""
+_Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
+_Segment = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
+Namespace = Annotated[
+    list[_Segment],
+    Field(
+        min_length=1, max_length=16, description="Segments, such as `workflow` and then `triage`."
+    ),
+]
+
+
+class Asked(BaseModel):
+    """What a caller sends. Unknown fields are refused, so that a misspelt one is not passed over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Answer(BaseModel):
+    """What the gateway answers. Every field is always there, so that OpenAPI calls them all required."""
+
+    model_config = ConfigDict(
+        frozen=True, json_schema_serialization_defaults_required=True, populate_by_name=True
+    )
+
+
+# What several of them hold
+
+
+class Severity(StrEnum):
+    """How bad a problem is: an error refuses the workflow, a note does not."""
+
+    ERROR = "error"
+    NOTE = "note"
+
+
+class Problem(Answer):
+    """Something wrong, or worth knowing, in a workflow file or a request. Lines and columns count from 1."""
+
+    code: str = Field(description="Which rule, in UPPER_SNAKE; stable across versions.")
+    message: str = Field(description="What is wrong, in one sentence.")
+    path: str = Field("", description="Where, such as nodes[2].outputs[0]; empty for the whole.")
+    line: int = Field(0, description="Line in the file; 0 when unknown.")
+    column: int = Field(0, description="Column in the line; 0 when unknown.")
+    resolution: str = Field("", description="What to do about it.")
+    severity: Severity = Severity.ERROR
+
+
+class ProblemDetails(Answer):
+    """Every refusal and failure (RFC 9457)."""
+
+    type: str = Field(description="A URI that names the code.")
+    title: str = Field(description="The HTTP status in words.")
+    status: int = Field(description="The HTTP status.")
+    code: str = Field(description="Which fact, in UPPER_SNAKE; stable across versions.")
+    detail: str = Field(description="What happened, with the values it is about.")
+    resolution: str = Field(description="What to do about it; may be empty.")
+    request_id: str = Field(
+        description="Finds the request in the logs; also in the header X-Request-Id."
+    )
+    problems: list[Problem] | None = Field(
+        None, description="All that is wrong with the file or the request, if that is why."
+    )
+
+
+class Usage(Answer):
+    """What model calls used."""
+
+    input_tokens: int = Field(description="Tokens sent to models, cached ones included.")
+    output_tokens: int = Field(description="Tokens that models wrote.")
+    cost_usd: str | None = Field(
+        description="US dollars as an exact decimal; null when the price of any call is unknown."
+    )
+    calls: int = Field(description="How many calls were made.")
+    unpriced_calls: int = Field(description="How many of them have no known price.")
+
+
+class Failure(Answer):
+    """Why a run or a node failed."""
+
+    code: str = Field(description="Which fact, in UPPER_SNAKE.")
+    message: str = Field(description="What happened.")
+    resolution: str = Field(description="What to do about it.")
+    node: str = Field(description="The node that failed; empty when the run as a whole did.")
+
+
+# Workflows
+
+
+class Source(Asked):
+    """A workflow file."""
+
+    source: Text = Field(description="The YAML text, at most 1 MiB.")
+
+
+class Input(Answer):
+    """One value that a run starts with."""
+
+    name: str
+    type: str = Field(description="As the language writes it, such as str or list[str].")
+    required: bool
+    default: JsonValue = Field(description="Taken when it is not given; null when there is none.")
+    description: str
+    enum: list[JsonValue] | None = Field(description="The only values allowed, if they are named.")
+
+
+class Node(Answer):
+    """One step of a workflow."""
+
+    id: str
+    kind: str = Field(description="llm, code, memory, ...")
+    label: str
+
+
+class Edge(Answer):
+    """One way from a step to another."""
+
+    source: str = Field(alias="from", description="The step it leaves, or START.")
+    target: str = Field(alias="to", description="The step it reaches, or END.")
+    condition: str = Field(description='Empty when always taken, "default" for the rest.')
+    loop: bool = Field(description="Whether it closes a loop.")
+
+
+class Graph(Answer):
+    """The shape of a workflow."""
+
+    nodes: list[Node]
+    edges: list[Edge]
+
+
+class Workflow(Answer):
+    """A stored version of a workflow. Lists leave out source, inputs and graph."""
+
+    name: str
+    version: int
+    description: str
+    source: str
+    applied_time: datetime | None
+    tags: list[str]
+    inputs: list[Input]
+    graph: Graph | None
+
+
+class Validation(Answer):
+    """What is wrong with a file."""
+
+    valid: bool
+    problems: list[Problem]
+    workflow: Workflow | None = Field(description="As it would be stored; null when not valid.")
+
+
+class Applied(Answer):
+    """What was stored."""
+
+    workflow: Workflow
+    created: bool = Field(description="False when the file equals the version before.")
+    notes: list[Problem] = Field(description="On parts of the file that have no effect here.")
+
+
+class WorkflowPage(Answer):
+    """Workflows by name, each at its newest version."""
+
+    workflows: list[Workflow]
+    next_page_token: str = Field(description="Names the next page; empty on the last one.")
+
+
+class Versions(Answer):
+    """All versions of a workflow, newest first."""
+
+    versions: list[Workflow]
+
+
+# Runs
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a run in it has ended."""
+        return self in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
+
+
+class EventType(StrEnum):
+    """What happened in a run. run_succeeded, run_failed and run_cancelled are last."""
+
+    RUN_QUEUED = "run_queued"
+    RUN_STARTED = "run_started"
+    RUN_RESUMED = "run_resumed"
+    RUN_SUCCEEDED = "run_succeeded"
+    RUN_FAILED = "run_failed"
+    RUN_CANCELLED = "run_cancelled"
+    NODE_STARTED = "node_started"
+    NODE_SUCCEEDED = "node_succeeded"
+    NODE_FAILED = "node_failed"
+    NODE_RETRIED = "node_retried"
+    NODE_SKIPPED = "node_skipped"
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no event follows it."""
+        return self in (EventType.RUN_SUCCEEDED, EventType.RUN_FAILED, EventType.RUN_CANCELLED)
+
+
+class NewRun(Asked):
+    """What to run: an applied workflow by its name, or a file's source."""
+
+    workflow: Text | None = Field(None, description="An applied workflow's name.")
+    version: int = Field(0, ge=0, le=2**31 - 1, description="Of that workflow; 0 is the newest.")
+    source: Text | None = Field(
+        None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
+    )
+    inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
+
+
+class Run(Answer):
+    """One execution of a workflow. Lists leave out inputs, outputs and source."""
+
+    id: str
+    workflow: str
+    version: int = Field(description="0 for a file that was run without being applied.")
+    status: RunStatus
+    inputs: dict[str, JsonValue] | None
+    outputs: dict[str, JsonValue] | None = Field(description="Null before the end.")
+    usage: Usage
+    error: Failure | None
+    created_time: datetime | None
+    started_time: datetime | None
+    ended_time: datetime | None
+    trigger: str = Field(description="What started it: api, webhook, schedule, ...")
+    trace_id: str = Field(description="The trace that shows it; empty when tracing is off.")
+    source: str = Field(description="The workflow file that it runs.")
+
+
+class RunPage(Answer):
+    """Runs, newest first."""
+
+    runs: list[Run]
+    next_page_token: str = Field(description="Names the next page; empty on the last one.")
+
+
+class Event(Answer):
+    """One thing that happened in a run."""
+
+    sequence: int = Field(description="Its place in the run, from 1, without gaps.")
+    time: datetime | None
+    type: EventType
+    node: str = Field(description="Empty for the run as a whole.")
+    iteration: int = Field(description="Which visit of the node, from 1.")
+    attempt: int = Field(description="Which try within the visit, from 1.")
+    data: dict[str, JsonValue] | None
+    usage: Usage | None
+    error: Failure | None
+    duration_ms: int
+
+
+class Delivered(Answer):
+    """The run that a webhook's delivery started; the same for each repetition of the delivery."""
+
+    run_id: str
+    run_url: str = Field(description="Path of the run in this API.")
+
+
+# Models and usage
+
+
+class Model(Answer):
+    """A model that can be named."""
+
+    provider: str
+    name: str
+    available: bool
+    unavailable_reason: str = Field(description="Why not, and what to do; empty when available.")
+    default: bool
+    context_tokens: int = Field(description="0 when unknown.")
+    input_usd_per_million: str | None = Field(description="Null when unknown.")
+    output_usd_per_million: str | None = Field(description="Null when unknown.")
+
+
+class Models(Answer):
+    """All models, by provider and name."""
+
+    models: list[Model]
+
+
+class UsageDimension(StrEnum):
+    """What model calls can be grouped by; days and hours are UTC."""
+
+    WORKFLOW = "workflow"
+    RUN = "run"
+    NODE = "node"
+    MODEL = "model"
+    PROVIDER = "provider"
+    DAY = "day"
+    HOUR = "hour"
+
+
+class UsageGroup(Answer):
+    """The calls that share what they are grouped by."""
+
+    keys: dict[str, str] = Field(description="The value of each dimension; empty where unknown.")
+    usage: Usage
+    failed_calls: int
+
+
+class UsageReport(Answer):
+    """Sums of model calls, the most expensive group first."""
+
+    groups: list[UsageGroup]
+    total: Usage
+
+
+# Schedules
+
+
+class NewSchedule(Asked):
+    """When to start an applied workflow by itself."""
+
+    workflow: _Name
+    cron: Text = Field(min_length=1, max_length=200, description="Five-field cron expression.")
+    name: Text = Field("", max_length=100, description="Empty means the workflow's name.")
+    timezone: Text = Field("", max_length=100, description="IANA time zone; empty means UTC.")
+    inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
+
+
+class Schedule(Answer):
+    """When an applied workflow is started by itself."""
+
+    name: str
+    workflow: str
+    cron: str
+    timezone: str
+    inputs: dict[str, JsonValue] | None
+    paused: bool
+    next_time: datetime | None = Field(description="Null while paused.")
+
+
+class Schedules(Answer):
+    """All schedules, by name."""
+
+    schedules: list[Schedule]
+
+
+# Memories
+
+
+class NewMemory(Asked):
+    """A value to store."""
+
+    namespace: Namespace
+    key: Text = Field(min_length=1, max_length=512)
+    value: Document
+    ttl_seconds: float = Field(
+        0.0, ge=0, le=1e9, allow_inf_nan=False, description="Gone after these; 0 means never."
+    )
+
+
+class MemoryItem(Answer):
+    """A stored value."""
+
+    namespace: list[str]
+    key: str
+    value: JsonValue
+    version: int = Field(description="How often it was stored.")
+    created_time: datetime | None
+    updated_time: datetime | None
+    expires_time: datetime | None
+
+
+class MemoryPage(Answer):
+    """Stored values, by key."""
+
+    items: list[MemoryItem]
+    next_page_token: str = Field(description="Names the next page; empty on the last one.")
+
+
+class SearchMode(StrEnum):
+    """How to search: by words, by meaning, or by both."""
+
+    HYBRID = "hybrid"
+    TEXT = "text"
+    VECTOR = "vector"
+
+
+class MemoryQuery(Asked):
+    """What to find."""
+
+    namespace: Namespace
+    query: Text = Field(min_length=1, max_length=10_000)
+    top_k: int = Field(10, ge=1, le=200)
+    mode: SearchMode = SearchMode.HYBRID
+
+
+class MemoryHit(Answer):
+    """A value that was found."""
+
+    item: MemoryItem
+    score: float = Field(description="0 to 1; comparable within one answer.")
+    text_score: float = Field(description="How well its words match, 0 to 1.")
+    vector_score: float = Field(description="How well its meaning matches, -1 to 1.")
+
+
+class MemoryHits(Answer):
+    """What was found, best first."""
+
+    hits: list[MemoryHit]
+
+
+class Deleted(Answer):
+    """Whether there was something to remove."""
+
+    deleted: bool
+
+
+# The platform
+
+
+class ServiceStatus(Answer):
+    """How one service is."""
+
+    name: str
+    address: str
+    status: str = Field(description="ready, starting or unreachable.")
+    version: str | None = Field(description="Null where the service does not say.")
+    detail: str | None = Field(description="Why it is not ready.")
+
+
+class Statuses(Answer):
+    """How every service is."""
+
+    services: list[ServiceStatus]
+
+
+class Ready(Answer):
+    """That it is well."""
+
+    status: str

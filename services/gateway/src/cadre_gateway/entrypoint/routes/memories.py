@@ -1,0 +1,89 @@
+"""What agents remember: stored, read, listed, found, removed."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from cadre.memory.v1 import memory_pb2
+from cadre_gateway.entrypoint import conversions, documents
+from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheMemory
+from cadre_kit.documents import to_json
+from cadre_kit.ids import new_id
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["memories"])
+
+_Segment = Annotated[str, Query(min_length=1, max_length=128)]
+_Namespace = Annotated[
+    list[_Segment],
+    Query(min_length=1, max_length=16, description="Once per segment, from the outermost on."),
+]
+_Key = Annotated[str, Query(min_length=1, max_length=512, description="The value's key.")]
+
+
+@router.post("/api/v1/memories")
+async def put_memory(
+    asked: documents.NewMemory, memory: TheMemory, key: IdempotencyKey
+) -> documents.MemoryItem:
+    """Stores a value in place of the one with the same namespace and key."""
+    request = memory_pb2.PutRequest(
+        namespace=asked.namespace,
+        key=asked.key,
+        value=to_json(asked.value),
+        ttl_seconds=asked.ttl_seconds,
+    )
+    answer = await memory.call(
+        memory.memories.Put, request, idempotency_key=key or f"request/{new_id()}"
+    )
+    return conversions.memory_item(answer.item)
+
+
+@router.get("/api/v1/memories/item")
+async def get_memory(namespace: _Namespace, key: _Key, memory: TheMemory) -> documents.MemoryItem:
+    """Returns a stored value."""
+    request = memory_pb2.GetRequest(namespace=namespace, key=key)
+    answer = await memory.call(memory.memories.Get, request)
+    return conversions.memory_item(answer.item)
+
+
+@router.delete("/api/v1/memories/item")
+async def delete_memory(namespace: _Namespace, key: _Key, memory: TheMemory) -> documents.Deleted:
+    """Removes a stored value. Removing what is not there is no error."""
+    request = memory_pb2.DeleteRequest(namespace=namespace, key=key)
+    answer = await memory.call(memory.memories.Delete, request)
+    return documents.Deleted(deleted=answer.deleted)
+
+
+@router.get("/api/v1/memories")
+async def list_memories(
+    namespace: _Namespace,
+    memory: TheMemory,
+    key_prefix: Annotated[str, Query(max_length=512, description="Only keys that begin so.")] = "",
+    page_size: Annotated[int, Query(ge=1, le=500, description="At most this many.")] = 100,
+    page_token: Annotated[
+        str, Query(max_length=2000, description="The last page's next_page_token.")
+    ] = "",
+) -> documents.MemoryPage:
+    """Lists a namespace by key; namespaces below it are not listed."""
+    request = memory_pb2.ListRequest(
+        namespace=namespace, key_prefix=key_prefix, page_size=page_size, page_token=page_token
+    )
+    answer = await memory.call(memory.memories.List, request)
+    return documents.MemoryPage(
+        items=[conversions.memory_item(one) for one in answer.items],
+        next_page_token=answer.next_page_token,
+    )
+
+
+@router.post("/api/v1/memories/search")
+async def search_memories(asked: documents.MemoryQuery, memory: TheMemory) -> documents.MemoryHits:
+    """Finds what matches a question best, in a namespace and below it."""
+    request = memory_pb2.SearchRequest(
+        namespace=asked.namespace,
+        query=asked.query,
+        top_k=asked.top_k,
+        mode=conversions.SEARCH_MODE_NUMBERS[asked.mode],
+    )
+    answer = await memory.call(memory.memories.Search, request)
+    return documents.MemoryHits(hits=[conversions.memory_hit(one) for one in answer.hits])

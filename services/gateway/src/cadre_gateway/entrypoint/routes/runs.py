@@ -1,0 +1,140 @@
+"""Runs: started, followed, stopped."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response, status
+
+from cadre.executor.v1 import runs_pb2
+from cadre_gateway.adapters.services import Executor
+from cadre_gateway.entrypoint import conversions, documents
+from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheExecutor, TheParts
+from cadre_gateway.entrypoint.errors import InvalidRequest
+from cadre_gateway.entrypoint.run_events import event_chunks, run_events
+from cadre_gateway.entrypoint.streams import EventStream
+from cadre_kit.documents import to_json
+from cadre_kit.ids import new_id
+
+__all__ = ["router", "run_path"]
+
+router = APIRouter(tags=["runs"])
+
+_RunId = Annotated[str, Path(max_length=200, description="The run's id.")]
+_Sequence = Annotated[int, Query(ge=0, le=2**63 - 1, description="Only events after this one.")]
+_LastEventId = Annotated[
+    str, Header(description="As `after`, as browsers send it when they connect again.")
+]
+_EVENTS_DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "An event per message: `id` is its sequence, `event` its type, `data` the Event below. "
+        "A `problem` message with problem details ends a stream that cannot go on.",
+        "content": {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}},
+    }
+}
+
+
+def run_path(run_id: str) -> str:
+    """Where a run is in this API."""
+    return f"/api/v1/runs/{run_id}"
+
+
+@router.post("/api/v1/runs", status_code=status.HTTP_202_ACCEPTED)
+async def start_run(
+    asked: documents.NewRun, executor: TheExecutor, key: IdempotencyKey, response: Response
+) -> documents.Run:
+    """Starts an applied workflow, or a file. The run is stored when the answer comes, and goes on by itself."""
+    request = runs_pb2.StartRunRequest(
+        inputs=to_json(asked.inputs), version=asked.version, trigger="api"
+    )
+    match asked:
+        case documents.NewRun(workflow=str(name), source=None):
+            request.workflow = name
+        case documents.NewRun(workflow=None, source=str(text)):
+            request.source = text
+        case _:
+            raise InvalidRequest(
+                "either workflow or source must be given, and not both",
+                resolution="Name an applied workflow, or send a file's text as source.",
+            )
+    # With a key of its own, so that the call may be sent again when the connection breaks.
+    answer = await executor.call(
+        executor.runs.StartRun, request, idempotency_key=key or f"request/{new_id()}"
+    )
+    response.headers["Location"] = run_path(answer.run.id)
+    return conversions.run(answer.run)
+
+
+@router.get("/api/v1/runs")
+async def list_runs(
+    executor: TheExecutor,
+    workflow: Annotated[str, Query(max_length=200, description="Only runs of this one.")] = "",
+    status: Annotated[
+        documents.RunStatus | None, Query(description="Only runs in this status.")
+    ] = None,
+    page_size: Annotated[int, Query(ge=1, le=500, description="At most this many.")] = 50,
+    page_token: Annotated[
+        str, Query(max_length=1000, description="The last page's next_page_token.")
+    ] = "",
+) -> documents.RunPage:
+    """Lists runs, newest first, without inputs, outputs and source."""
+    any_status = runs_pb2.RUN_STATUS_UNSPECIFIED
+    request = runs_pb2.ListRunsRequest(
+        workflow=workflow,
+        status=conversions.RUN_STATUS_NUMBERS[status] if status else any_status,
+        page_size=page_size,
+        page_token=page_token,
+    )
+    answer = await executor.call(executor.runs.ListRuns, request)
+    runs = [conversions.run(one) for one in answer.runs]
+    return documents.RunPage(runs=runs, next_page_token=answer.next_page_token)
+
+
+@router.get("/api/v1/runs/{run_id}")
+async def get_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
+    """Returns a run as it stands."""
+    return await _run(executor, run_id)
+
+
+@router.post("/api/v1/runs/{run_id}/cancel")
+async def cancel_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
+    """Asks a run to stop. When the answer comes, no further step of it can start."""
+    request = runs_pb2.CancelRunRequest(run_id=run_id)
+    answer = await executor.call(executor.runs.CancelRun, request)
+    return conversions.run(answer.run)
+
+
+@router.get("/api/v1/runs/{run_id}/events", response_class=Response, responses=_EVENTS_DOCUMENTED)
+async def watch_run(
+    run_id: _RunId,
+    request: Request,
+    parts: TheParts,
+    after: _Sequence = 0,
+    last_event_id: _LastEventId = "",
+) -> Response:
+    """Sends a run's events as they happen, then ends. Comments keep the connection alive in between."""
+    executor, waits = parts.services.executor, parts.waits
+    start_after = _sequence_of(last_event_id) if last_event_id else after
+    # Refused here, while there still is a status to refuse with.
+    await _run(executor, run_id)
+    events = run_events(
+        executor, run_id, after=start_after, reconnect_seconds=waits.reconnect_seconds
+    )
+    return EventStream(
+        event_chunks(events, request_id=str(request.scope["cadre.request_id"])),
+        heartbeat_seconds=waits.heartbeat_seconds,
+        stopping=parts.stopping,
+        metrics=parts.metrics,
+    )
+
+
+async def _run(executor: Executor, run_id: str) -> documents.Run:
+    answer = await executor.call(executor.runs.GetRun, runs_pb2.GetRunRequest(run_id=run_id))
+    return conversions.run(answer.run)
+
+
+def _sequence_of(last_event_id: str) -> int:
+    if not last_event_id.isascii() or not last_event_id.isdigit() or len(last_event_id) > 18:
+        raise InvalidRequest(
+            "the header Last-Event-ID must hold an event's sequence number",
+            resolution="Send the `id` of the last event that was received.",
+        )
+    return int(last_event_id)

@@ -1,0 +1,72 @@
+"""What the gateway can be told; the only reader of its environment."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+
+from cadre_kit.settings import Port, ServiceSettings
+
+__all__ = ["GatewaySettings"]
+
+
+class GatewaySettings(ServiceSettings):
+    """Each field is the environment variable `CADRE_<FIELD>`."""
+
+    gateway_port: Port = Field(7400, description="Port of the HTTP API; 0 picks a free one.")
+    executor_address: str = Field("127.0.0.1:7410", description="host:port of the executor.")
+    llm_proxy_address: str = Field("127.0.0.1:7411", description="host:port of the llm-proxy.")
+    sandbox_address: str = Field(
+        "127.0.0.1:7412", description="host:port of the sandbox; asked for its health only."
+    )
+    memory_address: str = Field("127.0.0.1:7413", description="host:port of the memory.")
+    mlflow_url: str = Field(
+        "http://127.0.0.1:7420", description="Where MLflow is; asked for its health only."
+    )
+    prefect_url: str = Field(
+        "http://127.0.0.1:7421", description="Where Prefect is; asked for its health only."
+    )
+    api_key: SecretStr | None = Field(
+        None, min_length=16, description="The key that requests must carry; unset: the key file's."
+    )
+    api_key_file: Path | None = Field(
+        None, description="File of the key, made at the first start; unset: <home>/api-key."
+    )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="The secret that webhooks are signed with; unset: that in <home>/webhook-secret, "
+        "made at the first start.",
+    )
+    gateway_body_bytes: int = Field(
+        8 * 1024 * 1024, ge=1024, le=12 * 1024 * 1024, description="Largest request body, in bytes."
+    )
+    gateway_concurrent_requests: int = Field(
+        500, ge=1, description="Requests and event streams under way at once; more are refused."
+    )
+    gateway_call_seconds: float = Field(
+        20.0, gt=0, le=600, description="How long a service may take to answer a call."
+    )
+    gateway_completion_seconds: float = Field(
+        150.0, gt=0, le=3600, description="How long a model may take to answer."
+    )
+    gateway_heartbeat_seconds: float = Field(
+        15.0, gt=0, le=60, description="Longest silence on an event stream."
+    )
+    gateway_reconnect_seconds: float = Field(
+        60.0, ge=0, le=600, description="How long an event stream waits for a lost executor."
+    )
+
+    @field_validator("api_key", "api_key_file", "webhook_secret", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def key_file(self) -> Path:
+        """Where the API key is."""
+        return self.api_key_file or self.home / "api-key"
+
+    @property
+    def webhook_secret_file(self) -> Path:
+        """Where the webhooks' secret is."""
+        return self.home / "webhook-secret"
