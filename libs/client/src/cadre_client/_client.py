@@ -1,0 +1,477 @@
+"""The gateway's HTTP API as Python calls."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+
+from cadre_client._errors import ApiError, GatewayUnreachable
+from cadre_client._local import local_platform
+from cadre_client._models import (
+    Applied,
+    Completion,
+    Event,
+    JsonObject,
+    MemoryHit,
+    MemoryItem,
+    Model,
+    Problem,
+    Run,
+    Schedule,
+    ServiceStatus,
+    Usage,
+    UsageReport,
+    Validation,
+    Workflow,
+)
+from cadre_client._sse import ServerSentEvent, read_events, read_lines
+from cadre_client._transport import Query, Transport
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+_COMPLETION_SECONDS = 180.0
+_WATCH_PATIENCE_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 3.0
+_PAGE = 200
+# What a gateway answers while the service behind it restarts.
+_PASSING = (429, 502, 503, 504)
+
+
+class Client:
+    """Calls a gateway. Safe to share between threads; close it, or use it in a `with`.
+
+    Every method raises ApiError when the gateway refuses, and GatewayUnreachable when no answer comes. `api_key` may be
+    a function: it is called at the first request, and again when the gateway refuses the key.
+    """
+
+    def __init__(
+        self, base_url: str, api_key: str | Callable[[], str] = "", timeout_seconds: float = 30.0
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._transport = Transport(
+            base_url,
+            api_key=(lambda: api_key) if isinstance(api_key, str) else api_key,
+            timeout_seconds=timeout_seconds,
+        )
+
+    @classmethod
+    def local(cls, folder: Path | None = None, timeout_seconds: float = 30.0) -> Client:
+        """The client of the platform that the environment and the `.env` of `folder` (default: here) name."""
+        platform = local_platform(folder)
+        return cls(platform.url, platform.api_key, timeout_seconds)
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.base_url!r})"
+
+    # Workflows
+
+    def validate(self, source: str) -> Validation:
+        """Every problem of a workflow file. Stores and runs nothing."""
+        return self._post(Validation, "/api/v1/workflows/validate", {"source": source})
+
+    def schema(self) -> JsonObject:
+        """The JSON Schema of workflow files."""
+        return self._get(dict[str, JsonValue], "/api/v1/schema")
+
+    def apply(self, source: str) -> Applied:
+        """Stores a workflow file as the next version. Raises ApiError with `problems` when it is not valid."""
+        return self._post(Applied, "/api/v1/workflows", {"source": source})
+
+    def workflows(self) -> list[Workflow]:
+        """All workflows by name, each at its newest version."""
+        return list(self._pages(Workflow, "/api/v1/workflows", "workflows", {}))
+
+    def workflow(self, name: str, version: int = 0) -> Workflow:
+        """One version of a workflow; 0 means the newest."""
+        return self._get(Workflow, _path("/api/v1/workflows", name), {"version": version or None})
+
+    def versions(self, name: str) -> list[Workflow]:
+        """All versions of a workflow, newest first."""
+        answer = self._get(dict[str, list[Workflow]], _path("/api/v1/workflows", name, "versions"))
+        return answer["versions"]
+
+    def delete_workflow(self, name: str) -> None:
+        """Hides a workflow; its runs stay."""
+        self._transport.send("DELETE", _path("/api/v1/workflows", name))
+
+    # Runs
+
+    def start_run(
+        self,
+        *,
+        workflow: str | None = None,
+        version: int = 0,
+        source: str | None = None,
+        inputs: Mapping[str, JsonValue] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Starts an applied `workflow`, or a file's `source`, and returns at once with the stored run.
+
+        Asks again once when the connection breaks: under the same idempotency key, so that there is one run.
+        """
+        target: dict[str, Any] = (
+            {"source": source} if source is not None else {"workflow": workflow, "version": version}
+        )
+        body = {**target, "inputs": dict(inputs or {})}
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        try:
+            return self._post(Run, "/api/v1/runs", body, headers=headers)
+        except GatewayUnreachable:
+            return self._post(Run, "/api/v1/runs", body, headers=headers)
+
+    def run(self, run_id: str) -> Run:
+        """A run as it stands."""
+        return self._get(Run, _path("/api/v1/runs", run_id))
+
+    def runs(
+        self, workflow: str | None = None, status: str | None = None, limit: int = 50
+    ) -> list[Run]:
+        """The newest runs, at most `limit`, without inputs, outputs and source."""
+        query = {"workflow": workflow, "status": status}
+        return list(self._pages(Run, "/api/v1/runs", "runs", query, limit=limit))
+
+    def watch(self, run_id: str, after: int = 0) -> Iterator[Event]:
+        """The run's events after a sequence number as they happen, to the last one, without gap or repetition.
+
+        A connection that breaks is made again, for up to a minute; then GatewayUnreachable, or the gateway's last
+        refusal, is raised. One that cannot be made at first raises at once, unless this client had answers before.
+        """
+        connected, ended = self._transport.reached, False
+        give_up, pause = 0.0, _FIRST_PAUSE_SECONDS
+        while True:
+            news = False
+            try:
+                for event in self._events(run_id, after):
+                    connected, give_up = True, 0.0
+                    if event is None or event.sequence <= after:
+                        continue
+                    news, after, pause = True, event.sequence, _FIRST_PAUSE_SECONDS
+                    yield event
+                    if event.is_last:
+                        return
+                if ended and not news:
+                    return
+                ended = self.run(run_id).status.is_final
+            except (GatewayUnreachable, ApiError) as error:
+                give_up = give_up or time.monotonic() + _WATCH_PATIENCE_SECONDS
+                if not connected or _lasting(error) or time.monotonic() > give_up:
+                    raise
+            if not ended:
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def cancel(self, run_id: str) -> Run:
+        """Asks a run to stop; when the answer comes, no further step of it can start."""
+        return self._post(Run, _path("/api/v1/runs", run_id, "cancel"), {})
+
+    def _events(self, run_id: str, after: int) -> Iterator[Event | None]:
+        """None once the stream is there, then its events."""
+        path = _path("/api/v1/runs", run_id, "events")
+        with self._transport.streaming(path, headers={"Last-Event-ID": str(after)}) as chunks:
+            yield None
+            for sent in read_events(read_lines(chunks)):
+                yield _event_of(sent)
+
+    # Models and usage
+
+    def models(self) -> list[Model]:
+        """All models that can be named."""
+        return self._get(dict[str, list[Model]], "/api/v1/models")["models"]
+
+    def usage(
+        self,
+        group_by: Sequence[str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        workflow: str | None = None,
+        run_id: str | None = None,
+    ) -> UsageReport:
+        """Sums of model calls from `start` until before `end`.
+
+        Groups are workflow, run, node, model, provider, day, hour or combinations of them.
+        """
+        query: Query = {
+            "group_by": ",".join(group_by),
+            "start": start.isoformat() if start else None,
+            "end": end.isoformat() if end else None,
+            "workflow": workflow,
+            "run_id": run_id,
+        }
+        return self._get(UsageReport, "/api/v1/usage", query)
+
+    def complete(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        model: str = "default",
+        schema: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        timeout_seconds: float = _COMPLETION_SECONDS,
+    ) -> Completion:
+        """Asks a model; `messages` are {"role": system, user or assistant, "content": text}.
+
+        With a JSON Schema the reply is a document of it, in `parsed`; one that was cut off is left unparsed.
+        """
+        body: dict[str, Any] = {"model": model, "messages": [dict(m) for m in messages]}
+        if schema is not None:
+            json_schema = {"name": "reply", "schema": dict(schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": json_schema}
+        if max_tokens is not None:
+            body["max_completion_tokens"] = max_tokens
+        if temperature is not None:
+            body["temperature"] = temperature
+        answer = self._post(
+            _ChatCompletion, "/v1/chat/completions", body, timeout_seconds=timeout_seconds
+        )
+        return answer.completion(parse=schema is not None)
+
+    def status(self) -> list[ServiceStatus]:
+        """How every service of the platform is."""
+        return self._get(dict[str, list[ServiceStatus]], "/api/v1/status")["services"]
+
+    # Schedules
+
+    def schedules(self) -> list[Schedule]:
+        """All schedules by name."""
+        return self._get(dict[str, list[Schedule]], "/api/v1/schedules")["schedules"]
+
+    def create_schedule(
+        self,
+        workflow: str,
+        cron: str,
+        *,
+        name: str | None = None,
+        timezone: str | None = None,
+        inputs: Mapping[str, JsonValue] | None = None,
+    ) -> Schedule:
+        """Creates the schedule of that name (default: the workflow's), or changes it. The time zone is UTC if not
+        given."""
+        body = {
+            "name": name or "",
+            "workflow": workflow,
+            "cron": cron,
+            "timezone": timezone or "",
+            "inputs": dict(inputs or {}),
+        }
+        return self._post(Schedule, "/api/v1/schedules", body)
+
+    def pause_schedule(self, name: str) -> Schedule:
+        """Stops a schedule from starting runs."""
+        return self._post(Schedule, _path("/api/v1/schedules", name, "pause"), {})
+
+    def resume_schedule(self, name: str) -> Schedule:
+        """Lets a paused schedule go on; times that passed are not made up for."""
+        return self._post(Schedule, _path("/api/v1/schedules", name, "resume"), {})
+
+    def delete_schedule(self, name: str) -> None:
+        """Removes a schedule; runs that it started stay."""
+        self._transport.send("DELETE", _path("/api/v1/schedules", name))
+
+    # Memories
+
+    def put_memory(
+        self,
+        namespace: Sequence[str],
+        key: str,
+        value: JsonValue,
+        ttl_seconds: float | None = None,
+    ) -> MemoryItem:
+        """Stores a value in place of the one before; it is gone after `ttl_seconds`, if given."""
+        body: dict[str, Any] = {"namespace": list(namespace), "key": key, "value": value}
+        if ttl_seconds is not None:
+            body["ttl_seconds"] = ttl_seconds
+        return self._post(MemoryItem, "/api/v1/memories", body)
+
+    def get_memory(self, namespace: Sequence[str], key: str) -> MemoryItem:
+        """A stored value."""
+        query: Query = {"namespace": list(namespace), "key": key}
+        return self._get(MemoryItem, "/api/v1/memories/item", query)
+
+    def list_memories(
+        self, namespace: Sequence[str], key_prefix: str = "", limit: int = 100
+    ) -> list[MemoryItem]:
+        """A namespace's values by key, at most `limit`."""
+        query: Query = {"namespace": list(namespace), "key_prefix": key_prefix}
+        return list(self._pages(MemoryItem, "/api/v1/memories", "items", query, limit=limit))
+
+    def delete_memory(self, namespace: Sequence[str], key: str) -> bool:
+        """Removes a value; says whether there was one."""
+        query: Query = {"namespace": list(namespace), "key": key}
+        answer = self._transport.ask(
+            TypeAdapter(dict[str, bool]), "DELETE", "/api/v1/memories/item", query=query
+        )
+        return answer["deleted"]
+
+    def search_memories(
+        self, namespace: Sequence[str], query: str, top_k: int = 10, mode: str = "hybrid"
+    ) -> list[MemoryHit]:
+        """What matches best in a namespace and below it; `mode` is hybrid, text or vector."""
+        body = {"namespace": list(namespace), "query": query, "top_k": top_k, "mode": mode}
+        return self._post(dict[str, list[MemoryHit]], "/api/v1/memories/search", body)["hits"]
+
+    # How they are sent
+
+    def _get(self, shape: type[T], path: str, query: Query | None = None) -> T:
+        return self._transport.ask(TypeAdapter(shape), "GET", path, query=query)
+
+    def _post(
+        self,
+        shape: type[T],
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> T:
+        return self._transport.ask(
+            TypeAdapter(shape),
+            "POST",
+            path,
+            body=body,
+            headers=headers,
+            timeout_seconds=timeout_seconds,
+        )
+
+    def _pages(
+        self, item: type[T], path: str, field: str, query: Query, limit: int | None = None
+    ) -> Iterator[T]:
+        left, token = limit, ""
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(left, _PAGE)
+            asked: Query = {**query, "page_size": size, "page_token": token}
+            page = self._get(dict[str, JsonValue], path, asked)
+            items = _items(item, page.get(field), path)
+            yield from items
+            token = str(page.get("next_page_token") or "")
+            left = None if left is None else left - len(items)
+            if not token:
+                return
+
+
+class _ChatMessage(BaseModel):
+    content: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _ChatMessage
+    finish_reason: str
+
+
+class _ChatUsage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: str | None = None
+
+
+class _ChatCompletion(BaseModel):
+    """OpenAI's shape of a reply, as far as it is read here."""
+
+    model: str
+    choices: list[_Choice]
+    usage: _ChatUsage
+
+    def completion(self, *, parse: bool) -> Completion:
+        choice = self.choices[0]
+        content = choice.message.content or ""
+        usage = {
+            "input_tokens": self.usage.prompt_tokens,
+            "output_tokens": self.usage.completion_tokens,
+            "cost_usd": self.usage.cost_usd,
+            "calls": 1,
+            "unpriced_calls": int(self.usage.cost_usd is None),
+        }
+        return Completion(
+            content=content,
+            finish_reason=choice.finish_reason,
+            model=self.model,
+            usage=Usage.model_validate(usage),
+            parsed=_parsed(content) if parse else None,
+        )
+
+
+def _parsed(content: str) -> JsonValue:
+    try:
+        return TypeAdapter[JsonValue](JsonValue).validate_json(content)
+    except ValidationError:
+        return None
+
+
+def _items(item: type[T], value: JsonValue, path: str) -> list[T]:
+    try:
+        return TypeAdapter(list[item]).validate_python(value)  # type: ignore[valid-type]  # a type known at run time
+    except ValidationError as exc:
+        raise _unexpected(path) from exc
+
+
+def _event_of(sent: ServerSentEvent) -> Event:
+    if sent.name == "problem":
+        raise _Refusal.model_validate_json(sent.data).error()
+    try:
+        return Event.model_validate_json(sent.data)
+    except ValidationError as exc:
+        raise _unexpected("the event stream") from exc
+
+
+class _Refusal(BaseModel):
+    """A problem+json document in the middle of an event stream."""
+
+    status: int
+    code: str
+    detail: str
+    resolution: str = ""
+    problems: list[Problem] | None = None
+    request_id: str = ""
+
+    def error(self) -> ApiError:
+        return ApiError(
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            resolution=self.resolution,
+            problems=self.problems or [],
+            request_id=self.request_id,
+        )
+
+
+def _unexpected(what: str) -> ApiError:
+    return ApiError(
+        status=200,
+        code="UNEXPECTED_ANSWER",
+        detail=f"the gateway's answer to {what} has an unknown form",
+        resolution="Use a client and a gateway of the same release.",
+    )
+
+
+def _lasting(error: GatewayUnreachable | ApiError) -> bool:
+    return isinstance(error, ApiError) and error.status not in _PASSING
+
+
+def _path(*parts: str) -> str:
+    first, *rest = parts
+    return "/".join([first, *(quote(part, safe="") for part in rest)])

@@ -1,0 +1,330 @@
+"""What the gateway answers, as typed values. Fields that a newer gateway adds are ignored."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+
+__all__ = [
+    "Applied",
+    "Completion",
+    "Event",
+    "EventType",
+    "Failure",
+    "Graph",
+    "GraphEdge",
+    "GraphNode",
+    "Input",
+    "JsonObject",
+    "MemoryHit",
+    "MemoryItem",
+    "Model",
+    "Problem",
+    "Run",
+    "RunStatus",
+    "Schedule",
+    "ServiceStatus",
+    "Severity",
+    "Usage",
+    "UsageGroup",
+    "UsageReport",
+    "Validation",
+    "Workflow",
+]
+
+JsonObject = dict[str, JsonValue]
+
+
+def _plain(amount: Decimal) -> str:
+    return format(amount, "f")
+
+
+# str(Decimal("0.0000001")) is "1E-7", which is no amount of money to a reader.
+Usd = Annotated[Decimal, PlainSerializer(_plain, return_type=str, when_used="json")]
+
+
+class Answer(BaseModel):
+    """What all answers share: they do not change."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a run in it has ended."""
+        return self in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
+
+
+class EventType(StrEnum):
+    """What happened in a run."""
+
+    RUN_QUEUED = "run_queued"
+    RUN_STARTED = "run_started"
+    RUN_RESUMED = "run_resumed"
+    RUN_SUCCEEDED = "run_succeeded"
+    RUN_FAILED = "run_failed"
+    RUN_CANCELLED = "run_cancelled"
+    NODE_STARTED = "node_started"
+    NODE_SUCCEEDED = "node_succeeded"
+    NODE_FAILED = "node_failed"
+    NODE_RETRIED = "node_retried"
+    NODE_SKIPPED = "node_skipped"
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no event follows it."""
+        return self in (EventType.RUN_SUCCEEDED, EventType.RUN_FAILED, EventType.RUN_CANCELLED)
+
+
+class Severity(StrEnum):
+    """How bad a problem in a workflow file is: an error refuses it, a note does not."""
+
+    ERROR = "error"
+    NOTE = "note"
+
+
+class Problem(Answer):
+    """Something wrong, or worth knowing, in a workflow file. `line` and `column` count from 1; 0 when unknown."""
+
+    code: str
+    message: str
+    path: str = ""
+    line: int = 0
+    column: int = 0
+    resolution: str = ""
+    severity: Severity = Severity.ERROR
+
+
+class Failure(Answer):
+    """Why a run or a node failed. `node` is empty when the run as a whole did."""
+
+    code: str
+    message: str
+    resolution: str = ""
+    node: str = ""
+
+
+class Usage(Answer):
+    """What model calls used. `cost_usd` is exact, and None when the price of any call is unknown."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Usd | None = None
+    calls: int = 0
+    unpriced_calls: int = 0
+
+
+class Input(Answer):
+    """One value that a run starts with. `enum` holds the only values allowed, if they are named."""
+
+    name: str
+    type: str
+    required: bool = False
+    default: JsonValue = None
+    description: str = ""
+    enum: list[JsonValue] | None = None
+
+
+class GraphNode(Answer):
+    """One step of a workflow: an llm, code, memory, ... node."""
+
+    id: str
+    kind: str
+    label: str
+
+
+class GraphEdge(Answer):
+    """One way between steps. `condition` is empty when it is always taken, "default" for the rest."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    source: str = Field(alias="from")
+    target: str = Field(alias="to")
+    condition: str = ""
+    loop: bool = False
+
+
+class Graph(Answer):
+    """The shape of a workflow. Edges also name START and END, which are no nodes."""
+
+    nodes: list[GraphNode] = []
+    edges: list[GraphEdge] = []
+
+
+class Workflow(Answer):
+    """A stored version of a workflow. Lists leave out `source`, `inputs` and `graph`."""
+
+    name: str
+    version: int
+    description: str = ""
+    source: str = ""
+    applied_time: AwareDatetime | None = None
+    tags: list[str] = []
+    inputs: list[Input] = []
+    graph: Graph | None = None
+
+
+class Validation(Answer):
+    """What is wrong with a workflow file, and the workflow (version 0) when nothing is."""
+
+    valid: bool
+    problems: list[Problem] = []
+    workflow: Workflow | None = None
+
+
+class Applied(Answer):
+    """The newest version after a file was applied; `created` is False when the file equals the one before."""
+
+    workflow: Workflow
+    created: bool
+    notes: list[Problem] = []
+
+
+class Run(Answer):
+    """One execution of a workflow. Lists leave out `inputs`, `outputs` and `source`."""
+
+    id: str
+    workflow: str
+    version: int
+    status: RunStatus
+    inputs: JsonObject | None = None
+    outputs: JsonObject | None = None
+    usage: Usage = Usage()
+    error: Failure | None = None
+    created_time: AwareDatetime | None = None
+    started_time: AwareDatetime | None = None
+    ended_time: AwareDatetime | None = None
+    trigger: str = ""
+    trace_id: str = ""
+    source: str = ""
+
+    @property
+    def duration_ms(self) -> int | None:
+        """From the first step to the end, in milliseconds; None before the end."""
+        if self.started_time is None or self.ended_time is None:
+            return None
+        return _milliseconds(self.started_time, self.ended_time)
+
+
+def _milliseconds(start: datetime, end: datetime) -> int:
+    return round((end - start).total_seconds() * 1000)
+
+
+class Event(Answer):
+    """One thing that happened in a run; `sequence` counts from 1 without gaps."""
+
+    sequence: int
+    time: AwareDatetime
+    type: EventType
+    node: str = ""
+    iteration: int = 0
+    attempt: int = 0
+    data: JsonObject | None = None
+    usage: Usage | None = None
+    error: Failure | None = None
+    duration_ms: int = 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the run ended with it."""
+        return self.type.is_last
+
+
+class Model(Answer):
+    """A model that can be named, and why it cannot be used if so. `context_tokens` is 0 when unknown."""
+
+    provider: str
+    name: str
+    available: bool
+    unavailable_reason: str = ""
+    default: bool = False
+    context_tokens: int = 0
+    input_usd_per_million: Usd | None = None
+    output_usd_per_million: Usd | None = None
+
+    @property
+    def id(self) -> str:
+        """The name that requests take: provider/name."""
+        return f"{self.provider}/{self.name}"
+
+
+class UsageGroup(Answer):
+    """The calls that share the values of `keys`, by dimension; a value is empty where it is unknown."""
+
+    keys: dict[str, str]
+    usage: Usage
+    failed_calls: int = 0
+
+
+class UsageReport(Answer):
+    """Sums of model calls, the most expensive group first."""
+
+    groups: list[UsageGroup] = []
+    total: Usage
+
+
+class ServiceStatus(Answer):
+    """Whether a service serves: ready, starting or unreachable; `detail` says why not."""
+
+    name: str
+    address: str
+    status: str
+    version: str | None = None
+    detail: str | None = None
+
+
+class Schedule(Answer):
+    """When an applied workflow is started by itself. `next_time` is None while it is paused."""
+
+    name: str
+    workflow: str
+    cron: str
+    timezone: str
+    inputs: JsonObject | None = None
+    paused: bool = False
+    next_time: AwareDatetime | None = None
+
+
+class MemoryItem(Answer):
+    """A stored value."""
+
+    namespace: list[str]
+    key: str
+    value: JsonValue
+    version: int
+    created_time: AwareDatetime | None = None
+    updated_time: AwareDatetime | None = None
+    expires_time: AwareDatetime | None = None
+
+
+class MemoryHit(Answer):
+    """An item that a search found. `score` is 0 to 1 and comparable within one answer."""
+
+    item: MemoryItem
+    score: float
+    text_score: float = 0.0
+    vector_score: float = 0.0
+
+
+class Completion(Answer):
+    """A model's reply. `parsed` is its document when a schema was asked for, else None.
+
+    `finish_reason` is stop, length (cut off) or content_filter (withheld).
+    """
+
+    content: str
+    finish_reason: str
+    model: str
+    usage: Usage
+    parsed: JsonValue = None
