@@ -1,0 +1,1 @@
+"""`cadre`: starts the platform and drives it."""

@@ -1,0 +1,189 @@
+"""Starts, follows and lists runs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cadre_cli import following, problems
+from cadre_cli.errors import ExitStatus
+from cadre_cli.options import InputsFile, InputValues, JsonFlag, read_inputs, read_text
+from cadre_cli.screen import errors, escape, print_json, print_table
+from cadre_cli.session import gateway
+from cadre_cli.words import as_text, cost, duration, moment
+
+if TYPE_CHECKING:
+    from cadre_client import Client, Run
+
+__all__ = ["add_to", "app"]
+
+app = typer.Typer(help="List, show, follow and cancel runs.")
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
+_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
+_FILE_SUFFIXES = (".yaml", ".yml")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command that stands by itself."""
+    app.command(
+        epilog="Examples: cadre run examples/hello.yaml · cadre run triage -i message='Where is it?' · "
+        "cadre run triage@2 --inputs values.json --json"
+    )(run)
+
+
+def run(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE_OR_NAME",
+            help="A workflow file, or the name of an applied workflow (NAME@VERSION for an earlier one).",
+            show_default=False,
+        ),
+    ],
+    inputs: InputValues = None,
+    inputs_file: InputsFile = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Do not wait for the end; print the run's id.")
+    ] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Run a workflow.
+
+    Shows its progress, outputs, tokens, cost and duration. Ctrl-C asks whether to cancel it.
+
+    Ends with 0 when the run succeeded, 1 when it failed, 2 when the file or command is wrong, 3 when the platform
+    cannot be reached, 4 when a budget or limit stopped it, 130 when it was cancelled.
+    """
+    values = read_inputs(inputs, inputs_file)
+    with gateway() as client:
+        started = _start(client, target, values)
+        if detach:
+            _tell_detached(started, json_)
+            return
+        if not json_:
+            version = f" version {started.version}" if started.version else ""
+            errors().print(f"Run {started.id} of [bold]{escape(started.workflow)}[/]{version}")
+        _follow(client, started.id, json_)
+
+
+@app.command(
+    "list", epilog="Examples: cadre runs list · cadre runs list --workflow triage --status failed"
+)
+def list_runs(
+    workflow: Annotated[str | None, typer.Option(help="Only runs of this workflow.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 20,
+    json_: JsonFlag = False,
+) -> None:
+    """List runs, newest first."""
+    with gateway() as client:
+        found = client.runs(workflow=workflow, status=status, limit=limit)
+    if json_:
+        print_json({"runs": [run.model_dump(mode="json") for run in found]})
+        return
+    print_table(
+        ["Run", "Workflow", "Version", "Status", "Started by", "Created", "Took", "Cost"],
+        [
+            (
+                run.id,
+                escape(run.workflow),
+                str(run.version or "file"),
+                _coloured(run.status),
+                run.trigger,
+                moment(run.created_time),
+                duration(run.duration_ms),
+                cost(run.usage.cost_usd),
+            )
+            for run in found
+        ],
+        empty="There are no runs yet. Start one: cadre run examples/hello.yaml",
+    )
+
+
+@app.command(epilog="Example: cadre runs show 01JD2N3Q8ZC4R6T8V0X2Z4B6D8 --json")
+def show(run_id: RunId, json_: JsonFlag = False) -> None:
+    """Show a run: its inputs, nodes so far, outputs and usage."""
+    with gateway() as client:
+        found = client.run(run_id)
+        if json_:
+            print_json(found.model_dump(mode="json"))
+            return
+        _show_details(found)
+        if found.status.is_final:
+            following.Progress(quiet=False).show(client.watch(run_id))
+    following.show_result(found)
+
+
+@app.command(epilog="Example: cadre runs watch 01JD2N3Q8ZC4R6T8V0X2Z4B6D8")
+def watch(run_id: RunId, json_: JsonFlag = False) -> None:
+    """Follow a run to its end, from its first event on. Exit statuses are those of `cadre run`."""
+    with gateway() as client:
+        _follow(client, run_id, json_)
+
+
+@app.command(epilog="Example: cadre runs cancel 01JD2N3Q8ZC4R6T8V0X2Z4B6D8")
+def cancel(run_id: RunId, json_: JsonFlag = False) -> None:
+    """Stop a run: no further step of it starts. A run that has ended stays as it is."""
+    with gateway() as client:
+        found = client.cancel(run_id)
+    if json_:
+        print_json(found.model_dump(mode="json"))
+        return
+    ended = "" if found.status == "cancelled" or not found.status.is_final else " already"
+    errors().print(f"Run {found.id}:{ended} {_coloured(found.status)}")
+
+
+def _start(client: "Client", target: str, values: dict[str, Any]) -> "Run":
+    if not _is_file(target):
+        name, _, version = target.partition("@")
+        if version and not version.isdigit():
+            raise typer.BadParameter(f"{target!r}: a version is a number, as in {name}@2")
+        return client.start_run(workflow=name, version=int(version or 0), inputs=values)
+    source = read_text(Path(target))
+    with problems.shown(source=source, file=target):
+        return client.start_run(source=source, inputs=values)
+
+
+def _is_file(target: str) -> bool:
+    return target.endswith(_FILE_SUFFIXES) or target == "-" or Path(target).is_file()
+
+
+def _tell_detached(started: "Run", json_: bool) -> None:
+    if json_:
+        print_json(following.result(started))
+        return
+    print(started.id)
+    errors().print(f"It goes on by itself; follow it with `cadre runs watch {started.id}`.")
+
+
+def _follow(client: "Client", run_id: str, json_: bool) -> None:
+    try:
+        ended = following.follow(client, run_id, quiet=json_)
+    except following.Left:
+        errors().print(f"Run {run_id} goes on; follow it with `cadre runs watch {run_id}`.")
+        raise typer.Exit(ExitStatus.SUCCEEDED) from None
+    if json_:
+        print_json(following.result(ended))
+    else:
+        following.show_result(ended)
+    raise typer.Exit(following.exit_status(ended))
+
+
+def _show_details(run: "Run") -> None:
+    details = {
+        "Run": run.id,
+        "Workflow": f"{run.workflow} version {run.version}" if run.version else run.workflow,
+        "Started by": run.trigger,
+        "Created": moment(run.created_time),
+        "Ended": moment(run.ended_time),
+        "Trace": run.trace_id or "-",
+        **{f"Input {name}": as_text(value) for name, value in (run.inputs or {}).items()},
+    }
+    for name, value in details.items():
+        errors().print(f"[dim]{escape(name)}:[/] {escape(value)}")
+
+
+def _coloured(status: str) -> str:
+    return f"[{_COLOURS.get(status, 'cyan')}]{status}[/]"

@@ -1,0 +1,115 @@
+"""Starts applied workflows by the clock."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cadre_cli.options import InputsFile, InputValues, JsonFlag, read_inputs
+from cadre_cli.screen import escape, output, print_json, print_table
+from cadre_cli.session import gateway
+from cadre_cli.words import moment
+
+if TYPE_CHECKING:
+    from cadre_client import Schedule
+
+__all__ = ["add_to", "app"]
+
+app = typer.Typer(help="List, pause, resume and delete schedules.")
+Name = Annotated[str, typer.Argument(help="The schedule's name.", show_default=False)]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command that stands by itself."""
+    app.command(
+        epilog="Examples: cadre deploy triage --cron '*/5 * * * *' · "
+        "cadre deploy report --cron '0 9 * * 1-5' --timezone Europe/Berlin -i team=support"
+    )(deploy)
+
+
+def deploy(
+    workflow: Annotated[
+        str, typer.Argument(help="The applied workflow's name.", show_default=False)
+    ],
+    cron: Annotated[
+        str,
+        typer.Option(
+            help="When: minute, hour, day of month, month, day of week.", show_default=False
+        ),
+    ],
+    timezone: Annotated[
+        str | None, typer.Option(help="Time zone such as Europe/Berlin; UTC if not given.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The schedule's name; the workflow's if not given.")
+    ] = None,
+    inputs: InputValues = None,
+    inputs_file: InputsFile = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Start an applied workflow by the clock.
+
+    It runs at its newest version. Deploying it again changes the schedule.
+    """
+    values = read_inputs(inputs, inputs_file)
+    with gateway() as client:
+        made = client.create_schedule(workflow, cron, name=name, timezone=timezone, inputs=values)
+    _tell(made, f"will next run {made.workflow} at {moment(made.next_time)}", json_)
+
+
+@app.command("list", epilog="Example: cadre schedules list --json")
+def list_schedules(json_: JsonFlag = False) -> None:
+    """List schedules by name, with the time of each one's next run."""
+    with gateway() as client:
+        found = client.schedules()
+    if json_:
+        print_json({"schedules": [schedule.model_dump(mode="json") for schedule in found]})
+        return
+    print_table(
+        ["Name", "Workflow", "Cron", "Time zone", "State", "Next run"],
+        [
+            (
+                escape(schedule.name),
+                escape(schedule.workflow),
+                escape(schedule.cron),
+                escape(schedule.timezone),
+                "[yellow]paused[/]" if schedule.paused else "[green]active[/]",
+                moment(schedule.next_time),
+            )
+            for schedule in found
+        ],
+        empty="There are no schedules yet. Make one: cadre deploy NAME --cron '0 9 * * *'",
+    )
+
+
+@app.command(epilog="Example: cadre schedules pause triage")
+def pause(name: Name, json_: JsonFlag = False) -> None:
+    """Stop a schedule from starting runs."""
+    with gateway() as client:
+        changed = client.pause_schedule(name)
+    _tell(changed, "is paused", json_)
+
+
+@app.command(epilog="Example: cadre schedules resume triage")
+def resume(name: Name, json_: JsonFlag = False) -> None:
+    """Let a paused schedule start runs again; times that passed are not made up for."""
+    with gateway() as client:
+        changed = client.resume_schedule(name)
+    _tell(changed, f"will next run {changed.workflow} at {moment(changed.next_time)}", json_)
+
+
+@app.command(epilog="Example: cadre schedules delete triage")
+def delete(name: Name, json_: JsonFlag = False) -> None:
+    """Delete a schedule; runs that it started stay."""
+    with gateway() as client:
+        client.delete_schedule(name)
+    if json_:
+        print_json({"deleted": name})
+        return
+    output().print(f"{name} is deleted; its runs stay", markup=False)
+
+
+def _tell(schedule: "Schedule", what: str, json_: bool) -> None:
+    if json_:
+        print_json(schedule.model_dump(mode="json"))
+        return
+    output().print(f"{schedule.name} {what}", markup=False, highlight=False)

@@ -1,0 +1,68 @@
+"""The environment that the platform's programs are started with."""
+
+from collections.abc import Mapping
+
+from cadre_cli.settings import PlatformSettings, reachable_host, url_of
+
+__all__ = ["child_environment", "without_provider_keys"]
+
+# Nothing is reported to anyone, and nothing is fetched at a start.
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Ten processes and 1.7 GB for jobs that nothing here starts.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",
+    "STREAMLIT_SERVER_HEADLESS": "true",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def child_environment(settings: PlatformSettings, given: Mapping[str, str]) -> dict[str, str]:
+    """What was `given`, and where everything is: a port that was moved holds for all. A given address stays."""
+    home = settings.home.resolve()
+    prefect = url_of(settings, settings.prefect_port)
+    mlflow = url_of(settings, settings.mlflow_port)
+    return {
+        **_addresses(settings),
+        "CADRE_GATEWAY_URL": url_of(settings, settings.gateway_port),
+        "CADRE_MLFLOW_URL": mlflow,
+        "CADRE_PREFECT_URL": prefect,
+        "CADRE_TRACES_ENDPOINT": f"{mlflow}/v1/traces",
+        "PREFECT_API_URL": f"{prefect}/api",
+        **given,
+        **_QUIET,
+        "CADRE_HOME": str(home),
+        "PREFECT_HOME": str(home / "prefect"),
+        **_direct_loopback(given),
+    }
+
+
+def without_provider_keys(environment: Mapping[str, str]) -> dict[str, str]:
+    """The same without `..._API_KEY`s that are not the platform's own: only the llm-proxy talks to providers."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith("CADRE_") or not name.upper().endswith("_API_KEY")
+    }
+
+
+def _addresses(settings: PlatformSettings) -> dict[str, str]:
+    host = reachable_host(settings.host)
+    ports = {
+        "EXECUTOR": settings.executor_port,
+        "LLM_PROXY": settings.llm_proxy_port,
+        "SANDBOX": settings.sandbox_port,
+        "MEMORY": settings.memory_port,
+    }
+    return {f"CADRE_{name}_ADDRESS": f"{host}:{port}" for name, port in ports.items()}
+
+
+def _direct_loopback(given: Mapping[str, str]) -> dict[str, str]:
+    """A proxy cannot reach this machine's loopback, and gRPC, httpx and requests would all ask it to."""
+    already = given.get("NO_PROXY") or given.get("no_proxy") or ""
+    hosts = ",".join(filter(None, [already, "localhost,127.0.0.1,::1"]))
+    return {"NO_PROXY": hosts, "no_proxy": hosts}

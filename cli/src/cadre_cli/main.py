@@ -1,0 +1,90 @@
+"""`cadre`: its commands, and the one place where what went wrong becomes a message and an exit status."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from cadre_cli.commands import files, memories, platform, runs, schedules, usage, workflows
+from cadre_cli.errors import CliError, ExitStatus
+from cadre_cli.screen import print_error, set_wants_json
+
+__all__ = ["app", "main", "run"]
+
+app = typer.Typer(
+    name="cadre",
+    help="Start the platform and drive it: describe agent workflows in YAML, run them, see what they cost.",
+    # Plain help takes half the time that help drawn with Rich does.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _show_help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+platform.add_to(app)
+files.add_to(app)
+runs.add_to(app)
+usage.add_to(app)
+schedules.add_to(app)
+app.add_typer(workflows.app, name="workflows")
+app.add_typer(runs.app, name="runs")
+app.add_typer(schedules.app, name="schedules")
+app.add_typer(memories.app, name="memory")
+
+
+def main() -> NoReturn:
+    """Runs the command of this process's arguments and ends the process with its exit status."""
+    try:
+        status = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has enough. Python would complain at exit about what is still to be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = ExitStatus.FAILED
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit status. No error but a broken pipe leaves it, and no traceback."""
+    set_wants_json("--json" in arguments)
+    try:
+        return int(app(list(arguments), standalone_mode=False) or 0)
+    except CliError as error:
+        print_error(error)
+        return error.exit_status
+    except TyperException as error:
+        print_error(_usage_error(error))
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitStatus.CANCELLED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if os.environ.get("CADRE_DEBUG"):
+            raise
+        print_error(_our_mistake(error))
+        return ExitStatus.FAILED
+
+
+def _usage_error(error: TyperException) -> CliError:
+    return CliError(
+        error.format_message(),
+        code="USAGE",
+        resolution="Add --help to the command to see what it takes.",
+    )
+
+
+def _our_mistake(error: Exception) -> CliError:
+    return CliError(
+        f"cadre itself failed ({type(error).__name__})",
+        code="INTERNAL",
+        resolution="Set CADRE_DEBUG=1 to see where, and report it.",
+    )

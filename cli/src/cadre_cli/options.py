@@ -1,0 +1,89 @@
+"""Options that many commands share, and how the values on a command line are read."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cadre_cli.errors import CliError
+
+__all__ = ["InputValues", "InputsFile", "JsonFlag", "read_inputs", "read_text"]
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+InputValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-i",
+        "--input",
+        metavar="KEY=VALUE",
+        help="A value for a state field; KEY=@FILE reads a file, KEY:=JSON gives a number, list or object.",
+        show_default=False,
+    ),
+]
+InputsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs", metavar="FILE", help="A JSON object of values; - reads standard input."
+    ),
+]
+
+
+def read_inputs(values: list[str] | None, file: Path | None) -> dict[str, Any]:
+    """All inputs; single values win over the file's. Raises CliError naming what cannot be read."""
+    from_file = _object(read_text(file), str(file)) if file is not None else {}
+    return {**from_file, **dict(_pair(value) for value in values or [])}
+
+
+def read_text(path: Path) -> str:
+    """A file's text; - is standard input. Raises CliError naming the file."""
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise CliError(
+            f"{path} cannot be read: {exc.strerror}",
+            code="FILE_UNREADABLE",
+            resolution="Check the file's name and that you may read it.",
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise CliError(
+            f"{path} is not UTF-8 text",
+            code="FILE_UNREADABLE",
+            resolution="Save the file as UTF-8.",
+        ) from exc
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.rstrip(":"):
+        raise CliError(
+            f"{text!r} is not KEY=VALUE",
+            code="INPUT_INVALID",
+            resolution="Write -i KEY=VALUE, -i KEY=@FILE or -i KEY:=JSON.",
+        )
+    if key.endswith(":"):
+        return key[:-1], _json(value, key[:-1])
+    return key, read_text(Path(value[1:])) if value.startswith("@") else value
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise CliError(
+            f"{what} is not JSON: {exc}",
+            code="INPUT_INVALID",
+            resolution='Write JSON, such as -i count:=3 or -i names:=\'["a", "b"]\'.',
+        ) from exc
+
+
+def _object(text: str, what: str) -> dict[str, Any]:
+    document = _json(text, what)
+    if not isinstance(document, dict):
+        raise CliError(
+            f"{what} holds no JSON object",
+            code="INPUT_INVALID",
+            resolution='Write an object of state fields, such as {"message": "hello"}.',
+        )
+    return document

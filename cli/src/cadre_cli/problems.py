@@ -1,0 +1,55 @@
+"""Problems of a workflow file, each shown at its place in the file."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cadre_cli.screen import errors
+
+if TYPE_CHECKING:
+    from cadre_client import Problem
+
+__all__ = ["documents", "show", "shown"]
+
+_FIELDS = {"code", "message", "path", "line", "column", "resolution"}
+
+
+def documents(problems: Sequence["Problem"]) -> list[dict[str, object]]:
+    """Problems as JSON."""
+    return [problem.model_dump(include=_FIELDS) for problem in problems]
+
+
+def show(problems: Sequence["Problem"], *, source: str, file: str) -> None:
+    """Prints each problem with its line of the file and a caret under its column."""
+    lines = source.splitlines()
+    for problem in problems:
+        _show(problem, lines, file)
+
+
+@contextmanager
+def shown(*, source: str, file: str) -> Iterator[None]:
+    """Shows what the gateway finds wrong with a file, and lets its refusal through."""
+    from cadre_client import ApiError
+
+    try:
+        yield
+    except ApiError as error:
+        show(error.problems, source=source, file=file)
+        raise
+
+
+def _show(problem: "Problem", lines: list[str], file: str) -> None:
+    console = errors()
+    colour = "red" if problem.severity == "error" else "yellow"
+    place = f"{file}:{problem.line}:{problem.column}" if problem.line else file
+    where = f" ({problem.path})" if problem.path else ""
+    console.print(f"[{colour}]{problem.severity}[/] [bold]{problem.code}[/]", end=" ")
+    console.print(f"{place}{where}", markup=False, highlight=False)
+    console.print(f"  {problem.message}", markup=False, highlight=False)
+    if 0 < problem.line <= len(lines):
+        number = f"{problem.line:>5} | "
+        caret = " " * (len(number) + max(problem.column, 1) - 1) + "^"
+        console.print(number + lines[problem.line - 1], markup=False, highlight=False, style="dim")
+        console.print(caret, style=colour)
+    if problem.resolution:
+        console.print(f"  → {problem.resolution}", markup=False, highlight=False)
