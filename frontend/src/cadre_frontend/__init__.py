@@ -1,0 +1,1 @@
+"""The chat builder and dashboard."""

@@ -1,0 +1,32 @@
+"""The entry of the pages: the navigation, and one place that shows what a page could not do."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from cadre_frontend.widgets.problems import errors_shown
+
+# Not named pages: Streamlit takes a folder of that name beside this file for the pages of its older kind, which it
+# runs by themselves until this file has run once.
+_PAGES = Path(__file__).with_name("views")
+# A file of ours: an icon named by words would be fetched from a font server.
+_ICON = Path(__file__).with_name("assets") / "icon.svg"
+
+st.set_page_config(page_title="Cadre", page_icon=str(_ICON), layout="wide")
+chosen = st.navigation(
+    [
+        st.Page(_PAGES / "chat.py", title="Chat", icon=":material/chat:", default=True),
+        st.Page(
+            _PAGES / "workflows.py",
+            title="Workflows",
+            icon=":material/account_tree:",
+            url_path="workflows",
+        ),
+        st.Page(_PAGES / "runs.py", title="Runs", icon=":material/play_circle:", url_path="runs"),
+        st.Page(
+            _PAGES / "status.py", title="Status", icon=":material/monitor_heart:", url_path="status"
+        ),
+    ]
+)
+with errors_shown():
+    chosen.run()
