@@ -1,0 +1,203 @@
+"""The executor is killed, at several instants, and no accepted run is lost or paid for twice."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.fakes.executor import Neighbours, neighbours
+from tests.service.executor.conftest import Executor, names, outputs, reached
+
+from cadre.executor.v1 import runs_pb2
+from cadre_kit.channels import connect
+from cadre_kit.health import is_serving
+
+FLOW = """
+schema_version: "1.0"
+flow: {name: long}
+state:
+  fields:
+    a: {type: str, default: ""}
+    b: {type: str, default: ""}
+    c: {type: str, default: ""}
+    d: {type: str, default: ""}
+nodes:
+  - {id: first, prompt: "1", outputs: [a]}
+  - {id: left, prompt: "2", outputs: [b]}
+  - {id: right, prompt: "3", outputs: [c]}
+  - {id: last, prompt: "{state.b} {state.c}", outputs: [d]}
+edges:
+  - {from: START, to: first}
+  - {from: first, to: [left, right]}
+  - {from: [left, right], to: last}
+  - {from: last, to: END}
+"""
+DONE = {
+    "a": "reply to 1",
+    "b": "reply to 2",
+    "c": "reply to 3",
+    "d": "reply to reply to 2 reply to 3",
+}
+
+
+class Process:
+    """The executor as a process, on one port and in one folder for all its lives."""
+
+    def __init__(self, home: Path, port: int, near: Neighbours) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self._home = home
+        self._environment = {
+            **os.environ,
+            "CADRE_HOME": str(home),
+            "CADRE_EXECUTOR_PORT": str(port),
+            "CADRE_LLM_PROXY_ADDRESS": near.address,
+            "CADRE_SANDBOX_ADDRESS": near.address,
+            "CADRE_MEMORY_ADDRESS": near.address,
+            "CADRE_TRACES_ENDPOINT": "",
+        }
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with (self._home / "log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "cadre_executor", env=self._environment, stderr=log
+            )
+        deadline = time.monotonic() + 60
+        while not await is_serving(self.address):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+
+    async def end(self, sign: int) -> int:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(sign)
+        return await self._process.wait()
+
+    async def kill(self) -> None:
+        await self.end(signal.SIGKILL)
+
+
+@pytest.fixture
+async def near() -> AsyncIterator[Neighbours]:
+    async with neighbours() as found:
+        yield found
+
+
+@pytest.fixture
+async def process(tmp_path: Path, near: Neighbours, unused_tcp_port: int) -> AsyncIterator[Process]:
+    found = Process(tmp_path, unused_tcp_port, near)
+    await found.start()
+    yield found
+    await found.kill()
+
+
+@pytest.fixture
+async def executor(process: Process) -> AsyncIterator[Executor]:
+    async with connect(process.address) as channel:
+        yield Executor(address=process.address, channel=channel)
+
+
+async def test_a_run_killed_during_a_model_call_asks_again_with_the_same_key(
+    process: Process, executor: Executor, near: Neighbours
+) -> None:
+    near.llm_proxy.gate.clear()
+    run = await executor.start(FLOW)
+    await reached(lambda: len(near.llm_proxy.asked) == 1)
+    await process.kill()
+    near.llm_proxy.gate.set()
+    await process.start()
+
+    events = names(await executor.events(run.id))
+
+    assert outputs(await executor.get(run.id)) == DONE
+    assert near.llm_proxy.asked[:2] == [f"{run.id}/first/1/1/1"] * 2
+    assert events[-1] == "run_succeeded"
+
+
+async def test_a_run_killed_between_nodes_does_not_run_finished_nodes_again(
+    process: Process, executor: Executor, near: Neighbours
+) -> None:
+    near.llm_proxy.held_nodes.update(("left", "right"))
+    run = await executor.start(FLOW)
+    await executor.until(run.id, lambda e: e.node in ("left", "right"))
+    await process.kill()
+    near.llm_proxy.let_go.set()
+    await process.start()
+
+    events = names(await executor.events(run.id))
+
+    assert outputs(await executor.get(run.id)) == DONE
+    assert near.llm_proxy.nodes.count("first") == 1
+    assert events.count("run_resumed") == 1
+    assert events.count("node_succeeded first") == 1
+
+
+async def test_the_finished_one_of_two_parallel_nodes_is_kept(
+    process: Process, executor: Executor, near: Neighbours
+) -> None:
+    near.llm_proxy.held_nodes.add("right")
+    run = await executor.start(FLOW)
+    await executor.until(
+        run.id,
+        lambda e: e.type == runs_pb2.EVENT_TYPE_NODE_SUCCEEDED and e.node == "left",
+    )
+    await process.kill()
+    near.llm_proxy.let_go.set()
+    await process.start()
+
+    events = names(await executor.events(run.id))
+
+    assert outputs(await executor.get(run.id)) == DONE
+    assert near.llm_proxy.nodes.count("left") == 1
+    assert events.count("node_succeeded left") == 1
+
+
+async def test_runs_killed_right_after_they_were_accepted_still_run(
+    process: Process, executor: Executor, near: Neighbours
+) -> None:
+    near.llm_proxy.gate.clear()
+    runs = [await executor.start(FLOW) for _ in range(10)]
+    await process.kill()
+    near.llm_proxy.gate.set()
+    await process.start()
+
+    for run in runs:
+        events = await executor.events(run.id)
+        assert names(events)[-1] == "run_succeeded"
+        assert [e.sequence for e in events] == list(range(1, len(events) + 1))
+    assert len(near.llm_proxy.paid) == 40
+
+
+async def test_a_stop_is_quick_and_the_next_start_goes_on(
+    process: Process, executor: Executor, near: Neighbours
+) -> None:
+    near.llm_proxy.gate.clear()
+    run = await executor.start(FLOW)
+    await reached(lambda: len(near.llm_proxy.asked) == 1)
+    async with asyncio.timeout(10):
+        status = await process.end(signal.SIGTERM)
+    near.llm_proxy.gate.set()
+    await process.start()
+
+    assert status == 0
+    assert names(await executor.events(run.id))[-1] == "run_succeeded"
+    assert outputs(await executor.get(run.id)) == DONE
+
+
+async def test_a_run_survives_any_number_of_kills(
+    process: Process, executor: Executor, near: Neighbours
+) -> None:
+    run = await executor.start(FLOW)
+    for calls in (1, 2):
+        await reached(partial(near.llm_proxy.was_asked, calls))
+        await process.kill()
+        await process.start()
+
+    assert names(await executor.events(run.id))[-1] == "run_succeeded"
+    assert outputs(await executor.get(run.id)) == DONE
+    assert len(near.llm_proxy.paid) == 4

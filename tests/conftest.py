@@ -1,0 +1,63 @@
+"""What the machine can run decides which kinds of test run; each kind left out is named at the end, with why."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+# Nothing in a test may look for a price list, send a trace or report usage.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+os.environ["CADRE_TRACES_ENDPOINT"] = ""
+os.environ["DO_NOT_TRACK"] = "1"
+# A shell's background job ignores Ctrl-C, and so would every program that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _no_docker() -> str:
+    if shutil.which("docker") is None:
+        return "no Docker client is installed (apt-get install docker.io)"
+    answered = subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False)
+    return "" if answered.returncode == 0 else "no Docker engine answers (start dockerd)"
+
+
+def _no_browser() -> str:
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    return "" if found else "no Chromium is installed (apt-get install chromium)"
+
+
+def _not_root() -> str:
+    return "" if os.geteuid() == 0 else "only root can drop to another user"
+
+
+NEEDS: dict[str, Callable[[], str]] = {
+    "docker": _no_docker,
+    "browser": _no_browser,
+    "root": _not_root,
+}
+_LEFT_OUT = pytest.StashKey[Counter[tuple[str, str]]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips the tests whose kind this machine cannot run."""
+    left_out: Counter[tuple[str, str]] = Counter()
+    used = {kind for item in items for kind in NEEDS if item.get_closest_marker(kind)}
+    reasons = {kind: reason for kind in sorted(used) if (reason := NEEDS[kind]())}
+    for item in items:
+        for kind, reason in reasons.items():
+            if item.get_closest_marker(kind):
+                item.add_marker(pytest.mark.skip(reason=reason))
+                left_out[kind, reason] += 1
+                break
+    config.stash[_LEFT_OUT] = left_out
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Ends with a line for each kind that was left out."""
+    left_out = terminalreporter.config.stash.get(_LEFT_OUT, Counter())
+    for (kind, reason), count in sorted(left_out.items()):
+        terminalreporter.write_line(f"left out: {count} {kind} tests: {reason}", yellow=True)

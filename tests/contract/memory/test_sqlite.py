@@ -1,0 +1,195 @@
+"""What is particular to the SQLite store: its failures, its memory, its copies of vectors."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.platform import eventually
+
+from cadre_kit.databases import (
+    DatabaseCorrupt,
+    DatabaseFull,
+    DatabaseLocked,
+    connect_sqlite,
+    migrate,
+)
+from cadre_memory.adapters.lanes import StoreBusy
+from cadre_memory.adapters.sqlite import SqliteStore
+from cadre_memory.adapters.vectors import Matrix, stored
+from cadre_memory.adapters.wordllama import WordLlamaEmbedder
+from cadre_memory.app import MIGRATIONS
+from cadre_memory.domain.items import Item
+from cadre_memory.domain.memories import Memories
+from cadre_memory.domain.ranking import Mode
+
+
+@asynccontextmanager
+async def opened(
+    connect: Callable[[], sqlite3.Connection],
+    embedder: WordLlamaEmbedder,
+    clock: Any,
+    *,
+    vector_bytes: int = 1024 * 1024,
+) -> AsyncIterator[Memories]:
+    store = SqliteStore(connect, vector_bytes=vector_bytes)
+    yield Memories(store=store, embedder=embedder, clock=clock)
+    await store.close()
+
+
+async def put(memories: Memories, key: str, text: str, place: str = "p") -> Item:
+    return await memories.put(
+        namespace=(place,), key=key, value=f'"{text}"', ttl_seconds=0, idempotency_key=""
+    )
+
+
+async def find(memories: Memories, query: str, place: str = "p") -> list[str]:
+    hits = await memories.search(namespace=(place,), query=query, top_k=5, mode=Mode.VECTOR)
+    return [hit.item.key for hit in hits]
+
+
+def test_a_file_of_garbage_is_said_to_be_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "memory.db").write_bytes(b"not a database at all" * 500)
+
+    with pytest.raises(DatabaseCorrupt) as caught:
+        migrate(f"sqlite:///{tmp_path}/memory.db", migrations=MIGRATIONS, name="memory")
+
+    assert caught.value.resolution
+
+
+async def test_a_damaged_page_is_said_and_what_is_whole_is_still_served(
+    url: str, tmp_path: Path, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    async with opened(partial(connect_sqlite, url), embedder, clock) as memories:
+        for number in range(500):
+            await put(memories, f"k{number:03}", "x" * 500)
+    file = tmp_path / "memory.db"
+    content = file.read_bytes()
+    page = content.index(b'p\x1fk250"xxx') // 4096 * 4096
+    file.write_bytes(content[:page] + b"\xff" * 4096 + content[page + 4096 :])
+
+    async with opened(partial(connect_sqlite, url), embedder, clock) as memories:
+        gets = [memories.get(namespace=("p",), key=f"k{number:03}") for number in range(500)]
+        outcomes = await asyncio.gather(*gets, return_exceptions=True)
+
+    assert isinstance(outcomes[250], DatabaseCorrupt)
+    assert isinstance(outcomes[0], Item)
+    assert {type(outcome) for outcome in outcomes} == {Item, DatabaseCorrupt}
+
+
+async def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(
+    url: str, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    def connect_to_a_small_disk() -> sqlite3.Connection:
+        connection = connect_sqlite(url)
+        connection.execute("PRAGMA max_page_count = 60")
+        return connection
+
+    async with opened(connect_to_a_small_disk, embedder, clock) as memories:
+        await put(memories, "first", "kept")
+        with pytest.raises(DatabaseFull):
+            await put(memories, "second", "x" * 500_000)
+
+        assert (await memories.get(namespace=("p",), key="first")).value == '"kept"'
+        assert (await put(memories, "third", "fits")).version == 1
+        assert (await find(memories, "kept"))[0] == "first"
+
+
+async def test_a_locked_file_is_said_after_a_wait_and_works_again_after_it(
+    url: str, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    def connect_impatiently() -> sqlite3.Connection:
+        connection = connect_sqlite(url)
+        connection.execute("PRAGMA busy_timeout = 100")
+        return connection
+
+    other = connect_sqlite(url)
+    async with opened(connect_impatiently, embedder, clock) as memories:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseLocked):
+            await put(memories, "k", "v")
+        other.execute("ROLLBACK")
+        other.close()
+
+        assert (await put(memories, "k", "v")).version == 1
+
+
+async def test_more_than_may_wait_is_refused_and_what_waits_is_done(
+    url: str, memories: Memories
+) -> None:
+    other = connect_sqlite(url)
+    other.execute("BEGIN IMMEDIATE")
+
+    puts = [asyncio.create_task(put(memories, f"k{n}", "v")) for n in range(1_010)]
+    await asyncio.to_thread(eventually, lambda: sum(each.done() for each in puts) == 10)
+    other.execute("ROLLBACK")
+    other.close()
+    outcomes = await asyncio.gather(*puts, return_exceptions=True)
+
+    assert sum(isinstance(each, StoreBusy) for each in outcomes) == 10
+    assert sum(isinstance(each, Item) for each in outcomes) == 1_000
+
+
+async def test_a_copy_older_than_the_log_of_changes_is_read_anew(
+    url: str, memories: Memories
+) -> None:
+    await put(memories, "old", "Ada moved to Berlin")
+    assert await find(memories, "Berlin") == ["old"]
+    await put(memories, "old", "Cats sleep all day")
+    await put(memories, "new", "Grace moved to Berlin")
+    connection = connect_sqlite(url)
+    connection.execute("DELETE FROM change WHERE sequence < 3")
+    connection.close()
+
+    assert (await find(memories, "Berlin"))[0] == "new"
+
+
+async def test_a_namespace_too_large_to_be_held_is_searched_all_the_same(
+    url: str, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    async with opened(partial(connect_sqlite, url), embedder, clock, vector_bytes=5_000) as small:
+        for number in range(20):
+            await put(small, f"k{number}", f"Cat number {number} sleeps")
+        await put(small, "berlin", "Ada moved to Berlin")
+
+        assert (await find(small, "Who moved to Berlin?"))[0] == "berlin"
+
+
+async def test_the_vectors_held_stay_within_their_limit(
+    url: str, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    store = SqliteStore(partial(connect_sqlite, url), vector_bytes=100_000)
+    memories = Memories(store=store, embedder=embedder, clock=clock)
+    for number in range(20):
+        await put(memories, "k", "Berlin", place=f"p{number}")
+        assert await find(memories, "Berlin", place=f"p{number}") == ["k"]
+        assert store.vector_bytes_held <= 100_000
+
+    assert store.vector_bytes_held > 50_000
+    await store.close()
+
+
+def test_a_matrix_keeps_to_its_items_whatever_comes_and_goes() -> None:
+    random = np.random.default_rng(7)
+    matrix = Matrix()
+    kept: dict[int, Any] = {}
+    for step in range(600):
+        item_id = int(random.integers(60))
+        matrix.remove(item_id)
+        kept.pop(item_id, None)
+        if step % 3:
+            vector = random.normal(size=256).astype(np.float32)
+            kept[item_id] = vector / np.linalg.norm(vector)
+            matrix.add([(item_id, None, stored(kept[item_id]))])
+    question = random.normal(size=256).astype(np.float32)
+    question /= np.linalg.norm(question)
+
+    expected = {item_id: float(vector @ question) for item_id, vector in kept.items()}
+    assert matrix.best(question, limit=100, now=0) == pytest.approx(expected, abs=0.001)
+    assert matrix.cosines(question, range(60)) == pytest.approx(expected, abs=0.001)
+    assert len(matrix.best(question, limit=5, now=0)) == 5

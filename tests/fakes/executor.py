@@ -1,0 +1,197 @@
+"""The executor's neighbours, for tests: small real gRPC servers that answer as the test says."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from cadre.common.v1 import common_pb2
+from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
+from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
+from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
+from cadre_kit.documents import from_json, object_from_json, to_json
+from cadre_kit.errors import NotFound
+from cadre_kit.interceptor import idempotency_key
+from cadre_kit.serving import GrpcService, serving
+
+Answer = Callable[[llm_pb2.CompleteRequest], str]
+
+
+def sample(schema: Any) -> Any:
+    """A document that fits a JSON Schema."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    match schema.get("type"):
+        case "object":
+            return {name: sample(inner) for name, inner in schema.get("properties", {}).items()}
+        case "array":
+            return []
+        case "integer":
+            return 1
+        case "number":
+            return 1.5
+        case "boolean":
+            return True
+        case _:
+            return "text"
+
+
+def fitting(request: llm_pb2.CompleteRequest) -> str:
+    """Answers with a document of the schema, or with the prompt again."""
+    if request.HasField("output_schema"):
+        return json.dumps(sample(json.loads(request.output_schema.text)))
+    return f"reply to {request.messages[-1].content}"
+
+
+class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
+    """Answers by `answer`, once for each idempotency key. Holds calls back while `gate` is closed, and those of
+    `held_nodes` until `let_go` is set."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = fitting
+        self.cost_usd: str | None = "0.001"
+        self.held_nodes: set[str] = set()
+        self.let_go = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.asked: list[str] = []
+        self.paid: dict[str, str] = {}
+        self.nodes: list[str] = []
+        self.cancelled: list[str] = []
+        self.metadata: list[dict[str, str]] = []
+
+    def was_asked(self, times: int) -> bool:
+        """Whether there were so many calls."""
+        return len(self.asked) >= times
+
+    async def Complete(
+        self, request: llm_pb2.CompleteRequest, context: Any
+    ) -> llm_pb2.CompleteResponse:
+        key = idempotency_key(context)
+        self.asked.append(key)
+        self.nodes.append(request.attribution.node)
+        self.metadata.append(dict(context.invocation_metadata()))
+        try:
+            await self.gate.wait()
+            if request.attribution.node in self.held_nodes:
+                await self.let_go.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(key)
+            raise
+        if key not in self.paid:
+            self.paid[key] = self.answer(request)
+        usage = common_pb2.Usage(
+            input_tokens=10,
+            output_tokens=5,
+            cost_usd=self.cost_usd,
+            calls=1,
+            unpriced_calls=0 if self.cost_usd else 1,
+        )
+        reply = llm_pb2.Reply(
+            content=self.paid[key],
+            finish_reason=llm_pb2.FINISH_REASON_STOP,
+            provider="fake",
+            model="fake-1",
+            usage=usage,
+        )
+        return llm_pb2.CompleteResponse(reply=reply)
+
+
+class FakeSandbox(sandbox_pb2_grpc.SandboxServiceServicer):
+    """Runs the tests' own programs here; the outcomes `blocked` and `limit` by their names in the code."""
+
+    async def Execute(
+        self, request: sandbox_pb2.ExecuteRequest, context: Any
+    ) -> sandbox_pb2.ExecuteResponse:
+        for word, outcome in (
+            ("BLOCKED", sandbox_pb2.OUTCOME_BLOCKED),
+            ("LIMIT", sandbox_pb2.OUTCOME_LIMIT),
+        ):
+            if word in request.code:
+                return _ended(outcome, f"line 1: {word}")
+        inputs = dict(object_from_json(request.inputs, field="inputs"))
+        printed: list[str] = []
+        names = {**inputs, "inputs": inputs, "print": lambda *a: printed.append(" ".join(a))}
+        try:
+            exec(request.code, names)
+        except ZeroDivisionError as exc:
+            return _ended(sandbox_pb2.OUTCOME_FAILED, f"line 1: ZeroDivisionError: {exc}")
+        result = to_json(names["result"]) if "result" in names else None
+        return sandbox_pb2.ExecuteResponse(
+            outcome=sandbox_pb2.OUTCOME_SUCCEEDED, stdout="\n".join(printed), result=result
+        )
+
+
+def _ended(outcome: sandbox_pb2.Outcome.ValueType, message: str) -> sandbox_pb2.ExecuteResponse:
+    error = common_pb2.Failure(code="PROGRAM", message=message)
+    return sandbox_pb2.ExecuteResponse(outcome=outcome, error=error)
+
+
+class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
+    """Remembers in a dict; a search finds values that contain the query."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[tuple[str, ...], str], Any] = {}
+
+    async def Put(self, request: memory_pb2.PutRequest, context: Any) -> memory_pb2.PutResponse:
+        value = from_json(request.value, field="value")
+        self.items[tuple(request.namespace), request.key] = value
+        return memory_pb2.PutResponse()
+
+    async def Get(self, request: memory_pb2.GetRequest, context: Any) -> memory_pb2.GetResponse:
+        place = (tuple(request.namespace), request.key)
+        if place not in self.items:
+            raise NotFound("no such item", code="ITEM_NOT_FOUND")
+        item = memory_pb2.Item(key=request.key, value=to_json(self.items[place]))
+        return memory_pb2.GetResponse(item=item)
+
+    async def Delete(
+        self, request: memory_pb2.DeleteRequest, context: Any
+    ) -> memory_pb2.DeleteResponse:
+        found = self.items.pop((tuple(request.namespace), request.key), None)
+        return memory_pb2.DeleteResponse(deleted=found is not None)
+
+    async def Search(
+        self, request: memory_pb2.SearchRequest, context: Any
+    ) -> memory_pb2.SearchResponse:
+        hits = [
+            memory_pb2.Hit(item=memory_pb2.Item(key=key, value=to_json(value)), score=0.5)
+            for (_, key), value in self.items.items()
+            if request.query in json.dumps(value)
+        ]
+        return memory_pb2.SearchResponse(hits=hits[: request.top_k])
+
+
+@dataclass(kw_only=True)
+class Neighbours:
+    """The servers, and the one address of them all."""
+
+    llm_proxy: FakeLlmProxy = field(default_factory=FakeLlmProxy)
+    sandbox: FakeSandbox = field(default_factory=FakeSandbox)
+    memory: FakeMemory = field(default_factory=FakeMemory)
+    address: str = ""
+
+
+@asynccontextmanager
+async def neighbours() -> AsyncIterator[Neighbours]:
+    """Serves all three on one port."""
+    found = Neighbours()
+    services = [
+        GrpcService(
+            name="cadre.llm_proxy.v1.LlmService",
+            add=lambda s: llm_pb2_grpc.add_LlmServiceServicer_to_server(found.llm_proxy, s),
+        ),
+        GrpcService(
+            name="cadre.sandbox.v1.SandboxService",
+            add=lambda s: sandbox_pb2_grpc.add_SandboxServiceServicer_to_server(found.sandbox, s),
+        ),
+        GrpcService(
+            name="cadre.memory.v1.MemoryService",
+            add=lambda s: memory_pb2_grpc.add_MemoryServiceServicer_to_server(found.memory, s),
+        ),
+    ]
+    async with serving(services, host="127.0.0.1", port=0) as address:
+        found.address = address
+        yield found

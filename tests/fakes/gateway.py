@@ -1,0 +1,517 @@
+"""The services behind the gateway, in memory: real gRPC servers, simple insides."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from cadre.common.v1 import common_pb2
+from cadre.executor.v1 import (
+    runs_pb2,
+    runs_pb2_grpc,
+    schedules_pb2,
+    schedules_pb2_grpc,
+    workflows_pb2,
+    workflows_pb2_grpc,
+)
+from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc, usage_pb2, usage_pb2_grpc
+from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
+from cadre_kit.documents import object_from_json, to_json
+from cadre_kit.errors import CadreError, Conflict, InvalidInput, NotFound, Problem
+from cadre_kit.ids import new_id
+from cadre_kit.interceptor import idempotency_key
+from cadre_kit.serving import GrpcService, serving
+
+__all__ = ["FakeExecutor", "FakeLlmProxy", "FakeMemory", "served"]
+
+_LAST = (
+    runs_pb2.EVENT_TYPE_RUN_SUCCEEDED,
+    runs_pb2.EVENT_TYPE_RUN_FAILED,
+    runs_pb2.EVENT_TYPE_RUN_CANCELLED,
+)
+_ENDED = {
+    runs_pb2.EVENT_TYPE_RUN_SUCCEEDED: runs_pb2.RUN_STATUS_SUCCEEDED,
+    runs_pb2.EVENT_TYPE_RUN_FAILED: runs_pb2.RUN_STATUS_FAILED,
+    runs_pb2.EVENT_TYPE_RUN_CANCELLED: runs_pb2.RUN_STATUS_CANCELLED,
+}
+_USAGE = common_pb2.Usage(input_tokens=12, output_tokens=3, cost_usd="0.000450", calls=1)
+
+
+def _now() -> Timestamp:
+    moment = Timestamp()
+    moment.GetCurrentTime()
+    return moment
+
+
+class FakeExecutor(
+    workflows_pb2_grpc.WorkflowServiceServicer,
+    runs_pb2_grpc.RunServiceServicer,
+    schedules_pb2_grpc.ScheduleServiceServicer,
+):
+    """Keeps everything in memory. Runs do what `happen` says; `failure` is raised by every call while it is set."""
+
+    def __init__(self) -> None:
+        self.workflows: dict[str, list[workflows_pb2.Workflow]] = {}
+        self.runs: dict[str, runs_pb2.Run] = {}
+        self.events: dict[str, list[runs_pb2.Event]] = {}
+        self.schedules: dict[str, schedules_pb2.Schedule] = {}
+        self.failure: CadreError | None = None
+        self.watching = 0
+        self.traceparents: list[str] = []
+        self._started: dict[str, tuple[bytes, str]] = {}
+        self._news = asyncio.Condition()
+
+    @property
+    def services(self) -> list[GrpcService]:
+        """What a server serves."""
+        return [
+            GrpcService(
+                name="cadre.executor.v1.WorkflowService",
+                add=lambda s: workflows_pb2_grpc.add_WorkflowServiceServicer_to_server(self, s),
+            ),
+            GrpcService(
+                name="cadre.executor.v1.RunService",
+                add=lambda s: runs_pb2_grpc.add_RunServiceServicer_to_server(self, s),
+            ),
+            GrpcService(
+                name="cadre.executor.v1.ScheduleService",
+                add=lambda s: schedules_pb2_grpc.add_ScheduleServiceServicer_to_server(self, s),
+            ),
+        ]
+
+    async def happen(
+        self, run_id: str, kind: runs_pb2.EventType.ValueType, **more: Any
+    ) -> runs_pb2.Event:
+        """Stores an event of a run, and what it means for the run."""
+        events = self.events[run_id]
+        event = runs_pb2.Event(sequence=len(events) + 1, time=_now(), type=kind, **more)
+        events.append(event)
+        if kind in _LAST:
+            self.runs[run_id].status = _ENDED[kind]
+            self.runs[run_id].ended_time.CopyFrom(event.time)
+        async with self._news:
+            self._news.notify_all()
+        return event
+
+    # WorkflowService
+
+    async def ValidateWorkflow(
+        self, request: workflows_pb2.ValidateWorkflowRequest, context: Any
+    ) -> workflows_pb2.ValidateWorkflowResponse:
+        self._check()
+        problems = _problems_of(request.source)
+        if problems:
+            message = common_pb2.Problem(
+                code=problems[0].code, message=problems[0].message, line=problems[0].line
+            )
+            message.severity = common_pb2.SEVERITY_ERROR
+            return workflows_pb2.ValidateWorkflowResponse(valid=False, problems=[message])
+        workflow = _workflow_of(request.source, version=0)
+        return workflows_pb2.ValidateWorkflowResponse(valid=True, workflow=workflow)
+
+    async def ApplyWorkflow(
+        self, request: workflows_pb2.ApplyWorkflowRequest, context: Any
+    ) -> workflows_pb2.ApplyWorkflowResponse:
+        self._check()
+        problems = _problems_of(request.source)
+        if problems:
+            raise InvalidInput("the file is not valid", code="WORKFLOW_INVALID", problems=problems)
+        name = _name_of(request.source)
+        versions = self.workflows.setdefault(name, [])
+        if versions and versions[-1].source == request.source:
+            return workflows_pb2.ApplyWorkflowResponse(workflow=versions[-1], created=False)
+        versions.append(_workflow_of(request.source, version=len(versions) + 1))
+        return workflows_pb2.ApplyWorkflowResponse(workflow=versions[-1], created=True)
+
+    async def GetWorkflow(
+        self, request: workflows_pb2.GetWorkflowRequest, context: Any
+    ) -> workflows_pb2.GetWorkflowResponse:
+        versions = self._versions(request.name)
+        return workflows_pb2.GetWorkflowResponse(workflow=versions[request.version - 1])
+
+    async def ListWorkflows(
+        self, request: workflows_pb2.ListWorkflowsRequest, context: Any
+    ) -> workflows_pb2.ListWorkflowsResponse:
+        self._check()
+        names = sorted(name for name in self.workflows if name > request.page_token)
+        page = names[: request.page_size or 100]
+        return workflows_pb2.ListWorkflowsResponse(
+            workflows=[self.workflows[name][-1] for name in page],
+            next_page_token=page[-1] if len(page) < len(names) else "",
+        )
+
+    async def ListWorkflowVersions(
+        self, request: workflows_pb2.ListWorkflowVersionsRequest, context: Any
+    ) -> workflows_pb2.ListWorkflowVersionsResponse:
+        versions = reversed(self._versions(request.name))
+        return workflows_pb2.ListWorkflowVersionsResponse(versions=versions)
+
+    async def DeleteWorkflow(
+        self, request: workflows_pb2.DeleteWorkflowRequest, context: Any
+    ) -> workflows_pb2.DeleteWorkflowResponse:
+        self._versions(request.name)
+        del self.workflows[request.name]
+        return workflows_pb2.DeleteWorkflowResponse()
+
+    async def GetWorkflowSchema(
+        self, request: workflows_pb2.GetWorkflowSchemaRequest, context: Any
+    ) -> workflows_pb2.GetWorkflowSchemaResponse:
+        self._check()
+        return workflows_pb2.GetWorkflowSchemaResponse(schema=to_json({"type": "object"}))
+
+    # RunService
+
+    async def StartRun(
+        self, request: runs_pb2.StartRunRequest, context: Any
+    ) -> runs_pb2.StartRunResponse:
+        self._check()
+        metadata = dict(context.invocation_metadata())
+        self.traceparents.append(str(metadata.get("traceparent", "")))
+        key, wanted = idempotency_key(context), request.SerializeToString(deterministic=True)
+        if key in self._started:
+            first, run_id = self._started[key]
+            if first != wanted:
+                raise Conflict("the idempotency key came with another request")
+            return runs_pb2.StartRunResponse(run=self.runs[run_id], created=False)
+        name = request.workflow or _name_of(request.source)
+        if request.workflow:
+            self._versions(request.workflow)
+        _check_inputs(object_from_json(request.inputs, field="inputs"))
+        run = runs_pb2.Run(
+            id=new_id(),
+            workflow=name,
+            version=1 if request.workflow else 0,
+            status=runs_pb2.RUN_STATUS_RUNNING,
+            inputs=request.inputs,
+            trigger=request.trigger,
+            created_time=_now(),
+            source=request.source,
+        )
+        self.runs[run.id], self.events[run.id] = run, []
+        self._started[key] = (wanted, run.id)
+        await self.happen(run.id, runs_pb2.EVENT_TYPE_RUN_QUEUED)
+        return runs_pb2.StartRunResponse(run=run, created=True)
+
+    async def GetRun(
+        self, request: runs_pb2.GetRunRequest, context: Any
+    ) -> runs_pb2.GetRunResponse:
+        return runs_pb2.GetRunResponse(run=self._run(request.run_id))
+
+    async def ListRuns(
+        self, request: runs_pb2.ListRunsRequest, context: Any
+    ) -> runs_pb2.ListRunsResponse:
+        self._check()
+        runs = [
+            run
+            for run in reversed(self.runs.values())
+            if request.workflow in ("", run.workflow) and request.status in (0, run.status)
+        ]
+        start = int(request.page_token or 0)
+        end = start + (request.page_size or 50)
+        token = str(end) if end < len(runs) else ""
+        return runs_pb2.ListRunsResponse(runs=runs[start:end], next_page_token=token)
+
+    async def WatchRun(
+        self, request: runs_pb2.WatchRunRequest, context: Any
+    ) -> AsyncIterator[runs_pb2.WatchRunResponse]:
+        self._run(request.run_id)
+        self.watching += 1
+        try:
+            sent = request.after_sequence
+            while True:
+                for event in self.events[request.run_id][sent:]:
+                    yield runs_pb2.WatchRunResponse(event=event)
+                    sent = event.sequence
+                if self.runs[request.run_id].status in _ENDED.values():
+                    return
+                async with self._news:
+                    await self._news.wait()
+                self._check()
+        finally:
+            self.watching -= 1
+
+    async def CancelRun(
+        self, request: runs_pb2.CancelRunRequest, context: Any
+    ) -> runs_pb2.CancelRunResponse:
+        run = self._run(request.run_id)
+        if run.status not in _ENDED.values():
+            await self.happen(run.id, runs_pb2.EVENT_TYPE_RUN_CANCELLED)
+        return runs_pb2.CancelRunResponse(run=run)
+
+    # ScheduleService
+
+    async def CreateSchedule(
+        self, request: schedules_pb2.CreateScheduleRequest, context: Any
+    ) -> schedules_pb2.CreateScheduleResponse:
+        self._versions(request.workflow)
+        schedule = schedules_pb2.Schedule(
+            name=request.name or request.workflow,
+            workflow=request.workflow,
+            cron=request.cron,
+            timezone=request.timezone or "UTC",
+            inputs=request.inputs,
+            next_time=_now(),
+        )
+        self.schedules[schedule.name] = schedule
+        return schedules_pb2.CreateScheduleResponse(schedule=schedule)
+
+    async def ListSchedules(
+        self, request: schedules_pb2.ListSchedulesRequest, context: Any
+    ) -> schedules_pb2.ListSchedulesResponse:
+        self._check()
+        return schedules_pb2.ListSchedulesResponse(schedules=self.schedules.values())
+
+    async def PauseSchedule(
+        self, request: schedules_pb2.PauseScheduleRequest, context: Any
+    ) -> schedules_pb2.PauseScheduleResponse:
+        schedule = self._schedule(request.name)
+        schedule.paused = True
+        schedule.ClearField("next_time")
+        return schedules_pb2.PauseScheduleResponse(schedule=schedule)
+
+    async def UnpauseSchedule(
+        self, request: schedules_pb2.UnpauseScheduleRequest, context: Any
+    ) -> schedules_pb2.UnpauseScheduleResponse:
+        schedule = self._schedule(request.name)
+        schedule.paused = False
+        return schedules_pb2.UnpauseScheduleResponse(schedule=schedule)
+
+    async def DeleteSchedule(
+        self, request: schedules_pb2.DeleteScheduleRequest, context: Any
+    ) -> schedules_pb2.DeleteScheduleResponse:
+        del self.schedules[self._schedule(request.name).name]
+        return schedules_pb2.DeleteScheduleResponse()
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    def _versions(self, name: str) -> list[workflows_pb2.Workflow]:
+        self._check()
+        if name not in self.workflows:
+            raise NotFound(f"no workflow {name!r}", code="WORKFLOW_NOT_FOUND")
+        return self.workflows[name]
+
+    def _run(self, run_id: str) -> runs_pb2.Run:
+        self._check()
+        if run_id not in self.runs:
+            raise NotFound(f"no run {run_id!r}", code="RUN_NOT_FOUND")
+        return self.runs[run_id]
+
+    def _schedule(self, name: str) -> schedules_pb2.Schedule:
+        self._check()
+        if name not in self.schedules:
+            raise NotFound(f"no schedule {name!r}", code="SCHEDULE_NOT_FOUND")
+        return self.schedules[name]
+
+
+def _name_of(source: str) -> str:
+    found = re.search(r"name: *(\w+)", source)
+    return found[1] if found else "unnamed"
+
+
+def _problems_of(source: str) -> list[Problem]:
+    if "flow:" in source:
+        return []
+    return [Problem(code="FLOW_MISSING", message="flow is missing", line=1, column=1)]
+
+
+def _workflow_of(source: str, *, version: int) -> workflows_pb2.Workflow:
+    edges = [_edge("START", "a", ""), _edge("a", "END", "default")]
+    return workflows_pb2.Workflow(
+        name=_name_of(source),
+        version=version,
+        source=source,
+        applied_time=_now(),
+        tags=["one"],
+        inputs=[
+            workflows_pb2.Input(name="message", type="str", required=True),
+            workflows_pb2.Input(name="mood", type="str", enum=to_json(["a", 1])),
+        ],
+        graph=workflows_pb2.Graph(
+            nodes=[workflows_pb2.GraphNode(id="a", kind="llm", label="A")], edges=edges
+        ),
+    )
+
+
+def _edge(source: str, target: str, condition: str) -> workflows_pb2.GraphEdge:
+    edge = workflows_pb2.GraphEdge(to=target, condition=condition)
+    # "from" is a word of Python's.
+    setattr(edge, "from", source)
+    return edge
+
+
+def _check_inputs(inputs: Mapping[str, Any]) -> None:
+    problems = [
+        Problem(code="UNKNOWN_INPUT", message=f"unknown input {name!r}", path=name)
+        for name in inputs
+        if name.startswith("unknown")
+    ]
+    if problems:
+        raise InvalidInput("the inputs are not valid", code="INPUTS_INVALID", problems=problems)
+
+
+class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceServicer):
+    """Answers with what it was asked. `failure` is raised, in a stream after the first word when `late`."""
+
+    def __init__(self) -> None:
+        self.asked: list[llm_pb2.CompleteRequest] = []
+        self.queried: list[usage_pb2.QueryUsageRequest] = []
+        self.failure: CadreError | None = None
+        self.late = False
+        self.hanging = False
+        self.under_way = 0
+
+    @property
+    def services(self) -> list[GrpcService]:
+        """What a server serves."""
+        return [
+            GrpcService(
+                name="cadre.llm_proxy.v1.LlmService",
+                add=lambda s: llm_pb2_grpc.add_LlmServiceServicer_to_server(self, s),
+            ),
+            GrpcService(
+                name="cadre.llm_proxy.v1.UsageService",
+                add=lambda s: usage_pb2_grpc.add_UsageServiceServicer_to_server(self, s),
+            ),
+        ]
+
+    async def Complete(
+        self, request: llm_pb2.CompleteRequest, context: Any
+    ) -> llm_pb2.CompleteResponse:
+        self.asked.append(request)
+        await self._begin()
+        return llm_pb2.CompleteResponse(reply=_reply(request))
+
+    async def StreamComplete(
+        self, request: llm_pb2.StreamCompleteRequest, context: Any
+    ) -> AsyncIterator[llm_pb2.StreamCompleteResponse]:
+        self.asked.append(request.request)
+        if not self.late:
+            await self._begin()
+        reply = _reply(request.request)
+        for word in reply.content.split(" "):
+            yield llm_pb2.StreamCompleteResponse(delta=f"{word} ")
+            await self._begin()
+        yield llm_pb2.StreamCompleteResponse(reply=reply)
+
+    async def ListModels(
+        self, request: llm_pb2.ListModelsRequest, context: Any
+    ) -> llm_pb2.ListModelsResponse:
+        if self.failure is not None:
+            raise self.failure
+        models = [
+            llm_pb2.Model(provider="embedded", name="smol", available=True, default=True),
+            llm_pb2.Model(
+                provider="openai",
+                name="gpt",
+                unavailable_reason="no key",
+                input_usd_per_million="0.15",
+            ),
+        ]
+        return llm_pb2.ListModelsResponse(models=models)
+
+    async def QueryUsage(
+        self, request: usage_pb2.QueryUsageRequest, context: Any
+    ) -> usage_pb2.QueryUsageResponse:
+        self.queried.append(request)
+        keys = [usage_pb2.UsageDimension.Name(one).lower() for one in request.group_by]
+        group = usage_pb2.UsageGroup(keys=keys, usage=_USAGE, failed_calls=1)
+        return usage_pb2.QueryUsageResponse(groups=[group], total=_USAGE)
+
+    async def _begin(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if self.hanging:
+            self.under_way += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.under_way -= 1
+
+
+def _reply(request: llm_pb2.CompleteRequest) -> llm_pb2.Reply:
+    said = request.messages[-1].content
+    return llm_pb2.Reply(
+        content=json.dumps({"said": said}) if request.output_schema.text else f"you said {said}",
+        finish_reason=llm_pb2.FINISH_REASON_STOP,
+        provider=request.options.provider or "embedded",
+        model=request.options.model or "smol",
+        usage=_USAGE,
+        call_id="call1",
+    )
+
+
+class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
+    """Keeps items in a dict; a search finds those whose text holds the query."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[tuple[str, ...], str], memory_pb2.Item] = {}
+
+    @property
+    def services(self) -> list[GrpcService]:
+        """What a server serves."""
+        return [
+            GrpcService(
+                name="cadre.memory.v1.MemoryService",
+                add=lambda s: memory_pb2_grpc.add_MemoryServiceServicer_to_server(self, s),
+            )
+        ]
+
+    async def Put(self, request: memory_pb2.PutRequest, context: Any) -> memory_pb2.PutResponse:
+        place = (tuple(request.namespace), request.key)
+        version = self.items[place].version + 1 if place in self.items else 1
+        self.items[place] = memory_pb2.Item(
+            namespace=request.namespace,
+            key=request.key,
+            value=request.value,
+            version=version,
+            created_time=_now(),
+            updated_time=_now(),
+        )
+        return memory_pb2.PutResponse(item=self.items[place])
+
+    async def Get(self, request: memory_pb2.GetRequest, context: Any) -> memory_pb2.GetResponse:
+        place = (tuple(request.namespace), request.key)
+        if place not in self.items:
+            raise NotFound(f"nothing under {request.key!r}", code="MEMORY_NOT_FOUND")
+        return memory_pb2.GetResponse(item=self.items[place])
+
+    async def Delete(
+        self, request: memory_pb2.DeleteRequest, context: Any
+    ) -> memory_pb2.DeleteResponse:
+        removed = self.items.pop((tuple(request.namespace), request.key), None)
+        return memory_pb2.DeleteResponse(deleted=removed is not None)
+
+    async def List(self, request: memory_pb2.ListRequest, context: Any) -> memory_pb2.ListResponse:
+        found = [
+            item
+            for (namespace, key), item in sorted(self.items.items())
+            if namespace == tuple(request.namespace) and key.startswith(request.key_prefix)
+        ]
+        return memory_pb2.ListResponse(items=found)
+
+    async def Search(
+        self, request: memory_pb2.SearchRequest, context: Any
+    ) -> memory_pb2.SearchResponse:
+        hits = [
+            memory_pb2.Hit(item=item, score=0.5, text_score=0.25, vector_score=-0.5)
+            for item in self.items.values()
+            if request.query in item.value.text
+        ]
+        return memory_pb2.SearchResponse(hits=hits[: request.top_k])
+
+
+@asynccontextmanager
+async def served(
+    fake: FakeExecutor | FakeLlmProxy | FakeMemory, *, port: int = 0
+) -> AsyncIterator[str]:
+    """A real server of a fake's services, with health and errors as all have them; yields host:port."""
+    async with serving(fake.services, host="127.0.0.1", port=port) as address:
+        yield address

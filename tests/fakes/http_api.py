@@ -1,0 +1,416 @@
+"""The gateway's HTTP API over a real socket, with a small memory instead of services behind it.
+
+What a run does depends on its workflow: `fails`, `costly` (stopped by a budget), `slow` (until it is cancelled); every
+other one succeeds. A file that has no line `nodes:` is invalid, in two places.
+"""
+
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from tests.platform import eventually
+
+TIME = "2026-11-22T14:00:00Z"
+USAGE = {
+    "input_tokens": 1200,
+    "output_tokens": 80,
+    "cost_usd": "0.00045",
+    "calls": 2,
+    "unpriced_calls": 0,
+}
+PROBLEMS = [
+    {
+        "code": "UNKNOWN_STATE_FIELD",
+        "message": "there is no state field 'mesage'",
+        "path": "nodes[0].prompt",
+        "line": 2,
+        "column": 7,
+        "resolution": "did you mean `message`?",
+        "severity": "error",
+    },
+    {
+        "code": "NO_NODES",
+        "message": "the workflow has no nodes",
+        "path": "",
+        "line": 0,
+        "column": 0,
+        "resolution": "add `nodes:`",
+        "severity": "error",
+    },
+]
+FAILURES = {
+    "fails": {
+        "code": "PROVIDER_ERROR",
+        "message": "the provider refused",
+        "resolution": "try again",
+        "node": "classify",
+    },
+    "costly": {
+        "code": "BUDGET_EXCEEDED",
+        "message": "the budget of $0.01 is used up",
+        "resolution": "raise it",
+        "node": "classify",
+    },
+}
+
+
+@dataclass
+class Store:
+    """What the API was told, and what it was asked last."""
+
+    workflows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    memories: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    usage_query: dict[str, str] = field(default_factory=dict)
+    cost_usd: str | None = "0.00045"
+    broken: bool = False
+
+
+class Refusal(Exception):
+    """An answer other than what was asked for."""
+
+    def __init__(self, status: int, code: str, detail: str, problems: Any = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.problems = problems
+
+
+def http_api(store: Store) -> FastAPI:
+    """The API over a store."""
+    app = FastAPI()
+    app.add_exception_handler(Refusal, _refuse)
+    _add_workflows(app, store)
+    _add_runs(app, store)
+    _add_schedules(app, store)
+    _add_memories(app, store)
+    _add_others(app, store)
+    return app
+
+
+@contextmanager
+def serving(store: Store) -> Iterator[str]:
+    """Serves it on a free port; yields its address."""
+    config = uvicorn.Config(http_api(store), port=0, log_level="error", ws="none", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    eventually(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        thread.join(5)
+
+
+async def _refuse(request: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, Refusal)
+    return JSONResponse(
+        {
+            "type": "about:blank",
+            "title": refusal.code,
+            "status": refusal.status,
+            "code": refusal.code,
+            "detail": refusal.detail,
+            "resolution": "Look again.",
+            "request_id": "req_1",
+            "problems": refusal.problems,
+        },
+        status_code=refusal.status,
+        media_type="application/problem+json",
+    )
+
+
+def _workflow(source: str, version: int) -> dict[str, Any]:
+    name = next(line for line in source.splitlines() if line.startswith("name: "))[6:]
+    return {
+        "name": name,
+        "version": version,
+        "description": f"Does {name}",
+        "source": source,
+        "applied_time": TIME,
+        "tags": [],
+        "inputs": [
+            {
+                "name": "message",
+                "type": "str",
+                "required": True,
+                "default": None,
+                "description": "What to [bold]read[/]",
+                "enum": None,
+            }
+        ],
+        "graph": {"nodes": [], "edges": []},
+    }
+
+
+def _check(source: str) -> None:
+    if "nodes:" not in source:
+        raise Refusal(400, "WORKFLOW_INVALID", "the workflow has 2 problems", PROBLEMS)
+
+
+def _versions(store: Store, name: str) -> list[dict[str, Any]]:
+    if name not in store.workflows:
+        raise Refusal(404, "WORKFLOW_NOT_FOUND", f"there is no workflow {name!r}")
+    return store.workflows[name]
+
+
+def _add_workflows(app: FastAPI, store: Store) -> None:
+    @app.post("/api/v1/workflows/validate")
+    async def validate(body: dict[str, Any]) -> Any:
+        valid = "nodes:" in body["source"]
+        return {"valid": valid, "problems": [] if valid else PROBLEMS, "workflow": None}
+
+    @app.post("/api/v1/workflows")
+    async def apply(body: dict[str, Any]) -> Any:
+        _check(body["source"])
+        workflow = _workflow(body["source"], 1)
+        versions = store.workflows.setdefault(workflow["name"], [])
+        if versions and versions[-1]["source"] == body["source"]:
+            return {"workflow": versions[-1], "created": False, "notes": []}
+        versions.append({**workflow, "version": len(versions) + 1})
+        return {"workflow": versions[-1], "created": True, "notes": []}
+
+    @app.get("/api/v1/workflows")
+    async def workflows() -> Any:
+        return {"workflows": [v[-1] for v in store.workflows.values()], "next_page_token": ""}
+
+    @app.get("/api/v1/workflows/{name}")
+    async def workflow(name: str, version: int = 0) -> Any:
+        versions = _versions(store, name)
+        if version > len(versions):
+            raise Refusal(404, "WORKFLOW_NOT_FOUND", f"{name!r} has no version {version}")
+        return versions[version - 1]
+
+    @app.get("/api/v1/workflows/{name}/versions")
+    async def versions(name: str) -> Any:
+        return {"versions": _versions(store, name)[::-1]}
+
+    @app.delete("/api/v1/workflows/{name}", status_code=204)
+    async def delete(name: str) -> None:
+        _versions(store, name)
+        del store.workflows[name]
+
+    @app.get("/api/v1/schema")
+    async def schema() -> Any:
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def _end(run: dict[str, Any], status: str) -> None:
+    run.update(status=status, ended_time="2026-11-22T14:00:02.500Z")
+
+
+def _events(run: dict[str, Any]) -> list[dict[str, Any]]:
+    def event(sequence: int, kind: str, **more: Any) -> dict[str, Any]:
+        return {"sequence": sequence, "time": TIME, "type": kind, **more}
+
+    node = {"node": "classify", "iteration": 1, "attempt": 1}
+    begun = [event(1, "run_started"), event(2, "node_started", **node)]
+    match run["status"]:
+        case "succeeded":
+            done = event(3, "node_succeeded", **node, duration_ms=1234)
+            return [*begun, done, event(4, "run_succeeded")]
+        case "failed":
+            error = run["error"]
+            failed = event(3, "node_failed", **node, error=error, duration_ms=5)
+            return [*begun, failed, event(4, "run_failed", error=error)]
+        case "cancelled":
+            return [*begun, event(3, "run_cancelled")]
+        case _:
+            return begun
+
+
+def _add_runs(app: FastAPI, store: Store) -> None:
+    def found(run_id: str) -> dict[str, Any]:
+        if run_id not in store.runs:
+            raise Refusal(404, "RUN_NOT_FOUND", f"there is no run {run_id!r}")
+        return store.runs[run_id]
+
+    @app.post("/api/v1/runs", status_code=202)
+    async def start(body: dict[str, Any]) -> Any:
+        if store.broken:
+            raise Refusal(503, "SERVICE_UNAVAILABLE", "the executor does not answer")
+        if body.get("source"):
+            _check(body["source"])
+            name, version = _workflow(body["source"], 0)["name"], 0
+        else:
+            versions = _versions(store, body["workflow"])
+            name, version = body["workflow"], body["version"] or len(versions)
+        if "message" not in body["inputs"]:
+            raise Refusal(400, "INPUT_INVALID", "the input 'message' is missing")
+        run = {
+            "id": f"01RUN{len(store.runs)}",
+            "workflow": name,
+            "version": version,
+            "status": "running",
+            "inputs": body["inputs"],
+            "outputs": None,
+            "usage": {**USAGE, "cost_usd": store.cost_usd},
+            "error": FAILURES.get(name),
+            "created_time": TIME,
+            "started_time": TIME,
+            "ended_time": None,
+            "trigger": "api",
+            "trace_id": "0" * 32,
+            "source": body.get("source") or "",
+        }
+        store.runs[run["id"]] = run
+        if name != "slow":
+            _end(run, "failed" if name in FAILURES else "succeeded")
+            run["outputs"] = None if name in FAILURES else {"mood": "angry", "scores": [1, 2.5]}
+        return run
+
+    @app.get("/api/v1/runs")
+    async def runs(workflow: str = "", status: str = "") -> Any:
+        chosen = [
+            run
+            for run in reversed(store.runs.values())
+            if workflow in ("", run["workflow"]) and status in ("", run["status"])
+        ]
+        return {"runs": chosen, "next_page_token": ""}
+
+    @app.get("/api/v1/runs/{run_id}")
+    async def run(run_id: str) -> Any:
+        return found(run_id)
+
+    @app.post("/api/v1/runs/{run_id}/cancel")
+    async def cancel(run_id: str) -> Any:
+        if found(run_id)["status"] == "running":
+            _end(found(run_id), "cancelled")
+        return found(run_id)
+
+    @app.get("/api/v1/runs/{run_id}/events")
+    async def events(request: Request, run_id: str) -> StreamingResponse:
+        after = int(request.headers.get("last-event-id", "0"))
+        return StreamingResponse(_stream(found(run_id), after), media_type="text/event-stream")
+
+
+async def _stream(run: dict[str, Any], after: int) -> AsyncIterator[str]:
+    import asyncio
+
+    sent = after
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up:
+        for event in _events(run)[sent:]:
+            sent = event["sequence"]
+            yield f"id: {sent}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
+            if event["type"] in ("run_succeeded", "run_failed", "run_cancelled"):
+                return
+        await asyncio.sleep(0.02)
+
+
+def _add_schedules(app: FastAPI, store: Store) -> None:
+    def found(name: str) -> dict[str, Any]:
+        if name not in store.schedules:
+            raise Refusal(404, "SCHEDULE_NOT_FOUND", f"there is no schedule {name!r}")
+        return store.schedules[name]
+
+    @app.post("/api/v1/schedules")
+    async def create(body: dict[str, Any]) -> Any:
+        _versions(store, body["workflow"])
+        name = body["name"] or body["workflow"]
+        made = {"timezone": "UTC", **{k: v for k, v in body.items() if v}}
+        store.schedules[name] = {**made, "name": name, "paused": False, "next_time": TIME}
+        return store.schedules[name]
+
+    @app.get("/api/v1/schedules")
+    async def schedules() -> Any:
+        return {"schedules": list(store.schedules.values())}
+
+    @app.post("/api/v1/schedules/{name}/pause")
+    async def pause(name: str) -> Any:
+        found(name).update(paused=True, next_time=None)
+        return found(name)
+
+    @app.post("/api/v1/schedules/{name}/resume")
+    async def resume(name: str) -> Any:
+        found(name).update(paused=False, next_time=TIME)
+        return found(name)
+
+    @app.delete("/api/v1/schedules/{name}", status_code=204)
+    async def delete(name: str) -> None:
+        found(name)
+        del store.schedules[name]
+
+
+def _add_memories(app: FastAPI, store: Store) -> None:
+    def place(request: Request) -> tuple[str, str]:
+        return "/".join(request.query_params.getlist("namespace")), request.query_params["key"]
+
+    @app.post("/api/v1/memories")
+    async def put(body: dict[str, Any]) -> Any:
+        key = ("/".join(body["namespace"]), body["key"])
+        version = store.memories.get(key, {"version": 0})["version"] + 1
+        store.memories[key] = {**body, "version": version, "updated_time": TIME}
+        return store.memories[key]
+
+    @app.get("/api/v1/memories/item")
+    async def get(request: Request) -> Any:
+        if place(request) not in store.memories:
+            raise Refusal(404, "ITEM_NOT_FOUND", f"there is no item {place(request)[1]!r}")
+        return store.memories[place(request)]
+
+    @app.delete("/api/v1/memories/item")
+    async def delete(request: Request) -> Any:
+        return {"deleted": store.memories.pop(place(request), None) is not None}
+
+    @app.get("/api/v1/memories")
+    async def items(request: Request) -> Any:
+        namespace = "/".join(request.query_params.getlist("namespace"))
+        chosen = [item for (where, _), item in store.memories.items() if where == namespace]
+        return {"items": chosen, "next_page_token": ""}
+
+    @app.post("/api/v1/memories/search")
+    async def search(body: dict[str, Any]) -> Any:
+        hits = [item for item in store.memories.values() if body["query"] in str(item["value"])]
+        return {"hits": [{"item": item, "score": 0.9} for item in hits]}
+
+
+def _add_others(app: FastAPI, store: Store) -> None:
+    @app.get("/api/v1/status")
+    async def status() -> Any:
+        names = ("gateway", "executor", "llm-proxy", "sandbox", "memory", "mlflow")
+        services = [
+            {
+                "name": name,
+                "address": f"{name}:1",
+                "status": "unreachable" if name == "mlflow" or store.broken else "ready",
+                "version": "0.1.0",
+                "detail": None,
+            }
+            for name in names
+        ]
+        return {"services": services}
+
+    @app.get("/api/v1/models")
+    async def models() -> Any:
+        usable = {"provider": "embedded", "name": "smollm2", "available": True, "default": True}
+        keyless = {
+            "provider": "openai",
+            "name": "gpt",
+            "available": False,
+            "unavailable_reason": "OPENAI_API_KEY is not set",
+        }
+        return {"models": [usable, keyless]}
+
+    @app.get("/api/v1/usage")
+    async def usage(request: Request) -> Any:
+        store.usage_query = dict(request.query_params)
+        dimensions = request.query_params["group_by"].split(",")
+        unpriced = {**USAGE, "cost_usd": None, "unpriced_calls": 1}
+        groups = [
+            {"keys": {d: f"{d}-{n}" for d in dimensions}, "usage": used, "failed_calls": n}
+            for n, used in enumerate([USAGE, unpriced])
+        ]
+        return {"groups": groups, "total": unpriced}

@@ -1,0 +1,253 @@
+"""Real HTTP servers on loopback that speak the wire formats of model providers, and misbehave as told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+INPUT_TOKENS = 12
+OUTPUT_TOKENS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a server sends. `cut` ends the connection instead of the body; `stall` sends nothing more, for ever."""
+
+    status: int = 200
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    chunks: tuple[bytes, ...] = ()
+    cut: bool = False
+    stall: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request as it arrived."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class ProviderServer:
+    """Gives the answers in turn, the last one for ever; `gone` is set when a client hung up on it."""
+
+    answers: list[Answer] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    url: str = ""
+
+    def will(self, *answers: Answer) -> None:
+        """From now on."""
+        self.answers = list(answers)
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self.writers.add(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                self.asked.append(await _read(reader))
+                self.arrived.set()
+                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+                if not await self._send(answer, reader, writer):
+                    break
+        self.writers.discard(writer)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def _send(
+        self, answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        extra = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+        writer.write(
+            f"HTTP/1.1 {answer.status} X\r\ncontent-type: {answer.content_type}\r\n"
+            f"transfer-encoding: chunked\r\n{extra}\r\n".encode()
+        )
+        for chunk in answer.chunks:
+            writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+            await writer.drain()
+        if answer.stall and not await reader.read(1):
+            self.gone.set()
+        if answer.cut or answer.stall:
+            return False
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+
+@asynccontextmanager
+async def provider_server(*answers: Answer) -> AsyncIterator[ProviderServer]:
+    """A server on a free port."""
+    provider = ProviderServer(answers=list(answers))
+    server = await asyncio.start_server(provider.handle, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    provider.url = f"http://{host}:{port}"
+    try:
+        yield provider
+    finally:
+        server.close()
+        for writer in provider.writers:
+            writer.close()
+        await server.wait_closed()
+
+
+async def _read(reader: asyncio.StreamReader) -> Asked:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    first, *lines = head.strip().split("\r\n")
+    headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Asked(path=first.split()[1], headers=headers, body=json.loads(body or b"{}"))
+
+
+def json_answer(document: object, *, status: int = 200, **headers: str) -> Answer:
+    """A JSON body."""
+    return Answer(
+        status=status,
+        chunks=(json.dumps(document).encode(),),
+        headers=tuple((name.replace("_", "-"), value) for name, value in headers.items()),
+    )
+
+
+def events(*documents: object, done: bool = True, cut: bool = False, stall: bool = False) -> Answer:
+    """Server-sent events."""
+    said = [f"data: {json.dumps(document)}\n\n".encode() for document in documents]
+    end = [b"data: [DONE]\n\n"] if done else []
+    return Answer(content_type="text/event-stream", chunks=(*said, *end), cut=cut, stall=stall)
+
+
+def openai_reply(text: str, *, finish: str = "stop", usage: bool = True) -> Answer:
+    """A whole reply in OpenAI's words."""
+    message = {"role": "assistant", "content": text}
+    document = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4.1-mini-2025-04-14",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+    }
+    return json_answer({**document, **({"usage": _OPENAI_USAGE} if usage else {})})
+
+
+_OPENAI_USAGE = {
+    "prompt_tokens": INPUT_TOKENS,
+    "completion_tokens": OUTPUT_TOKENS,
+    "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS,
+}
+
+
+def openai_stream(pieces: Sequence[str], *, cut: bool = False, stall: bool = False) -> Answer:
+    """A reply in pieces in OpenAI's words, with usage at its end; or without an end."""
+    whole = not (cut or stall)
+    deltas = [_openai_chunk({"content": piece}) for piece in pieces]
+    end = [
+        _openai_chunk({}, finish="stop"),
+        {**_openai_chunk({}), "choices": [], "usage": _OPENAI_USAGE},
+    ]
+    return events(*deltas, *(end if whole else ()), done=whole, cut=cut, stall=stall)
+
+
+def openai_ended_early(pieces: Sequence[str]) -> Answer:
+    """A stream whose body ends well, but whose reply does not."""
+    return events(*[_openai_chunk({"content": piece}) for piece in pieces], done=False)
+
+
+def _openai_chunk(delta: dict[str, str], *, finish: str | None = None) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "gpt-4.1-mini-2025-04-14",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+    }
+
+
+def openai_error(status: int, code: str, message: str = "no", **headers: str) -> Answer:
+    """An error in OpenAI's words."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    return json_answer({"error": error}, status=status, **headers)
+
+
+def anthropic_reply(text: str) -> Answer:
+    """A whole reply in Anthropic's words; four of its tokens were read from the prompt cache."""
+    return json_answer(
+        {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": "claude-haiku-4-5-20251001",
+            "content": [{"type": "text", "text": text}],
+            "stop_reason": "end_turn",
+            "stop_sequence": None,
+            "usage": {
+                "input_tokens": INPUT_TOKENS - 4,
+                "cache_read_input_tokens": 4,
+                "cache_creation_input_tokens": 0,
+                "output_tokens": OUTPUT_TOKENS,
+            },
+        }
+    )
+
+
+def anthropic_stream(pieces: Sequence[str]) -> Answer:
+    """A reply in pieces in Anthropic's words."""
+    message: dict[str, Any] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-haiku-4-5-20251001",
+        "content": [],
+        "stop_reason": None,
+        "usage": {"input_tokens": INPUT_TOKENS, "output_tokens": 1},
+    }
+    documents: list[dict[str, Any]] = [
+        {"type": "message_start", "message": message},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": p}}
+            for p in pieces
+        ),
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "usage": {"output_tokens": OUTPUT_TOKENS},
+        },
+        {"type": "message_stop"},
+    ]
+    said = [f"event: {d['type']}\ndata: {json.dumps(d)}\n\n".encode() for d in documents]
+    return Answer(content_type="text/event-stream", chunks=tuple(said))
+
+
+def gemini_reply(text: str) -> Answer:
+    """A whole reply in Gemini's words."""
+    return json_answer(_gemini(text, finish="STOP"))
+
+
+def gemini_stream(pieces: Sequence[str]) -> Answer:
+    """A reply in pieces in Gemini's words."""
+    *first, last = pieces
+    documents = [*(_gemini(piece) for piece in first), _gemini(last, finish="STOP")]
+    return events(*documents, done=False)
+
+
+def _gemini(text: str, *, finish: str | None = None) -> dict[str, Any]:
+    content = {"role": "model", "parts": [{"text": text}]}
+    return {
+        "candidates": [
+            {"index": 0, "content": content, **({"finishReason": finish} if finish else {})}
+        ],
+        "usageMetadata": {
+            "promptTokenCount": INPUT_TOKENS,
+            "candidatesTokenCount": OUTPUT_TOKENS,
+            "totalTokenCount": INPUT_TOKENS + OUTPUT_TOKENS,
+        },
+        "modelVersion": "gemini-2.5-flash",
+    }

@@ -1,0 +1,65 @@
+"""A fake of the sandbox's port."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from cadre_sandbox.domain.executions import Ending, Program, Usage, Wall
+
+__all__ = ["FakeRunner", "ending"]
+
+WALLS = tuple(
+    Wall(name=name, holds=True, detail="") for name in ("language", "process", "limits", "syscalls")
+)
+
+
+def ending(
+    *,
+    stdout: bytes = b"",
+    result: bytes | None = None,
+    said: Mapping[str, str] | None = None,
+    killed: str = "",
+    status: int = 0,
+    cpu_ms: int = 1,
+    result_cut: bool = False,
+) -> Ending:
+    """A program's end; one that succeeded when nothing else is said."""
+    cut_short = bool(killed) or status != 0
+    return Ending(
+        stdout=stdout,
+        stdout_cut=False,
+        stderr=b"",
+        stderr_cut=False,
+        result=result,
+        result_cut=result_cut,
+        said=said or (None if cut_short else {"outcome": "succeeded"}),
+        killed=killed,
+        status=status,
+        usage=Usage(wall_ms=1, cpu_ms=cpu_ms, peak_memory_bytes=1),
+    )
+
+
+class FakeRunner:
+    """Ends each program as `endings` says by its code; one that is not there runs until it is cancelled or its time is
+    up."""
+
+    def __init__(
+        self, endings: Mapping[str, Ending] | None = None, walls: Sequence[Wall] = WALLS
+    ) -> None:
+        self._endings = endings or {}
+        self._walls = walls
+        self.ran: list[str] = []
+        self.running = 0
+
+    def walls(self) -> Sequence[Wall]:
+        return self._walls
+
+    async def run(self, program: Program) -> Ending:
+        self.ran.append(program.code)
+        self.running += 1
+        try:
+            if program.code in self._endings:
+                return self._endings[program.code]
+            await asyncio.sleep(program.limits.timeout_seconds)
+            return ending(killed="time", status=-9)
+        finally:
+            self.running -= 1

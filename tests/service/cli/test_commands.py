@@ -1,0 +1,275 @@
+"""Every other command against the API: what people see, what programs read, how refusals end."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.fakes.http_api import Store
+from tests.service.cli.conftest import Cadre
+
+INVALID = "name: x\nprompt: {state.mesage}\n"
+
+
+def test_init_writes_a_template_that_is_not_overwritten_without_force(cadre_alone: Cadre) -> None:
+    listed = cadre_alone("init")
+    wrote = cadre_alone("init", "triage")
+    (cadre_alone.folder / "triage.yaml").write_text("mine")
+    refused = cadre_alone("init", "triage")
+    forced = cadre_alone("init", "triage", "--force")
+
+    assert "triage       Reads a customer's mood" in listed.stdout
+    assert wrote.returncode == forced.returncode == 0
+    assert refused.returncode == 2
+    assert "triage.yaml is there already" in refused.stderr
+    assert "name: triage" in (cadre_alone.folder / "triage.yaml").read_text()
+
+
+def test_init_names_the_templates_when_there_is_none_of_that_name(cadre_alone: Cadre) -> None:
+    refused = cadre_alone("init", "nothing")
+
+    assert refused.returncode == 2
+    assert "hello" in refused.stderr
+
+
+def test_validate_prints_problems_as_json_and_ends_with_2(cadre: Cadre) -> None:
+    checked = cadre("validate", cadre.write("flow.yaml", INVALID), "--json")
+
+    assert checked.returncode == 2
+    document = json.loads(checked.stdout)
+    assert document["valid"] is False
+    assert document["problems"][0] == {
+        "code": "UNKNOWN_STATE_FIELD",
+        "message": "there is no state field 'mesage'",
+        "path": "nodes[0].prompt",
+        "line": 2,
+        "column": 7,
+        "resolution": "did you mean `message`?",
+    }
+
+
+def test_validate_reads_standard_input(cadre: Cadre) -> None:
+    checked = cadre("validate", "-", stdin="name: x\nnodes: []\n")
+
+    assert checked.returncode == 0
+    assert "- is valid" in checked.stderr
+
+
+def test_a_file_that_is_not_text_is_refused_before_anything_is_sent(cadre_alone: Cadre) -> None:
+    (cadre_alone.folder / "flow.yaml").write_bytes(b"\xff\xfe")
+
+    checked = cadre_alone("validate", "flow.yaml")
+
+    assert checked.returncode == 2
+    assert "flow.yaml is not UTF-8 text" in checked.stderr
+
+
+def test_apply_stores_versions_and_says_when_nothing_changed(cadre: Cadre, triage: str) -> None:
+    first, again = cadre("apply", triage), cadre("apply", triage)
+    second = cadre.json("apply", cadre.write("b.yaml", "name: triage\nnodes: [b]\n"))
+
+    assert first.stdout == "triage version 1 is stored\n"
+    assert again.stdout == "triage version 1 was stored already\n"
+    assert second["workflow"]["version"] == 2
+
+
+def test_apply_of_an_invalid_file_shows_its_problems_once_as_json(cadre: Cadre) -> None:
+    refused = cadre("apply", cadre.write("flow.yaml", INVALID), "--json")
+
+    assert refused.returncode == 2
+    error = json.loads(refused.stdout)["error"]
+    assert error["code"] == "WORKFLOW_INVALID"
+    assert len(error["problems"]) == 2
+
+
+def test_workflows_are_listed_shown_compared_and_deleted(cadre: Cadre, triage: str) -> None:
+    cadre("apply", triage)
+    cadre("apply", cadre.write("b.yaml", "name: triage\nnodes: [b]\n"))
+
+    shown = cadre("workflows", "show", "triage").stdout
+    diff = cadre("workflows", "show", "triage", "--diff", "1", "2").stdout
+    versions = cadre.json("workflows", "versions", "triage")["versions"]
+
+    assert "What to [bold]read[/]" in shown
+    assert "name: triage\nnodes: [b]" in shown
+    assert "-nodes: []\n+nodes: [b]\n" in diff
+    assert [version["version"] for version in versions] == [2, 1]
+    assert cadre("workflows", "delete", "triage").returncode == 0
+    assert cadre.json("workflows", "list") == {"workflows": []}
+
+
+def test_models_say_why_one_cannot_be_used(cadre: Cadre) -> None:
+    lines = cadre("models").stdout.splitlines()
+
+    assert "embedded/smollm2 (default)  yes" in lines[1]
+    assert "OPENAI_API_KEY is not set" in lines[2]
+
+
+def test_costs_are_grouped_with_bars_and_unknown_is_not_zero(cadre: Cadre, store: Store) -> None:
+    shown = cadre("costs", "--by", "model", "--by", "day", "--last", "7d").stdout
+
+    lines = shown.splitlines()
+    assert "model-0" in lines[1]
+    assert "$0.00045" in lines[1]
+    assert "█" in lines[1]
+    assert "unknown" in lines[2]
+    assert store.usage_query["group_by"] == "model,day"
+    since = datetime.fromisoformat(store.usage_query["start"])
+    assert abs(datetime.now(UTC) - timedelta(days=7) - since) < timedelta(minutes=1)
+
+
+def test_a_span_that_cannot_be_read_is_refused(cadre: Cadre) -> None:
+    refused = cadre("costs", "--last", "yesterday")
+
+    assert refused.returncode == 2
+    assert "'yesterday' is no span of time" in refused.stderr
+
+
+def test_a_workflow_is_scheduled_paused_resumed_and_unscheduled(
+    cadre: Cadre, store: Store, triage: str
+) -> None:
+    cadre("apply", triage)
+    made = cadre("deploy", "triage", "--cron", "*/5 * * * *", "-i", "message=hello")
+    paused = cadre.json("schedules", "pause", "triage")
+    resumed = cadre.json("schedules", "resume", "triage")
+    listed = cadre("schedules", "list").stdout
+
+    assert "triage will next run triage at 2026-11-22" in made.stdout
+    assert store.schedules["triage"]["inputs"] == {"message": "hello"}
+    assert (paused["paused"], resumed["paused"]) == (True, False)
+    assert "*/5 * * * *" in listed
+    assert cadre("schedules", "delete", "triage").returncode == 0
+    assert cadre.json("schedules", "list") == {"schedules": []}
+
+
+def test_memories_are_put_read_found_and_forgotten(cadre: Cadre, store: Store) -> None:
+    cadre("memory", "put", "team/facts", "office", "Berlin [old]")
+    cadre("memory", "put", "team/facts", "size", "12", "--as-json")
+
+    assert store.memories["team/facts", "size"]["value"] == 12
+    assert cadre("memory", "get", "team/facts", "office").stdout == "Berlin [old]\n"
+    assert "Berlin [old]" in cadre("memory", "list", "team/facts").stdout
+    assert cadre.json("memory", "search", "team", "Berlin")["hits"][0]["item"]["key"] == "office"
+    assert cadre.json("memory", "delete", "team/facts", "office") == {"deleted": True}
+    assert cadre("memory", "get", "team/facts", "office").returncode == 2
+
+
+def test_status_shows_a_platform_that_runs_elsewhere(cadre: Cadre, store: Store) -> None:
+    shown = cadre("status", "--json")
+
+    services = json.loads(shown.stdout)["services"]
+    assert shown.returncode == 0
+    assert services[0] == {
+        "name": "gateway",
+        "address": "gateway:1",
+        "status": "ready",
+        "version": "0.1.0",
+        "pid": None,
+        "uptime_s": None,
+    }
+    store.broken = True
+    assert cadre("status").returncode == 3
+
+
+def test_status_without_a_platform_says_so_and_ends_with_3(cadre_alone: Cadre) -> None:
+    shown = cadre_alone("status")
+
+    assert shown.returncode == 3
+    assert "the platform is not running" in shown.stderr
+    assert cadre_alone.json("status") == {"services": []}
+
+
+def test_doctor_names_keys_never_their_values(cadre_alone: Cadre) -> None:
+    cadre_alone.environment["OPENAI_API_KEY"] = "sk-secret"
+
+    examined = cadre_alone("doctor", "--json")
+
+    checks = {check["name"]: check for check in json.loads(examined.stdout)["checks"]}
+    assert "OPENAI_API_KEY" in checks["Provider keys"]["found"]
+    assert "sk-secret" not in examined.stdout
+    assert checks["Home folder"]["outcome"] == "ok"
+    assert checks["Services"]["resolution"] == "Start it with `cadre up`."
+
+
+def test_a_home_that_cannot_be_made_is_refused_before_anything_starts(cadre_alone: Cadre) -> None:
+    cadre_alone.write("file", "")
+    cadre_alone.environment["CADRE_HOME"] = str(cadre_alone.folder / "file" / "home")
+
+    refused = cadre_alone("up")
+
+    assert refused.returncode == 2
+    assert "cannot be made" in refused.stderr
+    assert "CADRE_HOME" in refused.stderr
+
+
+def test_a_setting_that_is_wrong_is_named(cadre_alone: Cadre) -> None:
+    cadre_alone.environment["CADRE_GATEWAY_PORT"] = "seven"
+
+    refused = cadre_alone("up")
+
+    assert refused.returncode == 2
+    assert "CADRE_GATEWAY_PORT: " in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nothing"], ["run"], ["runs", "show"], ["deploy", "x"], ["costs", "--no"]]
+)
+def test_a_wrong_command_line_ends_with_2_and_json_stays_json(
+    cadre_alone: Cadre, arguments: list[str]
+) -> None:
+    refused = cadre_alone(*arguments, "--json")
+
+    assert refused.returncode == 2
+    assert json.loads(refused.stdout)["error"]["code"] == "USAGE"
+    assert "Traceback" not in refused.stderr
+
+
+def test_output_has_no_colour_and_no_folding_in_a_pipe(cadre: Cadre, triage: str) -> None:
+    cadre("apply", triage)
+
+    listed = cadre("workflows", "list").stdout
+
+    assert "\x1b" not in listed
+    assert len(listed.splitlines()) == 2
+
+
+def test_an_api_that_answers_rubbish_gives_a_message(cadre: Cadre) -> None:
+    cadre.environment["CADRE_GATEWAY_URL"] += "/docs#"
+
+    refused = cadre("models")
+
+    assert refused.returncode in (1, 2, 3)
+    assert refused.stderr.startswith("Error: ")
+
+
+def test_a_command_as_a_process_ends_with_its_status_and_without_a_traceback(
+    cadre_alone: Cadre,
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "cadre_cli", "runs", "list", "--json"],
+        cwd=cadre_alone.folder,
+        env=cadre_alone.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 3
+    assert json.loads(ran.stdout)["error"]["code"] == "GATEWAY_UNREACHABLE"
+    assert ran.stderr.startswith("Error: the platform is not running")
+
+
+def test_a_reader_that_has_enough_is_told_nothing(cadre: Cadre) -> None:
+    command = f"{sys.executable} -m cadre_cli schema; echo status $? >&2"
+
+    ran = subprocess.run(
+        ["/bin/bash", "-c", f"({command}) | true"],
+        cwd=cadre.folder,
+        env=cadre.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.stderr == "status 1\n"

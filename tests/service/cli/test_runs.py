@@ -1,0 +1,278 @@
+"""`cadre run` and `cadre runs`: what they print, and the exit status that says how the run ended."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.fakes.http_api import Store
+from tests.platform import eventually
+from tests.service.cli.conftest import Cadre
+
+
+def test_a_run_shows_its_nodes_outputs_tokens_cost_and_duration(cadre: Cadre, triage: str) -> None:
+    ran = cadre("run", triage, "-i", "message=hello")
+
+    assert ran.returncode == 0
+    assert ran.stdout == "mood: angry\nscores: [1, 2.5]\n"
+    assert "✓ classify  1.2 s" in ran.stderr
+    assert "succeeded in 2.5 s, 1,200 tokens in, 80 out, cost $0.00045" in ran.stderr
+
+
+def test_a_run_as_json_is_one_document_and_nothing_else(cadre: Cadre, triage: str) -> None:
+    ran = cadre("run", triage, "-i", "message=hello", "--json")
+
+    assert json.loads(ran.stdout) == {
+        "run_id": "01RUN0",
+        "workflow": "triage",
+        "version": 0,
+        "status": "succeeded",
+        "outputs": {"mood": "angry", "scores": [1, 2.5]},
+        "usage": {"input_tokens": 1200, "output_tokens": 80, "cost_usd": "0.00045"},
+        "duration_ms": 2500,
+        "error": None,
+    }
+    assert ran.stderr == ""
+
+
+def test_an_unknown_cost_is_said_to_be_unknown(cadre: Cadre, store: Store, triage: str) -> None:
+    store.cost_usd = None
+
+    assert "cost unknown" in cadre("run", triage, "-i", "message=hello").stderr
+    assert cadre.json("run", triage, "-i", "message=hello")["usage"]["cost_usd"] is None
+
+
+@pytest.mark.parametrize(("workflow", "status"), [("fails", 1), ("costly", 4)])
+def test_the_exit_status_tells_a_failure_from_a_limit(
+    cadre: Cadre, workflow: str, status: int
+) -> None:
+    file = cadre.write("flow.yaml", f"name: {workflow}\nnodes: []\n")
+
+    ran = cadre("run", file, "-i", "message=hello", "--json")
+
+    assert ran.returncode == status
+    assert json.loads(ran.stdout)["error"]["node"] == "classify"
+
+
+def test_a_failed_run_says_what_happened_and_what_to_do(cadre: Cadre) -> None:
+    file = cadre.write("flow.yaml", "name: fails\nnodes: []\n")
+
+    ran = cadre("run", file, "-i", "message=hello")
+
+    assert "✗ classify" in ran.stderr
+    assert "PROVIDER_ERROR: the provider refused\ntry again" in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_an_invalid_file_is_shown_with_its_lines_and_ends_with_2(cadre: Cadre) -> None:
+    file = cadre.write("flow.yaml", "name: x\nprompt: {state.mesage}\n")
+
+    ran = cadre("run", file, "-i", "message=hello")
+
+    assert ran.returncode == 2
+    assert "flow.yaml:2:7 (nodes[0].prompt)" in ran.stderr
+    assert "    2 | prompt: {state.mesage}\n              ^\n" in ran.stderr
+    assert "did you mean `message`?" in ran.stderr
+
+
+def test_inputs_come_from_text_files_and_json(cadre: Cadre, store: Store, triage: str) -> None:
+    cadre.write("letter.txt", "Dear all\n")
+    cadre.write("values.json", '{"message": "overridden", "kind": "letter"}')
+
+    cadre(
+        *("run", triage, "--inputs", "values.json", "-i", "message=@letter.txt"),
+        *("-i", "count:=3", "-i", "link=http://a/?b=c"),
+    )
+
+    assert store.runs["01RUN0"]["inputs"] == {
+        "message": "Dear all\n",
+        "kind": "letter",
+        "count": 3,
+        "link": "http://a/?b=c",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-i", "message"], "'message' is not KEY=VALUE"),
+        (["-i", "message=@none.txt"], "none.txt cannot be read: No such file"),
+        (["-i", "message:={"], "message is not JSON"),
+        (["-i", "other=1"], "the input 'message' is missing"),
+        (["--inputs", "list.json"], "list.json holds no JSON object"),
+    ],
+)
+def test_wrong_inputs_are_named_and_end_with_2(
+    cadre: Cadre, triage: str, arguments: list[str], said: str
+) -> None:
+    cadre.write("list.json", "[]")
+
+    ran = cadre("run", triage, *arguments)
+
+    assert ran.returncode == 2
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_an_applied_workflow_runs_by_name_and_version(cadre: Cadre, triage: str) -> None:
+    cadre("apply", triage)
+    cadre("apply", cadre.write("second.yaml", "name: triage\nnodes: [a]\n"))
+
+    assert cadre.json("run", "triage", "-i", "message=a")["version"] == 2
+    assert cadre.json("run", "triage@1", "-i", "message=a")["version"] == 1
+
+
+def test_a_workflow_that_is_not_there_is_named(cadre: Cadre) -> None:
+    ran = cadre("run", "nothing", "--json")
+
+    assert ran.returncode == 2
+    assert json.loads(ran.stdout)["error"] == {
+        "code": "WORKFLOW_NOT_FOUND",
+        "message": "there is no workflow 'nothing'",
+        "resolution": "Look again.",
+    }
+
+
+def test_a_detached_run_prints_its_id_and_goes_on(cadre: Cadre, store: Store) -> None:
+    file = cadre.write("flow.yaml", "name: slow\nnodes: []\n")
+
+    ran = cadre("run", file, "-i", "message=a", "--detach")
+
+    assert ran.returncode == 0
+    assert ran.stdout == "01RUN0\n"
+    assert store.runs["01RUN0"]["status"] == "running"
+
+
+def test_a_service_that_is_missing_ends_with_3(cadre: Cadre, store: Store, triage: str) -> None:
+    store.broken = True
+
+    ran = cadre("run", triage, "-i", "message=a")
+
+    assert ran.returncode == 3
+    assert "the executor does not answer" in ran.stderr
+
+
+def test_without_a_platform_one_message_says_how_to_start_it(cadre_alone: Cadre) -> None:
+    cadre_alone.write("flow.yaml", "name: x")
+
+    ran = cadre_alone("run", "flow.yaml")
+
+    assert ran.returncode == 3
+    assert "the platform is not running" in ran.stderr
+    assert "`cadre up`" in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_an_interrupted_run_is_cancelled_where_nobody_can_be_asked(
+    cadre: Cadre, store: Store
+) -> None:
+    process = start_slow_run(cadre, store, stdin=subprocess.DEVNULL)
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+
+    assert process.returncode == 130
+    assert store.runs["01RUN0"]["status"] == "cancelled"
+    assert "Cancelling run 01RUN0" in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "exit_status"),
+    [
+        (b"y\n", "cancelled", 130),
+        (b"\n", "running", 0),
+        (b"\x03", "running", 0),
+    ],
+)
+def test_at_a_terminal_an_interrupt_asks_and_a_second_one_leaves_the_run(
+    cadre: Cadre, store: Store, tmp_path: Path, answer: bytes, status: str, exit_status: int
+) -> None:
+    controller, terminal = pty.openpty()
+    process = start_slow_run(cadre, store, stdin=terminal, at_terminal=True)
+    os.close(terminal)
+    said = read_until(controller, "Running classify")
+
+    os.write(controller, b"\x03")
+    said += read_until(controller, "Cancel it?")
+    os.write(controller, answer)
+    rest = read_until(controller, "01RUN0")
+
+    assert process.wait(10) == exit_status
+    assert store.runs["01RUN0"]["status"] == status
+    assert "run 01RUN0 goes on. Cancel it? [y/N]" in plain(said), rest
+    os.close(controller)
+
+
+def test_runs_are_listed_shown_watched_and_cancelled(
+    cadre: Cadre, store: Store, triage: str
+) -> None:
+    cadre("run", triage, "-i", "message=hello")
+    cadre("run", cadre.write("slow.yaml", "name: slow\nnodes: []\n"), "-i", "message=a", "-d")
+
+    listed = cadre.json("runs", "list", "--status", "succeeded")["runs"]
+    shown = cadre("runs", "show", "01RUN0")
+    watched = cadre.json("runs", "watch", "01RUN0")
+    cancelled = cadre.json("runs", "cancel", "01RUN1")
+
+    assert [run["id"] for run in listed] == ["01RUN0"]
+    assert "Input message: hello" in shown.stderr
+    assert "✓ classify" in shown.stderr
+    assert watched["status"] == "succeeded"
+    assert cancelled["status"] == "cancelled"
+
+
+def test_watching_a_run_that_is_not_there_ends_with_2(cadre: Cadre) -> None:
+    watched = cadre("runs", "watch", "01NONE")
+
+    assert watched.returncode == 2
+    assert "there is no run '01NONE'" in watched.stderr
+
+
+def test_the_empty_list_says_how_to_start(cadre: Cadre) -> None:
+    assert "cadre run examples/hello.yaml" in cadre("runs", "list").stdout
+
+
+def start_slow_run(
+    cadre: Cadre, store: Store, *, stdin: int, at_terminal: bool = False
+) -> subprocess.Popen[str]:
+    file = cadre.write("slow.yaml", "name: slow\nnodes: []\n")
+    command = [sys.executable, "-m", "cadre_cli", "run", file, "-i", "message=a"]
+    taking_terminal = (
+        "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    output = stdin if at_terminal else subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-c", taking_terminal, *command] if at_terminal else command,
+        cwd=cadre.folder,
+        env={**cadre.environment, "TERM": "xterm"},
+        stdin=stdin,
+        stdout=output,
+        stderr=output,
+        text=True,
+    )
+    eventually(lambda: store.runs and process.poll() is None)
+    if not at_terminal:
+        assert process.stderr is not None
+        while "classify" not in process.stderr.readline():
+            assert process.poll() is None
+    return process
+
+
+def read_until(terminal: int, words: str) -> str:
+    said = ""
+    while words not in plain(said):
+        try:
+            said += os.read(terminal, 4096).decode()
+        except OSError as exc:
+            raise AssertionError(f"never said {words!r}: {plain(said)}") from exc
+    return said
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)

@@ -1,0 +1,130 @@
+"""Several executors on one database, and a database that fails for a while."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fakes.executor import Neighbours
+from tests.service.executor.conftest import executor_in, names, outputs, reached
+from tests.service.executor.test_runs import ASK, LOOP, TRIAGE
+
+from cadre.executor.v1 import runs_pb2
+from cadre_kit.errors import Unavailable
+
+QUICK: dict[str, Any] = {"executor_lease_seconds": 1.0}
+
+
+def started(event: runs_pb2.Event) -> bool:
+    return event.type == runs_pb2.EVENT_TYPE_NODE_STARTED
+
+
+async def test_two_executors_on_one_database_drive_each_run_once(
+    tmp_path: Path, near: Neighbours
+) -> None:
+    async with (
+        executor_in(tmp_path, near, **QUICK) as one,
+        executor_in(tmp_path, near, **QUICK) as two,
+    ):
+        runs = await asyncio.gather(
+            *(e.start(ASK, message=str(n)) for n in range(5) for e in (one, two))
+        )
+        for run in runs:
+            await two.events(run.id)
+
+    assert len(near.llm_proxy.asked) == len(runs)
+
+
+async def test_the_other_executor_shows_and_cancels_a_run_that_it_does_not_drive(
+    tmp_path: Path, near: Neighbours
+) -> None:
+    near.llm_proxy.gate.clear()
+    async with (
+        executor_in(tmp_path, near, **QUICK) as one,
+        executor_in(tmp_path, near, **QUICK) as two,
+    ):
+        run = await one.start(TRIAGE, message="x")
+        await two.until(run.id, started)
+
+        cancelled = await two.cancel(run.id)
+        near.llm_proxy.gate.set()
+
+        assert cancelled.status == runs_pb2.RUN_STATUS_CANCELLED
+        assert names(await one.events(run.id))[-1] == "run_cancelled"
+    assert near.llm_proxy.nodes == ["classify"]
+    assert near.llm_proxy.paid == {}
+
+
+async def test_a_run_let_go_at_a_stop_is_taken_up_by_the_other_executor(
+    tmp_path: Path, near: Neighbours
+) -> None:
+    near.llm_proxy.gate.clear()
+    async with executor_in(tmp_path, near, **QUICK) as two:
+        async with executor_in(tmp_path, near, **QUICK) as one:
+            run = await one.start(ASK, message="x")
+            await one.until(run.id, started)
+        near.llm_proxy.gate.set()
+
+        events = names(await two.events(run.id))
+
+        assert events.count("run_resumed") == 1
+        assert events[-1] == "run_succeeded"
+    assert len(near.llm_proxy.paid) == 1
+
+
+async def test_more_runs_than_are_driven_at_once_wait_their_turn(
+    tmp_path: Path, near: Neighbours
+) -> None:
+    async with executor_in(tmp_path, near, executor_max_runs=2) as executor:
+        near.llm_proxy.gate.clear()
+        runs = [await executor.start(ASK, message=str(n)) for n in range(6)]
+        await reached(lambda: len(near.llm_proxy.asked) >= 2)
+        assert (await executor.get(runs[5].id)).status == runs_pb2.RUN_STATUS_QUEUED
+        near.llm_proxy.gate.set()
+
+        for run in runs:
+            assert names(await executor.events(run.id))[-1] == "run_succeeded"
+
+
+async def test_a_run_whose_store_fails_midway_goes_on_when_the_store_is_well(
+    tmp_path: Path, near: Neighbours
+) -> None:
+    async with executor_in(tmp_path, near) as executor:
+        near.llm_proxy.gate.clear()
+        run = await executor.start(ASK, message="x")
+        await executor.until(run.id, started)
+        with sqlite3.connect(tmp_path / "executor.db") as other:
+            other.execute("ALTER TABLE events RENAME TO events_away")
+        near.llm_proxy.gate.set()
+        await reached(lambda: bool(near.llm_proxy.paid))
+        with pytest.raises(Unavailable):
+            await executor.events(run.id)
+        with sqlite3.connect(tmp_path / "executor.db") as other:
+            other.execute("ALTER TABLE events_away RENAME TO events")
+
+        assert names(await executor.events(run.id))[-1] == "run_succeeded"
+        assert outputs(await executor.get(run.id))["reply"] == "reply to Say x"
+    assert len(near.llm_proxy.paid) == 1
+
+
+async def test_a_service_that_comes_back_is_waited_for(tmp_path: Path, near: Neighbours) -> None:
+    async with executor_in(
+        tmp_path, near, sandbox_address="127.0.0.1:1", executor_patience_seconds=0.3
+    ) as executor:
+        run, events = await executor.finish(LOOP)
+
+    assert (run.error.code, run.error.node) == ("SERVICE_UNAVAILABLE", "add")
+    assert events[-1] == "run_failed"
+
+
+async def test_a_file_that_is_no_database_is_said_so(tmp_path: Path, near: Neighbours) -> None:
+    (tmp_path / "executor.db").write_bytes(
+        b"not a database at all, but long enough to be read" * 99
+    )
+
+    with pytest.raises(Exception, match="not a database") as caught:
+        async with executor_in(tmp_path, near):
+            pass
+
+    assert getattr(caught.value, "code", "") == "DATABASE_CORRUPT"

@@ -1,0 +1,230 @@
+"""Schedules on a real Prefect server, whose real worker starts runs in the real executor."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.fakes.executor import Neighbours
+from tests.service.executor.conftest import Executor, executor_in
+from tests.service.executor.test_runs import ASK
+
+from cadre.executor.v1 import runs_pb2, schedules_pb2
+from cadre_kit.documents import from_json, to_json
+from cadre_kit.errors import CadreError, NotFound, Unavailable
+
+pytestmark = pytest.mark.timeout(180)
+FAILS = ASK.replace("name: sample", "name: fails").replace(
+    'prompt: "Say {state.message}"', 'code: "1 / 0"'
+)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def prefect(home: Path, *arguments: str, **environment: str) -> Iterator[None]:
+    """One of Prefect's commands as a process."""
+    given = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        **environment,
+    }
+    command = [sys.executable, "-m", "prefect", *arguments]
+    with (home / "log").open("ab") as log:
+        process = subprocess.Popen(command, env=given, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Prefect server with a worker for our pool."""
+    home = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with prefect(home, "server", "start", "--host", "127.0.0.1", "--port", str(port)):
+        deadline = time.monotonic() + 100
+        while not answers(url):
+            assert time.monotonic() < deadline, (home / "log").read_text()[-3000:]
+            time.sleep(0.2)
+        yield url
+
+
+@pytest.fixture(scope="module")
+def worker(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A worker that runs what schedules start."""
+    home = tmp_path_factory.mktemp("worker")
+    api = {"PREFECT_API_URL": f"{server}/api"}
+    with prefect(home, "worker", "start", "--pool", "cadre", "--type", "process", **api):
+        yield
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/api/health", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture
+async def executor(tmp_path: Path, near: Neighbours, server: str) -> AsyncIterator[Executor]:
+    port = free_port()
+    async with executor_in(
+        tmp_path, near, port=port, prefect_url=server, executor_address=f"127.0.0.1:{port}"
+    ) as found:
+        await found.apply(ASK)
+        await found.apply(FAILS)
+        yield found
+
+
+async def create(executor: Executor, **given: Any) -> schedules_pb2.Schedule:
+    given = {
+        "workflow": "sample",
+        "cron": "0 9 * * 1",
+        "inputs": to_json({"message": "hi"}),
+        **given,
+    }
+    request = schedules_pb2.CreateScheduleRequest(**given)
+    answer = await executor.ask(executor.schedules.CreateSchedule, request)
+    return answer.schedule  # type: ignore[no-any-return]
+
+
+async def listed(executor: Executor) -> dict[str, schedules_pb2.Schedule]:
+    request = schedules_pb2.ListSchedulesRequest()
+    answer = await executor.ask(executor.schedules.ListSchedules, request)
+    return {schedule.name: schedule for schedule in answer.schedules}
+
+
+async def trigger(server: str, name: str) -> str:
+    """Lets Prefect start a flow run of a schedule now; its final state's type."""
+    async with httpx.AsyncClient(base_url=f"{server}/api", trust_env=False) as http:
+        found = (await http.get(f"/deployments/name/run-workflow/{name}")).json()
+        path = f"/deployments/{found['id']}/create_flow_run"
+        started = (await http.post(path, json={"state": {"type": "SCHEDULED"}})).json()
+        async with asyncio.timeout(100):
+            while True:
+                run = (await http.get(f"/flow_runs/{started['id']}")).json()
+                if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED"):
+                    return str(run["state_type"])
+                await asyncio.sleep(0.3)
+
+
+async def test_a_schedule_is_stored_changed_paused_and_removed(executor: Executor) -> None:
+    created = await create(executor, name="weekly", timezone="Europe/Berlin")
+    assert (created.workflow, created.cron, created.timezone) == (
+        "sample",
+        "0 9 * * 1",
+        "Europe/Berlin",
+    )
+    assert created.HasField("next_time")
+
+    changed = await create(executor, name="weekly", cron="*/5 * * * *")
+    assert (await listed(executor))["weekly"] == changed
+    assert changed.cron == "*/5 * * * *"
+
+    request = schedules_pb2.PauseScheduleRequest(name="weekly")
+    paused = (await executor.ask(executor.schedules.PauseSchedule, request)).schedule
+    assert paused.paused
+    assert not paused.HasField("next_time")
+    again = schedules_pb2.UnpauseScheduleRequest(name="weekly")
+    assert not (await executor.ask(executor.schedules.UnpauseSchedule, again)).schedule.paused
+
+    delete = schedules_pb2.DeleteScheduleRequest(name="weekly")
+    await executor.ask(executor.schedules.DeleteSchedule, delete)
+    assert "weekly" not in await listed(executor)
+    with pytest.raises(NotFound) as caught:
+        await executor.ask(executor.schedules.DeleteSchedule, delete)
+    assert caught.value.code == "SCHEDULE_NOT_FOUND"
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_due_schedule_starts_a_run_and_waits_for_its_end(
+    executor: Executor, server: str
+) -> None:
+    await create(executor, name="now")
+
+    assert await trigger(server, "now") == "COMPLETED"
+
+    page = await executor.ask(executor.runs.ListRuns, runs_pb2.ListRunsRequest())
+    run = await executor.get(page.runs[0].id)
+    assert (run.trigger, run.status) == ("schedule", runs_pb2.RUN_STATUS_SUCCEEDED)
+    assert from_json(run.inputs, field="inputs") == {"message": "hi"}
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_flow_run_fails_when_its_run_does(executor: Executor, server: str) -> None:
+    await create(executor, name="doomed", workflow="fails")
+
+    assert await trigger(server, "doomed") == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"cron": "61 * * * *"}, "CRON_INVALID"),
+        ({"cron": "@hourly"}, "CRON_INVALID"),
+        ({"cron": "* * * * * *"}, "CRON_INVALID"),
+        ({"timezone": "Mars/Olympus"}, "TIMEZONE_UNKNOWN"),
+        ({"timezone": "../../etc/passwd"}, "TIMEZONE_UNKNOWN"),
+        ({"workflow": "nope"}, "WORKFLOW_NOT_FOUND"),
+        ({"inputs": to_json({"mesage": "x"})}, "INPUTS_REFUSED"),
+        ({"name": "a/b"}, "SCHEDULE_NAME_INVALID"),
+    ],
+)
+async def test_a_wrong_schedule_is_refused_with_its_reason(
+    executor: Executor, wrong: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(CadreError) as caught:
+        await create(executor, **wrong)
+
+    assert caught.value.code == code
+
+
+async def test_without_prefect_schedules_are_unavailable_and_the_rest_works(
+    tmp_path: Path, near: Neighbours
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    async with executor_in(tmp_path, near, prefect_url=url) as executor:
+        await executor.apply(ASK)
+        with pytest.raises(Unavailable) as caught:
+            await create(executor)
+        run, _ = await executor.finish(ASK, message="x")
+
+    assert caught.value.code == "PREFECT_UNAVAILABLE"
+    assert "cadre status" in caught.value.resolution
+    assert run.status == runs_pb2.RUN_STATUS_SUCCEEDED
+
+
+async def test_prefect_plans_the_runs_of_a_schedule_by_its_clock(
+    executor: Executor, server: str
+) -> None:
+    await create(executor, name="often", cron="*/5 * * * *")
+
+    async with httpx.AsyncClient(base_url=f"{server}/api", trust_env=False) as http:
+        found = (await http.get("/deployments/name/run-workflow/often")).json()
+        only = {"deployments": {"id": {"any_": [found["id"]]}}}
+        planned: list[Any] = []
+        deadline = time.monotonic() + 90
+        while not planned:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.5)
+            planned = (await http.post("/flow_runs/filter", json=only)).json()
+
+    assert all(run["state_name"] == "Scheduled" for run in planned)

@@ -1,0 +1,155 @@
+"""Each page on the real services: what it shows, and what its buttons do."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from tests.platform import Platform, eventually
+
+from cadre_client import Run
+
+Opened = Callable[..., AppTest]
+DOUBLE = """\
+schema_version: "1.0"
+flow: {name: double, description: "Doubles *it* ![x](http://elsewhere.invalid/x.png)"}
+state:
+  fields:
+    number: {type: int, required: true}
+    twice: {type: int, default: 0}
+nodes:
+  - {id: compute, inputs: {number: "{state.number}"}, code: "result = number * 2", outputs: [twice]}
+edges:
+  - {from: START, to: compute}
+  - {from: compute, to: END}
+"""
+BROKEN = DOUBLE.replace("name: double", "name: broken").replace("number * 2", "number / 0")
+
+
+def ended(services: Platform, source: str, number: int = 21) -> Run:
+    with services.client() as client:
+        run = client.start_run(source=source, inputs={"number": number})
+        eventually(lambda: client.run(run.id).status.is_final)
+        return client.run(run.id)
+
+
+def press(page: AppTest, label: str) -> AppTest:
+    (found,) = [each for each in page.button if each.label == label]
+    return found.click().run()
+
+
+def words(page: AppTest) -> str:
+    kinds = (page.markdown, page.caption, page.text, page.error, page.info, page.title)
+    return "\n".join(str(each.value) for kind in kinds for each in kind)
+
+
+def test_a_run_shows_what_it_made_and_what_it_was_given(services: Platform, opened: Opened) -> None:
+    run = ended(services, DOUBLE)
+
+    page = opened("runs", run=run.id)
+
+    assert [title.value for title in page.title] == ["double"]
+    assert "42" in [text.value for text in page.text]
+    assert json.loads(page.json[0].value) == {"number": 21}
+    assert {m.label: m.value for m in page.metric}["Cost"] == "–"
+    assert not page.exception
+    assert not page.error
+
+
+def test_a_failed_run_says_where_why_and_what_to_do(services: Platform, opened: Opened) -> None:
+    run = ended(services, BROKEN)
+
+    page = opened("runs", run=run.id)
+
+    (box,) = page.error
+    assert "ZeroDivisionError" in box.value
+    assert "`compute`" in box.value
+    assert "`CODE_FAILED`" in box.value
+    assert not page.exception
+
+
+def test_the_list_of_runs_can_be_narrowed(services: Platform, opened: Opened) -> None:
+    good, bad = ended(services, DOUBLE), ended(services, BROKEN)
+
+    page = opened("runs")
+    page.selectbox(key="status").select("failed").run()
+
+    shown = {each.key for each in page.button}
+    assert bad.id in shown
+    assert good.id not in shown
+    assert not page.exception
+
+
+def test_a_workflow_is_run_from_its_form(services: Platform, opened: Opened) -> None:
+    with services.client() as client:
+        client.apply(DOUBLE)
+        before = {run.id for run in client.runs()}
+        page = opened("workflows", workflow="double")
+
+        page.number_input[0].set_value(4)
+        press(page, "Run")
+
+        (started,) = [run for run in client.runs() if run.id not in before]
+        eventually(lambda: (client.run(started.id).outputs or {}).get("twice") == 8)
+    assert not page.exception
+
+
+def test_a_missing_value_is_named_and_nothing_runs(services: Platform, opened: Opened) -> None:
+    with services.client() as client:
+        client.apply(DOUBLE)
+        before = len(client.runs(limit=500))
+        page = press(opened("workflows", workflow="double"), "Run")
+
+        assert [box.value == "**number** is required." for box in page.error] == [True]
+        assert len(client.runs(limit=500)) == before
+
+
+def test_a_description_is_shown_and_not_obeyed(services: Platform, opened: Opened) -> None:
+    with services.client() as client:
+        client.apply(DOUBLE)
+
+    page = opened("workflows", workflow="double")
+
+    assert r"Doubles \*it\* \!\[x\]" in words(page)
+    assert "![x]" not in words(page)
+
+
+def test_a_file_with_problems_is_refused_with_all_of_them(opened: Opened) -> None:
+    page = opened("workflows")
+    page.text_area[0].set_value("schema_version: '1.0'\nflow: {name: x}\nnodez: []")
+    page.run()
+
+    press(page, "Check and save")
+
+    assert "UNKNOWN_FIELD" in words(page)
+    assert "line 3" in words(page)
+    assert not page.exception
+
+
+def test_a_deleted_workflow_is_gone(services: Platform, opened: Opened) -> None:
+    with services.client() as client:
+        client.apply(DOUBLE.replace("name: double", "name: doomed"))
+        page = press(opened("workflows", workflow="doomed"), "Delete it")
+
+        assert "doomed" not in [workflow.name for workflow in client.workflows()]
+    assert not page.exception
+
+
+@pytest.mark.parametrize(("page", "kind"), [("runs", "run"), ("workflows", "workflow")])
+def test_what_does_not_exist_is_said_with_a_way_back(opened: Opened, page: str, kind: str) -> None:
+    drawn = opened(page, **{kind: "nothing"})
+
+    assert f"No {kind} 'nothing'" in drawn.error[0].value
+    assert any(each.label.startswith("All ") for each in drawn.button)
+    assert not drawn.exception
+
+
+def test_the_status_names_every_service_and_the_model(opened: Opened) -> None:
+    page = opened("status")
+
+    said = words(page)
+    for name in ("gateway", "executor", "llm-proxy", "sandbox", "memory", "mlflow", "prefect"):
+        assert f"**{name}**" in said
+    assert "**frontend**" in said
+    assert r"embedded/smollm2\-135m\-instruct" in said
+    assert not page.exception

@@ -1,0 +1,186 @@
+"""Every resource through the real HTTP API, as the client sees it: what goes in comes out, absent is null."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from cadre.executor.v1 import runs_pb2
+from cadre_client import ApiError, Client, EventType, RunStatus, Severity
+
+FILE = "flow: {name: triage}\n"
+
+
+@pytest.fixture
+def client(running: Any) -> Any:
+    with Client(running.url, running.key, timeout_seconds=10) as opened:
+        yield opened
+
+
+async def of(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return await asyncio.to_thread(call, *args, **kwargs)
+
+
+async def test_a_file_is_validated_with_its_problems_and_places(client: Client) -> None:
+    wrong = await of(client.validate, "nodes: []")
+    right = await of(client.validate, FILE)
+
+    assert (wrong.valid, wrong.workflow) == (False, None)
+    assert (wrong.problems[0].code, wrong.problems[0].line) == ("FLOW_MISSING", 1)
+    assert wrong.problems[0].severity is Severity.ERROR
+    assert right.valid
+    assert right.workflow.inputs[1].enum == ["a", 1]
+    assert right.workflow.graph.edges[1].source == "a"
+
+
+async def test_an_applied_file_is_a_version_of_its_workflow(client: Client) -> None:
+    first = await of(client.apply, FILE)
+    again = await of(client.apply, FILE)
+    second = await of(client.apply, FILE + "# more")
+
+    assert (first.created, again.created, second.workflow.version) == (True, False, 2)
+    assert [one.version for one in await of(client.versions, "triage")] == [2, 1]
+    assert (await of(client.workflow, "triage", 1)).source == FILE
+    assert [one.name for one in await of(client.workflows)] == ["triage"]
+
+
+async def test_a_file_that_is_not_valid_is_refused_with_every_problem(client: Client) -> None:
+    with pytest.raises(ApiError) as caught:
+        await of(client.apply, "nothing")
+
+    assert (caught.value.status, caught.value.code) == (400, "WORKFLOW_INVALID")
+    assert caught.value.problems[0].message == "flow is missing"
+    assert caught.value.request_id
+
+
+async def test_a_deleted_workflow_is_not_there(client: Client) -> None:
+    await of(client.apply, FILE)
+    await of(client.delete_workflow, "triage")
+
+    with pytest.raises(ApiError, match="no workflow 'triage'") as caught:
+        await of(client.workflow, "triage")
+    assert caught.value.status == 404
+
+
+async def test_the_schema_needs_no_key(running: Any) -> None:
+    async with httpx.AsyncClient(base_url=running.url) as anybody:
+        answer = await anybody.get("/api/v1/schema")
+
+    assert answer.json() == {"type": "object"}
+
+
+async def test_a_run_is_started_listed_and_cancelled(client: Client) -> None:
+    await of(client.apply, FILE)
+
+    started = await of(client.start_run, workflow="triage", inputs={"message": "hi", "n": 2**60})
+    listed = await of(client.runs, workflow="triage", status="running")
+    cancelled = await of(client.cancel, started.id)
+
+    assert (started.workflow, started.version, started.trigger) == ("triage", 1, "api")
+    assert started.inputs == {"message": "hi", "n": 2**60}
+    assert [run.id for run in listed] == [started.id]
+    assert cancelled.status is RunStatus.CANCELLED
+    assert (await of(client.run, started.id)).outputs is None
+
+
+async def test_a_run_of_a_file_names_where_it_is(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/api/v1/runs", json={"source": FILE})
+
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/api/v1/runs/{answer.json()['id']}"
+    assert (answer.json()["version"], answer.json()["started_time"]) == (0, None)
+
+
+async def test_the_same_idempotency_key_is_the_same_run(client: Client, running: Any) -> None:
+    start = {"source": FILE, "idempotency_key": "mine"}
+    first = await of(client.start_run, **start)
+    second = await of(client.start_run, **start)
+
+    assert first.id == second.id
+    assert len(running.executor.runs) == 1
+    with pytest.raises(ApiError) as caught:
+        await of(client.start_run, source=FILE + "#", idempotency_key="mine")
+    assert caught.value.status == 409
+
+
+async def test_wrong_inputs_are_refused_by_name(client: Client) -> None:
+    with pytest.raises(ApiError) as caught:
+        await of(client.start_run, source=FILE, inputs={"unknown_field": 1})
+
+    assert caught.value.problems[0].path == "unknown_field"
+
+
+async def test_a_run_is_watched_to_its_end(client: Client, running: Any) -> None:
+    run = await of(client.start_run, source=FILE)
+    await running.executor.happen(run.id, runs_pb2.EVENT_TYPE_NODE_STARTED, node="a", iteration=1)
+    await running.executor.happen(run.id, runs_pb2.EVENT_TYPE_RUN_SUCCEEDED, duration_ms=7)
+
+    events = await of(lambda: list(client.watch(run.id)))
+
+    assert [event.sequence for event in events] == [1, 2, 3]
+    assert (events[1].type, events[1].node) == (EventType.NODE_STARTED, "a")
+    assert (events[2].duration_ms, events[2].data) == (7, None)
+
+
+async def test_models_say_whether_and_why_not(client: Client) -> None:
+    usable, other = await of(client.models)
+
+    assert (usable.id, usable.default, usable.available) == ("embedded/smol", True, True)
+    assert (other.available, other.unavailable_reason) == (False, "no key")
+    assert str(other.input_usd_per_million) == "0.15"
+
+
+async def test_usage_is_grouped_by_the_dimensions_asked_for(client: Client, running: Any) -> None:
+    report = await of(client.usage, ("model", "day"), workflow="triage")
+
+    assert report.groups[0].keys == {
+        "model": "usage_dimension_model",
+        "day": "usage_dimension_day",
+    }
+    assert (str(report.total.cost_usd), report.groups[0].failed_calls) == ("0.000450", 1)
+    assert running.llm_proxy.queried[0].workflow == "triage"
+
+
+async def test_a_schedule_is_made_paused_resumed_and_removed(client: Client) -> None:
+    await of(client.apply, FILE)
+
+    made = await of(client.create_schedule, "triage", "*/5 * * * *", inputs={"message": "x"})
+    paused = await of(client.pause_schedule, "triage")
+    resumed = await of(client.resume_schedule, "triage")
+    listed = await of(client.schedules)
+    await of(client.delete_schedule, "triage")
+
+    assert (made.name, made.timezone, made.inputs) == ("triage", "UTC", {"message": "x"})
+    assert (paused.paused, paused.next_time, resumed.paused) == (True, None, False)
+    assert [one.cron for one in listed] == ["*/5 * * * *"]
+    assert await of(client.schedules) == []
+
+
+async def test_a_memory_is_kept_found_and_removed(client: Client) -> None:
+    place = ["workflow", "tri/age"]
+
+    stored = await of(client.put_memory, place, "k", {"text": "a parcel"}, ttl_seconds=60)
+    hits = await of(client.search_memories, place, "parcel", mode="text")
+    listed = await of(client.list_memories, place, "k")
+
+    assert stored == await of(client.get_memory, place, "k")
+    assert (stored.version, stored.value, stored.expires_time) == (1, {"text": "a parcel"}, None)
+    assert (hits[0].score, hits[0].text_score, hits[0].vector_score) == (0.5, 0.25, -0.5)
+    assert [item.key for item in listed] == ["k"]
+    assert await of(client.delete_memory, place, "k") is True
+    assert await of(client.delete_memory, place, "k") is False
+
+
+async def test_a_completion_is_asked_for_with_a_schema(client: Client, running: Any) -> None:
+    messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
+    reply = await of(client.complete, messages, schema={"type": "object"}, temperature=0.5)
+
+    assert reply.parsed == {"said": "hi"}
+    assert (reply.model, str(reply.usage.cost_usd)) == ("embedded/smol", "0.000450")
+    asked = running.llm_proxy.asked[0]
+    assert (asked.options.temperature, asked.options.HasField("max_tokens")) == (0.5, False)
+    assert [message.content for message in asked.messages] == ["be brief", "hi"]

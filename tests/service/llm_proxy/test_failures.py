@@ -1,0 +1,262 @@
+"""What goes wrong at providers, said in the platform's words, tried again where it may pass, and written down."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from tests.fakes.providers import (
+    Answer,
+    ProviderServer,
+    openai_ended_early,
+    openai_error,
+    openai_reply,
+    openai_stream,
+)
+
+from cadre_kit.errors import CadreError, DeadlineExceeded, FailedPrecondition, Unavailable
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+TOO_LONG = "This model's maximum context length is 8192 tokens."
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (openai_error(401, "invalid_api_key"), "PROVIDER_KEY_REFUSED"),
+        (openai_error(404, "model_not_found"), "MODEL_UNKNOWN"),
+        (openai_error(400, "invalid_value"), "PROVIDER_REFUSED_REQUEST"),
+        (openai_error(400, "context_length_exceeded", TOO_LONG), "CONTEXT_TOO_LONG"),
+        (openai_error(400, "content_policy_violation"), "CONTENT_REFUSED"),
+    ],
+)
+async def test_what_will_not_pass_is_sent_once_and_named(
+    answer: Answer, code: str, proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(answer)
+
+    with pytest.raises(CadreError) as caught:
+        await proxy.ask()
+
+    assert caught.value.code == code
+    assert caught.value.resolution
+    assert len(provider.asked) == 1
+    assert (await proxy.sums(4)).groups[0].failed_calls == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        openai_error(429, "rate_limit_exceeded", retry_after="0.1"),
+        openai_error(500, "server_error"),
+        openai_error(503, "overloaded"),
+        Answer(chunks=(b"<html>not a reply",)),
+    ],
+)
+async def test_what_may_pass_is_tried_again(
+    answer: Answer, proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(answer, openai_reply("at last"))
+
+    reply = await proxy.ask()
+
+    assert reply.content == "at last"
+    assert reply.usage.calls == 2
+    assert len(provider.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (openai_error(429, "rate_limit_exceeded", retry_after="0.05"), "RATE_LIMITED"),
+        (openai_error(500, "server_error"), "PROVIDER_FAILED"),
+        (Answer(chunks=(b"<html>not a reply",)), "PROVIDER_REPLY_MALFORMED"),
+    ],
+)
+async def test_tries_have_an_end(
+    answer: Answer, code: str, proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(answer)
+
+    with pytest.raises(CadreError) as caught:
+        await proxy.ask()
+
+    assert caught.value.code == code
+    assert len(provider.asked) == 3
+
+
+async def test_a_provider_that_wants_a_long_wait_is_not_waited_for(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_error(429, "rate_limit_exceeded", retry_after="3600"))
+
+    with pytest.raises(CadreError) as caught:
+        await asyncio.wait_for(proxy.ask(), 15)
+
+    assert caught.value.code == "RATE_LIMITED"
+    assert len(provider.asked) == 1
+
+
+async def test_nobody_at_the_address_is_said_so(
+    proxy: Any, variables: dict[str, str], unused_tcp_port: int
+) -> None:
+    base = f"http://127.0.0.1:{unused_tcp_port}/v1"
+
+    with pytest.raises(Unavailable) as caught:
+        await proxy.ask(provider="openai_compatible", model="m", api_base=base)
+
+    assert caught.value.code == "PROVIDER_UNREACHABLE"
+
+
+async def test_a_provider_that_stalls_is_given_up_in_time_and_its_cost_is_unknown(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(Answer(stall=True))
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        await proxy.ask(timeout_seconds=0.5)
+
+    assert caught.value.code == "PROVIDER_TIMEOUT"
+    total = (await proxy.sums()).total
+    assert total.unpriced_calls == 1
+    await asyncio.wait_for(provider.gone.wait(), 10)
+
+
+@pytest.mark.parametrize(
+    "answer", [openai_stream(["Hel", "lo"], cut=True), openai_ended_early(["Hel", "lo"])]
+)
+async def test_a_cut_stream_is_an_error_and_what_came_is_paid(
+    answer: Answer, proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(answer)
+
+    with pytest.raises(Unavailable) as caught:
+        _ = [part async for part in proxy.stream()]
+
+    assert caught.value.code == "PROVIDER_STREAM_CUT"
+    assert len(provider.asked) == 1
+    total = (await proxy.sums()).total
+    assert total.output_tokens == 2
+    assert float(total.cost_usd) > 0
+
+
+async def test_a_stream_that_stalls_is_given_up_in_time(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_stream(["Hel"], stall=True))
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        _ = [part async for part in proxy.stream(timeout_seconds=0.7)]
+
+    assert caught.value.code == "PROVIDER_TIMEOUT"
+
+
+async def test_closing_a_stream_stops_the_provider_and_meters_what_came(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_stream(["Hello"], stall=True))
+
+    parts = proxy.stream()
+    assert (await anext(parts)).delta == "Hello"
+    await parts.aclose()
+
+    await asyncio.wait_for(provider.gone.wait(), 10)
+    await _until_metered(proxy)
+    assert (await proxy.sums()).total.output_tokens == 2
+
+
+async def test_cancelling_a_call_stops_the_provider(proxy: Any, provider: ProviderServer) -> None:
+    provider.will(Answer(stall=True))
+    under_way = asyncio.create_task(proxy.ask())
+    await asyncio.wait_for(provider.arrived.wait(), 10)
+
+    under_way.cancel()
+
+    await asyncio.wait_for(provider.gone.wait(), 10)
+    await _until_metered(proxy)
+    assert (await proxy.sums(4)).groups[0].failed_calls == 1
+
+
+async def _until_metered(proxy: Any) -> None:
+    async with asyncio.timeout(10):
+        while not (await proxy.sums()).total.calls:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.02)
+
+
+async def test_a_reply_cut_within_its_document_says_so(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_reply('{"n": ', finish="length"))
+
+    with pytest.raises(FailedPrecondition) as caught:
+        await proxy.ask(schema=SCHEMA)
+
+    assert caught.value.code == "MODEL_OUTPUT_TRUNCATED"
+    assert (await proxy.sums()).total.output_tokens == 5
+
+
+async def test_a_reply_that_cannot_be_mended_is_an_error(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_reply("no idea"))
+
+    with pytest.raises(CadreError) as caught:
+        await proxy.ask(schema=SCHEMA)
+
+    assert caught.value.code == "MODEL_OUTPUT_INVALID"
+    assert len(provider.asked) == 2
+    assert (await proxy.sums()).total.output_tokens == 10
+
+
+async def test_a_missing_key_is_named_before_anything_is_sent(
+    proxy: Any, provider: ProviderServer, variables: dict[str, str], start: Any
+) -> None:
+    del variables["OPENAI_API_KEY"]
+
+    async with start() as keyless:
+        with pytest.raises(FailedPrecondition) as caught:
+            await keyless.ask()
+
+    assert caught.value.code == "PROVIDER_KEY_MISSING"
+    assert "OPENAI_API_KEY" in caught.value.resolution
+    assert not provider.asked
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"provider": "nobody", "model": "m"}, "PROVIDER_UNKNOWN"),
+        ({"api_base": "http://evil.example/v1"}, "API_BASE_REFUSED"),
+        ({"provider": "openai_compatible", "model": "m"}, "API_BASE_REFUSED"),
+        ({"api_key_env": "PATH"}, "PROVIDER_KEY_VARIABLE_REFUSED"),
+        ({"api_key_env": "ANTHROPIC_API_KEY"}, "PROVIDER_KEY_VARIABLE_REFUSED"),
+        ({"temperature": 3.0}, "REQUEST_INVALID"),
+        ({"max_tokens": 0}, "REQUEST_INVALID"),
+        ({"timeout_seconds": 4000.0}, "REQUEST_INVALID"),
+        ({"schema": {"type": "nonsense"}}, "OUTPUT_SCHEMA_INVALID"),
+    ],
+)
+async def test_a_wrong_request_is_refused_before_anything_is_sent(
+    fields: dict[str, Any], code: str, proxy: Any, provider: ProviderServer
+) -> None:
+    with pytest.raises(CadreError) as caught:
+        await proxy.ask(**fields)
+
+    assert caught.value.code == code
+    assert not provider.asked
+
+
+async def test_no_secret_or_prompt_reaches_an_error_or_a_log(
+    proxy: Any, provider: ProviderServer, caplog: pytest.LogCaptureFixture, capfd: Any
+) -> None:
+    caplog.set_level(logging.INFO)
+    provider.will(openai_error(401, "invalid_api_key", "Incorrect key: sk-secret-openai; PROMPT"))
+
+    with pytest.raises(CadreError) as caught:
+        await proxy.ask("PROMPT")
+
+    printed = "".join(capfd.readouterr())
+    said = f"{caught.value!r} {caught.value.metadata} {caught.value.resolution}"
+    for text in (said, caplog.text, printed):
+        assert "sk-secret" not in text
+        assert "PROMPT" not in text

@@ -1,0 +1,158 @@
+"""Providers' wire formats: plain, structured and streamed replies, and what they cost."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.fakes.providers import (
+    ProviderServer,
+    anthropic_reply,
+    anthropic_stream,
+    gemini_reply,
+    gemini_stream,
+    openai_reply,
+    openai_stream,
+)
+
+from cadre.llm_proxy.v1 import llm_pb2
+
+PIECES = ("Hel", "lo ", "there")
+SCHEMA = {
+    "type": "object",
+    "properties": {"mood": {"type": "string", "enum": ["good", "bad"]}},
+    "required": ["mood"],
+}
+# 12 tokens in and 5 out at litellm's prices; of Anthropic's 12, 4 were read from its cache.
+PLAIN = {
+    "openai": (openai_reply, "0.0000128"),
+    "anthropic": (anthropic_reply, "0.0000334"),
+    "google": (gemini_reply, "0.0000161"),
+    "ollama": (openai_reply, "0"),
+}
+STREAMED = {
+    "openai": openai_stream,
+    "anthropic": anthropic_stream,
+    "google": gemini_stream,
+    "ollama": openai_stream,
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+async def test_a_reply_comes_with_its_tokens_and_exact_cost(
+    name: str, proxy: Any, provider: ProviderServer
+) -> None:
+    reply_of, cost = PLAIN[name]
+    provider.will(reply_of("Hello there"))
+
+    reply = await proxy.ask(provider=name)
+
+    assert reply.content == "Hello there"
+    assert reply.finish_reason == llm_pb2.FINISH_REASON_STOP
+    assert (reply.usage.input_tokens, reply.usage.output_tokens) == (12, 5)
+    assert reply.usage.cost_usd == cost
+    assert (await proxy.sums()).total.cost_usd == cost
+
+
+@pytest.mark.parametrize("name", STREAMED)
+async def test_a_stream_sends_text_as_it_comes_and_ends_with_the_whole_reply(
+    name: str, proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(STREAMED[name](PIECES))
+
+    parts = [part async for part in proxy.stream(provider=name)]
+
+    assert "".join(part.delta for part in parts[:-1]) == "Hello there"
+    assert len(parts) > 2
+    assert parts[-1].reply.content == "Hello there"
+    assert (parts[-1].reply.usage.input_tokens, parts[-1].reply.usage.output_tokens) == (12, 5)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+async def test_a_schema_is_said_in_the_providers_own_words(
+    name: str, proxy: Any, provider: ProviderServer
+) -> None:
+    reply_of, _cost = PLAIN[name]
+    provider.will(reply_of('{"mood": "good"}'))
+
+    reply = await proxy.ask(provider=name, schema=SCHEMA)
+
+    assert json.loads(reply.content) == {"mood": "good"}
+    sent = json.dumps(provider.asked[0].body)
+    assert '"mood"' in sent
+    assert '"enum"' in sent
+
+
+async def test_options_reach_the_provider(proxy: Any, provider: ProviderServer) -> None:
+    await proxy.ask(temperature=0.25, max_tokens=7, top_p=0.5, seed=3, stop=["X"])
+
+    body = provider.asked[0].body
+    sent = {name: body.get(name) for name in ("temperature", "max_tokens", "top_p", "seed", "stop")}
+    assert sent == {"temperature": 0.25, "max_tokens": 7, "top_p": 0.5, "seed": 3, "stop": ["X"]}
+
+
+async def test_a_fence_around_a_document_is_taken_off(proxy: Any, provider: ProviderServer) -> None:
+    provider.will(openai_reply('```json\n{"mood": "bad"}\n```'))
+
+    assert (await proxy.ask(schema=SCHEMA)).content == '{"mood": "bad"}'
+
+
+async def test_a_reply_against_the_schema_is_mended_once_and_both_are_paid(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_reply('{"mood": "odd"}'), openai_reply('{"mood": "good"}'))
+
+    reply = await proxy.ask(schema=SCHEMA)
+
+    assert reply.content == '{"mood": "good"}'
+    assert (reply.usage.calls, reply.usage.output_tokens) == (2, 10)
+    roles = [message["role"] for message in provider.asked[1].body["messages"]]
+    assert roles == ["user", "assistant", "user"]
+
+
+async def test_tokens_that_the_provider_does_not_say_are_estimated_and_not_zero(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_reply("four characters a token", usage=False))
+
+    reply = await proxy.ask("x" * 400)
+
+    assert reply.usage.input_tokens >= 100
+    assert reply.usage.output_tokens == 6
+    assert float(reply.usage.cost_usd) > 0
+
+
+async def test_a_model_without_a_known_price_has_no_cost(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    reply = await proxy.ask(
+        provider="openai_compatible", model="my-model", api_base=f"{provider.url}/v1"
+    )
+
+    assert not reply.usage.HasField("cost_usd")
+    assert reply.usage.unpriced_calls == 1
+    assert not (await proxy.sums()).total.HasField("cost_usd")
+
+
+async def test_a_compatible_server_gets_the_key_that_is_named_and_no_other(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    base = {"provider": "openai_compatible", "model": "m", "api_base": f"{provider.url}/v1"}
+
+    await proxy.ask(**base)
+    await proxy.ask(**base, api_key_env="MY_SERVER_API_KEY")
+
+    first, second = (asked.headers.get("authorization", "") for asked in provider.asked)
+    assert "sk-secret" not in first
+    assert second == "Bearer sk-secret-mine"
+
+
+async def test_any_provider_that_litellm_knows_can_be_named(
+    start: Any, provider: ProviderServer, variables: dict[str, str]
+) -> None:
+    variables |= {"MISTRAL_API_KEY": "sk-secret-mistral", "MISTRAL_API_BASE": f"{provider.url}/v1"}
+
+    async with start() as proxy:
+        reply = await proxy.ask(provider="mistral", model="mistral-small-latest")
+
+    assert reply.content == "hello"
+    assert provider.asked[0].headers["authorization"] == "Bearer sk-secret-mistral"

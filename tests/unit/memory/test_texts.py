@@ -1,0 +1,67 @@
+"""The words of values and of questions, and the scores of what they have in common."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cadre_memory.domain.ranking import Candidate, Mode, ranked
+from cadre_memory.domain.texts import TEXT_CHARACTERS, text_of, words_of
+
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("as it is", "as it is"),
+        ({"city": "Berlin", "since": 2020}, "city: Berlin\nsince: 2020"),
+        ({"tags": ["new", {"kind": "paid"}], "none": None}, "tags: new\nkind: paid"),
+        ([True, 1.5], "true\n1.5"),
+        (None, ""),
+        ("\ud800", "?"),
+    ],
+)
+def test_a_document_says_its_leaves_with_their_names(value: object, text: str) -> None:
+    assert text_of(value) == text
+
+
+@given(DOCUMENTS)
+def test_the_text_of_any_document_can_be_stored(value: object) -> None:
+    text = text_of(json.loads(json.dumps(value)))
+
+    assert len(text) <= TEXT_CHARACTERS
+    assert text.encode("utf-8").decode() == text
+
+
+def test_a_deep_document_has_a_text() -> None:
+    assert text_of(json.loads("[" * 900 + '"deep"' + "]" * 900)) == "deep"
+
+
+def test_a_question_is_asked_by_the_words_that_tell() -> None:
+    assert words_of("Where does Ada live, and why does ADA live there?") == ("ada", "live")
+    assert words_of("What is it?") == ("what", "is", "it")
+    assert words_of('" OR snake_case NOT (') == ("snake", "case")
+    assert words_of("?!") == ()
+    assert len(words_of(" ".join(f"w{n}" for n in range(500)))) == 64
+
+
+def test_a_score_weighs_words_against_the_best_of_them_and_never_leaves_its_range() -> None:
+    found = [
+        Candidate(item_id=1, bm25=4.0, cosine=0.5),
+        Candidate(item_id=2, bm25=2.0, cosine=-0.5),
+        Candidate(item_id=3, bm25=0.0, cosine=-0.1),
+    ]
+
+    both = ranked(found, mode=Mode.HYBRID)
+    by_text = ranked(found, mode=Mode.TEXT)
+    by_vector = ranked(found, mode=Mode.VECTOR)
+
+    assert [(s.item_id, s.score, s.text_score) for s in both] == [(1, 0.75, 1.0), (2, 0.25, 0.5)]
+    assert [(s.item_id, s.score) for s in by_text] == [(1, 1.0), (2, 0.5)]
+    assert [(s.item_id, s.score) for s in by_vector] == [(1, 0.5)]
+    assert ranked([], mode=Mode.HYBRID) == []
