@@ -114,11 +114,11 @@ def test_a_schedule_starts_runs_through_prefect(running: Platform) -> None:
     eventually(lambda: behind_is_ready(running), seconds=BEHIND_SECONDS)
 
     made = running.cadre("deploy", "triage", "--cron", "0 0 1 1 *", "-i", "message=Scheduled")
+    assert made.returncode == 0, made.stderr
     listed = json.loads(running.cadre("schedules", "list", "--json").stdout)["schedules"]
     trigger(running, "triage")
     eventually(lambda: scheduled(running), seconds=120)
 
-    assert made.returncode == 0, made.stderr
     assert [(s["name"], s["cron"]) for s in listed] == [("triage", "0 0 1 1 *")]
     run = scheduled(running)[0]
     assert client.run(run.id).inputs == {"message": "Scheduled"}
@@ -133,7 +133,9 @@ def trigger(on: Platform, name: str) -> None:
     with httpx.Client(
         base_url=f"http://127.0.0.1:{on.ports['prefect']}/api", trust_env=False, timeout=30
     ) as api:
-        deployment = api.get(f"/deployments/name/run-workflow/{name}").json()["id"]
+        found = api.get(f"/deployments/name/run-workflow/{name}")
+        assert found.is_success, found.text
+        deployment = found.json()["id"]
         made = api.post(f"/deployments/{deployment}/create_flow_run", json={})
         assert made.is_success, made.text
 

@@ -5,11 +5,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from tests.service.executor.conftest import Executor, executor_in
 from tests.service.executor.test_runs import ASK
 
 from cadre.executor.v1 import runs_pb2, schedules_pb2
+from cadre_executor.adapters.prefect import PrefectScheduler
 from cadre_kit.documents import from_json, to_json
 from cadre_kit.errors import CadreError, NotFound, Unavailable
 
@@ -228,3 +231,37 @@ async def test_prefect_plans_the_runs_of_a_schedule_by_its_clock(
             planned = (await http.post("/flow_runs/filter", json=only)).json()
 
     assert all(run["state_name"] == "Scheduled" for run in planned)
+
+
+class _Busy(BaseHTTPRequestHandler):
+    """A Prefect whose database is locked for the first two requests."""
+
+    def do_POST(self) -> None:
+        server = cast("_BusyServer", self.server)
+        server.asked += 1
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b"[]" if server.asked > 2 else b"{}"
+        self.send_response(200 if server.asked > 2 else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+class _BusyServer(ThreadingHTTPServer):
+    asked = 0
+
+
+async def test_a_prefect_that_is_busy_for_a_moment_is_asked_again() -> None:
+    with _BusyServer(("127.0.0.1", 0), _Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        prefect = PrefectScheduler(f"http://127.0.0.1:{server.server_port}", executor="unused")
+
+        found = await prefect.list()
+
+        await prefect.close()
+        server.shutdown()
+    assert found == []
+    assert server.asked == 3

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
-__all__ = ["ProcessMark", "family", "mark_of", "stop_families"]
+__all__ = ["ProcessMark", "family", "lives", "mark_of", "stop_families"]
 
 # Start times are derived from the clock, which may be set meanwhile; a pid is not given out again this soon.
 _SAME_START_SECONDS = 2.0
@@ -29,6 +29,12 @@ def mark_of(pid: int) -> ProcessMark | None:
         return ProcessMark(pid=pid, started=psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:
         return None
+
+
+def lives(mark: ProcessMark) -> bool:
+    """Whether the process itself runs still; one that only waits to be collected by its parent does not."""
+    process = _process(mark.pid)
+    return process is not None and not _is_reused(mark) and _is_alive(process)
 
 
 def family(mark: ProcessMark) -> list[psutil.Process]:

@@ -9,7 +9,7 @@ import psutil
 
 from cadre_cli.errors import CliError
 from cadre_cli.supervisor.ports import port_problems
-from cadre_cli.supervisor.processes import stop_families
+from cadre_cli.supervisor.processes import ProcessMark, lives, mark_of, stop_families
 from cadre_cli.supervisor.programs import Platform
 from cadre_cli.supervisor.state import Home
 from cadre_cli.supervisor.supervisor import Supervisor
@@ -57,8 +57,9 @@ def stop_platform(home: Home, *, stop_seconds: float) -> bool:
     pid = home.supervisor_pid()
     if pid is None:
         return stop_families(home.read_state().processes(), grace_seconds=stop_seconds) > 0
+    supervisor = mark_of(pid)
     _send(pid, signal.SIGTERM)
-    if not _released(home, within_seconds=stop_seconds + _MARGIN_SECONDS):
+    if not _ended(home, supervisor, within_seconds=stop_seconds + _MARGIN_SECONDS):
         _send(pid, signal.SIGKILL)
         stop_families(home.read_state().processes(), grace_seconds=0.0)
     return True
@@ -107,9 +108,10 @@ def _send(pid: int, number: signal.Signals) -> None:
         return
 
 
-def _released(home: Home, *, within_seconds: float) -> bool:
+def _ended(home: Home, supervisor: ProcessMark | None, *, within_seconds: float) -> bool:
+    """Whether the supervisor let go of the home folder and its process, which takes a moment longer, is gone."""
     give_up = time.monotonic() + within_seconds
-    while home.supervisor_pid() is not None:
+    while home.supervisor_pid() is not None or (supervisor is not None and lives(supervisor)):
         if time.monotonic() > give_up:
             return False
         time.sleep(0.05)

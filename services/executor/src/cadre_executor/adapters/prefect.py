@@ -4,6 +4,7 @@ Over Prefect's REST API and not its Python client: importing that takes seconds 
 requests.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,9 @@ FLOW = "run-workflow"
 ENTRYPOINT = "cadre_executor.flows.run_workflow"
 POOL = "cadre"
 _SECONDS = 15.0
+# A Prefect on SQLite answers 503 while another of its own services writes; it is well again in a moment.
+_BUSY = frozenset({429, 502, 503, 504})
+_PAUSES_SECONDS = (0.25, 0.5, 1.0, 2.0)
 _PAGE = 200
 _TAG = "cadre"
 
@@ -104,18 +108,28 @@ class PrefectScheduler:
         exists: bool = False,
     ) -> Any:
         """What Prefect answers; None for an empty answer, for 404 with `missing`, and for 409 with `exists`."""
-        try:
-            answer = await self._http.request(verb, path, json=body)
-        except httpx.HTTPError as exc:
-            raise self._unavailable(type(exc).__name__) from exc
+        answer = await self._answer(verb, path, body)
         if (missing and answer.status_code == 404) or (exists and answer.status_code == 409):
             return None
         if answer.is_error:
             raise self._refused(verb, path, answer)
         return answer.json() if answer.content else None
 
+    async def _answer(self, verb: str, path: str, body: object) -> httpx.Response:
+        """Every request may be sent again: what is created is named, and what is there is changed to the same."""
+        try:
+            answer = await self._http.request(verb, path, json=body)
+            for pause in _PAUSES_SECONDS:
+                if answer.status_code not in _BUSY:
+                    break
+                await asyncio.sleep(pause)
+                answer = await self._http.request(verb, path, json=body)
+        except httpx.HTTPError as exc:
+            raise self._unavailable(type(exc).__name__) from exc
+        return answer
+
     def _refused(self, verb: str, path: str, answer: httpx.Response) -> CadreError:
-        if answer.status_code in (429, 502, 503, 504):
+        if answer.status_code in _BUSY:
             return self._unavailable(f"it answered {answer.status_code}")
         return Internal(
             f"Prefect answered {answer.status_code} to {verb} {path}",
