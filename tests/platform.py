@@ -119,6 +119,16 @@ class Platform:
         process.send_signal(signal.SIGKILL)
         process.wait(_STOP_SECONDS)
 
+    @contextmanager
+    def suspended(self, name: str) -> Iterator[None]:
+        """Has a service hang, as on a machine that is far too busy, until the block ends."""
+        process = self._processes[name]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
     def stop(self, *names: str) -> None:
         """Asks services to end, all when none is named, and waits. Raises TimeoutExpired for one that stays."""
         ending = {name: self._processes.pop(name) for name in names or tuple(self._processes)}

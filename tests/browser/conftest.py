@@ -57,6 +57,8 @@ def page(browser: Browser, services: Platform) -> Iterator[Page]:
     tab.on("console", logged)
     tab.on("pageerror", lambda error: console.append(f"script: {error}"))
     yield tab
+    # Printed with a failure only: what the person would have seen.
+    print(tab.url, console, tab.locator("body").inner_text(), sep="\n")
     exceptions = tab.get_by_test_id("stException").count()
     tab.close()
     assert exceptions == 0

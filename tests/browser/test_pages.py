@@ -57,6 +57,18 @@ def test_a_description_is_built_saved_run_and_answered(page: Page, services: Pla
     expect(page.get_by_role("table")).to_contain_text("kind")
 
 
+def test_a_wish_that_overtakes_the_pages_first_drawing_is_built(
+    page: Page, services: Platform
+) -> None:
+    with services.suspended("memory"):
+        page.goto(services.frontend_url)
+        page.get_by_test_id("stChatInput").locator("textarea").fill(WISH)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Cancel").wait_for()
+
+    page.get_by_role("tab", name="Diagram").wait_for()
+
+
 def test_a_file_is_downloaded_as_it_is_shown(
     page: Page, services: Platform, tmp_path: Path
 ) -> None:

@@ -30,3 +30,6 @@ chosen = st.navigation(
 )
 with errors_shown():
     chosen.run()
+# Any look at the session ends a run that a newer one has overtaken. Without it, a page whose last act is to wait for
+# the gateway would come to its end, where Streamlit forgets the fragments that the newer run has drawn meanwhile.
+_ = "overtaken" in st.session_state
