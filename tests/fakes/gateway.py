@@ -254,8 +254,12 @@ class FakeExecutor(
             name=request.name or request.workflow,
             workflow=request.workflow,
             cron=request.cron,
+            interval_seconds=request.interval_seconds,
+            rrule=request.rrule,
             timezone=request.timezone or "UTC",
             inputs=request.inputs,
+            max_concurrent=request.max_concurrent,
+            catch_up=request.catch_up or schedules_pb2.CATCH_UP_SKIP,
             next_time=_now(),
         )
         self.schedules[schedule.name] = schedule

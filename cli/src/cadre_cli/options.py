@@ -9,7 +9,9 @@ import typer
 
 from cadre_cli.errors import CliError
 
-__all__ = ["InputValues", "InputsFile", "JsonFlag", "read_inputs", "read_text"]
+__all__ = ["InputValues", "InputsFile", "JsonFlag", "read_inputs", "read_text", "seconds_of"]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 InputValues = Annotated[
@@ -34,6 +36,20 @@ def read_inputs(values: list[str] | None, file: Path | None) -> dict[str, Any]:
     """All inputs; single values win over the file's. Raises CliError naming what cannot be read."""
     from_file = _object(read_text(file), str(file)) if file is not None else {}
     return {**from_file, **dict(_pair(value) for value in values or [])}
+
+
+def seconds_of(text: str) -> float:
+    """A length of time such as 90s, 5m, 1.5h or 7d, in seconds. Raises CliError."""
+    number, unit = text[:-1], text[-1:]
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except (ValueError, KeyError) as exc:
+        raise CliError(
+            f"{text!r} is no length of time",
+            code="DURATION_INVALID",
+            resolution="Give a number and s, m, h or d, such as 90s or 7d.",
+        ) from exc
+    return seconds
 
 
 def read_text(path: Path) -> str:

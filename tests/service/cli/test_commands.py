@@ -143,6 +143,23 @@ def test_a_workflow_is_scheduled_paused_resumed_and_unscheduled(
     assert cadre.json("schedules", "list") == {"schedules": []}
 
 
+def test_a_schedule_has_one_clock_of_three_kinds(cadre: Cadre, store: Store, triage: str) -> None:
+    cadre("apply", triage)
+    every = cadre.json(
+        "deploy", "triage", "--interval", "90s", "--max-concurrent", "1", "--catch-up", "latest"
+    )
+    listed = cadre("schedules", "list").stdout
+    both = cadre("deploy", "triage", "--interval", "90s", "--cron", "* * * * *", "--json")
+    wrong = cadre("deploy", "triage", "--interval", "soon", "--json")
+
+    assert (every["interval_seconds"], every["max_concurrent"]) == (90, 1)
+    assert every["catch_up"] == "latest"
+    assert "every 1 min 30 s" in listed
+    assert (both.returncode, wrong.returncode) == (2, 2)
+    assert json.loads(both.stdout)["error"]["code"] == "USAGE"
+    assert json.loads(wrong.stdout)["error"]["code"] == "DURATION_INVALID"
+
+
 def test_memories_are_put_read_found_and_forgotten(cadre: Cadre, store: Store) -> None:
     cadre("memory", "put", "team/facts", "office", "Berlin [old]")
     cadre("memory", "put", "team/facts", "size", "12", "--as-json")

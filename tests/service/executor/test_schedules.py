@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
@@ -115,18 +116,43 @@ async def listed(executor: Executor) -> dict[str, schedules_pb2.Schedule]:
     return {schedule.name: schedule for schedule in answer.schedules}
 
 
-async def trigger(server: str, name: str) -> str:
-    """Lets Prefect start a flow run of a schedule now; its final state's type."""
+async def trigger(server: str, name: str, *, due: datetime | None = None) -> str:
+    """Lets Prefect start a flow run of a schedule that was due then, or now; the flow run's id."""
     async with httpx.AsyncClient(base_url=f"{server}/api", trust_env=False) as http:
         found = (await http.get(f"/deployments/name/run-workflow/{name}")).json()
         path = f"/deployments/{found['id']}/create_flow_run"
-        started = (await http.post(path, json={"state": {"type": "SCHEDULED"}})).json()
+        state = {
+            "type": "SCHEDULED",
+            "state_details": {"scheduled_time": (due or now()).isoformat()},
+        }
+        started = (await http.post(path, json={"state": state})).json()
+    return str(started["id"])
+
+
+async def ended(server: str, flow_run: str) -> tuple[str, str]:
+    """The type and the name of a flow run's final state."""
+    async with httpx.AsyncClient(base_url=f"{server}/api", trust_env=False) as http:
         async with asyncio.timeout(100):
             while True:
-                run = (await http.get(f"/flow_runs/{started['id']}")).json()
-                if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED"):
-                    return str(run["state_type"])
+                run = (await http.get(f"/flow_runs/{flow_run}")).json()
+                if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+                    return run["state_type"], run["state_name"]
                 await asyncio.sleep(0.3)
+
+
+async def under_way(executor: Executor, workflow: str) -> str:
+    """The id of a workflow's run, once it runs."""
+    request = runs_pb2.ListRunsRequest(workflow=workflow, status=runs_pb2.RUN_STATUS_RUNNING)
+    async with asyncio.timeout(100):
+        while True:
+            page = await executor.ask(executor.runs.ListRuns, request)
+            if page.runs:
+                return str(page.runs[0].id)
+            await asyncio.sleep(0.3)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 async def test_a_schedule_is_stored_changed_paused_and_removed(executor: Executor) -> None:
@@ -157,13 +183,32 @@ async def test_a_schedule_is_stored_changed_paused_and_removed(executor: Executo
     assert caught.value.code == "SCHEDULE_NOT_FOUND"
 
 
+@pytest.mark.parametrize(
+    "clock",
+    [{"interval_seconds": 90.0}, {"rrule": "FREQ=MONTHLY;BYMONTHDAY=-1;BYHOUR=18"}],
+    ids=["interval", "rrule"],
+)
+async def test_other_clocks_are_stored_with_all_that_is_said(
+    executor: Executor, clock: dict[str, Any]
+) -> None:
+    said = {**clock, "max_concurrent": 2, "catch_up": schedules_pb2.CATCH_UP_LATEST}
+
+    created = await create(executor, name="other", cron="", **said)
+
+    assert (await listed(executor))["other"] == created
+    assert {name: getattr(created, name) for name in said} == said
+    assert created.next_time.ToDatetime(UTC) > now()
+
+
 @pytest.mark.usefixtures("worker")
 async def test_a_due_schedule_starts_a_run_and_waits_for_its_end(
     executor: Executor, server: str
 ) -> None:
     await create(executor, name="now")
 
-    assert await trigger(server, "now") == "COMPLETED"
+    flow_run = await trigger(server, "now")
+
+    assert await ended(server, flow_run) == ("COMPLETED", "Completed")
 
     page = await executor.ask(executor.runs.ListRuns, runs_pb2.ListRunsRequest())
     run = await executor.get(page.runs[0].id)
@@ -175,7 +220,50 @@ async def test_a_due_schedule_starts_a_run_and_waits_for_its_end(
 async def test_a_flow_run_fails_when_its_run_does(executor: Executor, server: str) -> None:
     await create(executor, name="doomed", workflow="fails")
 
-    assert await trigger(server, "doomed") == "FAILED"
+    flow_run = await trigger(server, "doomed")
+
+    assert await ended(server, flow_run) == ("FAILED", "Failed")
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_cancelled_run_ends_its_flow_run_as_cancelled(
+    executor: Executor, server: str, near: Neighbours
+) -> None:
+    near.llm_proxy.gate.clear()
+    await create(executor, name="stopped")
+    flow_run = await trigger(server, "stopped")
+    run_id = await under_way(executor, "sample")
+
+    await executor.cancel(run_id)
+
+    assert await ended(server, flow_run) == ("CANCELLED", "Cancelled")
+
+
+@pytest.mark.usefixtures("worker")
+async def test_cancelling_a_flow_run_cancels_its_run(
+    executor: Executor, server: str, near: Neighbours
+) -> None:
+    near.llm_proxy.gate.clear()
+    await create(executor, name="called-off")
+    flow_run = await trigger(server, "called-off")
+    run_id = await under_way(executor, "sample")
+
+    async with httpx.AsyncClient(base_url=f"{server}/api", trust_env=False) as http:
+        asked = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+        await http.post(f"/flow_runs/{flow_run}/set_state", json=asked)
+
+    assert (await ended(server, flow_run))[0] == "CANCELLED"
+    assert (await executor.events(run_id))[-1].type == runs_pb2.EVENT_TYPE_RUN_CANCELLED
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_time_that_passed_long_ago_is_left_out(executor: Executor, server: str) -> None:
+    await create(executor, name="late", workflow="sample")
+    flow_run = await trigger(server, "late", due=now() - timedelta(hours=1))
+
+    assert await ended(server, flow_run) == ("COMPLETED", "Missed")
+    page = await executor.ask(executor.runs.ListRuns, runs_pb2.ListRunsRequest())
+    assert list(page.runs) == []
 
 
 @pytest.mark.parametrize(
@@ -184,6 +272,12 @@ async def test_a_flow_run_fails_when_its_run_does(executor: Executor, server: st
         ({"cron": "61 * * * *"}, "CRON_INVALID"),
         ({"cron": "@hourly"}, "CRON_INVALID"),
         ({"cron": "* * * * * *"}, "CRON_INVALID"),
+        ({"cron": ""}, "SCHEDULE_CLOCK_INVALID"),
+        ({"interval_seconds": 60}, "SCHEDULE_CLOCK_INVALID"),
+        ({"cron": "", "interval_seconds": 1}, "INTERVAL_INVALID"),
+        ({"cron": "", "rrule": "FREQ=MINUTELY"}, "RRULE_INVALID"),
+        ({"cron": "", "rrule": "FREQ=YEARLY;COUNT=1"}, "SCHEDULE_NEVER_DUE"),
+        ({"max_concurrent": -1}, "MAX_CONCURRENT_INVALID"),
         ({"timezone": "Mars/Olympus"}, "TIMEZONE_UNKNOWN"),
         ({"timezone": "../../etc/passwd"}, "TIMEZONE_UNKNOWN"),
         ({"workflow": "nope"}, "WORKFLOW_NOT_FOUND"),

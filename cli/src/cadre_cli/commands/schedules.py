@@ -1,13 +1,14 @@
 """Starts applied workflows by the clock."""
 
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cadre_cli.options import InputsFile, InputValues, JsonFlag, read_inputs
+from cadre_cli.options import InputsFile, InputValues, JsonFlag, read_inputs, seconds_of
 from cadre_cli.screen import escape, output, print_json, print_table
 from cadre_cli.session import gateway
-from cadre_cli.words import moment
+from cadre_cli.words import moment, span
 
 if TYPE_CHECKING:
     from cadre_client import Schedule
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["add_to", "app"]
 
 app = typer.Typer(help="List, pause, resume and delete schedules.")
+
+
+class CatchUp(Enum):
+    """What becomes of times that passed while nothing could start a run."""
+
+    SKIP = "skip"
+    LATEST = "latest"
+    ALL = "all"
+
+
 Name = Annotated[str, typer.Argument(help="The schedule's name.", show_default=False)]
 
 
@@ -22,7 +33,9 @@ def add_to(app: typer.Typer) -> None:
     """Adds the command that stands by itself."""
     app.command(
         epilog="Examples: cadre deploy triage --cron '*/5 * * * *' · "
-        "cadre deploy report --cron '0 9 * * 1-5' --timezone Europe/Berlin -i team=support"
+        "cadre deploy report --cron '0 9 * * 1-5' --timezone Europe/Berlin -i team=support · "
+        "cadre deploy sweep --interval 90s --max-concurrent 1 · "
+        "cadre deploy bill --rrule 'FREQ=MONTHLY;BYMONTHDAY=-1;BYHOUR=18;BYMINUTE=0;BYSECOND=0' --catch-up latest"
     )(deploy)
 
 
@@ -35,7 +48,17 @@ def deploy(
         typer.Option(
             help="When: minute, hour, day of month, month, day of week.", show_default=False
         ),
-    ],
+    ] = "",
+    interval: Annotated[
+        str,
+        typer.Option(
+            help="How often: a number and s, m, h or d, such as 90s; from 10s on.",
+            show_default=False,
+        ),
+    ] = "",
+    rrule: Annotated[
+        str, typer.Option(help="When: one recurrence rule of RFC 5545.", show_default=False)
+    ] = "",
     timezone: Annotated[
         str | None, typer.Option(help="Time zone such as Europe/Berlin; UTC if not given.")
     ] = None,
@@ -44,15 +67,43 @@ def deploy(
     ] = None,
     inputs: InputValues = None,
     inputs_file: InputsFile = None,
+    max_concurrent: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="At most so many of its runs at once; others wait.",
+            show_default=False,
+        ),
+    ] = None,
+    catch_up: Annotated[
+        CatchUp,
+        typer.Option(
+            help="Times missed while Prefect was down: skip them, make up for the latest, or for all."
+        ),
+    ] = CatchUp.SKIP,
     json_: JsonFlag = False,
 ) -> None:
-    """Start an applied workflow by the clock.
+    """Start an applied workflow by the clock: --cron, --interval or --rrule.
 
     It runs at its newest version. Deploying it again changes the schedule.
     """
     values = read_inputs(inputs, inputs_file)
+    if [bool(cron), bool(interval), bool(rrule)].count(True) != 1:
+        raise typer.BadParameter("Give exactly one of --cron, --interval and --rrule.")
+    seconds = seconds_of(interval) if interval else 0
     with gateway() as client:
-        made = client.create_schedule(workflow, cron, name=name, timezone=timezone, inputs=values)
+        made = client.create_schedule(
+            workflow,
+            cron,
+            interval_seconds=seconds,
+            rrule=rrule,
+            name=name,
+            timezone=timezone,
+            inputs=values,
+            max_concurrent=max_concurrent or 0,
+            catch_up=catch_up.value,
+        )
     _tell(made, f"will next run {made.workflow} at {moment(made.next_time)}", json_)
 
 
@@ -65,12 +116,12 @@ def list_schedules(json_: JsonFlag = False) -> None:
         print_json({"schedules": [schedule.model_dump(mode="json") for schedule in found]})
         return
     print_table(
-        ["Name", "Workflow", "Cron", "Time zone", "State", "Next run"],
+        ["Name", "Workflow", "When", "Time zone", "State", "Next run"],
         [
             (
                 escape(schedule.name),
                 escape(schedule.workflow),
-                escape(schedule.cron),
+                escape(clock_in_words(schedule)),
                 escape(schedule.timezone),
                 "[yellow]paused[/]" if schedule.paused else "[green]active[/]",
                 moment(schedule.next_time),
@@ -106,6 +157,13 @@ def delete(name: Name, json_: JsonFlag = False) -> None:
         print_json({"deleted": name})
         return
     output().print(f"{name} is deleted; its runs stay", markup=False)
+
+
+def clock_in_words(schedule: "Schedule") -> str:
+    """When it is due, as its command line says it."""
+    if schedule.interval_seconds:
+        return f"every {span(schedule.interval_seconds)}"
+    return schedule.cron or schedule.rrule or "never"
 
 
 def _tell(schedule: "Schedule", what: str, json_: bool) -> None:

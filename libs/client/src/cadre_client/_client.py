@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
@@ -264,20 +264,28 @@ class Client:
     def create_schedule(
         self,
         workflow: str,
-        cron: str,
+        cron: str = "",
         *,
+        interval_seconds: float = 0,
+        rrule: str = "",
         name: str | None = None,
         timezone: str | None = None,
         inputs: Mapping[str, JsonValue] | None = None,
+        max_concurrent: int = 0,
+        catch_up: Literal["skip", "latest", "all"] = "skip",
     ) -> Schedule:
-        """Creates the schedule of that name (default: the workflow's), or changes it. The time zone is UTC if not
-        given."""
+        """Creates the schedule of that name (default: the workflow's), or changes it. One of `cron`, `interval_seconds`
+        and `rrule` is given. The time zone is UTC if not given; `max_concurrent` 0 means any number."""
         body = {
             "name": name or "",
             "workflow": workflow,
             "cron": cron,
+            "interval_seconds": interval_seconds,
+            "rrule": rrule,
             "timezone": timezone or "",
             "inputs": dict(inputs or {}),
+            "max_concurrent": max_concurrent,
+            "catch_up": catch_up,
         }
         return self._post(Schedule, "/api/v1/schedules", body)
 

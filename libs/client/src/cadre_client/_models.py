@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
@@ -285,13 +285,20 @@ class ServiceStatus(Answer):
 
 
 class Schedule(Answer):
-    """When an applied workflow is started by itself. `next_time` is None while it is paused."""
+    """When an applied workflow is started by itself, by one of `cron`, `interval_seconds` and `rrule`.
+
+    `next_time` is None while it is paused, and when it is never due again; `max_concurrent` None means any number.
+    """
 
     name: str
     workflow: str
-    cron: str
+    cron: str | None = None
+    interval_seconds: float | None = None
+    rrule: str | None = None
     timezone: str
     inputs: JsonObject | None = None
+    max_concurrent: int | None = None
+    catch_up: Literal["skip", "latest", "all"] = "skip"
     paused: bool = False
     next_time: AwareDatetime | None = None
 

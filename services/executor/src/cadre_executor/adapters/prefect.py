@@ -6,15 +6,16 @@ requests.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import httpx
 
-from cadre_executor.domain.timetables import Schedule, ScheduleNotFound, next_time
+from cadre_executor.domain.clocks import Clock, Cron, Interval, Recurrence, next_time
+from cadre_executor.domain.timetables import CatchUp, Schedule, ScheduleNotFound
 from cadre_kit.errors import CadreError, Internal, Unavailable
 
-__all__ = ["ENTRYPOINT", "FLOW", "POOL", "PrefectScheduler"]
+__all__ = ["ENTRYPOINT", "FLOW", "POOL", "PrefectScheduler", "clock_of"]
 
 FLOW = "run-workflow"
 ENTRYPOINT = "cadre_executor.flows.run_workflow"
@@ -22,6 +23,8 @@ POOL = "cadre"
 _SECONDS = 15.0
 # A Prefect on SQLite answers 503 while another of its own services writes; it is well again in a moment.
 _BUSY = frozenset({429, 502, 503, 504})
+# What Prefect puts before a rule that has no DTSTART.
+_RULES_BEGIN = "DTSTART:20200101T000000\n"
 _PAUSES_SECONDS = (0.25, 0.5, 1.0, 2.0)
 _PAGE = 200
 _TAG = "cadre"
@@ -147,43 +150,74 @@ class PrefectScheduler:
 
 
 def _deployment(schedule: Schedule, flow_id: str, executor: str) -> dict[str, Any]:
+    clock = _clock_document(schedule)
+    limited = schedule.max_concurrent or None
     return {
         "name": schedule.name,
         "flow_id": flow_id,
         "entrypoint": ENTRYPOINT,
         "work_pool_name": POOL,
         "tags": [_TAG],
-        "parameters": {"workflow": schedule.workflow, "inputs": dict(schedule.inputs)},
+        "parameters": {
+            "workflow": schedule.workflow,
+            "inputs": dict(schedule.inputs),
+            "catch_up": schedule.catch_up.value,
+            "clock": clock,
+        },
         # A worker may run where nothing else of the platform does.
         "job_variables": {"env": {"CADRE_EXECUTOR_ADDRESS": executor}},
-        "schedules": [
-            {
-                "schedule": {"cron": schedule.cron, "timezone": schedule.timezone},
-                "active": True,
-                # Without a slug an edited schedule would be kept beside the new one.
-                "slug": "cron",
-            }
-        ],
+        "concurrency_limit": limited,
+        "concurrency_options": {"collision_strategy": "ENQUEUE"} if limited else None,
+        # Without a slug an edited schedule would be kept beside the new one.
+        "schedules": [{"schedule": clock, "active": True, "slug": "clock"}],
     }
+
+
+def _clock_document(schedule: Schedule) -> dict[str, Any]:
+    match schedule.clock:
+        case Cron() as clock:
+            return {"cron": clock.expression, "timezone": schedule.timezone}
+        case Interval() as clock:
+            anchor = clock.anchor.isoformat()
+            return {
+                "interval": clock.seconds,
+                "anchor_date": anchor,
+                "timezone": schedule.timezone,
+            }
+        case Recurrence() as clock:
+            return {"rrule": clock.rule, "timezone": schedule.timezone}
+        case None:
+            raise AssertionError("what is stored has a clock")
+
+
+def clock_of(document: Mapping[str, Any]) -> Clock | None:
+    """The clock that Prefect's JSON describes; None for one that we never store."""
+    match document:
+        case {"cron": str(expression)}:
+            return Cron(expression=expression)
+        case {"interval": int() | float() as seconds, "anchor_date": str(anchor)}:
+            return Interval(seconds=float(seconds), anchor=datetime.fromisoformat(anchor))
+        case {"rrule": str(rule)}:
+            return Recurrence(rule=rule.removeprefix(_RULES_BEGIN))
+    return None
 
 
 def _schedule(deployment: Mapping[str, Any]) -> Schedule:
     parameters = deployment["parameters"]
     # None when somebody removed it in Prefect's own pages.
-    clock = deployment["schedules"][0] if deployment["schedules"] else None
-    cron = clock["schedule"].get("cron", "") if clock else ""
-    timezone = (clock["schedule"].get("timezone") if clock else "") or "UTC"
-    paused = bool(deployment["paused"]) or not (clock and clock["active"])
+    stored = deployment["schedules"][0] if deployment["schedules"] else None
+    clock = clock_of(stored["schedule"]) if stored else None
+    timezone = (stored["schedule"].get("timezone") if stored else "") or "UTC"
+    paused = bool(deployment["paused"]) or not (stored and stored["active"])
+    limit = deployment.get("global_concurrency_limit") or {}
     return Schedule(
         name=deployment["name"],
         workflow=parameters.get("workflow", ""),
-        cron=cron,
+        clock=clock,
         timezone=timezone,
         inputs=parameters.get("inputs") or {},
+        max_concurrent=limit.get("limit") or deployment.get("concurrency_limit") or 0,
+        catch_up=CatchUp(parameters.get("catch_up", CatchUp.SKIP.value)),
         paused=paused,
-        next_time=None if paused or not cron else _next(cron, timezone),
+        next_time=None if paused or clock is None else next_time(clock, timezone),
     )
-
-
-def _next(cron: str, timezone: str) -> datetime | None:
-    return next_time(cron, timezone, after=None).astimezone(UTC)

@@ -1,21 +1,22 @@
 """Schedules: which applied workflow is started when."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import croniter  # type: ignore[import-untyped]  # it ships no annotations
-
+from cadre_executor.domain.clocks import Clock, next_time
 from cadre_executor.domain.definitions import Library
 from cadre_executor.domain.stores import DefinitionStore
 from cadre_kit.errors import InvalidInput, NotFound
 
-__all__ = ["Schedule", "ScheduleNotFound", "Scheduler", "Timetable", "next_time"]
+__all__ = ["CatchUp", "Schedule", "ScheduleNotFound", "Scheduler", "Timetable", "is_missed"]
 
 _NAME_CHARACTERS = 100
-_CRON_FIELDS = 5
+_MOST_CONCURRENT = 1000
+_LATE = timedelta(minutes=5)
 
 
 class ScheduleNotFound(NotFound):
@@ -31,33 +32,50 @@ class ScheduleNotFound(NotFound):
         )
 
 
-class CronInvalid(InvalidInput):
-    """The cron expression cannot be read."""
-
-    code = "CRON_INVALID"
-
-
-class TimezoneUnknown(InvalidInput):
-    """No IANA time zone has the name."""
-
-    code = "TIMEZONE_UNKNOWN"
-
-
 class ScheduleNameInvalid(InvalidInput):
     """A schedule cannot have the name."""
 
     code = "SCHEDULE_NAME_INVALID"
 
 
+class NeverDue(InvalidInput):
+    """The schedule's clock names no time to come."""
+
+    code = "SCHEDULE_NEVER_DUE"
+
+
+class ConcurrencyInvalid(InvalidInput):
+    """The number of runs at once is out of range."""
+
+    code = "MAX_CONCURRENT_INVALID"
+
+
+class CatchUp(Enum):
+    """What becomes of times that passed while Prefect or its workers were down.
+
+    SKIP leaves out what could not start within 5 minutes, LATEST makes up for the last time that passed, ALL for every
+    time that Prefect had planned.
+    """
+
+    SKIP = "skip"
+    LATEST = "latest"
+    ALL = "all"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """When an applied workflow is started by itself. `next_time` is None while it is paused."""
+    """When an applied workflow is started by itself, at most `max_concurrent` runs at once (0: any number).
+
+    `clock` is None when somebody took it out in Prefect's own pages, `next_time` while it is not due.
+    """
 
     name: str
     workflow: str
-    cron: str
+    clock: Clock | None
     timezone: str
     inputs: Mapping[str, Any]
+    max_concurrent: int = 0
+    catch_up: CatchUp = CatchUp.SKIP
     paused: bool = False
     next_time: datetime | None = None
 
@@ -91,7 +109,8 @@ class Timetable:
     async def create(self, schedule: Schedule) -> Schedule:
         """Checks a schedule and stores it, or changes the one of the same name. Raises what is wrong with it."""
         _check_name(schedule.name)
-        next_time(schedule.cron, schedule.timezone, after=None)
+        _check_concurrency(schedule.max_concurrent)
+        await asyncio.to_thread(_check_clock, schedule)
         definition = await self._definitions.get(schedule.workflow, 0)
         document = await self._library.document(definition.source)
         self._library.language.check_inputs(document.workflow, schedule.inputs)
@@ -110,25 +129,18 @@ class Timetable:
         await self._scheduler.delete(name)
 
 
-def next_time(cron: str, timezone: str, *, after: datetime | None) -> datetime:
-    """When a schedule starts its next run after a time, or now. Raises CronInvalid or TimezoneUnknown."""
-    try:
-        zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-        raise TimezoneUnknown(
-            f"no time zone {timezone!r}",
-            resolution="Name an IANA time zone, such as Europe/Berlin or UTC.",
-            metadata={"timezone": timezone},
-        ) from exc
-    if len(cron.split()) != _CRON_FIELDS or not croniter.is_valid(cron):
-        raise CronInvalid(
-            f"the cron expression {cron!r} cannot be read",
-            resolution="Give five fields: minute hour day month weekday, such as `*/5 * * * *`.",
-            metadata={"cron": cron},
-        )
-    start = datetime.now(zone) if after is None else after.astimezone(zone)
-    found: datetime = croniter(cron, start).get_next(datetime)
-    return found
+def is_missed(
+    clock: Clock, timezone: str, *, catch_up: CatchUp, due: datetime, now: datetime
+) -> bool:
+    """Whether the run that was due at a time is left out, now that it could start."""
+    match catch_up:
+        case CatchUp.SKIP:
+            return now - due > _LATE
+        case CatchUp.LATEST:
+            following = next_time(clock, timezone, after=due)
+            return following is not None and following <= now
+        case CatchUp.ALL:
+            return False
 
 
 def _check_name(name: str) -> None:
@@ -136,4 +148,21 @@ def _check_name(name: str) -> None:
         raise ScheduleNameInvalid(
             f"a schedule cannot be called {name[:200]!r}",
             resolution="Use letters, digits, '_' and '-', at most 100 of them.",
+        )
+
+
+def _check_concurrency(number: int) -> None:
+    if not 0 <= number <= _MOST_CONCURRENT:
+        raise ConcurrencyInvalid(
+            f"{number} runs at once is out of range",
+            resolution=f"Give 1 to {_MOST_CONCURRENT}, or nothing for any number.",
+        )
+
+
+def _check_clock(schedule: Schedule) -> None:
+    assert schedule.clock is not None, "what is created has a clock"
+    if next_time(schedule.clock, schedule.timezone) is None:
+        raise NeverDue(
+            "the schedule would never start a run",
+            resolution="Look at the rule's COUNT, UNTIL and days: no time to come fits them.",
         )

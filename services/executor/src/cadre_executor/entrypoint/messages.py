@@ -2,19 +2,22 @@
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cadre.common.v1 import common_pb2
 from cadre.executor.v1 import runs_pb2, schedules_pb2, workflows_pb2
+from cadre_executor.domain.clocks import Clock, Cron, Interval, Recurrence
 from cadre_executor.domain.definitions import Definition, Graph, InputField, Parsed
 from cadre_executor.domain.runs import Event, EventType, Failure, Run, RunStatus, Usage
-from cadre_executor.domain.timetables import Schedule
+from cadre_executor.domain.timetables import CatchUp, Schedule
 from cadre_kit.documents import to_json
 from cadre_kit.errors import InvalidInput
 
 __all__ = [
+    "catch_up_from_message",
+    "clock_from_request",
     "event_message",
     "page_size",
     "page_token",
@@ -33,6 +36,12 @@ _STATUSES = {
     RunStatus.CANCELLED: runs_pb2.RUN_STATUS_CANCELLED,
 }
 _STATUSES_BACK = {number: status for status, number in _STATUSES.items()}
+_CATCH_UPS = {
+    CatchUp.SKIP: schedules_pb2.CATCH_UP_SKIP,
+    CatchUp.LATEST: schedules_pb2.CATCH_UP_LATEST,
+    CatchUp.ALL: schedules_pb2.CATCH_UP_ALL,
+}
+_CATCH_UPS_BACK = {number: catch_up for catch_up, number in _CATCH_UPS.items()}
 _EVENT_TYPES = {
     EventType.RUN_QUEUED: runs_pb2.EVENT_TYPE_RUN_QUEUED,
     EventType.RUN_STARTED: runs_pb2.EVENT_TYPE_RUN_STARTED,
@@ -168,14 +177,45 @@ def schedule_message(schedule: Schedule) -> schedules_pb2.Schedule:
     message = schedules_pb2.Schedule(
         name=schedule.name,
         workflow=schedule.workflow,
-        cron=schedule.cron,
         timezone=schedule.timezone,
         inputs=to_json(schedule.inputs),
         paused=schedule.paused,
+        max_concurrent=schedule.max_concurrent,
+        catch_up=_CATCH_UPS[schedule.catch_up],
     )
+    match schedule.clock:
+        case Cron() as clock:
+            message.cron = clock.expression
+        case Interval() as clock:
+            message.interval_seconds = clock.seconds
+        case Recurrence() as clock:
+            message.rrule = clock.rule
     if schedule.next_time is not None:
         message.next_time.CopyFrom(_time(schedule.next_time))
     return message
+
+
+def clock_from_request(request: schedules_pb2.CreateScheduleRequest) -> Clock:
+    """The one clock that the request sets. Raises InvalidInput when it sets none, or several."""
+    given: list[Clock] = []
+    if request.cron:
+        given.append(Cron(expression=request.cron))
+    if request.interval_seconds:
+        given.append(Interval(seconds=request.interval_seconds, anchor=datetime.now(UTC)))
+    if request.rrule:
+        given.append(Recurrence(rule=request.rrule))
+    if len(given) != 1:
+        raise InvalidInput(
+            f"a schedule has one of cron, interval and rrule, not {len(given)}",
+            code="SCHEDULE_CLOCK_INVALID",
+            resolution="Give exactly one of them.",
+        )
+    return given[0]
+
+
+def catch_up_from_message(number: schedules_pb2.CatchUp.ValueType) -> CatchUp:
+    """What becomes of missed times; skip when it is not said."""
+    return _CATCH_UPS_BACK.get(number, CatchUp.SKIP)
 
 
 def _time(time: datetime) -> Timestamp:

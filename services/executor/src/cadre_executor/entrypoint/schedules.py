@@ -8,7 +8,11 @@ import grpc
 
 from cadre.executor.v1 import schedules_pb2, schedules_pb2_grpc
 from cadre_executor.domain.timetables import Schedule, Timetable
-from cadre_executor.entrypoint.messages import schedule_message
+from cadre_executor.entrypoint.messages import (
+    catch_up_from_message,
+    clock_from_request,
+    schedule_message,
+)
 from cadre_kit.documents import object_from_json
 
 __all__ = ["ScheduleServicer"]
@@ -29,9 +33,11 @@ class ScheduleServicer(schedules_pb2_grpc.ScheduleServiceServicer):
         schedule = Schedule(
             name=request.name or request.workflow,
             workflow=request.workflow,
-            cron=request.cron,
+            clock=clock_from_request(request),
             timezone=request.timezone or "UTC",
             inputs=object_from_json(request.inputs, field="inputs"),
+            max_concurrent=request.max_concurrent,
+            catch_up=catch_up_from_message(request.catch_up),
         )
         stored = await self._timetable.create(schedule)
         return schedules_pb2.CreateScheduleResponse(schedule=schedule_message(stored))

@@ -223,14 +223,30 @@ def usage_group(
     )
 
 
+_CATCH_UPS: dict[schedules_pb2.CatchUp.ValueType, d.CatchUp] = {
+    schedules_pb2.CATCH_UP_SKIP: "skip",
+    schedules_pb2.CATCH_UP_LATEST: "latest",
+    schedules_pb2.CATCH_UP_ALL: "all",
+}
+
+
+def catch_up_message(word: d.CatchUp) -> schedules_pb2.CatchUp.ValueType:
+    """The message's value for the word."""
+    return next(number for number, known in _CATCH_UPS.items() if known == word)
+
+
 def schedule(message: schedules_pb2.Schedule) -> d.Schedule:
     """A schedule."""
     return d.Schedule(
         name=message.name,
         workflow=message.workflow,
-        cron=message.cron,
+        cron=message.cron or None,
+        interval_seconds=message.interval_seconds or None,
+        rrule=message.rrule or None,
         timezone=message.timezone,
         inputs=_object(message, "inputs"),
+        max_concurrent=message.max_concurrent or None,
+        catch_up=_CATCH_UPS[message.catch_up],
         paused=message.paused,
         next_time=_moment(message, "next_time"),
     )

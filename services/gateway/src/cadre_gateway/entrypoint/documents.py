@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
@@ -417,26 +417,46 @@ class UsageReport(Answer):
 # Schedules
 
 
+CatchUp = Literal["skip", "latest", "all"]
+
+
 class NewSchedule(Asked):
     """When to start an applied workflow by itself."""
 
     workflow: _Name
-    cron: Text = Field(min_length=1, max_length=200, description="Five-field cron expression.")
+    cron: Text = Field("", max_length=200, description="Five-field cron expression.")
+    interval_seconds: float = Field(0, ge=0, description="Seconds from one run to the next.")
+    rrule: Text = Field("", max_length=1000, description="Recurrence rule of RFC 5545.")
     name: Text = Field("", max_length=100, description="Empty means the workflow's name.")
     timezone: Text = Field("", max_length=100, description="IANA time zone; empty means UTC.")
     inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
+    max_concurrent: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="At most this many of its runs go on at once; 0 means any number.",
+    )
+    catch_up: CatchUp = Field(
+        "skip", description="What becomes of times that passed while nothing could start a run."
+    )
 
 
 class Schedule(Answer):
-    """When an applied workflow is started by itself."""
+    """When an applied workflow is started by itself. One of `cron`, `interval_seconds` and `rrule` is set."""
 
     name: str
     workflow: str
-    cron: str
+    cron: str | None
+    interval_seconds: float | None
+    rrule: str | None
     timezone: str
     inputs: dict[str, JsonValue] | None
+    max_concurrent: int | None = Field(description="Null means any number.")
+    catch_up: CatchUp
     paused: bool
-    next_time: datetime | None = Field(description="Null while paused.")
+    next_time: datetime | None = Field(
+        description="Null while paused, and when it is never due again."
+    )
 
 
 class Schedules(Answer):

@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _CatchUp:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CatchUpEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CatchUp.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CATCH_UP_UNSPECIFIED: _CatchUp.ValueType  # 0
+    """Means skip."""
+    CATCH_UP_SKIP: _CatchUp.ValueType  # 1
+    """A run that could not start within 5 minutes of its time is left out."""
+    CATCH_UP_LATEST: _CatchUp.ValueType  # 2
+    """Only the last time that passed is made up for."""
+    CATCH_UP_ALL: _CatchUp.ValueType  # 3
+    """Every time that Prefect had planned is made up for; it plans the next hour, or 3 times, at least."""
+
+class CatchUp(_CatchUp, metaclass=_CatchUpEnumTypeWrapper):
+    """What becomes of times that passed while Prefect or its workers were down."""
+
+CATCH_UP_UNSPECIFIED: CatchUp.ValueType  # 0
+"""Means skip."""
+CATCH_UP_SKIP: CatchUp.ValueType  # 1
+"""A run that could not start within 5 minutes of its time is left out."""
+CATCH_UP_LATEST: CatchUp.ValueType  # 2
+"""Only the last time that passed is made up for."""
+CATCH_UP_ALL: CatchUp.ValueType  # 3
+"""Every time that Prefect had planned is made up for; it plans the next hour, or 3 times, at least."""
+Global___CatchUp: _TypeAlias = CatchUp  # noqa: Y015
 
 @_typing.final
 class Schedule(_message.Message):
@@ -33,23 +62,35 @@ class Schedule(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
     NEXT_TIME_FIELD_NUMBER: _builtins.int
+    INTERVAL_SECONDS_FIELD_NUMBER: _builtins.int
+    RRULE_FIELD_NUMBER: _builtins.int
+    MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, unique; the workflow's name unless another was given. At most 100 characters."""
     workflow: _builtins.str
     """The workflow that it starts, at its newest version."""
     cron: _builtins.str
-    """Five-field cron expression."""
+    """Five-field cron expression. Empty when another clock is set."""
     timezone: _builtins.str
-    """IANA time zone that the expression is read in."""
+    """IANA time zone that cron and rrule are read in."""
     paused: _builtins.bool
     """Whether it is paused."""
+    interval_seconds: _builtins.float
+    """Seconds from one run to the next. 0 when another clock is set."""
+    rrule: _builtins.str
+    """Recurrence rule of RFC 5545. Empty when another clock is set."""
+    max_concurrent: _builtins.int
+    """At most this many of its runs go on at once, the others wait; 0 means any number."""
+    catch_up: Global___CatchUp.ValueType
+    """What becomes of times that passed while nothing could start a run."""
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """Values for state fields, an object."""
 
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
-        """When it will next start a run. Absent while paused."""
+        """When it will next start a run. Absent while paused, and when it is never due again."""
 
     def __init__(
         self,
@@ -61,10 +102,14 @@ class Schedule(_message.Message):
         inputs: _common_pb2.Json | None = ...,
         paused: _builtins.bool = ...,
         next_time: _timestamp_pb2.Timestamp | None = ...,
+        interval_seconds: _builtins.float = ...,
+        rrule: _builtins.str = ...,
+        max_concurrent: _builtins.int = ...,
+        catch_up: Global___CatchUp.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "next_time", b"next_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cron", b"cron", "inputs", b"inputs", "name", b"name", "next_time", b"next_time", "paused", b"paused", "timezone", b"timezone", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "cron", b"cron", "inputs", b"inputs", "interval_seconds", b"interval_seconds", "max_concurrent", b"max_concurrent", "name", b"name", "next_time", b"next_time", "paused", b"paused", "rrule", b"rrule", "timezone", b"timezone", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -81,14 +126,26 @@ class CreateScheduleRequest(_message.Message):
     CRON_FIELD_NUMBER: _builtins.int
     TIMEZONE_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
+    INTERVAL_SECONDS_FIELD_NUMBER: _builtins.int
+    RRULE_FIELD_NUMBER: _builtins.int
+    MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name; empty means the workflow's name."""
     workflow: _builtins.str
     """The applied workflow to start. NOT_FOUND when there is none."""
     cron: _builtins.str
-    """Five-field cron expression. INVALID_ARGUMENT when it cannot be read."""
+    """Five-field cron expression. INVALID_ARGUMENT when it cannot be read. Exactly one of the three clocks is set."""
     timezone: _builtins.str
     """IANA time zone; empty means UTC."""
+    interval_seconds: _builtins.float
+    """Seconds from one run to the next, 10 to 31622400."""
+    rrule: _builtins.str
+    """One rule of RFC 5545, at most 24 times a day and 1000 characters, a DTSTART before it if need be."""
+    max_concurrent: _builtins.int
+    """At most this many of its runs go on at once, 1 to 1000; 0 means any number."""
+    catch_up: Global___CatchUp.ValueType
+    """What becomes of times that passed while nothing could start a run."""
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """Values for state fields, an object. Absent means none. Checked against the workflow's newest version."""
@@ -101,10 +158,14 @@ class CreateScheduleRequest(_message.Message):
         cron: _builtins.str = ...,
         timezone: _builtins.str = ...,
         inputs: _common_pb2.Json | None = ...,
+        interval_seconds: _builtins.float = ...,
+        rrule: _builtins.str = ...,
+        max_concurrent: _builtins.int = ...,
+        catch_up: Global___CatchUp.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cron", b"cron", "inputs", b"inputs", "name", b"name", "timezone", b"timezone", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "cron", b"cron", "inputs", b"inputs", "interval_seconds", b"interval_seconds", "max_concurrent", b"max_concurrent", "name", b"name", "rrule", b"rrule", "timezone", b"timezone", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

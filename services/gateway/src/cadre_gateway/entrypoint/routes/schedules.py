@@ -33,8 +33,12 @@ async def create_schedule(
         name=asked.name,
         workflow=asked.workflow,
         cron=asked.cron,
+        interval_seconds=asked.interval_seconds,
+        rrule=asked.rrule,
         timezone=asked.timezone,
         inputs=to_json(asked.inputs),
+        max_concurrent=asked.max_concurrent,
+        catch_up=conversions.catch_up_message(asked.catch_up),
     )
     answer = await executor.call(executor.schedules.CreateSchedule, request)
     return conversions.schedule(answer.schedule)
