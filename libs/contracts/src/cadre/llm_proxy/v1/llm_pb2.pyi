@@ -20,6 +20,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ToolChoice:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ToolChoiceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolChoice.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOOL_CHOICE_UNSPECIFIED: _ToolChoice.ValueType  # 0
+    """Means auto."""
+    TOOL_CHOICE_AUTO: _ToolChoice.ValueType  # 1
+    """The model decides."""
+    TOOL_CHOICE_NONE: _ToolChoice.ValueType  # 2
+    """It may not."""
+    TOOL_CHOICE_REQUIRED: _ToolChoice.ValueType  # 3
+    """It must call at least one."""
+
+class ToolChoice(_ToolChoice, metaclass=_ToolChoiceEnumTypeWrapper):
+    """Whether a model calls tools."""
+
+TOOL_CHOICE_UNSPECIFIED: ToolChoice.ValueType  # 0
+"""Means auto."""
+TOOL_CHOICE_AUTO: ToolChoice.ValueType  # 1
+"""The model decides."""
+TOOL_CHOICE_NONE: ToolChoice.ValueType  # 2
+"""It may not."""
+TOOL_CHOICE_REQUIRED: ToolChoice.ValueType  # 3
+"""It must call at least one."""
+Global___ToolChoice: _TypeAlias = ToolChoice  # noqa: Y015
+
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -34,6 +62,8 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """The one who asks."""
     ROLE_ASSISTANT: _Role.ValueType  # 3
     """The model."""
+    ROLE_TOOL: _Role.ValueType  # 4
+    """A tool that the model called."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """Who says a message."""
@@ -46,6 +76,8 @@ ROLE_USER: Role.ValueType  # 2
 """The one who asks."""
 ROLE_ASSISTANT: Role.ValueType  # 3
 """The model."""
+ROLE_TOOL: Role.ValueType  # 4
+"""A tool that the model called."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 class _FinishReason:
@@ -62,6 +94,8 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     """max_tokens, or the context, was reached."""
     FINISH_REASON_CONTENT_FILTER: _FinishReason.ValueType  # 3
     """The provider withheld it."""
+    FINISH_REASON_TOOL_CALLS: _FinishReason.ValueType  # 4
+    """The model wants tools called."""
 
 class FinishReason(_FinishReason, metaclass=_FinishReasonEnumTypeWrapper):
     """Why a reply ended."""
@@ -74,6 +108,8 @@ FINISH_REASON_LENGTH: FinishReason.ValueType  # 2
 """max_tokens, or the context, was reached."""
 FINISH_REASON_CONTENT_FILTER: FinishReason.ValueType  # 3
 """The provider withheld it."""
+FINISH_REASON_TOOL_CALLS: FinishReason.ValueType  # 4
+"""The model wants tools called."""
 Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
 @_typing.final
@@ -91,6 +127,7 @@ class ModelOptions(_message.Message):
     STOP_FIELD_NUMBER: _builtins.int
     API_BASE_FIELD_NUMBER: _builtins.int
     API_KEY_ENV_FIELD_NUMBER: _builtins.int
+    PARAMS_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """openai, anthropic, google, ollama, embedded, openai_compatible, or any other that litellm knows. Empty, with no
     model either, means the platform's default: the first provider whose key is present, else embedded.
@@ -113,6 +150,10 @@ class ModelOptions(_message.Message):
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Writing ends before any of these; at most 4."""
 
+    @_builtins.property
+    def params(self) -> _common_pb2.Json:
+        """Further settings for the provider, an object, sent as they are. Absent means none."""
+
     def __init__(
         self,
         *,
@@ -125,10 +166,11 @@ class ModelOptions(_message.Message):
         stop: _abc.Iterable[_builtins.str] | None = ...,
         api_base: _builtins.str = ...,
         api_key_env: _builtins.str = ...,
+        params: _common_pb2.Json | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "params", b"params", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "api_base", b"api_base", "api_key_env", b"api_key_env", "max_tokens", b"max_tokens", "model", b"model", "provider", b"provider", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "api_base", b"api_base", "api_key_env", b"api_key_env", "max_tokens", b"max_tokens", "model", b"model", "params", b"params", "provider", b"provider", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
@@ -157,23 +199,133 @@ class Message(_message.Message):
 
     ROLE_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
     role: Global___Role.ValueType
     """Who says it."""
     content: _builtins.str
-    """What is said."""
+    """What is said. May be empty beside tool calls or images."""
+    tool_call_id: _builtins.str
+    """Which call this is the result of. Only, and always, with ROLE_TOOL."""
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """The tools that the assistant called. Only with ROLE_ASSISTANT."""
+
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___Image]:
+        """Images that the user shows, at most 16. Only with ROLE_USER."""
+
     def __init__(
         self,
         *,
         role: Global___Role.ValueType = ...,
         content: _builtins.str = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
+        tool_call_id: _builtins.str = ...,
+        images: _abc.Iterable[Global___Image] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "images", b"images", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class Image(_message.Message):
+    """A picture for a model that can see."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Its bytes: PNG, JPEG, GIF or WebP, at most 8 MiB. Empty when url is set."""
+    media_type: _builtins.str
+    """Its media type, such as image/png. Needed with data."""
+    url: _builtins.str
+    """Where the provider fetches it, https. Empty when data is set."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        media_type: _builtins.str = ...,
+        url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "media_type", b"media_type", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Image: _TypeAlias = Image  # noqa: Y015
+
+@_typing.final
+class ToolDefinition(_message.Message):
+    """A tool that a model may call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: letters, digits, '_' and '-', at most 64 characters, unique in a request."""
+    description: _builtins.str
+    """What it does, for the model."""
+    @_builtins.property
+    def parameters(self) -> _common_pb2.Json:
+        """The JSON Schema of its arguments, an object."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        parameters: _common_pb2.Json | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolDefinition: _TypeAlias = ToolDefinition  # noqa: Y015
+
+@_typing.final
+class ToolCall(_message.Message):
+    """A call of a tool that a model asks for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, unique in the reply."""
+    name: _builtins.str
+    """The tool's name."""
+    @_builtins.property
+    def arguments(self) -> _common_pb2.Json:
+        """The arguments, an object that fits the tool's parameters."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        arguments: _common_pb2.Json | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolCall: _TypeAlias = ToolCall  # noqa: Y015
 
 @_typing.final
 class Attribution(_message.Message):
@@ -185,6 +337,9 @@ class Attribution(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    ROOT_RUN_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """The workflow's name."""
     version: _builtins.int
@@ -193,6 +348,12 @@ class Attribution(_message.Message):
     """The run's id."""
     node: _builtins.str
     """The node's id."""
+    root_run_id: _builtins.str
+    """The run at the top, when run_id is a step of another run; empty means run_id itself. Budgets of runs count here."""
+    schedule: _builtins.str
+    """The schedule that started the run; empty when none did."""
+    api_key: _builtins.str
+    """The public prefix of the API key that started the run; empty when unknown."""
     def __init__(
         self,
         *,
@@ -200,10 +361,13 @@ class Attribution(_message.Message):
         version: _builtins.int = ...,
         run_id: _builtins.str = ...,
         node: _builtins.str = ...,
+        root_run_id: _builtins.str = ...,
+        schedule: _builtins.str = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "run_id", b"run_id", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "node", b"node", "root_run_id", b"root_run_id", "run_id", b"run_id", "schedule", b"schedule", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,8 +384,13 @@ class CompleteRequest(_message.Message):
     OUTPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
     timeout_seconds: _builtins.float
     """The provider's call is given up after this many seconds, up to 3600; 0 means 120."""
+    tool_choice: Global___ToolChoice.ValueType
+    """Whether it calls them."""
     @_builtins.property
     def options(self) -> Global___ModelOptions:
         """Which model, and how."""
@@ -238,6 +407,14 @@ class CompleteRequest(_message.Message):
     def attribution(self) -> Global___Attribution:
         """For whom."""
 
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolDefinition]:
+        """Tools that the model may call, at most 128. A model without tool calls of its own gets them as a choice in JSON."""
+
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelOptions]:
+        """Asked in order when a model before cannot answer: it is down, overloaded, filtered, or too small."""
+
     def __init__(
         self,
         *,
@@ -246,10 +423,13 @@ class CompleteRequest(_message.Message):
         output_schema: _common_pb2.Json | None = ...,
         attribution: Global___Attribution | None = ...,
         timeout_seconds: _builtins.float = ...,
+        tools: _abc.Iterable[Global___ToolDefinition] | None = ...,
+        tool_choice: Global___ToolChoice.ValueType = ...,
+        fallbacks: _abc.Iterable[Global___ModelOptions] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "options", b"options", "output_schema", b"output_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "messages", b"messages", "options", b"options", "output_schema", b"output_schema", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "fallbacks", b"fallbacks", "messages", b"messages", "options", b"options", "output_schema", b"output_schema", "timeout_seconds", b"timeout_seconds", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -293,6 +473,8 @@ class Reply(_message.Message):
     LATENCY_MS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     content: _builtins.str
     """The text; a JSON document when a schema was asked for."""
     finish_reason: Global___FinishReason.ValueType
@@ -307,9 +489,15 @@ class Reply(_message.Message):
     """Whether this is the stored reply to an earlier call with the same idempotency key."""
     call_id: _builtins.str
     """The ledger's id of the call."""
+    reasoning: _builtins.str
+    """What the model thought before it answered, where the provider shows it."""
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
         """What it used."""
+
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """The tools that the model wants called. Empty with a final answer."""
 
     def __init__(
         self,
@@ -322,10 +510,12 @@ class Reply(_message.Message):
         latency_ms: _builtins.int = ...,
         replayed: _builtins.bool = ...,
         call_id: _builtins.str = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
+        reasoning: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "finish_reason", b"finish_reason", "latency_ms", b"latency_ms", "model", b"model", "provider", b"provider", "replayed", b"replayed", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "finish_reason", b"finish_reason", "latency_ms", b"latency_ms", "model", b"model", "provider", b"provider", "reasoning", b"reasoning", "replayed", b"replayed", "tool_calls", b"tool_calls", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
