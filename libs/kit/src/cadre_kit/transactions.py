@@ -1,0 +1,280 @@
+"""Transactions on SQLite or PostgreSQL, said once: functions over a connection, or over a few fast statements.
+
+On SQLite one thread writes and a few read, and a transaction is one hop to a thread and back, whatever it does; with
+aiosqlite each statement would be one, which costs more than the statements together. Fast writes that come while others
+are stored are stored together, in one commit.
+
+On PostgreSQL each transaction has a connection of a pool, and an end after ten seconds: a service that is cut off from
+its database is told so, and does not hang.
+"""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from cadre_kit.databases import (
+    DatabaseUnavailable,
+    connect_sqlite,
+    database_errors,
+    is_postgresql,
+    open_blocking_database,
+    open_postgresql,
+)
+
+__all__ = ["ConnectionStatements", "Statements", "Transactions", "open_transactions"]
+
+_READERS = 3
+_TRANSACTION_SECONDS = 10.0
+_TOGETHER = 200
+# Two transactions that insert the same key: the second finds the first one's row when it begins anew.
+_TRIES = 3
+# SQLite gives the right to write to one connection; asking for it first avoids finding another's writes between our
+# reading and our writing, which cannot be waited for.
+_BEGIN_WRITE = "BEGIN IMMEDIATE"
+_DIALECT = sqlite.dialect(paramstyle="named")
+
+Answer = TypeVar("Answer")
+
+
+class Statements(Protocol):
+    """Statements within a transaction that cost little; built once and kept, their values left open."""
+
+    def scalar(self, statement: sa.Executable, values: Mapping[str, Any]) -> Any:
+        """The first value of the first row; None when there is no row."""
+
+    def change(self, statement: sa.Executable, values: Mapping[str, Any]) -> int:
+        """How many rows the statement changed."""
+
+    def add(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Inserts rows that have a value for every column."""
+
+
+class Transactions(Protocol):
+    """Runs functions as transactions. Raises the failures of the database as `cadre_kit.databases` says them, and what
+    the function raises; then nothing of it is stored. A function may run more than once, the last time counts."""
+
+    async def write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        """What `work` gives, once all that it did is stored."""
+
+    async def write_fast(self, work: Callable[[Statements], Answer]) -> Answer:
+        """As `write`, for what happens all the time."""
+
+    async def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        """What `work` gives; it sees one state of the database."""
+
+    async def close(self) -> None:
+        """Waits for transactions under way and lets go of the database."""
+
+
+def open_transactions(url: str, *, name: str, strict: bool) -> Transactions:
+    """For `sqlite:///PATH` or `postgresql://...`, already migrated; `name` says in errors whose database it is.
+
+    `strict` keeps what was stored when the power fails, at the cost of a wait for the disk with each transaction.
+    Raises InvalidInput for other addresses.
+    """
+    if is_postgresql(url):
+        return _Postgresql(open_postgresql(url, strict=strict), name=name)
+    return _Sqlite(url, name=name, strict=strict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job(Generic[Answer]):
+    """A fast write that waits for its turn."""
+
+    work: Callable[[Statements], Answer]
+    answer: "asyncio.Future[Answer]"
+
+    def settle(self, result: Answer | None, error: BaseException | None) -> None:
+        """Gives the answer, unless nobody waits for it any more."""
+        if self.answer.done():
+            return
+        if error is not None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(result)  # type: ignore[arg-type]  # without an error it is the work's
+
+
+class _SqliteStatements:
+    """Statements on the driver's own connection: SQLAlchemy's work on one costs ten times what SQLite's does."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._compiled: dict[sa.Executable, tuple[str, Mapping[str, Any]]] = {}
+
+    def scalar(self, statement: sa.Executable, values: Mapping[str, Any]) -> Any:
+        """The first value of the first row; None when there is no row."""
+        row = self._execute(statement, values).fetchone()
+        return None if row is None else row[0]
+
+    def change(self, statement: sa.Executable, values: Mapping[str, Any]) -> int:
+        """How many rows the statement changed."""
+        return self._execute(statement, values).rowcount
+
+    def add(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Inserts rows that have a value for every column."""
+        text, _ = self._text(statement)
+        self._connection.executemany(text, rows)
+
+    def _execute(self, statement: sa.Executable, values: Mapping[str, Any]) -> sqlite3.Cursor:
+        text, constants = self._text(statement)
+        return self._connection.execute(text, {**constants, **values})
+
+    def _text(self, statement: sa.Executable) -> tuple[str, Mapping[str, Any]]:
+        """The statement, and the values that are part of it."""
+        if statement not in self._compiled:
+            compiled = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
+            self._compiled[statement] = (str(compiled), dict(compiled.params))
+        return self._compiled[statement]
+
+
+class _Sqlite:
+    def __init__(self, url: str, *, name: str, strict: bool) -> None:
+        self._name = name
+        self._engine = open_blocking_database(url)
+        with database_errors(name):
+            self._plain = connect_sqlite(url, strict=strict)
+        if strict:
+            sa.event.listen(self._engine, "connect", _wait_for_the_disk)
+        self._statements = _SqliteStatements(self._plain)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
+        self._jobs: deque[_Job[Any]] = deque()
+
+    async def write_fast(self, work: Callable[[Statements], Answer]) -> Answer:
+        loop = asyncio.get_running_loop()
+        job = _Job(work=work, answer=loop.create_future())
+        self._jobs.append(job)
+        self._writer.submit(self._store_jobs, loop)
+        answer: Answer = await job.answer
+        return answer
+
+    async def write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        return await self._run(self._writer, work, _BEGIN_WRITE)
+
+    async def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        return await self._run(self._readers, work, "BEGIN")
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._shut_down)
+
+    def _shut_down(self) -> None:
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self._plain.close()
+        self._engine.dispose()
+
+    async def _run(
+        self, threads: ThreadPoolExecutor, work: Callable[[sa.Connection], Answer], begin: str
+    ) -> Answer:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(threads, self._transaction, work, begin)
+
+    def _transaction(self, work: Callable[[sa.Connection], Answer], begin: str) -> Answer:
+        with database_errors(self._name), self._engine.begin() as connection:
+            connection.exec_driver_sql(begin)
+            return work(connection)
+
+    def _store_jobs(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stores all that waits, in the writer's thread; nothing may be left when another call already did."""
+        jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), _TOGETHER))]
+        if not jobs:
+            return
+        settled = self._stored(jobs)
+        # A loop that has ended waits for nothing.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, settled)
+
+    def _stored(self, jobs: Sequence[_Job[Any]]) -> list[tuple[_Job[Any], Any, Exception | None]]:
+        try:
+            with database_errors(self._name), self._plain:
+                self._plain.execute(_BEGIN_WRITE)
+                if len(jobs) == 1:
+                    return [(jobs[0], jobs[0].work(self._statements), None)]
+                return [(job, *self._one_of_many(job)) for job in jobs]
+        except Exception as error:  # noqa: BLE001 - the outermost frame of the writes; whoever waits gets it
+            return [(job, None, error) for job in jobs]
+
+    def _one_of_many(self, job: _Job[Any]) -> tuple[Any, Exception | None]:
+        """The result of a write, or its own error, which takes back nothing of the others."""
+        self._plain.execute("SAVEPOINT job")
+        try:
+            with database_errors(self._name):
+                return job.work(self._statements), None
+        except Exception as error:  # noqa: BLE001 - the outermost frame of this one
+            self._plain.execute("ROLLBACK TO job")
+            return None, error
+        finally:
+            self._plain.execute("RELEASE job")
+
+
+class ConnectionStatements:
+    """Statements on SQLAlchemy's connection."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def scalar(self, statement: sa.Executable, values: Mapping[str, Any]) -> Any:
+        return self._connection.execute(statement, values).scalar()
+
+    def change(self, statement: sa.Executable, values: Mapping[str, Any]) -> int:
+        return self._connection.execute(statement, values).rowcount
+
+    def add(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._connection.execute(statement, [*rows])
+
+
+class _Postgresql:
+    def __init__(self, engine: AsyncEngine, *, name: str) -> None:
+        self._engine = engine
+        self._name = name
+
+    async def write_fast(self, work: Callable[[Statements], Answer]) -> Answer:
+        return await self.write(lambda connection: work(ConnectionStatements(connection)))
+
+    async def write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        for _ in range(_TRIES - 1):
+            with suppress(IntegrityError):
+                return await self._transaction(work)
+        with database_errors(self._name):
+            return await self._transaction(work)
+
+    async def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        return await self.write(work)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def _transaction(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        try:
+            async with asyncio.timeout(_TRANSACTION_SECONDS), self._engine.begin() as connection:
+                return await connection.run_sync(work)
+        except TimeoutError as exc:
+            raise DatabaseUnavailable(
+                f"the {self._name} database did not answer within {_TRANSACTION_SECONDS:g} s",
+                resolution="Check that PostgreSQL runs and can be reached.",
+                metadata={"database": self._name},
+            ) from exc
+        except IntegrityError:
+            raise
+        except sa.exc.SQLAlchemyError as exc:
+            with database_errors(self._name):
+                raise exc
+
+
+def _settle(settled: Sequence[tuple[_Job[Any], Any, Exception | None]]) -> None:
+    for job, result, error in settled:
+        job.settle(result, error)
+
+
+def _wait_for_the_disk(connection: Any, _entry: Any) -> None:
+    connection.execute("PRAGMA synchronous=FULL")
