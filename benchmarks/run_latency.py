@@ -13,7 +13,7 @@ from langgraph.graph import END, START, StateGraph
 
 from cadre.executor.v1 import runs_pb2, runs_pb2_grpc
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
-from cadre_executor.adapters.database import Database
+from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
 from cadre_executor.adapters.files import WorkflowFiles
 from cadre_executor.adapters.graphs import Graphs
@@ -29,6 +29,7 @@ from cadre_kit.channels import call, connect, stream
 from cadre_kit.documents import to_json
 from cadre_kit.logs import configure_logs
 from cadre_kit.serving import GrpcService, serving
+from cadre_kit.transactions import Transactions
 
 RUNS = 100
 WARM_UP = 10
@@ -73,7 +74,7 @@ class OneOverGrpc(sandbox_pb2_grpc.SandboxServiceServicer):
 class Ended(SqlRunStore):
     """The store, that says when the end of a run is stored."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Transactions) -> None:
         super().__init__(database)
         self.ended = asyncio.Event()
 
@@ -114,10 +115,10 @@ def bare() -> Callable[[], Awaitable[Any]]:
     return lambda: compiled.ainvoke({"count": 0})
 
 
-def durable(home: Path, stack: AsyncExitStack) -> Callable[[], Awaitable[Any]]:
+async def durable(home: Path, stack: AsyncExitStack) -> Callable[[], Awaitable[Any]]:
     """The executor's engine on its real store, from accepting a run to its stored end."""
-    database = Database(f"sqlite:///{home / 'executor.db'}")
-    stack.callback(database.close)
+    database = await open_executor_database(f"sqlite:///{home / 'executor.db'}")
+    stack.push_async_callback(database.close)
     store, watchers = Ended(database), Watchers()
     library = Library(WorkflowFiles())
     peers: Any = Peers(models=One(), sandbox=One(), memory=One())  # type: ignore[arg-type]  # only programs run
@@ -130,6 +131,7 @@ def durable(home: Path, stack: AsyncExitStack) -> Callable[[], Awaitable[Any]]:
         lease_seconds=5.0,
         patience_seconds=0.0,
         trace_content=False,
+        max_state_bytes=1_000_000,
         stored=watchers.notify,
     )
     desk = Desk(
@@ -189,7 +191,7 @@ async def measure() -> None:
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bare_times, durable_times, grpc_times = await measured(
-            bare(), durable(home / "engine", stack), await over_grpc(home / "service", stack)
+            bare(), await durable(home / "engine", stack), await over_grpc(home / "service", stack)
         )
     baseline = statistics.median(bare_times)
     print(f"{'5-node run, milliseconds':<52}{'median':>9}{'95%':>9}{'ratio':>9}")

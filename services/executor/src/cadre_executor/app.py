@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from cadre.executor.v1 import runs_pb2_grpc, schedules_pb2_grpc, workflows_pb2_grpc
-from cadre_executor.adapters.database import Database
+from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
 from cadre_executor.adapters.graphs import Graphs
 from cadre_executor.adapters.peers import GrpcMemory, GrpcModels, GrpcSandbox
@@ -25,6 +25,7 @@ from cadre_executor.entrypoint.workflows import WorkflowServicer
 from cadre_executor.settings import Settings
 from cadre_kit.channels import connect
 from cadre_kit.serving import GrpcService
+from cadre_kit.transactions import Transactions
 
 __all__ = ["build", "build_with"]
 
@@ -46,8 +47,8 @@ async def build_with(
     """The executor's services for files of a language."""
     async with AsyncExitStack() as stack:
         url = settings.database_url(settings.executor_database_url, "executor")
-        database = await asyncio.to_thread(Database, url)
-        stack.callback(database.close)
+        database = await open_executor_database(url, strict=settings.durability == "strict")
+        stack.push_async_callback(database.close)
         peers = Peers(
             models=GrpcModels(await stack.enter_async_context(connect(settings.llm_proxy_address))),
             sandbox=GrpcSandbox(await stack.enter_async_context(connect(settings.sandbox_address))),
@@ -68,12 +69,12 @@ async def build_with(
 
 def _desk(
     settings: Settings,
-    database: Database,
+    database: Transactions,
     library: Library,
     definitions: SqlDefinitionStore,
     peers: Peers,
 ) -> Desk:
-    store = SqlRunStore(database)
+    store = SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints)
     watchers = Watchers()
     driver = Driver(
         store=store,
@@ -84,6 +85,7 @@ def _desk(
         lease_seconds=settings.executor_lease_seconds,
         patience_seconds=settings.executor_patience_seconds,
         trace_content=settings.trace_content,
+        max_state_bytes=settings.executor_max_state_bytes,
         stored=watchers.notify,
     )
     return Desk(

@@ -1,5 +1,7 @@
 """The executor's settings: its only reader of the environment."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from cadre_kit.settings import Port, ServiceSettings
@@ -13,7 +15,11 @@ class Settings(ServiceSettings):
     executor_port: Port = Field(7410, description="Port of the executor's gRPC services.")
     executor_database_url: str = Field(
         "",
-        description="sqlite:///PATH of workflows and runs; empty: executor.db in the home.",
+        description="sqlite:///PATH or postgresql://... of workflows and runs; empty: executor.db in the home.",
+    )
+    durability: Literal["normal", "strict"] = Field(
+        "normal",
+        description="strict: what was acknowledged survives a power failure too; each step waits for the disk.",
     )
     llm_proxy_address: str = Field("127.0.0.1:7411", description="host:port of the llm-proxy.")
     sandbox_address: str = Field("127.0.0.1:7412", description="host:port of the sandbox.")
@@ -24,6 +30,15 @@ class Settings(ServiceSettings):
     prefect_url: str = Field("http://127.0.0.1:7421", description="Prefect server, for schedules.")
     executor_max_runs: int = Field(
         200, ge=1, le=10_000, description="Runs driven at once; others wait in the store."
+    )
+    executor_checkpoints: int = Field(
+        20, ge=1, le=1000, description="Steps of each run that can be forked from; the last ones."
+    )
+    executor_max_state_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=1024,
+        le=256 * 1024 * 1024,
+        description="How large the state of a run may be, as JSON.",
     )
     executor_lease_seconds: float = Field(
         5.0,

@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from cadre_executor.domain.runs import Failure, Usage
+from cadre_kit.documents import json_text
 
 __all__ = [
-    "dumped",
     "failure_from_text",
     "failure_to_text",
     "loaded",
@@ -18,11 +18,6 @@ __all__ = [
     "usage_from_text",
     "usage_to_text",
 ]
-
-
-def dumped(value: object) -> str:
-    """The value as JSON text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def loaded(text: str | None) -> Any:
@@ -42,7 +37,7 @@ def moment(since_1970: float) -> datetime:
 
 def usage_to_text(usage: Usage) -> str:
     """The usage, the money as an exact decimal."""
-    return dumped(
+    return json_text(
         [
             usage.input_tokens,
             usage.output_tokens,
@@ -69,7 +64,7 @@ def failure_to_text(failure: Failure | None) -> str | None:
     """The failure, if there is one."""
     if failure is None:
         return None
-    return dumped(
+    return json_text(
         {
             "code": failure.code,
             "message": failure.message,

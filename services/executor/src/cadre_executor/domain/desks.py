@@ -6,12 +6,14 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from opentelemetry import propagate
 
+from cadre_executor.domain.answers import AnswerChosen, AnswerRun, NotWaiting
+from cadre_executor.domain.checkpoints import Checkpoint, CheckpointNotFound, Position
 from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.drivers import Driver, ending_of, mistake
 from cadre_executor.domain.journals import Journal, LeaseLost
@@ -23,6 +25,7 @@ from cadre_executor.domain.runs import (
     RunPage,
     RunQuery,
     RunStatus,
+    Usage,
 )
 from cadre_executor.domain.stores import Claim, DefinitionStore, RunStore
 from cadre_executor.domain.watchers import Watchers
@@ -30,7 +33,7 @@ from cadre_kit.errors import CadreError
 from cadre_kit.ids import new_id
 from cadre_kit.logs import logger
 
-__all__ = ["Desk", "StartRun"]
+__all__ = ["Desk", "ForkRun", "StartRun"]
 
 log = logger()
 
@@ -38,10 +41,22 @@ _EVENTS_AT_ONCE = 200
 # How long a watcher waits for word before it looks for itself: another executor may drive the run.
 _LOOK_SECONDS = 1.0
 _LOOK_FOR_RUNS_SECONDS = 1.0
+_LOOK_FOR_DEADLINES_SECONDS = 0.5
 _RENEWALS_PER_LEASE = 3
 _CANCEL_SECONDS = 30.0
 _LOOK_FOR_LEASE_SECONDS = 0.05
 _CANDIDATES = 500
+# What a fork does not take over from the run that it starts from.
+_NOTHING_YET: dict[str, Any] = {
+    "outputs": None,
+    "usage": Usage(),
+    "error": None,
+    "started_time": None,
+    "ended_time": None,
+    "questions": (),
+    "paused_seconds": 0.0,
+    "last_sequence": 1,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +73,26 @@ class StartRun:
     @property
     def fingerprint(self) -> str:
         """Equal for equal requests."""
-        said = [self.workflow, self.version, self.source, self.inputs, self.trigger]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return _fingerprint([self.workflow, self.version, self.source, self.inputs, self.trigger])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForkRun:
+    """From where a new run starts, and which state fields are changed there. No `checkpoint_id` means the last one."""
+
+    run_id: str
+    changes: Mapping[str, Any]
+    checkpoint_id: str = ""
+    key: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal requests."""
+        return _fingerprint([self.run_id, self.checkpoint_id, self.changes])
+
+
+def _fingerprint(said: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(kw_only=True)
@@ -101,6 +134,7 @@ class Desk:
         self._watchers = watchers
         self._room = asyncio.Event()
         self._open = True
+        self._renewed = time.monotonic()
 
     async def start(self, request: StartRun) -> tuple[Run, bool]:
         """Checks and stores a run, and begins to drive it; whether it is new. Raises what is wrong with the request."""
@@ -117,6 +151,68 @@ class Desk:
             created_time=datetime.now(UTC),
             trace_parent=_trace_parent(),
         )
+        return await self._accept(run, key=request.key, fingerprint=request.fingerprint)
+
+    async def fork(self, request: ForkRun) -> Run:
+        """Stores a run that goes on from a checkpoint of another, and begins to drive it. Raises RunNotFound,
+        CheckpointNotFound, and what is wrong with the changes."""
+        origin = await self._store.get(request.run_id)
+        document = await self._library.document(origin.source)
+        inputs = {**origin.inputs, **request.changes}
+        fields = self._library.language.check_inputs(document.workflow, inputs)
+        position = await self._origin(request)
+        if position is not None:
+            position = position.edited({name: fields[name] for name in request.changes})
+        run = replace(
+            origin,
+            id=new_id(),
+            status=RunStatus.QUEUED,
+            inputs=inputs,
+            trigger="fork",
+            created_time=datetime.now(UTC),
+            trace_parent=_trace_parent(),
+            forked_from=origin.id,
+            **_NOTHING_YET,
+        )
+        fork, _ = await self._accept(
+            run, key=request.key, fingerprint=request.fingerprint, position=position
+        )
+        return fork
+
+    async def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
+        """The checkpoints of a run that are kept, oldest first. Raises RunNotFound."""
+        return await self._store.checkpoints(run_id)
+
+    async def resume(self, run_id: str) -> Run:
+        """Lets a failed run go on from the step that failed. Raises RunNotFound and NotFailed."""
+        await self._store.resume(run_id, Event(type=EventType.RUN_RESUMED, time=datetime.now(UTC)))
+        return await self._sent_on(run_id)
+
+    async def answer(self, request: AnswerRun) -> Run:
+        """Gives a run its answer. Raises RunNotFound, NotWaiting, UnknownQuestion, UnknownChoice and AnswerChosen."""
+        await self._store.answer(request)
+        return await self._sent_on(request.run_id)
+
+    async def _sent_on(self, run_id: str) -> Run:
+        """A run that may go on now; it is taken up at once if there is room."""
+        self._room.set()
+        self._watchers.notify(run_id)
+        return await self._store.get(run_id)
+
+    async def _origin(self, request: ForkRun) -> Position | None:
+        """Where a fork begins; None when that is the start, since the run took no step."""
+        try:
+            checkpoint = await self._store.checkpoint(request.run_id, request.checkpoint_id)
+        except CheckpointNotFound:
+            if request.checkpoint_id:
+                raise
+            return None
+        return checkpoint.position
+
+    async def _accept(
+        self, run: Run, *, key: str, fingerprint: str, position: Position | None = None
+    ) -> tuple[Run, bool]:
+        """Stores a run, and drives it if there is room."""
         has_room = self._open and self._has_room()
         # Until it is driven, its lease looks like one that we lost sight of.
         self._starting.add(run.id)
@@ -124,13 +220,14 @@ class Desk:
             stored, created = await self._store.add(
                 run,
                 Event(type=EventType.RUN_QUEUED, time=run.created_time),
-                key=request.key,
-                fingerprint=request.fingerprint,
+                key=key,
+                fingerprint=fingerprint,
                 owner=self._driver.owner if has_room else "",
                 expires=self._lease() if has_room else 0.0,
+                position=position,
             )
             if created and has_room and self._open:
-                self._drive(Claim(run=stored))
+                self._drive(Claim(run=stored, position=position))
         finally:
             self._starting.discard(run.id)
         return stored, created
@@ -150,18 +247,16 @@ class Desk:
         """
         run = await self._store.get(run_id)
         with self._watchers.waiting(run_id) as word:
-            while True:
+            while run.status not in FINAL or run.last_sequence > after:
                 word.clear()
                 events = await self._store.events(run_id, after=after, limit=_EVENTS_AT_ONCE)
                 for event in events:
                     yield event
                     after = event.sequence
-                    if event.type.is_last:
-                        return
-                if not events and run.status in FINAL:
-                    # Asked for events after the last one.
-                    return
-                if len(events) < _EVENTS_AT_ONCE:
+                if events and events[-1].type.is_last:
+                    # A person may have resumed the run since.
+                    run = await self._store.get(run_id)
+                elif len(events) < _EVENTS_AT_ONCE:
                     run = await self._word_of(run, word)
 
     async def _word_of(self, run: Run, word: asyncio.Event) -> Run:
@@ -190,7 +285,9 @@ class Desk:
         """Renews leases and takes up runs that nobody drives, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_for_ever("renew", self._renew))
+            tasks.create_task(_for_ever("guard", self._guard))
             tasks.create_task(_for_ever("take_up", self._take_up))
+            tasks.create_task(_for_ever("expire", self._expire))
 
     async def close(self) -> None:
         """Stops driving at once and gives the leases back: another executor, or the next start, goes on."""
@@ -206,7 +303,7 @@ class Desk:
         try:
             await self._halt(driven)
             ending = ending_of(RunStatus.CANCELLED, since=since, journal=driven.journal)
-            batch = driven.journal.close()
+            batch = driven.journal.take()
             ended = await self._store.finish(run.id, ending, batch, owner=self._driver.owner)
             if not ended:
                 await self._store.release([run.id], owner=self._driver.owner)
@@ -232,7 +329,7 @@ class Desk:
             if driven.task is not None:
                 driven.task.cancel()
 
-        driven = _Driven(journal=self._driver.journal(claim.run, broken=broken))
+        driven = _Driven(journal=self._driver.journal(claim, broken=broken))
         self._driven[run_id] = driven
         driven.task = asyncio.create_task(self._see_through(claim, driven), name=f"run {run_id}")
 
@@ -282,7 +379,7 @@ class Desk:
         since = run.started_time or run.created_time
         ending = ending_of(RunStatus.FAILED, since=since, error=mistake(), journal=journal)
         try:
-            await self._store.finish(run.id, ending, journal.close(), owner=self._driver.owner)
+            await self._store.finish(run.id, ending, journal.take(), owner=self._driver.owner)
         except CadreError as error:
             self._log_stop(run.id, error)
         self._watchers.notify(run.id)
@@ -305,10 +402,35 @@ class Desk:
     async def _renew(self) -> None:
         await asyncio.sleep(self._driver.lease_seconds / _RENEWALS_PER_LEASE)
         run_ids = [run_id for run_id, one in self._driven.items() if not one.cancelling]
-        if not run_ids:
-            return
-        ours = await self._store.renew(run_ids, owner=self._driver.owner, expires=self._lease())
+        asked = time.monotonic()
+        ours: frozenset[str] = frozenset()
+        if run_ids:
+            ours = await self._store.renew(run_ids, owner=self._driver.owner, expires=self._lease())
+        self._renewed = asked
         await self._let_go([run_id for run_id in run_ids if run_id not in ours])
+
+    async def _guard(self) -> None:
+        """Stops driving when the leases ended because the store could not be reached: others may drive by now."""
+        over = self._renewed + self._driver.lease_seconds - time.monotonic()
+        if over > 0:
+            await asyncio.sleep(over)
+            return
+        for run_id, driven in list(self._driven.items()):
+            if not driven.cancelling and driven.error is None:
+                driven.error = LeaseLost(
+                    f"the lease of run {run_id!r} could not be renewed in time"
+                )
+                if driven.task is not None:
+                    driven.task.cancel()
+        await asyncio.sleep(self._driver.lease_seconds / _RENEWALS_PER_LEASE)
+
+    async def _expire(self) -> None:
+        """Answers the questions that nobody answered in time."""
+        for request in await self._store.overdue(now=time.time(), limit=_CANDIDATES):
+            # A person may be quicker, and the run may have ended.
+            with suppress(AnswerChosen, NotWaiting):
+                await self.answer(request)
+        await asyncio.sleep(_LOOK_FOR_DEADLINES_SECONDS)
 
     async def _let_go(self, run_ids: Sequence[str]) -> None:
         """Stops driving runs that were ended, or taken, by others."""

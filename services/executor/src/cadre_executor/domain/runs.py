@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from cadre_kit.errors import CadreError, Conflict, InvalidInput, NotFound
+from cadre_kit.errors import CadreError, Conflict, FailedPrecondition, InvalidInput, NotFound
 
 __all__ = [
     "FINAL",
@@ -16,6 +16,8 @@ __all__ = [
     "EventType",
     "Failure",
     "IdempotencyConflict",
+    "NotFailed",
+    "Question",
     "Run",
     "RunNotFound",
     "RunPage",
@@ -51,6 +53,19 @@ class IdempotencyConflict(Conflict):
         )
 
 
+class NotFailed(FailedPrecondition):
+    """Only a run that failed can be resumed."""
+
+    code = "RUN_NOT_FAILED"
+
+    def __init__(self, run_id: str, status: "RunStatus") -> None:
+        super().__init__(
+            f"run {run_id!r} did not fail; it is {status.value}",
+            resolution="Only failed runs can be resumed; `cadre runs fork` starts a new run from any other.",
+            metadata={"run_id": run_id, "status": status.value},
+        )
+
+
 class BadPageToken(InvalidInput):
     """The page token is not one that a list answered."""
 
@@ -62,6 +77,7 @@ class RunStatus(Enum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -84,10 +100,12 @@ class EventType(Enum):
     NODE_FAILED = "node_failed"
     NODE_RETRIED = "node_retried"
     NODE_SKIPPED = "node_skipped"
+    NODE_WAITING = "node_waiting"
+    NODE_ANSWERED = "node_answered"
 
     @property
     def is_last(self) -> bool:
-        """Whether no event follows it."""
+        """Whether the run ended with it; only a person's resuming lets events follow."""
         return self in _LAST
 
 
@@ -155,8 +173,26 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a node asks a person on one of its visits. `on_timeout` is the choice that counts when `deadline` is over;
+    without one the node fails then."""
+
+    node: str
+    iteration: int
+    message: str
+    choices: tuple[str, ...]
+    asked_time: datetime
+    deadline: datetime | None = None
+    on_timeout: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """One execution of one version of a workflow; `version` 0 is a file that was not applied."""
+    """One execution of one version of a workflow; `version` 0 is a file that was not applied.
+
+    `questions` are those that nobody has answered. `paused_seconds` is how long it waited for people, which its time
+    limit leaves out.
+    """
 
     id: str
     workflow: str
@@ -172,6 +208,10 @@ class Run:
     started_time: datetime | None = None
     ended_time: datetime | None = None
     trace_parent: str = ""
+    forked_from: str = ""
+    questions: tuple[Question, ...] = ()
+    paused_seconds: float = 0.0
+    last_sequence: int = 0
 
     @property
     def trace_id(self) -> str:

@@ -49,28 +49,30 @@ class Progress(TypedDict):
 
     `arrivals`: see `routes.Arrivals`. `visits`: how often each node was visited. `loops`: for each node with a loop,
     how often it was taken, and whether it still goes on. `laps`: visits of nodes in cycles that no loop bounds, since a
-    loop around them began its lap.
+    loop around them began its lap. `asked`: the visits that wait for a person's answer.
     """
 
     arrivals: dict[str, list[int]]
     visits: dict[str, int]
     loops: dict[str, list[int]]
     laps: dict[str, int]
+    asked: dict[str, int]
 
 
 class Advance(TypedDict):
     """What one visit changes in the progress: `arrivals` are differences, since several nodes add to one; the rest are
-    new values."""
+    new values, and a visit that was made no longer asks."""
 
     arrivals: dict[str, list[int]]
     visits: dict[str, int]
     loops: dict[str, list[int]]
     laps: dict[str, int]
+    asked: dict[str, int]
 
 
 def no_progress() -> Progress:
     """The progress of a run that has not begun."""
-    return Progress(arrivals={}, visits={}, loops={}, laps={})
+    return Progress(arrivals={}, visits={}, loops={}, laps={}, asked={})
 
 
 def advanced(progress: Progress, advance: Advance) -> Progress:
@@ -81,11 +83,13 @@ def advanced(progress: Progress, advance: Advance) -> Progress:
         now = [was[0] + forward, was[1] + back]
         if any(now):
             arrivals[node] = now
+    asked = progress["asked"] | advance["asked"]
     return Progress(
         arrivals=arrivals,
         visits=progress["visits"] | advance["visits"],
         loops=progress["loops"] | advance["loops"],
         laps=progress["laps"] | advance["laps"],
+        asked={node: visit for node, visit in asked.items() if node not in advance["visits"]},
     )
 
 

@@ -1,6 +1,7 @@
 """One visit of a node: whether it runs now, its tries, what it writes, and where the run goes from it."""
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,13 +12,18 @@ from typing import Any
 from opentelemetry.trace import Span, StatusCode
 
 from cadre_executor.domain.actions import Call, Peers, Result, perform
-from cadre_executor.domain.journals import Journal
+from cadre_executor.domain.answers import Asked
+from cadre_executor.domain.approvals import answered, question_of
+from cadre_executor.domain.checkpoints import Position
+from cadre_executor.domain.journals import Journal, VisitWrites
 from cadre_executor.domain.routes import Plan
 from cadre_executor.domain.runs import Event, EventType, Failure, Usage
 from cadre_executor.domain.states import (
     Advance,
     ModelOutputInvalid,
     Progress,
+    advanced,
+    no_progress,
     visible,
     with_writes,
     writes_of,
@@ -25,6 +31,7 @@ from cadre_executor.domain.states import (
 from cadre_executor.domain.workflows import (
     END,
     START,
+    ApprovalAction,
     Exits,
     Goto,
     Node,
@@ -35,11 +42,12 @@ from cadre_executor.domain.workflows import (
     Workflow,
 )
 from cadre_kit import semconv
+from cadre_kit.documents import json_text
 from cadre_kit.errors import CadreError, DeadlineExceeded, FailedPrecondition, Kind, LimitExceeded
 from cadre_kit.logs import logger
 from cadre_kit.tracing import tracer
 
-__all__ = ["Drive", "LoopLimitReached", "RunFailed", "Step", "begin", "visit"]
+__all__ = ["Drive", "LoopLimitReached", "RunFailed", "Step", "begin", "startable", "visit"]
 
 log = logger()
 
@@ -72,6 +80,23 @@ class StepLimitReached(LimitExceeded):
     code = "STEP_LIMIT_REACHED"
 
 
+class StateTooLarge(LimitExceeded):
+    """The fields of the run together are larger than they may be."""
+
+    code = "STATE_TOO_LARGE"
+
+    def __init__(self, position: Position, size: int, limit: int) -> None:
+        sizes = {name: len(json_text(value)) for name, value in position.fields.items()}
+        largest = max(sizes, key=lambda name: sizes[name])
+        super().__init__(
+            f"the run's state has {size:,} characters, more than its limit of {limit:,};"
+            f" {sizes[largest]:,} of them are in {largest!r}",
+            resolution="Keep less in the state, such as a name or a summary of what is large,"
+            " or raise CADRE_EXECUTOR_MAX_STATE_BYTES.",
+            metadata={"field": largest, "size": str(size), "limit": str(limit)},
+        )
+
+
 class NoRoute(FailedPrecondition):
     """None of the conditions on the ways out of a node holds."""
 
@@ -88,7 +113,8 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Drive:
-    """A run while it is driven. `attempts` holds the try to go on with of visits that were interrupted."""
+    """A run while it is driven. `attempts` holds the try to go on with of visits that were interrupted, `made` what
+    visits of the step under way changed before, `asked` the run's questions; all by node and visit."""
 
     run_id: str
     version: int
@@ -98,7 +124,26 @@ class Drive:
     peers: Peers
     gate: asyncio.Semaphore
     attempts: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    made: Mapping[tuple[str, int], "Step"] = field(default_factory=dict)
+    asked: Mapping[tuple[str, int], Asked] = field(default_factory=dict)
     patience_seconds: float = 30.0
+    max_state_bytes: int = 16 * 1024 * 1024
+
+    def begin_step(self, position: Position) -> None:
+        """Takes the checkpoint of a step that begins. Raises RunFailed when the state is too large."""
+        if self.journal.reach(position):
+            self.check_size(position)
+
+    def check_size(self, position: Position) -> None:
+        """Raises RunFailed when the state is too large."""
+        size = len(position.document)
+        if size > self.max_state_bytes:
+            raise RunFailed(Failure.of(StateTooLarge(position, size, self.max_state_bytes)))
+
+    def is_answered(self, node: str, iteration: int) -> bool:
+        """Whether what a visit asked has an answer."""
+        asked = self.asked.get((node, iteration))
+        return asked is not None and asked.answer is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +153,17 @@ class Step:
     writes: Mapping[str, Any]
     advance: Advance
     wake: tuple[str, ...]
+
+    @classmethod
+    def of(cls, document: str) -> "Step":
+        """The step of a document."""
+        writes, advance, wake = json.loads(document)
+        return cls(writes=writes, advance=advance, wake=tuple(wake))
+
+    @property
+    def document(self) -> str:
+        """The whole as JSON."""
+        return json_text([self.writes, self.advance, self.wake])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,35 +182,49 @@ class _Outcome:
     usage: Usage | None = None
     error: CadreError | None = None
     skipped: bool = False
+    waits: bool = False
 
 
-def begin(workflow: Workflow, plan: Plan, fields: State, progress: Progress) -> Step:
-    """The step from START. Raises RunFailed when no way leads on."""
+def begin(workflow: Workflow, plan: Plan, fields: State) -> Position:
+    """Where a run with these fields begins. Raises RunFailed when no way leads on."""
+    progress = no_progress()
     scope = Scope(state=visible(workflow, fields, progress))
     try:
         route = _route(workflow, START, scope, progress)
     except CadreError as error:
         raise RunFailed(Failure.of(error)) from error
-    return Step(
-        writes={}, advance=_advance(plan, START, route, progress, visits={}), wake=route.targets
+    first = _advance(plan, START, route, progress, visits={})
+    return Position(fields=fields, progress=advanced(progress, first))
+
+
+def startable(position: Position, *, drive: Drive) -> tuple[str, ...]:
+    """The nodes that a run goes on with: all that were reached and wait for no other, nor for a person."""
+    progress = position.progress
+    return tuple(
+        node
+        for node in progress["arrivals"]
+        if node in _ready(drive.plan, progress)
+        and (node not in progress["asked"] or drive.is_answered(node, progress["asked"][node]))
     )
 
 
-async def visit(
-    node: Node, fields: State, progress: Progress, *, drive: Drive, task_id: str
-) -> Step | None:
+async def visit(node: Node, fields: State, progress: Progress, *, drive: Drive) -> Step | None:
     """Runs a node that was reached, and says what follows; None when it has to wait for other branches.
 
     Raises RunFailed when its failure ends the run.
     """
-    ready = drive.plan.ready({n: (a[0], a[1]) for n, a in progress["arrivals"].items()})
+    ready = _ready(drive.plan, progress)
     if node.id not in ready or node.id not in progress["arrivals"]:
         return None
     iteration = progress["visits"].get(node.id, 0) + 1
+    if (node.id, iteration) in drive.made:
+        return drive.made[node.id, iteration]
     _check_limits(node, progress, drive)
     with _span(node, drive, iteration) as span:
-        started = time.monotonic()
+        started = time.monotonic() - _asked_seconds(node.id, iteration, drive)
         outcome = await _run(node, fields, progress, drive=drive, iteration=iteration)
+        if outcome.waits:
+            return Step(writes={}, advance=_asks(node.id, iteration), wake=())
         route = _leave(node, fields, progress, outcome, drive=drive)
         event = _event(node, iteration, outcome, route, started)
         if isinstance(route, Failure):
@@ -162,14 +232,31 @@ async def visit(
             span.set_status(StatusCode.ERROR, route.code)
             span.set_attribute(semconv.ERROR_TYPE, route.code)
             raise RunFailed(route)
-        drive.journal.hold(task_id, event)
     waiting = tuple(n for n in progress["arrivals"] if n not in ready)
-    visits = {node.id: iteration}
-    return Step(
+    step = Step(
         writes=outcome.writes,
-        advance=_advance(drive.plan, node.id, route, progress, visits=visits),
+        advance=_advance(drive.plan, node.id, route, progress, visits={node.id: iteration}),
         wake=tuple(dict.fromkeys((*route.targets, *waiting))),
     )
+    made = VisitWrites(node=node.id, iteration=iteration, step=step)
+    drive.journal.keep(made, event)
+    return step
+
+
+def _asked_seconds(node: str, iteration: int, drive: Drive) -> float:
+    """How long ago the visit asked a person; 0 when it did not."""
+    asked = drive.asked.get((node, iteration))
+    if asked is None:
+        return 0.0
+    return (datetime.now(UTC) - asked.question.asked_time).total_seconds()
+
+
+def _ready(plan: Plan, progress: Progress) -> frozenset[str]:
+    return plan.ready({n: (a[0], a[1]) for n, a in progress["arrivals"].items()})
+
+
+def _asks(node: str, iteration: int) -> Advance:
+    return Advance(arrivals={}, visits={}, loops={}, laps={}, asked={node: iteration})
 
 
 def _check_limits(node: Node, progress: Progress, drive: Drive) -> None:
@@ -196,15 +283,35 @@ async def _run(
     first = drive.attempts.get((node.id, iteration), 1)
     state = visible(drive.workflow, fields, progress)
     try:
-        if node.when is not None and not node.when.holds(Scope(state=state)):
-            return _Outcome(attempt=first, skipped=True)
-        drive.journal.emit(_started(node, iteration, first))
+        if (node.id, iteration) not in drive.asked:
+            if node.when is not None and not node.when.holds(Scope(state=state)):
+                return _Outcome(attempt=first, skipped=True)
+            drive.journal.emit(_started(node, iteration, first))
         outer = Scope(state=state)
         inputs = {name: template.resolve(outer) for name, template in node.inputs.items()}
     except CadreError as error:
         return _Outcome(attempt=first, error=error)
     scope = Scope(state=state, inputs=inputs)
+    if isinstance(node.action, ApprovalAction):
+        return _approve(node, node.action, scope, drive=drive, iteration=iteration)
+    await drive.journal.secure()
     return await _try_often(node, scope, drive=drive, iteration=iteration, attempt=first)
+
+
+def _approve(
+    node: Node, action: ApprovalAction, scope: Scope, *, drive: Drive, iteration: int
+) -> _Outcome:
+    """What the person answered; asks, the first time."""
+    asked = drive.asked.get((node.id, iteration))
+    try:
+        if asked is None:
+            drive.journal.ask(question_of(node.id, iteration, action, scope))
+        if asked is None or asked.answer is None:
+            return _Outcome(attempt=1, waits=True)
+        result = answered(asked)
+        return _Outcome(attempt=1, writes=writes_of(node, result, drive.workflow.fields))
+    except CadreError as error:
+        return _Outcome(attempt=1, error=error)
 
 
 async def _try_often(
@@ -354,7 +461,7 @@ def _advance(
     if route.took_loop:
         laps |= dict.fromkeys(plan.restarts.get(node, ()), 0)
     loops = {} if route.loop is None else {node: list(route.loop)}
-    return Advance(arrivals=arrivals, visits=visits, loops=loops, laps=laps)
+    return Advance(arrivals=arrivals, visits=visits, loops=loops, laps=laps, asked={})
 
 
 def _started(node: Node, iteration: int, attempt: int) -> Event:

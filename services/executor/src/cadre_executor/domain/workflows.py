@@ -243,7 +243,8 @@ class ToolAction:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkflowAction:
-    """Runs another applied workflow on the node's inputs; its result is that run's outputs. `version` 0 is the newest."""
+    """Runs another applied workflow on the node's inputs; its result is that run's outputs. `version` 0 is the
+    newest."""
 
     workflow: str
     version: int = 0

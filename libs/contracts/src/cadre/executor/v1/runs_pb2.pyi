@@ -30,7 +30,7 @@ class _RunStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunStatus.V
     RUN_STATUS_UNSPECIFIED: _RunStatus.ValueType  # 0
     """Never sent; in a filter, any status."""
     RUN_STATUS_QUEUED: _RunStatus.ValueType  # 1
-    """Stored, not started yet."""
+    """Stored; waits for its turn to start, or to go on after an answer or a resumption."""
     RUN_STATUS_RUNNING: _RunStatus.ValueType  # 2
     """Steps are being taken."""
     RUN_STATUS_SUCCEEDED: _RunStatus.ValueType  # 3
@@ -48,7 +48,7 @@ class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper):
 RUN_STATUS_UNSPECIFIED: RunStatus.ValueType  # 0
 """Never sent; in a filter, any status."""
 RUN_STATUS_QUEUED: RunStatus.ValueType  # 1
-"""Stored, not started yet."""
+"""Stored; waits for its turn to start, or to go on after an answer or a resumption."""
 RUN_STATUS_RUNNING: RunStatus.ValueType  # 2
 """Steps are being taken."""
 RUN_STATUS_SUCCEEDED: RunStatus.ValueType  # 3
@@ -74,11 +74,11 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     EVENT_TYPE_RUN_STARTED: _EventType.ValueType  # 2
     """The run's first step is about to begin."""
     EVENT_TYPE_RUN_RESUMED: _EventType.ValueType  # 3
-    """Another executor, or the restarted one, went on with the run from its last step."""
+    """The run goes on from its last step: in another executor or a restarted one, or since a person resumed it."""
     EVENT_TYPE_RUN_SUCCEEDED: _EventType.ValueType  # 4
     """The run ended with its outputs. Last event."""
     EVENT_TYPE_RUN_FAILED: _EventType.ValueType  # 5
-    """The run ended with an error. Last event."""
+    """The run ended with an error. Last event, unless the run is resumed."""
     EVENT_TYPE_RUN_CANCELLED: _EventType.ValueType  # 6
     """The run stopped as asked. Last event."""
     EVENT_TYPE_NODE_STARTED: _EventType.ValueType  # 7
@@ -112,11 +112,11 @@ EVENT_TYPE_RUN_QUEUED: EventType.ValueType  # 1
 EVENT_TYPE_RUN_STARTED: EventType.ValueType  # 2
 """The run's first step is about to begin."""
 EVENT_TYPE_RUN_RESUMED: EventType.ValueType  # 3
-"""Another executor, or the restarted one, went on with the run from its last step."""
+"""The run goes on from its last step: in another executor or a restarted one, or since a person resumed it."""
 EVENT_TYPE_RUN_SUCCEEDED: EventType.ValueType  # 4
 """The run ended with its outputs. Last event."""
 EVENT_TYPE_RUN_FAILED: EventType.ValueType  # 5
-"""The run ended with an error. Last event."""
+"""The run ended with an error. Last event, unless the run is resumed."""
 EVENT_TYPE_RUN_CANCELLED: EventType.ValueType  # 6
 """The run stopped as asked. Last event."""
 EVENT_TYPE_NODE_STARTED: EventType.ValueType  # 7
@@ -212,7 +212,7 @@ class Run(_message.Message):
 
     @_builtins.property
     def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Question]:
-        """What it waits for, one for each waiting node. Only while it waits; empty in lists."""
+        """What it asked and nobody has answered, one for each node. Other branches may still run. Empty in lists."""
 
     def __init__(
         self,
@@ -688,6 +688,7 @@ class AnswerRunRequest(_message.Message):
     CHOICE_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
     ANSWERED_BY_FIELD_NUMBER: _builtins.int
+    ITERATION_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The waiting run's id."""
     node: _builtins.str
@@ -698,6 +699,10 @@ class AnswerRunRequest(_message.Message):
     """What the person adds; at most 10,000 characters."""
     answered_by: _builtins.str
     """Who answers; empty means unknown. At most 100 characters."""
+    iteration: _builtins.int
+    """Which visit of the node asked, from 1; 0 means the one that waits. In a loop it tells a repeated answer from the
+    answer to the next question.
+    """
     def __init__(
         self,
         *,
@@ -706,10 +711,11 @@ class AnswerRunRequest(_message.Message):
         choice: _builtins.str = ...,
         comment: _builtins.str = ...,
         answered_by: _builtins.str = ...,
+        iteration: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "choice", b"choice", "comment", b"comment", "node", b"node", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "choice", b"choice", "comment", b"comment", "iteration", b"iteration", "node", b"node", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
