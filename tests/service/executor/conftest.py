@@ -80,6 +80,17 @@ class Executor:
     async def events(self, run_id: str, after: int = 0) -> list[runs_pb2.Event]:
         return [event async for event in self.watch(run_id, after)]
 
+    async def events_so_far(self, run_id: str) -> list[runs_pb2.Event]:
+        """The events of a run that has not ended, up to the last that is stored."""
+        found: list[runs_pb2.Event] = []
+        watching = self.watch(run_id)
+        try:
+            while True:
+                async with asyncio.timeout(0.3):
+                    found.append(await anext(watching))
+        except (TimeoutError, StopAsyncIteration):
+            return found
+
     async def until(self, run_id: str, done: Callable[[runs_pb2.Event], bool]) -> None:
         async for event in self.watch(run_id):
             if done(event):
