@@ -9,6 +9,7 @@ its database is told so, and does not hang.
 """
 
 import asyncio
+import random
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cadre_kit.databases import (
@@ -36,8 +36,11 @@ __all__ = ["ConnectionStatements", "Statements", "Transactions", "open_transacti
 _READERS = 3
 _TRANSACTION_SECONDS = 10.0
 _TOGETHER = 200
-# Two transactions that insert the same key: the second finds the first one's row when it begins anew.
-_TRIES = 3
+# Of transactions that insert the same key, or wait for each other, one goes through; the others find what it did when
+# they begin anew. PostgreSQL's codes: unique_violation, serialization_failure, deadlock_detected.
+_BEGIN_ANEW = frozenset({"23505", "40001", "40P01"})
+_TRIES = 10
+_PAUSE_SECONDS = 0.02
 # SQLite gives the right to write to one connection; asking for it first avoids finding another's writes between our
 # reading and our writing, which cannot be waited for.
 _BEGIN_WRITE = "BEGIN IMMEDIATE"
@@ -243,8 +246,13 @@ class _Postgresql:
 
     async def write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
         for _ in range(_TRIES - 1):
-            with suppress(IntegrityError):
+            try:
                 return await self._transaction(work)
+            except sa.exc.DBAPIError as exc:
+                if getattr(exc.orig, "sqlstate", "") not in _BEGIN_ANEW:
+                    with database_errors(self._name):
+                        raise
+            await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
         with database_errors(self._name):
             return await self._transaction(work)
 
@@ -264,11 +272,6 @@ class _Postgresql:
                 resolution="Check that PostgreSQL runs and can be reached.",
                 metadata={"database": self._name},
             ) from exc
-        except IntegrityError:
-            raise
-        except sa.exc.SQLAlchemyError as exc:
-            with database_errors(self._name):
-                raise exc
 
 
 def _settle(settled: Sequence[tuple[_Job[Any], Any, Exception | None]]) -> None:
