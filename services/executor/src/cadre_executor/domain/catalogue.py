@@ -7,13 +7,13 @@ it says. `docs/tools.md` has a section for each.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from cadre_executor.domain.tools import ToolSpec
 
 __all__ = ["CATALOGUE", "FIRST_GENERATION", "BuiltIn"]
 
-Schema = Mapping[str, Any]
+Schema: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +29,10 @@ class BuiltIn:
     preset: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _object(properties: Mapping[str, Schema], *required: str) -> Schema:
+def _object(properties: dict[str, Schema], *required: str) -> Schema:
     return {
         "type": "object",
-        "properties": dict(properties),
+        "properties": properties,
         "required": list(required),
         "additionalProperties": False,
     }
@@ -81,14 +81,14 @@ def _tool(
 
 _ANYTHING: Schema = {"description": "Any JSON value; text is written as it is, all else as JSON."}
 _PATH = _text("A path in the run's workspace, such as `reports/may.csv`.", most=1024)
-_PROGRAM_SECONDS = {
+_PROGRAM_SECONDS: Schema = {
     "type": "number",
     "description": "How long it may run, in seconds.",
     "exclusiveMinimum": 0,
     "maximum": 300,
     "default": 30,
 }
-_NAMESPACE = {
+_NAMESPACE: Schema = {
     "type": "array",
     "description": "Where in memory; the default is the workflow's own namespace.",
     "items": {"type": "string", "minLength": 1, "maxLength": 128},
@@ -172,7 +172,7 @@ _WEB = (
             {
                 "headers_env": {
                     "type": "object",
-                    "description": "Headers whose values are secrets of the workflow: header to name under config.secrets.",
+                    "description": "Headers whose values are secrets: header to name under config.secrets.",
                     "additionalProperties": {"type": "string", "minLength": 1},
                 },
                 "hosts": {
@@ -261,7 +261,7 @@ _DATA = (
         _object(
             {
                 "query": _text(
-                    "One SELECT statement; `?` (SQLite, DuckDB) or `$1` (PostgreSQL) for parameters.",
+                    "One SELECT statement; `?` (PostgreSQL: `$1`) for parameters.",
                     most=20_000,
                 ),
                 "parameters": {
@@ -282,7 +282,7 @@ _DATA = (
                     most=1024,
                 ),
                 "url_env": _text(
-                    "The name under config.secrets whose value is sqlite:///, duckdb:/// or postgresql:// and the rest.",
+                    "The name under config.secrets of an address: sqlite:///, duckdb:/// or postgresql://.",
                     most=128,
                 ),
                 "timeout_seconds": {
