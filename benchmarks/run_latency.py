@@ -17,12 +17,13 @@ from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
 from cadre_executor.adapters.files import WorkflowFiles
 from cadre_executor.adapters.graphs import Graphs
+from cadre_executor.adapters.result_cache import SqlResultCache
 from cadre_executor.adapters.run_store import SqlRunStore
 from cadre_executor.app import build
-from cadre_executor.domain.actions import Call, Execution, Outcome, Peers, Program
 from cadre_executor.domain.definitions import Library
 from cadre_executor.domain.desks import Desk, StartRun
 from cadre_executor.domain.drivers import Driver
+from cadre_executor.domain.peers import Call, Children, Execution, Outcome, Peers, Program
 from cadre_executor.domain.watchers import Watchers
 from cadre_executor.settings import Settings
 from cadre_kit.channels import call, connect, stream
@@ -121,19 +122,24 @@ async def durable(home: Path, stack: AsyncExitStack) -> Callable[[], Awaitable[A
     stack.push_async_callback(database.close)
     store, watchers = Ended(database), Watchers()
     library = Library(WorkflowFiles())
-    peers: Any = Peers(models=One(), sandbox=One(), memory=One())  # type: ignore[arg-type]  # only programs run
-    driver = Driver(
-        store=store,
-        library=library,
-        engine=Graphs(),
-        peers=peers,
-        owner="bench",
-        lease_seconds=5.0,
-        patience_seconds=0.0,
-        trace_content=False,
-        max_state_bytes=1_000_000,
-        stored=watchers.notify,
-    )
+    peers: Any = Peers(models=One(), sandbox=One(), memory=One(), tools=One())  # type: ignore[arg-type]  # only programs run
+
+    def driver(children: Children) -> Driver:
+        return Driver(
+            store=store,
+            library=library,
+            engine=Graphs(),
+            peers=peers,
+            children=children,
+            cache=SqlResultCache(database),
+            owner="bench",
+            lease_seconds=5.0,
+            patience_seconds=0.0,
+            trace_content=False,
+            max_state_bytes=1_000_000,
+            stored=watchers.notify,
+        )
+
     desk = Desk(
         store=store,
         definitions=SqlDefinitionStore(database),
