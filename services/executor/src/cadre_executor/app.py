@@ -8,16 +8,19 @@ from cadre.executor.v1 import runs_pb2_grpc, schedules_pb2_grpc, workflows_pb2_g
 from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
 from cadre_executor.adapters.graphs import Graphs
+from cadre_executor.adapters.no_tools import NoTools
 from cadre_executor.adapters.peers import GrpcMemory, GrpcModels, GrpcSandbox
 from cadre_executor.adapters.prefect import PrefectScheduler
 from cadre_executor.adapters.processes import own_name, process_is_dead
+from cadre_executor.adapters.result_cache import SqlResultCache
 from cadre_executor.adapters.run_store import SqlRunStore
-from cadre_executor.domain.actions import Peers
 from cadre_executor.domain.definitions import Language, Library
 from cadre_executor.domain.desks import Desk
 from cadre_executor.domain.drivers import Driver
+from cadre_executor.domain.peers import Children, Peers
 from cadre_executor.domain.shelves import Shelf
 from cadre_executor.domain.timetables import Timetable
+from cadre_executor.domain.tools import Tools
 from cadre_executor.domain.watchers import Watchers
 from cadre_executor.entrypoint.runs import RunServicer
 from cadre_executor.entrypoint.schedules import ScheduleServicer
@@ -36,15 +39,15 @@ async def build(settings: Settings) -> AsyncIterator[Sequence[GrpcService]]:
     # Imported here: only a process that serves needs the language's libraries.
     from cadre_executor.adapters.files import WorkflowFiles
 
-    async with build_with(settings, WorkflowFiles()) as services:
+    async with build_with(settings, WorkflowFiles(), NoTools()) as services:
         yield services
 
 
 @asynccontextmanager
 async def build_with(
-    settings: Settings, language: Language
+    settings: Settings, language: Language, tools: Tools
 ) -> AsyncIterator[Sequence[GrpcService]]:
-    """The executor's services for files of a language."""
+    """The executor's services for files of a language, with some tools."""
     async with AsyncExitStack() as stack:
         url = settings.database_url(settings.executor_database_url, "executor")
         database = await open_executor_database(url, strict=settings.durability == "strict")
@@ -53,6 +56,7 @@ async def build_with(
             models=GrpcModels(await stack.enter_async_context(connect(settings.llm_proxy_address))),
             sandbox=GrpcSandbox(await stack.enter_async_context(connect(settings.sandbox_address))),
             memory=GrpcMemory(await stack.enter_async_context(connect(settings.memory_address))),
+            tools=tools,
         )
         library = Library(language)
         definitions = SqlDefinitionStore(database)
@@ -76,18 +80,23 @@ def _desk(
 ) -> Desk:
     store = SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints)
     watchers = Watchers()
-    driver = Driver(
-        store=store,
-        library=library,
-        engine=Graphs(),
-        peers=peers,
-        owner=own_name(),
-        lease_seconds=settings.executor_lease_seconds,
-        patience_seconds=settings.executor_patience_seconds,
-        trace_content=settings.trace_content,
-        max_state_bytes=settings.executor_max_state_bytes,
-        stored=watchers.notify,
-    )
+
+    def driver(children: Children) -> Driver:
+        return Driver(
+            store=store,
+            library=library,
+            engine=Graphs(),
+            peers=peers,
+            children=children,
+            cache=SqlResultCache(database),
+            owner=own_name(),
+            lease_seconds=settings.executor_lease_seconds,
+            patience_seconds=settings.executor_patience_seconds,
+            trace_content=settings.trace_content,
+            max_state_bytes=settings.executor_max_state_bytes,
+            stored=watchers.notify,
+        )
+
     return Desk(
         store=store,
         definitions=definitions,

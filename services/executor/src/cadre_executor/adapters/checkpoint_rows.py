@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from cadre_executor.adapters.database import CHECKPOINTS, VISIT_WRITES
 from cadre_executor.adapters.documents import loaded, moment, seconds
+from cadre_executor.adapters.effect_rows import forget_effects
 from cadre_executor.domain.checkpoints import Checkpoint, CheckpointNotFound, Position
 from cadre_executor.domain.journals import VisitWrites
 from cadre_kit.documents import json_text
@@ -69,8 +70,9 @@ class Checkpoints:
         statements.add(_ADD_WRITES, rows)
 
     def forget_writes(self, statements: Statements, run_id: str) -> None:
-        """Drops what visits changed: a checkpoint, or the end, has it."""
+        """Drops what visits changed, and what was done within them: a checkpoint, or the end, has it."""
         statements.change(_DROP_WRITES, {"run": run_id})
+        forget_effects(statements, run_id)
 
     def last(self, connection: sa.Connection, run_id: str) -> Position | None:
         """Where the run goes on; None when that is its start."""

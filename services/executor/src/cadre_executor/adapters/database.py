@@ -10,7 +10,9 @@ from cadre_kit.databases import migrate
 from cadre_kit.transactions import Transactions, open_transactions
 
 __all__ = [
+    "CACHED_RESULTS",
     "CHECKPOINTS",
+    "EFFECTS",
     "EVENTS",
     "IDEMPOTENCY_KEYS",
     "QUESTIONS",
@@ -61,6 +63,9 @@ RUNS = sa.Table(
     sa.Column("paused_seconds", sa.Float),
     sa.Column("waiting_since", sa.Float),
     sa.Column("resumed_sequence", sa.Integer),
+    sa.Column("parent_run_id", sa.String),
+    sa.Column("root_run_id", sa.String),
+    sa.Column("depth", sa.Integer),
 )
 EVENTS = sa.Table(
     "events",
@@ -76,6 +81,7 @@ EVENTS = sa.Table(
     sa.Column("data", sa.Text),
     sa.Column("usage", sa.Text),
     sa.Column("error", sa.Text),
+    sa.Column("item", sa.Integer),
 )
 CHECKPOINTS = sa.Table(
     "checkpoints",
@@ -93,6 +99,20 @@ VISIT_WRITES = sa.Table(
     sa.Column("node", sa.Text),
     sa.Column("iteration", sa.Integer),
     sa.Column("document", sa.Text),
+)
+EFFECTS = sa.Table(
+    "effects",
+    _METADATA,
+    sa.Column("run_id", sa.String),
+    sa.Column("key", sa.String),
+    sa.Column("document", sa.Text),
+)
+CACHED_RESULTS = sa.Table(
+    "cached_results",
+    _METADATA,
+    sa.Column("digest", sa.String),
+    sa.Column("document", sa.Text),
+    sa.Column("expires_time", sa.Float),
 )
 # `due` is the deadline while nobody has answered.
 QUESTIONS = sa.Table(

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from cadre_executor.domain.runs import Failure, Usage
@@ -37,27 +36,12 @@ def moment(since_1970: float) -> datetime:
 
 def usage_to_text(usage: Usage) -> str:
     """The usage, the money as an exact decimal."""
-    return json_text(
-        [
-            usage.input_tokens,
-            usage.output_tokens,
-            str(usage.known_usd),
-            usage.calls,
-            usage.unpriced_calls,
-        ]
-    )
+    return json_text(usage.document)
 
 
 def usage_from_text(text: str) -> Usage:
     """The usage again."""
-    input_tokens, output_tokens, usd, calls, unpriced = json.loads(text)
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        known_usd=Decimal(usd),
-        calls=calls,
-        unpriced_calls=unpriced,
-    )
+    return Usage.of(json.loads(text))
 
 
 def failure_to_text(failure: Failure | None) -> str | None:

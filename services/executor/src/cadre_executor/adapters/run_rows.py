@@ -31,7 +31,7 @@ def attempts_of(connection: sa.Connection, run_id: str) -> dict[tuple[str, int],
     )
     statement = (
         sa.select(EVENTS.c.node, EVENTS.c.iteration, sa.func.max(EVENTS.c.attempt))
-        .where(EVENTS.c.run_id == run_id, failed)
+        .where(EVENTS.c.run_id == run_id, EVENTS.c.item == 0, failed)
         .group_by(EVENTS.c.node, EVENTS.c.iteration)
     )
     return {(node, visit): tried + 1 for node, visit, tried in connection.execute(statement)}
@@ -58,6 +58,9 @@ def run_row(run: Run) -> dict[str, Any]:
         "paused_seconds": 0.0,
         "waiting_since": None,
         "resumed_sequence": 0,
+        "parent_run_id": run.parent_run_id,
+        "root_run_id": run.root_run_id,
+        "depth": run.depth,
     }
 
 
@@ -94,6 +97,9 @@ def run_of(row: Mapping[str, Any]) -> Run:
         forked_from=row["forked_from"],
         paused_seconds=row["paused_seconds"],
         last_sequence=row["last_sequence"],
+        parent_run_id=row["parent_run_id"],
+        root_run_id=row["root_run_id"],
+        depth=row["depth"],
     )
 
 
@@ -111,6 +117,7 @@ def event_row(run_id: str, event: Event, sequence: int) -> dict[str, Any]:
         "data": None if event.data is None else json_text(event.data),
         "usage": None if event.usage is None else usage_to_text(event.usage),
         "error": failure_to_text(event.error),
+        "item": event.item,
     }
 
 
@@ -127,4 +134,5 @@ def event_of(row: sa.RowMapping) -> Event:
         data=loaded(row["data"]),
         usage=None if row["usage"] is None else usage_from_text(row["usage"]),
         error=failure_from_text(row["error"]),
+        item=row["item"],
     )

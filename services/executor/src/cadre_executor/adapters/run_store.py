@@ -16,6 +16,7 @@ from cadre_executor.adapters.database import (
     SOURCES,
 )
 from cadre_executor.adapters.documents import seconds, usage_to_text
+from cadre_executor.adapters.effect_rows import effects_of, keep_effects
 from cadre_executor.adapters.run_rows import (
     attempts_of,
     ending_row,
@@ -225,7 +226,7 @@ class SqlRunStore:
     ) -> Sequence[Candidate]:
         """Runs that have not ended and that may be taken up, oldest first."""
         statement = (
-            sa.select(RUNS.c.id, RUNS.c.lease_owner, RUNS.c.lease_expires)
+            sa.select(RUNS.c.id, RUNS.c.lease_owner, RUNS.c.lease_expires, RUNS.c.parent_run_id)
             .where(
                 RUNS.c.status.in_(_UNENDED),
                 sa.or_(RUNS.c.lease_owner.in_(["", *owners]), RUNS.c.lease_expires < now),
@@ -236,8 +237,8 @@ class SqlRunStore:
 
         def work(connection: sa.Connection) -> list[Candidate]:
             return [
-                Candidate(run_id=run_id, owner=owner, lease_expires=expires)
-                for run_id, owner, expires in connection.execute(statement)
+                Candidate(run_id=run_id, owner=owner, lease_expires=expires, is_child=bool(parent))
+                for run_id, owner, expires, parent in connection.execute(statement)
             ]
 
         return await self._database.read(work)
@@ -265,6 +266,7 @@ class SqlRunStore:
                 made=self._checkpoints.made(connection, candidate.run_id),
                 attempts=attempts_of(connection, candidate.run_id),
                 asked=questions.by_visit(connection, candidate.run_id),
+                effects=effects_of(connection, candidate.run_id),
                 interrupted=was == RunStatus.RUNNING.value,
             )
 
@@ -407,6 +409,13 @@ class SqlRunStore:
         )
         await self._database.write(lambda connection: connection.execute(statement).close())
 
+    async def open_children(self, run_id: str) -> Sequence[str]:
+        """The runs that are steps of a run and have not ended."""
+        statement = sa.select(RUNS.c.id).where(
+            RUNS.c.parent_run_id == run_id, RUNS.c.ended_time.is_(None)
+        )
+        return await self._database.read(lambda c: list(c.execute(statement).scalars()))
+
     async def is_held(self, run_id: str, *, now: float) -> bool:
         """Whether some executor's lease on the run has not expired."""
         statement = sa.select(RUNS.c.id).where(
@@ -445,6 +454,8 @@ class SqlRunStore:
             self._checkpoints.keep(statements, run_id, batch.checkpoint, forgets=batch.forgets)
         if batch.writes:
             self._checkpoints.keep_writes(statements, run_id, batch.writes)
+        if batch.effects:
+            keep_effects(statements, run_id, batch.effects)
         if batch.questions:
             questions.ask(statements, run_id, batch.questions)
 

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from cadre_executor.domain.actions import Result
 from cadre_executor.domain.answers import TIMED_OUT, Asked
+from cadre_executor.domain.results import Result
 from cadre_executor.domain.runs import Question
 from cadre_executor.domain.workflows import ApprovalAction, Scope
 from cadre_kit.errors import DeadlineExceeded

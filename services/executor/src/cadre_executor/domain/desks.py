@@ -17,6 +17,7 @@ from cadre_executor.domain.checkpoints import Checkpoint, CheckpointNotFound, Po
 from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.drivers import Driver, ending_of, mistake
 from cadre_executor.domain.journals import Journal, LeaseLost
+from cadre_executor.domain.peers import Children, ChildRun
 from cadre_executor.domain.runs import (
     FINAL,
     Event,
@@ -56,6 +57,9 @@ _NOTHING_YET: dict[str, Any] = {
     "questions": (),
     "paused_seconds": 0.0,
     "last_sequence": 1,
+    "parent_run_id": "",
+    "root_run_id": "",
+    "depth": 0,
 }
 
 
@@ -100,6 +104,7 @@ class _Driven:
     """A run that is ours. `error` is why it cannot go on here, if its journal could not be stored."""
 
     journal: Journal
+    is_child: bool = False
     task: "asyncio.Task[None] | None" = None
     error: CadreError | None = None
     cancelling: bool = False
@@ -109,7 +114,8 @@ class Desk:
     """Accepts runs and sees to it that each of them ends.
 
     `is_dead` tells of the owner of a lease whether that process has ended: its runs need not wait for the lease.
-    `max_runs` bounds how many are driven at once; others wait in the store, oldest first.
+    `max_runs` bounds how many are driven at once; others wait in the store, oldest first. Runs that are steps of others
+    do not wait and do not count: a run that holds a place waits for them.
     """
 
     def __init__(
@@ -118,7 +124,7 @@ class Desk:
         store: RunStore,
         definitions: DefinitionStore,
         library: Library,
-        driver: Driver,
+        driver: Callable[[Children], Driver],
         watchers: Watchers,
         is_dead: Callable[[str], bool],
         max_runs: int,
@@ -126,7 +132,7 @@ class Desk:
         self._store = store
         self._definitions = definitions
         self._library = library
-        self._driver = driver
+        self._driver = driver(self)
         self._is_dead = is_dead
         self._max_runs = max_runs
         self._driven: dict[str, _Driven] = {}
@@ -138,9 +144,13 @@ class Desk:
 
     async def start(self, request: StartRun) -> tuple[Run, bool]:
         """Checks and stores a run, and begins to drive it; whether it is new. Raises what is wrong with the request."""
+        run = await self._run_of(request)
+        return await self._accept(run, key=request.key, fingerprint=request.fingerprint)
+
+    async def _run_of(self, request: StartRun) -> Run:
         document, source, version = await self._target(request)
         self._library.language.check_inputs(document.workflow, request.inputs)
-        run = Run(
+        return Run(
             id=new_id(),
             workflow=document.workflow.name,
             version=version,
@@ -151,7 +161,6 @@ class Desk:
             created_time=datetime.now(UTC),
             trace_parent=_trace_parent(),
         )
-        return await self._accept(run, key=request.key, fingerprint=request.fingerprint)
 
     async def fork(self, request: ForkRun) -> Run:
         """Stores a run that goes on from a checkpoint of another, and begins to drive it. Raises RunNotFound,
@@ -213,7 +222,7 @@ class Desk:
         self, run: Run, *, key: str, fingerprint: str, position: Position | None = None
     ) -> tuple[Run, bool]:
         """Stores a run, and drives it if there is room."""
-        has_room = self._open and self._has_room()
+        has_room = self._open and (bool(run.parent_run_id) or self._has_room())
         # Until it is driven, its lease looks like one that we lost sight of.
         self._starting.add(run.id)
         try:
@@ -231,6 +240,41 @@ class Desk:
         finally:
             self._starting.discard(run.id)
         return stored, created
+
+    async def start_child(self, child: ChildRun) -> Run:
+        """The run of the child's key, started unless it was. Raises what is wrong with the workflow or its inputs."""
+        request = StartRun(
+            workflow=child.workflow,
+            version=child.version,
+            inputs=child.inputs,
+            trigger="workflow",
+            key=child.key,
+        )
+        run = replace(
+            await self._run_of(request),
+            parent_run_id=child.parent_run_id,
+            root_run_id=child.root_run_id,
+            depth=child.depth,
+        )
+        stored, _ = await self._accept(run, key=request.key, fingerprint=request.fingerprint)
+        return stored
+
+    async def wait_for(self, run_id: str) -> Run:
+        """The run once it has ended. Raises RunNotFound."""
+        with self._watchers.waiting(run_id) as word:
+            while True:
+                word.clear()
+                run = await self._store.get(run_id)
+                if run.status in FINAL:
+                    return run
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
+
+    async def end_children(self, run_id: str) -> Usage:
+        """Ends every run that is a step of a run and has not ended; what they used."""
+        children = await self._store.open_children(run_id)
+        ended = await asyncio.gather(*(self.cancel(child) for child in children))
+        return sum((run.usage for run in ended), Usage())
 
     async def get(self, run_id: str) -> Run:
         """The run. Raises RunNotFound."""
@@ -278,6 +322,7 @@ class Desk:
             ending = ending_of(RunStatus.CANCELLED, since=run.started_time or run.created_time)
             await self._store.finish(run_id, ending, None, owner=None)
             await self._wait_until_let_go(run_id)
+            await self.end_children(run_id)
         self._watchers.notify(run_id)
         return await self._store.get(run_id)
 
@@ -302,6 +347,7 @@ class Desk:
         since = run.started_time or run.created_time
         try:
             await self._halt(driven)
+            driven.journal.count(await self.end_children(run.id))
             ending = ending_of(RunStatus.CANCELLED, since=since, journal=driven.journal)
             batch = driven.journal.take()
             ended = await self._store.finish(run.id, ending, batch, owner=self._driver.owner)
@@ -329,7 +375,10 @@ class Desk:
             if driven.task is not None:
                 driven.task.cancel()
 
-        driven = _Driven(journal=self._driver.journal(claim, broken=broken))
+        driven = _Driven(
+            journal=self._driver.journal(claim, broken=broken),
+            is_child=bool(claim.run.parent_run_id),
+        )
         self._driven[run_id] = driven
         driven.task = asyncio.create_task(self._see_through(claim, driven), name=f"run {run_id}")
 
@@ -363,7 +412,7 @@ class Desk:
             del self._driven[run_id]
 
     def _has_room(self) -> bool:
-        return len(self._driven) < self._max_runs
+        return sum(not one.is_child for one in self._driven.values()) < self._max_runs
 
     def _log_stop(self, run_id: str, error: CadreError) -> None:
         """The run stays as it was last stored; whoever has its lease, or we when the store is well again, goes on."""
@@ -452,7 +501,7 @@ class Desk:
 
     async def _take_up(self) -> None:
         self._room.clear()
-        if self._open and self._has_room():
+        if self._open:
             await self._take_up_once()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._room.wait(), _LOOK_FOR_RUNS_SECONDS)
@@ -466,14 +515,21 @@ class Desk:
         for candidate in await self._store.candidates(owners=free, now=now, limit=_CANDIDATES):
             if candidate.run_id in self._driven or candidate.run_id in self._starting:
                 continue
-            if not self._has_room():
-                return
+            if not candidate.is_child and not self._has_room():
+                continue
             claim = await self._store.claim(
                 candidate, owner=self._driver.owner, expires=self._lease()
             )
             if claim is not None:
                 log.info("run_taken_up", run_id=candidate.run_id)
-                self._drive(claim)
+                await self._go_on(claim)
+
+    async def _go_on(self, claim: Claim) -> None:
+        """Drives a run, unless the run that it is a step of has ended meanwhile: nobody waits for it then."""
+        self._drive(claim)
+        parent_run_id = claim.run.parent_run_id
+        if parent_run_id and (await self._store.get(parent_run_id)).status in FINAL:
+            await self.cancel(claim.run.id)
 
 
 async def _for_ever(name: str, step: Callable[[], Awaitable[None]]) -> None:

@@ -11,15 +11,17 @@ from typing import Protocol
 
 from opentelemetry.trace import Span, StatusCode
 
-from cadre_executor.domain.actions import Peers
 from cadre_executor.domain.answers import Asked
 from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.journals import Batch, Journal, LeaseLost
+from cadre_executor.domain.peers import Children, Peers
+from cadre_executor.domain.records import Records
 from cadre_executor.domain.runs import Ending, Event, EventType, Failure, Run, RunStatus
-from cadre_executor.domain.stores import Claim, RunStore
+from cadre_executor.domain.stores import Claim, ResultCache, RunStore
+from cadre_executor.domain.tasks import Means
 from cadre_executor.domain.visits import Drive, RunFailed, Step, begin, startable
-from cadre_executor.domain.workflows import State
+from cadre_executor.domain.workflows import State, Workflow
 from cadre_kit import semconv
 from cadre_kit.errors import CadreError, DeadlineExceeded, Internal
 from cadre_kit.logs import logger
@@ -63,6 +65,8 @@ class Driver:
     library: Library
     engine: Engine
     peers: Peers
+    children: Children
+    cache: ResultCache
     owner: str
     lease_seconds: float
     patience_seconds: float
@@ -116,6 +120,7 @@ class Driver:
             status, outputs = RunStatus.SUCCEEDED, position.fields
         except RunFailed as exc:
             failure = exc.failure
+            journal.count(await self.children.end_children(claim.run.id))
         return ending_of(status, since=since, outputs=outputs, error=failure, journal=journal)
 
     async def _in_time(self, claim: Claim, journal: Journal, *, since: datetime) -> Position | None:
@@ -137,17 +142,31 @@ class Driver:
     def _drive(self, claim: Claim, journal: Journal, document: Document) -> Drive:
         return Drive(
             run_id=claim.run.id,
-            version=claim.run.version,
             workflow=document.workflow,
             plan=document.plan,
             journal=journal,
-            peers=self.peers,
-            gate=asyncio.Semaphore(document.workflow.limits.max_concurrency),
+            means=self._means(claim, journal, document.workflow),
             attempts=claim.attempts,
             made={visit: Step.of(made) for visit, made in claim.made.items()},
             asked=claim.asked,
-            patience_seconds=self.patience_seconds,
             max_state_bytes=self.max_state_bytes,
+        )
+
+    def _means(self, claim: Claim, journal: Journal, workflow: Workflow) -> Means:
+        run = claim.run
+        return Means(
+            run_id=run.id,
+            root_run_id=run.root_run_id or run.id,
+            depth=run.depth,
+            version=run.version,
+            workflow=workflow,
+            journal=journal,
+            records=Records(journal, recorded=claim.effects),
+            peers=self.peers,
+            children=self.children,
+            cache=self.cache,
+            gate=asyncio.Semaphore(workflow.limits.max_concurrency),
+            patience_seconds=self.patience_seconds,
         )
 
     async def _advance(

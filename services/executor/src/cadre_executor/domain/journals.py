@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from cadre_executor.domain.answers import waiting_event
 from cadre_executor.domain.checkpoints import Checkpoint, Position
+from cadre_executor.domain.effects import Effect
 from cadre_executor.domain.runs import Event, Question, Usage
 from cadre_kit.errors import CadreError, FailedPrecondition
 
@@ -49,8 +50,14 @@ class Batch:
     usage: Usage = field(default_factory=Usage)
     checkpoint: Checkpoint | None = None
     writes: Sequence[VisitWrites] = ()
+    effects: Sequence[Effect] = ()
     questions: Sequence[Question] = ()
     forgets: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to store."""
+        return not (self.events or self.writes or self.effects) and self.checkpoint is None
 
 
 StoreBatch = Callable[[Batch], Coroutine[Any, Any, None]]
@@ -79,6 +86,7 @@ class Journal:
         self._broken = broken
         self._events: list[Event] = []
         self._writes: list[VisitWrites] = []
+        self._effects: list[Effect] = []
         self._questions: list[Question] = []
         self._checkpoint: Checkpoint | None = None
         # A run that is taken up may have stored some before.
@@ -89,9 +97,17 @@ class Journal:
 
     def emit(self, event: Event) -> None:
         """Takes an event that is stored within 10 ms, or with the next step."""
-        if event.usage is not None:
-            self.usage = self.usage + event.usage
         self._events.append(event)
+        self._linger()
+
+    def count(self, usage: Usage) -> None:
+        """Takes what the run used; stored with whatever is stored next."""
+        self.usage = self.usage + usage
+
+    def record(self, effect: Effect) -> None:
+        """Takes what was done within a visit; `flush` before what depends on it. What it used counts once, with it."""
+        self.count(effect.usage)
+        self._effects.append(effect)
         self._linger()
 
     def keep(self, writes: VisitWrites, event: Event) -> None:
@@ -119,6 +135,7 @@ class Journal:
             nodes = (*self._checkpoint.nodes, *nodes)
         # What the visits of the step before changed is part of it.
         self._writes.clear()
+        self._effects.clear()
         self._visits = visits
         self._checkpoint = Checkpoint(position=position, time=datetime.now(UTC), nodes=nodes)
 
@@ -130,8 +147,8 @@ class Journal:
             await self._flush()
 
     async def flush(self) -> None:
-        """Stores everything taken so far."""
-        await self._flush()
+        """Stores everything taken so far. Who is cancelled meanwhile takes nothing back."""
+        await asyncio.shield(self._in_background(self._flush()))
 
     def take(self) -> Batch:
         """What is not stored yet, for the caller to store; only while no storing is under way."""
@@ -156,13 +173,17 @@ class Journal:
 
     def _flush_in_background(self) -> None:
         self._lingering = None
-        task = asyncio.get_running_loop().create_task(self._flush_or_break())
+        self._in_background(self._flush_or_break())
+
+    def _in_background(self, storing: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(storing)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     async def _flush_or_break(self) -> None:
         try:
-            await self.flush()
+            await self._flush()
         except CadreError as error:
             self._broken(error)
 
@@ -170,7 +191,7 @@ class Journal:
         async with self._lock:
             self._stop_lingering()
             batch = self._batch()
-            if batch.events or batch.writes or batch.checkpoint is not None:
+            if not batch.is_empty:
                 await self._store(batch)
 
     def _batch(self) -> Batch:
@@ -179,14 +200,16 @@ class Journal:
             usage=self.usage,
             checkpoint=self._checkpoint,
             writes=tuple(self._writes),
+            effects=tuple(self._effects),
             questions=tuple(self._questions),
             forgets=self._has_stored_writes and self._checkpoint is not None,
         )
         if self._checkpoint is not None:
             self._has_stored_writes = False
-        self._has_stored_writes |= bool(self._writes)
+        self._has_stored_writes |= bool(self._writes or self._effects)
         self._events.clear()
         self._writes.clear()
+        self._effects.clear()
         self._questions.clear()
         self._checkpoint = None
         return batch

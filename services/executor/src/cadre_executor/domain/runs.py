@@ -1,6 +1,6 @@
 """Runs and what happens in them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -102,6 +102,9 @@ class EventType(Enum):
     NODE_SKIPPED = "node_skipped"
     NODE_WAITING = "node_waiting"
     NODE_ANSWERED = "node_answered"
+    NODE_TEXT = "node_text"
+    TOOL_CALLED = "tool_called"
+    TOOL_RETURNED = "tool_returned"
 
     @property
     def is_last(self) -> bool:
@@ -132,6 +135,29 @@ class Usage:
         )
 
     @property
+    def document(self) -> list[Any]:
+        """The whole as JSON; the money as an exact decimal."""
+        return [
+            self.input_tokens,
+            self.output_tokens,
+            str(self.known_usd),
+            self.calls,
+            self.unpriced_calls,
+        ]
+
+    @classmethod
+    def of(cls, document: Sequence[Any]) -> "Usage":
+        """The usage of a document."""
+        input_tokens, output_tokens, usd, calls, unpriced = document
+        return cls(
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            known_usd=Decimal(usd),
+            calls=calls,
+            unpriced_calls=unpriced,
+        )
+
+    @property
     def cost_usd(self) -> Decimal | None:
         """The whole cost; None when the price of any call is unknown."""
         return None if self.unpriced_calls else self.known_usd
@@ -154,7 +180,8 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened. The store gives it its sequence; 0 until then."""
+    """One thing that happened. The store gives it its sequence; 0 until then. `item` is the place from 1 in the node's
+    for_each; 0 for the node as a whole."""
 
     type: EventType
     time: datetime
@@ -166,6 +193,7 @@ class Event:
     usage: Usage | None = None
     error: Failure | None = None
     duration_ms: int = 0
+    item: int = 0
 
     def numbered(self, sequence: int) -> "Event":
         """The same event in its place."""
@@ -191,7 +219,8 @@ class Run:
     """One execution of one version of a workflow; `version` 0 is a file that was not applied.
 
     `questions` are those that nobody has answered. `paused_seconds` is how long it waited for people, which its time
-    limit leaves out.
+    limit leaves out. `parent_run_id` names the run that it is a step of, `root_run_id` the one at the top; empty when
+    it is no step. `depth` is how many runs are above it.
     """
 
     id: str
@@ -212,6 +241,9 @@ class Run:
     questions: tuple[Question, ...] = ()
     paused_seconds: float = 0.0
     last_sequence: int = 0
+    parent_run_id: str = ""
+    root_run_id: str = ""
+    depth: int = 0
 
     @property
     def trace_id(self) -> str:

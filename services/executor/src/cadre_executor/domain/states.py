@@ -1,10 +1,11 @@
 """The state of a run: how writes combine, and what the engine itself keeps in it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
-from cadre_executor.domain.actions import Form, Result
+from cadre_executor.domain.results import Form, Result
 from cadre_executor.domain.workflows import (
     LlmAction,
     Node,
@@ -25,10 +26,12 @@ __all__ = [
     "Progress",
     "advanced",
     "combined",
+    "item_of",
     "no_progress",
     "visible",
     "with_writes",
     "writes_of",
+    "writes_of_items",
 ]
 
 
@@ -135,19 +138,72 @@ def with_writes(workflow: Workflow, fields: State, writes: State) -> dict[str, A
 
 def writes_of(node: Node, result: Result, fields: Mapping[str, StateField]) -> dict[str, Any]:
     """What a node's result writes, by field. Raises ModelOutputInvalid or OutputInvalid naming what does not fit."""
-    refused = ModelOutputInvalid if isinstance(node.action, LlmAction) else OutputInvalid
-    try:
+    with _refusals(node):
         value = _typed(node.result_type, result)
         is_text = result.form is Form.TEXT and node.result_type is None
         return {
             output.field: _fitted(fields[output.field], _part(value, output), is_text=is_text)
             for output in node.outputs
         }
+
+
+def item_of(node: Node, result: Result) -> list[Any]:
+    """What one item of a for_each gave, as it is recorded: the value, and whether it is text that may say another one.
+    Raises ModelOutputInvalid or OutputInvalid."""
+    with _refusals(node):
+        value = _typed(node.result_type, result)
+        for output in node.outputs:
+            _part(value, output)
+        return [value, result.form is Form.TEXT and node.result_type is None]
+
+
+def writes_of_items(
+    node: Node, items: Sequence[list[Any] | None], fields: Mapping[str, StateField]
+) -> dict[str, Any]:
+    """What the items of a for_each write: the whole list where it is collected, else lists of their parts; null for an
+    item that failed. Raises as `writes_of`."""
+    outputs = node.outputs
+    if node.for_each is not None and node.for_each.collect:
+        outputs = (Output(field=node.for_each.collect),)
+    with _refusals(node):
+        return {
+            output.field: _fitted_items(
+                fields[output.field],
+                [None if item is None else (_part(item[0], output), item[1]) for item in items],
+            )
+            for output in outputs
+        }
+
+
+@contextmanager
+def _refusals(node: Node) -> Iterator[None]:
+    refused = ModelOutputInvalid if isinstance(node.action, LlmAction) else OutputInvalid
+    try:
+        yield
     except ValueRefused as exc:
         raise refused(
             exc.message,
             resolution=exc.resolution or "Check the node's output_schema and outputs.",
         ) from exc
+
+
+def _fitted_items(field: StateField, parts: Sequence[tuple[Any, bool] | None]) -> Any:
+    """The list as the field takes it; an item that is text may say its value in JSON."""
+    values = [None if part is None else part[0] for part in parts]
+    if not any(part is not None and part[1] for part in parts):
+        return _fitted(field, values, is_text=False)
+    try:
+        return field.type.accept(values)
+    except ValueRefused:
+        said = [_said(part[0]) if part is not None and part[1] else part for part in parts]
+        return _fitted(field, said, is_text=False)
+
+
+def _said(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _typed(result_type: ValueType | None, result: Result) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from cadre_executor.domain.answers import AnswerRun, Asked
 from cadre_executor.domain.checkpoints import Checkpoint, Position
@@ -10,7 +10,7 @@ from cadre_executor.domain.definitions import Definition
 from cadre_executor.domain.journals import Batch
 from cadre_executor.domain.runs import Ending, Event, Run, RunPage, RunQuery
 
-__all__ = ["Candidate", "Claim", "DefinitionStore", "RunStore"]
+__all__ = ["Candidate", "Claim", "DefinitionStore", "ResultCache", "RunStore"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +20,14 @@ class Candidate:
     run_id: str
     owner: str
     lease_expires: float
+    is_child: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A run that is ours to drive, and what it goes on from. All by node and visit: `made` is what visits of the step
-    under way changed, `attempts` the try to go on with, `asked` the questions of the run.
+    under way changed, `attempts` the try to go on with, `asked` the questions of the run. `effects` is what
+    was done within visits that have not ended, by key.
 
     `interrupted` tells a run whose executor died or stopped from one that an answer, or a person, sent on.
     """
@@ -34,6 +36,7 @@ class Claim:
     position: Position | None = None
     made: Mapping[tuple[str, int], str] = field(default_factory=dict)
     attempts: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    effects: Mapping[str, Any] = field(default_factory=dict)
     asked: Mapping[tuple[str, int], Asked] = field(default_factory=dict)
     interrupted: bool = False
 
@@ -119,8 +122,21 @@ class RunStore(Protocol):
     async def release(self, run_ids: Sequence[str], *, owner: str) -> None:
         """Gives leases back."""
 
+    async def open_children(self, run_id: str) -> Sequence[str]:
+        """The runs that are steps of a run and have not ended."""
+
     async def is_held(self, run_id: str, *, now: float) -> bool:
         """Whether some executor's lease on the run has not expired."""
+
+
+class ResultCache(Protocol):
+    """Results of nodes that may be taken again. Every method raises what is wrong with the database."""
+
+    async def find(self, digest: str, *, now: float) -> Any | None:
+        """The document kept under a digest, if it is not too old."""
+
+    async def keep(self, digest: str, document: object, *, now: float, expires: float) -> None:
+        """Keeps a document in place of an earlier one; drops what is too old."""
 
 
 class DefinitionStore(Protocol):

@@ -24,11 +24,15 @@ class UnknownTool(NotFound):
 
 @dataclass(frozen=True, kw_only=True)
 class ToolSpec:
-    """What a model, or a reader of a file, needs to know of a tool. `parameters` is a JSON Schema of an object."""
+    """What a model, or a reader of a file, needs to know of a tool. `parameters` is a JSON Schema of an object.
+
+    `repeatable`: a second call with the same arguments does no harm, as when nobody knows how the first one ended.
+    """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,5 @@
 """One visit of a node: whether it runs now, its tries, what it writes, and where the run goes from it."""
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -11,61 +10,48 @@ from typing import Any
 
 from opentelemetry.trace import Span, StatusCode
 
-from cadre_executor.domain.actions import Call, Peers, Result, perform
 from cadre_executor.domain.answers import Asked
 from cadre_executor.domain.approvals import answered, question_of
 from cadre_executor.domain.checkpoints import Position
+from cadre_executor.domain.cuts import shown_outputs
+from cadre_executor.domain.items import Items, items_of
 from cadre_executor.domain.journals import Journal, VisitWrites
 from cadre_executor.domain.routes import Plan
 from cadre_executor.domain.runs import Event, EventType, Failure, Usage
 from cadre_executor.domain.states import (
     Advance,
-    ModelOutputInvalid,
     Progress,
     advanced,
     no_progress,
     visible,
     with_writes,
     writes_of,
+    writes_of_items,
 )
+from cadre_executor.domain.tasks import Means, Place
+from cadre_executor.domain.tries import try_often
 from cadre_executor.domain.workflows import (
     END,
     START,
     ApprovalAction,
     Exits,
+    ForEach,
     Goto,
     Node,
     OnError,
-    Retry,
     Scope,
     State,
     Workflow,
 )
 from cadre_kit import semconv
 from cadre_kit.documents import json_text
-from cadre_kit.errors import CadreError, DeadlineExceeded, FailedPrecondition, Kind, LimitExceeded
-from cadre_kit.logs import logger
+from cadre_kit.errors import CadreError, FailedPrecondition, LimitExceeded
 from cadre_kit.tracing import tracer
 
 __all__ = ["Drive", "LoopLimitReached", "RunFailed", "Step", "begin", "startable", "visit"]
 
-log = logger()
-
-_LONGEST_BACKOFF_SECONDS = 60.0
 # How MLflow shows a node's span.
 _SPAN_TYPES = {"code": "TOOL", "memory": "MEMORY"}
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 2.0
-_MAY_PASS = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED})
-_MAY_PASS_CODES = frozenset({ModelOutputInvalid.code, "RATE_LIMITED", "PROVIDER_RATE_LIMITED"})
-# What a channel says when the process at its other end is not there: it was killed, or starts again.
-_PEER_GONE = "SERVICE_UNAVAILABLE"
-
-
-class NodeTimeout(DeadlineExceeded):
-    """A node's try took longer than its timeout."""
-
-    code = "NODE_TIMEOUT"
 
 
 class LoopLimitReached(LimitExceeded):
@@ -117,16 +103,13 @@ class Drive:
     visits of the step under way changed before, `asked` the run's questions; all by node and visit."""
 
     run_id: str
-    version: int
     workflow: Workflow
     plan: Plan
     journal: Journal
-    peers: Peers
-    gate: asyncio.Semaphore
+    means: Means
     attempts: Mapping[tuple[str, int], int] = field(default_factory=dict)
     made: Mapping[tuple[str, int], "Step"] = field(default_factory=dict)
     asked: Mapping[tuple[str, int], Asked] = field(default_factory=dict)
-    patience_seconds: float = 30.0
     max_state_bytes: int = 16 * 1024 * 1024
 
     def begin_step(self, position: Position) -> None:
@@ -182,6 +165,7 @@ class _Outcome:
     usage: Usage | None = None
     error: CadreError | None = None
     skipped: bool = False
+    cached: bool = False
     waits: bool = False
 
 
@@ -240,6 +224,7 @@ async def visit(node: Node, fields: State, progress: Progress, *, drive: Drive) 
     )
     made = VisitWrites(node=node.id, iteration=iteration, step=step)
     drive.journal.keep(made, event)
+    drive.means.records.forget(f"{node.id}/{iteration}")
     return step
 
 
@@ -280,22 +265,62 @@ def _check_limits(node: Node, progress: Progress, drive: Drive) -> None:
 async def _run(
     node: Node, fields: State, progress: Progress, *, drive: Drive, iteration: int
 ) -> _Outcome:
-    first = drive.attempts.get((node.id, iteration), 1)
+    attempt = drive.attempts.get((node.id, iteration), 1)
+    place = Place(node=node, iteration=iteration, attempt=attempt)
     state = visible(drive.workflow, fields, progress)
+    has_asked = (node.id, iteration) in drive.asked
     try:
-        if (node.id, iteration) not in drive.asked:
-            if node.when is not None and not node.when.holds(Scope(state=state)):
-                return _Outcome(attempt=first, skipped=True)
-            drive.journal.emit(_started(node, iteration, first))
+        if not has_asked and node.when is not None and not node.when.holds(Scope(state=state)):
+            return _Outcome(attempt=attempt, skipped=True)
+    except CadreError as error:
+        return _Outcome(attempt=attempt, error=error)
+    if node.for_each is not None:
+        return await _each(node.for_each, place, state, drive=drive)
+    if not has_asked:
+        drive.journal.emit(place.event(EventType.NODE_STARTED, {"kind": node.kind}))
+    try:
         outer = Scope(state=state)
         inputs = {name: template.resolve(outer) for name, template in node.inputs.items()}
     except CadreError as error:
-        return _Outcome(attempt=first, error=error)
+        return _Outcome(attempt=attempt, error=error)
     scope = Scope(state=state, inputs=inputs)
     if isinstance(node.action, ApprovalAction):
         return _approve(node, node.action, scope, drive=drive, iteration=iteration)
+    return await _once(place, scope, drive=drive)
+
+
+async def _once(place: Place, scope: Scope, *, drive: Drive) -> _Outcome:
     await drive.journal.secure()
-    return await _try_often(node, scope, drive=drive, iteration=iteration, attempt=first)
+    tried = await try_often(
+        place,
+        scope,
+        lambda result: writes_of(place.node, result, drive.workflow.fields),
+        means=drive.means,
+    )
+    return _Outcome(
+        attempt=tried.place.attempt,
+        writes=tried.accepted or {},
+        usage=tried.usage if tried.usage.calls else None,
+        error=tried.error,
+        cached=tried.cached,
+    )
+
+
+async def _each(each: ForEach, place: Place, state: State, *, drive: Drive) -> _Outcome:
+    node = place.node
+    items = Items(place=place, each=each, state=state, means=drive.means)
+    writes: Mapping[str, Any] = {}
+    error: CadreError | None = None
+    try:
+        found = items_of(each, Scope(state=state))
+        data = {"kind": node.kind, "items": len(found)}
+        drive.journal.emit(place.event(EventType.NODE_STARTED, data))
+        await drive.journal.secure()
+        writes = writes_of_items(node, await items.all(found), drive.workflow.fields)
+    except CadreError as exc:
+        error = exc
+    usage = items.usage if items.usage.calls else None
+    return _Outcome(attempt=place.attempt, writes=writes, usage=usage, error=error)
 
 
 def _approve(
@@ -312,83 +337,6 @@ def _approve(
         return _Outcome(attempt=1, writes=writes_of(node, result, drive.workflow.fields))
     except CadreError as error:
         return _Outcome(attempt=1, error=error)
-
-
-async def _try_often(
-    node: Node, scope: Scope, *, drive: Drive, iteration: int, attempt: int
-) -> _Outcome:
-    while True:
-        started = time.monotonic()
-        outcome = await _try(node, scope, drive=drive, iteration=iteration, attempt=attempt)
-        if outcome.error is None or not _tries_again(node.retry, outcome.error, attempt):
-            return outcome
-        delay = _backoff(node.retry, attempt)
-        drive.journal.emit(_retried(node, iteration, outcome, delay, started))
-        # Stored before the next try, which has a key of its own: a run that is taken up again goes on with that one.
-        await drive.journal.flush()
-        await asyncio.sleep(delay)
-        attempt += 1
-
-
-async def _try(node: Node, scope: Scope, *, drive: Drive, iteration: int, attempt: int) -> _Outcome:
-    call = Call(
-        workflow=drive.workflow.name,
-        version=drive.version,
-        run_id=drive.run_id,
-        node=node.id,
-        key=f"{drive.run_id}/{node.id}/{iteration}/{attempt}/1",
-        timeout_seconds=node.timeout_seconds,
-    )
-    usage: Usage | None = None
-    try:
-        async with drive.gate:
-            result = await _in_time(node, scope, drive=drive, call=call)
-        usage = result.usage
-        writes = writes_of(node, result, drive.workflow.fields)
-    except CadreError as error:
-        return _Outcome(attempt=attempt, usage=usage, error=error)
-    return _Outcome(attempt=attempt, writes=writes, usage=usage)
-
-
-async def _in_time(node: Node, scope: Scope, *, drive: Drive, call: Call) -> Result:
-    try:
-        async with asyncio.timeout(node.timeout_seconds):
-            return await _patiently(node, scope, drive=drive, call=call)
-    except TimeoutError as exc:
-        raise NodeTimeout(
-            f"node {node.id!r} took longer than its timeout of {node.timeout_seconds:g} s",
-            resolution="Raise the node's timeout, or give it less to do.",
-            metadata={"node": node.id, "timeout_seconds": f"{node.timeout_seconds:g}"},
-        ) from exc
-
-
-async def _patiently(node: Node, scope: Scope, *, drive: Drive, call: Call) -> Result:
-    """Repeats a call whose service went away, with the same key, until it is back: no run is lost because another of
-    the platform's processes was killed, and nothing is paid for twice."""
-    deadline = time.monotonic() + drive.patience_seconds
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            return await perform(node, scope, peers=drive.peers, call=call)
-        except CadreError as error:
-            if error.code != _PEER_GONE or time.monotonic() + pause > deadline:
-                raise
-            log.warning("service_awaited", run_id=drive.run_id, node=node.id, reason=error.message)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-
-
-def _tries_again(retry: Retry, error: CadreError, attempt: int) -> bool:
-    if attempt >= retry.max_attempts:
-        return False
-    if retry.on:
-        return error.code in retry.on
-    return error.kind in _MAY_PASS or error.code in _MAY_PASS_CODES
-
-
-def _backoff(retry: Retry, attempt: int) -> float:
-    # The exponent is bounded: 2.0 ** 1100 is an error.
-    return float(min(retry.backoff_seconds * 2.0 ** min(attempt - 1, 32), _LONGEST_BACKOFF_SECONDS))
 
 
 def _leave(
@@ -464,32 +412,6 @@ def _advance(
     return Advance(arrivals=arrivals, visits=visits, loops=loops, laps=laps, asked={})
 
 
-def _started(node: Node, iteration: int, attempt: int) -> Event:
-    return Event(
-        type=EventType.NODE_STARTED,
-        time=datetime.now(UTC),
-        node=node.id,
-        iteration=iteration,
-        attempt=attempt,
-        data={"kind": node.kind},
-    )
-
-
-def _retried(node: Node, iteration: int, outcome: _Outcome, delay: float, started: float) -> Event:
-    assert outcome.error is not None
-    return Event(
-        type=EventType.NODE_RETRIED,
-        time=datetime.now(UTC),
-        node=node.id,
-        iteration=iteration,
-        attempt=outcome.attempt,
-        data={"delay_seconds": delay},
-        usage=outcome.usage,
-        error=Failure.of(outcome.error, node=node.id),
-        duration_ms=_since(started),
-    )
-
-
 def _event(
     node: Node, iteration: int, outcome: _Outcome, route: _Route | Failure, started: float
 ) -> Event:
@@ -501,7 +423,9 @@ def _event(
         kind = _kind(outcome)
         data["route"] = list(route.targets) or [END]
     if kind is EventType.NODE_SUCCEEDED:
-        data["outputs"] = dict(outcome.writes)
+        data["outputs"] = shown_outputs(dict(outcome.writes))
+        if outcome.cached:
+            data["cached"] = True
     return Event(
         type=kind,
         time=datetime.now(UTC),

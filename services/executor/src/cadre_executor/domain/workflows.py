@@ -243,8 +243,7 @@ class ToolAction:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkflowAction:
-    """Runs another applied workflow on the node's inputs; its result is that run's outputs. `version` 0 is the
-    newest."""
+    """Runs another applied workflow on the node's inputs; its result is that run's outputs. `version` 0: the newest."""
 
     workflow: str
     version: int = 0
@@ -270,9 +269,12 @@ Action: TypeAlias = (
 
 @dataclass(frozen=True, kw_only=True)
 class ForEach:
-    """Does the node's action once for each of `items`, which is then a local input by the name `item_name` (its place,
-    from 0, by `item_name`_index), at most `max_concurrency` at once. The node's result is the list of results, in the
-    items' order; `collect` is the field that takes it whole, else `outputs` take lists of their parts."""
+    """Does the node's action once for each of `items`, at most `max_concurrency` at once.
+
+    The item is a local input by the name `item_name` (its place, from 0, by `item_name`_index), which the node's own
+    inputs may name too; `when` is asked once, before there are items. The node's result is the list of results, in the
+    items' order; its `outputs` take lists of their parts, and `result_type` is that of one item's result.
+    """
 
     items: Template
     item_name: str = "item"

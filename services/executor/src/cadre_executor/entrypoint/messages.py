@@ -50,6 +50,9 @@ _EVENT_TYPES = {
     EventType.NODE_SKIPPED: runs_pb2.EVENT_TYPE_NODE_SKIPPED,
     EventType.NODE_WAITING: runs_pb2.EVENT_TYPE_NODE_WAITING,
     EventType.NODE_ANSWERED: runs_pb2.EVENT_TYPE_NODE_ANSWERED,
+    EventType.NODE_TEXT: runs_pb2.EVENT_TYPE_NODE_TEXT,
+    EventType.TOOL_CALLED: runs_pb2.EVENT_TYPE_TOOL_CALLED,
+    EventType.TOOL_RETURNED: runs_pb2.EVENT_TYPE_TOOL_RETURNED,
 }
 _LARGEST_PAGE = 500
 
@@ -119,6 +122,7 @@ def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
         trigger=run.trigger,
         trace_id=run.trace_id,
         source="" if listed else run.source,
+        parent_run_id=run.parent_run_id,
         forked_from_run_id=run.forked_from,
         questions=[] if listed else [_question(question) for question in run.questions],
     )
@@ -173,6 +177,7 @@ def event_message(event: Event) -> runs_pb2.Event:
         usage=None if event.usage is None else _usage(event.usage),
         error=None if event.error is None else _failure(event.error),
         duration_ms=event.duration_ms,
+        item=event.item,
     )
 
 

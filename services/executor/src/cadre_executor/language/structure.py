@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cadre_executor.language.file_shapes import FileShape
 from cadre_executor.language.reports import MAX_PROBLEMS, Path, Report, shown
-from cadre_executor.language.shapes import LONG, SHORT, FileShape
+from cadre_executor.language.shapes import LONG, SHORT
 from cadre_executor.language.types import kind_of
 
 _TYPE_ERRORS = {

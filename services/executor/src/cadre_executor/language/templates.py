@@ -10,15 +10,27 @@ from typing import Any, TypeAlias
 from cadre_executor.domain.workflows import Scope, Template
 from cadre_executor.language.references import Names, Reference, Steps, UnknownName, find
 from cadre_executor.language.reports import Path, Report, shown
-from cadre_executor.language.types import Anything, Text, Type
+from cadre_executor.language.types import (
+    Anything,
+    ListOf,
+    Member,
+    ObjectOf,
+    Text,
+    Type,
+    common_type,
+    type_of_literal,
+)
 from cadre_kit.errors import LimitExceeded
 
 MAX_RENDERED = 4 * 1024 * 1024
 """Characters of a rendered template; a model takes no more."""
 
-_REFERENCE = re.compile(
-    r"""\{[ ]*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[-?[0-9]{1,9}\]|\['[^'\]]*'\]|\["[^"\]]*"\])*)[ ]*\}"""
+REFERENCE_TEXT = re.compile(
+    r"""[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[-?[0-9]{1,9}\]|\['[^'\]]*'\]|\["[^"\]]*"\])*"""
 )
+"""What stands between the braces of a reference."""
+
+_REFERENCE = re.compile(rf"\{{[ ]*({REFERENCE_TEXT.pattern})[ ]*\}}")
 _STEP = re.compile(r"""\.?([A-Za-z_]\w*)|\[(-?[0-9]+)\]|\['([^']*)'\]|\["([^"]*)"\]""")
 _LITERAL = re.compile(r"""\{(?=\s*["'}\[{0-9,\\]|\s*\n|\s*$|-?\d)""")
 _NEXT_BRACE = re.compile(r"[{}]")
@@ -111,14 +123,20 @@ class Compiler:
             case str():
                 pieces, types = self._compiled(value, path)
                 lone = len(pieces) == 1 and isinstance(pieces[0], Reference)
-                return TextTemplate(pieces=tuple(pieces)), types[0] if lone else Text()
+                unknown = bool(value) and not pieces
+                type_ = types[0] if lone else Anything() if unknown else Text()
+                return TextTemplate(pieces=tuple(pieces)), type_
             case list():
-                items = tuple(self.value(item, (*path, i))[0] for i, item in enumerate(value))
-                return Structure(parts=items), Anything()
+                items = [self.value(item, (*path, i)) for i, item in enumerate(value)]
+                parts = tuple(template for template, _ in items)
+                return Structure(parts=parts), ListOf(items=common_type([t for _, t in items]))
             case dict():
-                parts = {name: self.value(item, (*path, name))[0] for name, item in value.items()}
-                return Structure(parts=parts), Anything()
-        return Constant(value=value), Anything()
+                members = {name: self.value(item, (*path, name)) for name, item in value.items()}
+                return (
+                    Structure(parts={name: template for name, (template, _) in members.items()}),
+                    ObjectOf(members={name: Member(type=t) for name, (_, t) in members.items()}),
+                )
+        return Constant(value=value), type_of_literal(value)
 
     def _compiled(self, text: str, path: Path) -> tuple[list[Piece], list[Type]]:
         """The pieces, and the type of each reference among them."""
