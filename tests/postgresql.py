@@ -53,9 +53,12 @@ class Postgresql:
         """What a statement answers, without headings."""
         found = programs()
         assert found is not None
-        host = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database]
+        host = f"-h 127.0.0.1 -p {self.port} -U postgres -d {database}".split()
         said = subprocess.run(
-            [found / "psql", *host, "-qAtc", statement], check=True, capture_output=True, text=True
+            [str(found / "psql"), *host, "-qAtc", statement],
+            check=True,
+            capture_output=True,
+            text=True,
         )
         return said.stdout.strip()
 
@@ -73,7 +76,16 @@ def postgresql() -> Iterator[Postgresql]:
             user = pwd.getpwnam(owner)
             os.chown(folder, user.pw_uid, user.pw_gid)
             os.chown(home, user.pw_uid, user.pw_gid)
-        make = [found / "initdb", "-D", home, "-U", "postgres", "-A", "trust", "--no-sync"]
+        make = [
+            str(found / "initdb"),
+            "-D",
+            str(home),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+        ]
         subprocess.run(make, check=True, capture_output=True, user=owner, cwd=folder)
         port = _free_port()
         settings = [
@@ -81,7 +93,10 @@ def postgresql() -> Iterator[Postgresql]:
         ]
         with (Path(folder) / "log").open("wb") as log:
             server = subprocess.Popen(
-                [found / "postgres", "-D", home, *settings], stderr=log, user=owner, cwd=folder
+                [str(found / "postgres"), "-D", str(home), *settings],
+                stderr=log,
+                user=owner,
+                cwd=folder,
             )
         try:
             _await_ready(found, port)
@@ -94,7 +109,7 @@ def postgresql() -> Iterator[Postgresql]:
 
 def _await_ready(found: Path, port: int) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    ready = [found / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    ready = [str(found / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     while subprocess.run(ready, check=False).returncode != 0:
         assert time.monotonic() < deadline, "PostgreSQL did not start"
         time.sleep(0.05)

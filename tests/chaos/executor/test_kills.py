@@ -48,7 +48,7 @@ DONE = {
 class Process:
     """The executor as a process, on one port and in one folder for all its lives."""
 
-    def __init__(self, home: Path, port: int, near: Neighbours) -> None:
+    def __init__(self, home: Path, port: int, near: Neighbours, **settings: str) -> None:
         self.address = f"127.0.0.1:{port}"
         self._home = home
         self._environment = {
@@ -59,6 +59,7 @@ class Process:
             "CADRE_SANDBOX_ADDRESS": near.address,
             "CADRE_MEMORY_ADDRESS": near.address,
             "CADRE_TRACES_ENDPOINT": "",
+            **settings,
         }
         self._process: asyncio.subprocess.Process | None = None
 

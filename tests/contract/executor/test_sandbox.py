@@ -7,13 +7,13 @@ import pytest
 from tests.fakes.executor import neighbours
 
 from cadre_executor.adapters.peers import GrpcSandbox
-from cadre_executor.domain.actions import Call, Execution, Outcome, Program
+from cadre_executor.domain.peers import Call, Execution, Outcome, Program
 from cadre_kit.channels import connect
 from cadre_kit.serving import serving
 from cadre_sandbox.app import build
 from cadre_sandbox.settings import SandboxSettings
 
-CALL = Call(workflow="w", version=1, run_id="r", node="n", key="")
+CALL = Call(workflow="w", version=1, run_id="r", root_run_id="r", node="n", key="")
 
 
 @pytest.fixture(params=["real", "fake"])

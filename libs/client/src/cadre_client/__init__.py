@@ -5,6 +5,7 @@ from cadre_client._errors import ApiError, ClientError, GatewayUnreachable
 from cadre_client._local import LocalPlatform, local_platform
 from cadre_client._models import (
     Applied,
+    Checkpoint,
     Completion,
     Event,
     EventType,
@@ -18,6 +19,7 @@ from cadre_client._models import (
     MemoryItem,
     Model,
     Problem,
+    Question,
     Run,
     RunStatus,
     Schedule,
@@ -33,6 +35,7 @@ from cadre_client._models import (
 __all__ = [
     "ApiError",
     "Applied",
+    "Checkpoint",
     "Client",
     "ClientError",
     "Completion",
@@ -50,6 +53,7 @@ __all__ = [
     "MemoryItem",
     "Model",
     "Problem",
+    "Question",
     "Run",
     "RunStatus",
     "Schedule",

@@ -56,6 +56,7 @@ class RunStatus(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -83,10 +84,12 @@ class EventType(StrEnum):
     NODE_FAILED = "node_failed"
     NODE_RETRIED = "node_retried"
     NODE_SKIPPED = "node_skipped"
+    NODE_WAITING = "node_waiting"
+    NODE_ANSWERED = "node_answered"
 
     @property
     def is_last(self) -> bool:
-        """Whether no event follows it."""
+        """Whether the run ended with it; events follow only when a person resumes the run."""
         return self in (EventType.RUN_SUCCEEDED, EventType.RUN_FAILED, EventType.RUN_CANCELLED)
 
 
@@ -194,6 +197,27 @@ class Applied(Answer):
     notes: list[Problem] = []
 
 
+class Question(Answer):
+    """What a node of a run asks a person, on its visit `iteration`. Without a deadline it waits for ever."""
+
+    node: str
+    iteration: int
+    message: str
+    choices: list[str]
+    deadline: AwareDatetime | None = None
+
+
+class Checkpoint(Answer):
+    """Where a run stood after a step: the nodes that ran since the one before, and those that were next."""
+
+    id: str
+    step: int
+    time: AwareDatetime
+    nodes: list[str] = []
+    next_nodes: list[str] = []
+    state: JsonObject = {}
+
+
 class Run(Answer):
     """One execution of a workflow. Lists leave out `inputs`, `outputs` and `source`."""
 
@@ -211,6 +235,9 @@ class Run(Answer):
     trigger: str = ""
     trace_id: str = ""
     source: str = ""
+    parent_run_id: str = ""
+    forked_from_run_id: str = ""
+    questions: list[Question] = []
 
     @property
     def duration_ms(self) -> int | None:

@@ -22,6 +22,7 @@ __all__ = [
     "RUN_STATUS_NUMBERS",
     "SEARCH_MODE_NUMBERS",
     "USAGE_DIMENSION_NUMBERS",
+    "checkpoint",
     "event",
     "memory_hit",
     "memory_item",
@@ -39,6 +40,7 @@ __all__ = [
 RUN_STATUS_NUMBERS: Mapping[d.RunStatus, runs_pb2.RunStatus.ValueType] = {
     d.RunStatus.QUEUED: runs_pb2.RUN_STATUS_QUEUED,
     d.RunStatus.RUNNING: runs_pb2.RUN_STATUS_RUNNING,
+    d.RunStatus.WAITING: runs_pb2.RUN_STATUS_WAITING,
     d.RunStatus.SUCCEEDED: runs_pb2.RUN_STATUS_SUCCEEDED,
     d.RunStatus.FAILED: runs_pb2.RUN_STATUS_FAILED,
     d.RunStatus.CANCELLED: runs_pb2.RUN_STATUS_CANCELLED,
@@ -59,6 +61,8 @@ _EVENT_TYPES: Mapping[runs_pb2.EventType.ValueType, d.EventType] = {
     runs_pb2.EVENT_TYPE_NODE_FAILED: d.EventType.NODE_FAILED,
     runs_pb2.EVENT_TYPE_NODE_RETRIED: d.EventType.NODE_RETRIED,
     runs_pb2.EVENT_TYPE_NODE_SKIPPED: d.EventType.NODE_SKIPPED,
+    runs_pb2.EVENT_TYPE_NODE_WAITING: d.EventType.NODE_WAITING,
+    runs_pb2.EVENT_TYPE_NODE_ANSWERED: d.EventType.NODE_ANSWERED,
 }
 USAGE_DIMENSION_NUMBERS: Mapping[d.UsageDimension, usage_pb2.UsageDimension.ValueType] = {
     d.UsageDimension.WORKFLOW: usage_pb2.USAGE_DIMENSION_WORKFLOW,
@@ -161,6 +165,31 @@ def run(message: runs_pb2.Run) -> d.Run:
         trigger=message.trigger,
         trace_id=message.trace_id,
         source=message.source,
+        parent_run_id=message.parent_run_id,
+        forked_from_run_id=message.forked_from_run_id,
+        questions=[_question(one) for one in message.questions],
+    )
+
+
+def _question(message: runs_pb2.Question) -> d.Question:
+    return d.Question(
+        node=message.node,
+        iteration=message.iteration,
+        message=message.message,
+        choices=list(message.choices),
+        deadline=_moment(message, "deadline"),
+    )
+
+
+def checkpoint(message: runs_pb2.Checkpoint) -> d.Checkpoint:
+    """Where a run stood."""
+    return d.Checkpoint(
+        id=message.id,
+        step=message.step,
+        time=_moment(message, "time"),
+        nodes=list(message.nodes),
+        next_nodes=list(message.next_nodes),
+        state=_object(message, "state"),
     )
 
 

@@ -275,6 +275,7 @@ class RunStatus(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -286,7 +287,7 @@ class RunStatus(StrEnum):
 
 
 class EventType(StrEnum):
-    """What happened in a run. run_succeeded, run_failed and run_cancelled are last."""
+    """What happened in a run. run_succeeded, run_failed and run_cancelled are last, unless the run is resumed."""
 
     RUN_QUEUED = "run_queued"
     RUN_STARTED = "run_started"
@@ -302,6 +303,8 @@ class EventType(StrEnum):
     NODE_FAILED = "node_failed"
     NODE_RETRIED = "node_retried"
     NODE_SKIPPED = "node_skipped"
+    NODE_WAITING = "node_waiting"
+    NODE_ANSWERED = "node_answered"
 
     @property
     def is_last(self) -> bool:
@@ -318,6 +321,59 @@ class NewRun(Asked):
         None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
     )
     inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
+
+
+class Question(Answer):
+    """What a node of a run asks a person."""
+
+    node: str
+    iteration: int = Field(description="Which visit of the node, from 1.")
+    message: str
+    choices: list[str]
+    deadline: datetime | None = Field(description="When it gives up; null when it never does.")
+
+
+class NewAnswer(Asked):
+    """What a person answers to a run that waits."""
+
+    choice: Text = Field(description="One of the question's choices.")
+    node: Text = Field("", description="The node that asks; needed when several do.")
+    iteration: int = Field(
+        0,
+        ge=0,
+        le=2**31 - 1,
+        description="Which visit asks; 0 is the one that waits. Tells a repeated answer from one to the next question.",
+    )
+    comment: Text = Field("", max_length=10_000, description="What the person adds.")
+    answered_by: Text = Field("", max_length=100, description="Who answers.")
+
+
+class NewFork(Asked):
+    """From where a new run starts."""
+
+    checkpoint_id: Text = Field(
+        "", max_length=100, description="One of the run's checkpoints; empty means the last."
+    )
+    state: JsonObject = Field(
+        default_factory=dict, description="State fields to change; checked as inputs are."
+    )
+
+
+class Checkpoint(Answer):
+    """Where a run stood after a step."""
+
+    id: str
+    step: int = Field(description="How many steps were taken, from 1.")
+    time: datetime | None
+    nodes: list[str] = Field(description="The nodes that ran since the checkpoint before.")
+    next_nodes: list[str] = Field(description="The nodes that were reached and had not run.")
+    state: dict[str, JsonValue] | None
+
+
+class Checkpoints(Answer):
+    """The checkpoints of a run that are kept, oldest first."""
+
+    checkpoints: list[Checkpoint]
 
 
 class Run(Answer):
@@ -337,6 +393,11 @@ class Run(Answer):
     trigger: str = Field(description="What started it: api, webhook, schedule, ...")
     trace_id: str = Field(description="The trace that shows it; empty when tracing is off.")
     source: str = Field(description="The workflow file that it runs.")
+    parent_run_id: str = Field(description="The run that it is a step of; empty when it is none.")
+    forked_from_run_id: str = Field(description="The run that it was forked from, if it was.")
+    questions: list[Question] = Field(
+        description="What it asked and nobody has answered. Empty in lists."
+    )
 
 
 class RunPage(Answer):
