@@ -2,7 +2,6 @@
 bounded, nothing taken from the environment, no credentials sent on to another host."""
 
 import asyncio
-import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -134,16 +133,12 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx2.AsyncHTTPTransport):
-    """httpx's own transport over connections that are checked."""
+    """httpx's own transport over connections that are checked. Answers end with an error at `max_bytes`."""
 
     def __init__(
-        self,
-        rules: AddressRules,
-        *,
-        resolver: Resolver = resolve,
-        ssl_context: ssl.SSLContext | None = None,
+        self, rules: AddressRules, *, resolver: Resolver = resolve, max_bytes: int | None = None
     ) -> None:
-        context = ssl_context or httpx2.create_ssl_context()
+        context = httpx2.create_ssl_context()
         super().__init__(verify=context, trust_env=False)
         # The public constructor takes no network backend; the pool does.
         self._pool = httpcore2.AsyncConnectionPool(
@@ -153,6 +148,41 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
             keepalive_expiry=5.0,
             network_backend=GuardedBackend(rules, resolver),
         )
+        self._max_bytes = max_bytes
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The answer, its body still to be read."""
+        response = await super().handle_async_request(request)
+        if self._max_bytes is None:
+            return response
+        if response.headers.get("content-encoding", "identity") != "identity":
+            await response.aclose()
+            raise httpx2.DecodingError("the answer is compressed, though not asked for so")
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        return httpx2.Response(
+            status_code=response.status_code,
+            headers=response.headers,
+            stream=_Bounded(response.stream, self._max_bytes),
+            extensions=response.extensions,
+        )
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A body that breaks off when it is too long, for readers that would take it all."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, max_bytes: int) -> None:
+        self._inner = inner
+        self._left = max_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._inner:
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise httpx2.ReadError("the answer is too long")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 def outgoing_client(
@@ -161,11 +191,15 @@ def outgoing_client(
     resolver: Resolver = resolve,
     headers: Mapping[str, str] | None = None,
     read_seconds: float = 60.0,
+    max_bytes: int | None = None,
 ) -> httpx2.AsyncClient:
-    """A client that reaches only what the rules allow; it follows no redirects. The caller closes it."""
+    """A client that reaches only what the rules allow; it follows no redirects. The caller closes it.
+
+    `max_bytes` bounds every answer, for readers that cannot; `fetch` does so by itself.
+    """
     return httpx2.AsyncClient(
-        transport=GuardedTransport(rules, resolver=resolver),
-        headers=headers,
+        transport=GuardedTransport(rules, resolver=resolver, max_bytes=max_bytes),
+        headers={"accept-encoding": "identity", **(headers or {})},
         timeout=httpx2.Timeout(read_seconds, connect=_CONNECT_SECONDS),
         trust_env=False,
         follow_redirects=False,
