@@ -148,6 +148,8 @@ class ActionCompiler:
             name: self.templates.value(value, (*path, "arguments", name))
             for name, value in (shape.arguments or {}).items()
         }
+        if shape.tool is not None:
+            self.tools.check_arguments(use, arguments, (*path, "arguments"))
         return ToolAction(
             tool=use, arguments={name: template for name, (template, _) in arguments.items()}
         )

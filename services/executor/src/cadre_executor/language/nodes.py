@@ -1,6 +1,6 @@
 """Compiles nodes: what they read, what they do, where their results go, and what becomes of a failure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from keyword import iskeyword
 
@@ -50,6 +50,7 @@ class NodeCompiler:
     ids: Collection[str]
     config: ConfigShape
     servers: Mapping[str, McpServer]
+    secrets: Sequence[str]
     iterations: Mapping[str, WrittenIteration]
     report: Report
     whole: bool
@@ -97,7 +98,7 @@ class NodeCompiler:
         return ActionCompiler(
             models=ModelCompiler(shared=self.config.llm, report=self.report),
             memories=memories,
-            tools=ToolCompiler(servers=self.servers, report=self.report),
+            tools=ToolCompiler(servers=self.servers, secrets=self.secrets, report=self.report),
             templates=templates,
             report=self.report,
             whole=self.whole,

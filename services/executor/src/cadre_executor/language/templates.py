@@ -202,6 +202,24 @@ class Compiler:
         return 1
 
 
+def literal(template: Template) -> Constant | None:
+    """The value of a template that names nothing, or None for one that does."""
+    match template:
+        case Constant():
+            return template
+        case TextTemplate(pieces=pieces) if all(isinstance(piece, str) for piece in pieces):
+            return Constant(value="".join(str(piece) for piece in pieces))
+        case Structure(parts=Mapping() as parts):
+            found = {name: literal(part) for name, part in parts.items()}
+            if all(found.values()):
+                return Constant(value={name: part.value for name, part in found.items() if part})
+        case Structure(parts=tuple() as items):
+            listed = [literal(item) for item in items]
+            if all(listed):
+                return Constant(value=[item.value for item in listed if item])
+    return None
+
+
 def split_reference(written: str) -> Steps:
     """`a.b[0]['c']` as its parts."""
     steps: list[str | int] = []
