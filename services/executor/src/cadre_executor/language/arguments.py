@@ -8,7 +8,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from cadre_executor.domain.workflows import Template
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.templates import literal
 from cadre_executor.language.types import (
     Anything,
@@ -104,7 +105,7 @@ def _reason(error: ValidationError) -> str:
             wanted = error.validator_value
             names = wanted if isinstance(wanted, list) else [wanted]
             return f"must be of type {' or '.join(map(str, names))}"
-        case "enum":
+        case "enum" if isinstance(error.validator_value, list):
             return f"must be one of {', '.join(str(each) for each in error.validator_value)}"
         case "minimum" | "exclusiveMinimum":
             return f"must be at least {error.validator_value}"

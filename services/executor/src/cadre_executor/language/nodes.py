@@ -32,8 +32,9 @@ from cadre_executor.language.iterations import (
 from cadre_executor.language.memories import MemoryCompiler
 from cadre_executor.language.models import ModelCompiler
 from cadre_executor.language.node_shapes import NodeShape, RetryShape
+from cadre_executor.language.positions import Path
 from cadre_executor.language.references import LOOP_COUNTER, Names
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.results import ResultCompiler
 from cadre_executor.language.states import DeclaredField
 from cadre_executor.language.templates import Compiler, Constant

@@ -66,7 +66,7 @@ def parse_workflow(source: str) -> Parsed:
     document = read_document(source)
     if document.value is None and document.problems:
         return Parsed(workflow=None, problems=document.problems)
-    report = Report(keys=document.keys, values=document.values)
+    report = Report(keys=document.keys, values=document.values, source=source)
     parsed = _checked(document, report)
     problems = _merged(document.problems, report.problems())
     failed = any(problem.severity is Severity.ERROR for problem in problems)

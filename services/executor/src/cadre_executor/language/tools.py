@@ -8,7 +8,8 @@ from cadre_executor.domain.catalogue import CATALOGUE, FIRST_GENERATION
 from cadre_executor.domain.workflows import McpServer, OnError, Template, ToolUse
 from cadre_executor.language.arguments import ValueChecker
 from cadre_executor.language.node_shapes import ToolShape
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.templates import literal
 from cadre_executor.language.types import Type
 
