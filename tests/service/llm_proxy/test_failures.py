@@ -204,8 +204,8 @@ async def test_a_reply_that_cannot_be_mended_is_an_error(
         await proxy.ask(schema=SCHEMA)
 
     assert caught.value.code == "MODEL_OUTPUT_INVALID"
-    assert len(provider.asked) == 2
-    assert (await proxy.sums()).total.output_tokens == 10
+    assert len(provider.asked) == 3
+    assert (await proxy.sums()).total.output_tokens == 15
 
 
 async def test_a_missing_key_is_named_before_anything_is_sent(

@@ -9,6 +9,7 @@ from decimal import Decimal
 from types import ModuleType
 from typing import Any
 
+from cadre_llm_proxy.domain.calls import Abilities
 from cadre_llm_proxy.domain.prices import Price
 from cadre_llm_proxy.domain.providers import ModelFacts
 
@@ -86,7 +87,11 @@ class PublishedByLitellm:
         row = self._row(litellm_provider(provider), model)
         if row is None:
             return ModelFacts()
-        return ModelFacts(price=_price(row), context_tokens=int(row.get("max_input_tokens") or 0))
+        return ModelFacts(
+            price=_price(row),
+            context_tokens=int(row.get("max_input_tokens") or 0),
+            abilities=_abilities(row),
+        )
 
     def _row(self, provider: str, model: str) -> dict[str, Any] | None:
         for key in (f"{provider}/{model}", model):
@@ -94,6 +99,15 @@ class PublishedByLitellm:
             if row is not None and row.get("litellm_provider") == provider:
                 return row
         return None
+
+
+def _abilities(row: dict[str, Any]) -> Abilities:
+    return Abilities(
+        tools=bool(row.get("supports_function_calling")),
+        schema=bool(row.get("supports_response_schema")),
+        images=bool(row.get("supports_vision")),
+        reasoning=bool(row.get("supports_reasoning")),
+    )
 
 
 def _price(row: dict[str, Any]) -> Price | None:

@@ -9,22 +9,14 @@ from typing import Any
 from cadre_llm_proxy.adapters.embedded import EmbeddedModel
 from cadre_llm_proxy.adapters.litellm_errors import failure_of, is_ours
 from cadre_llm_proxy.adapters.litellm_library import LitellmLibrary, litellm_provider
-from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, FinishReason, Options, Target
+from cadre_llm_proxy.adapters.openai_format import Unreadable, WrittenReply, answer_of, body_of
+from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, Options, Target
 from cadre_llm_proxy.domain.facts import ProviderTimeout, ReplyMalformed, StreamCut
-from cadre_llm_proxy.domain.prices import Tokens
 from cadre_llm_proxy.domain.providers import EMBEDDED, OLLAMA, OPENAI_COMPATIBLE
-from cadre_llm_proxy.domain.schemas import bounded, is_strict, tightened
+from cadre_llm_proxy.domain.schemas import bounded
 
 __all__ = ["LitellmModels"]
 
-_FINISH_REASONS = {
-    "stop": FinishReason.STOP,
-    "eos": FinishReason.STOP,
-    "tool_calls": FinishReason.STOP,
-    "function_call": FinishReason.STOP,
-    "length": FinishReason.LENGTH,
-    "content_filter": FinishReason.CONTENT_FILTER,
-}
 _LITELLM_SECONDS = 4000.0
 _WITH_USAGE = {"include_usage": True}
 _OLLAMA_API_BASE = "http://127.0.0.1:11434"
@@ -46,7 +38,10 @@ class LitellmModels:
             with _failures(ask):
                 async with asyncio.timeout(ask.seconds):
                     response = await litellm.acompletion(**_arguments(reached))
-        return _answer(response, ask)
+        try:
+            return answer_of(response.model_dump(), ask)
+        except Unreadable as exc:
+            raise _malformed(ask) from exc
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
         """Text as it is written, then the whole answer. Raises a ProviderFailure; closing closes the connection."""
@@ -97,27 +92,17 @@ def _embedded_options(ask: Ask) -> Options:
 
 
 def _arguments(ask: Ask) -> dict[str, Any]:
-    target, options = ask.target, ask.options
-    provider = litellm_provider(target.provider)
-    said = {
-        "temperature": options.temperature,
-        "max_tokens": options.max_tokens,
-        "top_p": options.top_p,
-        "seed": options.seed,
-        "stop": list(options.stop) or None,
-        "api_base": _api_base(target),
-        "api_key": _key(ask),
-    }
+    provider = litellm_provider(ask.target.provider)
+    reached = {"api_base": _api_base(ask.target), "api_key": _key(ask)}
     return {
-        "model": f"{provider}/{target.model}",
-        "messages": [{"role": m.role.value, "content": m.content} for m in ask.messages],
+        **body_of(ask),
+        "model": f"{provider}/{ask.target.model}",
         # Never in effect: ours is around the call. litellm keeps an HTTP client for each timeout that it is told, so
         # one that differs from call to call would mean a new connection for each of them.
         "timeout": _LITELLM_SECONDS,
         # Retries are ours: each is an entry in the ledger.
         "max_retries": 0,
-        **{name: value for name, value in said.items() if value is not None},
-        **({} if ask.output_schema is None else _structured(ask.output_schema)),
+        **{name: value for name, value in reached.items() if value is not None},
     }
 
 
@@ -132,12 +117,6 @@ def _key(ask: Ask) -> str | None:
         return ask.target.api_key.get_secret_value()
     # Without one, litellm would send the operator's OPENAI_API_KEY to whatever address a workflow names.
     return "none" if ask.target.provider in (OPENAI_COMPATIBLE, OLLAMA) else None
-
-
-def _structured(schema: Any) -> dict[str, Any]:
-    closed = tightened(schema)
-    named = {"name": "reply", "schema": closed, "strict": is_strict(closed)}
-    return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
 @contextmanager
@@ -156,33 +135,11 @@ def _failures(ask: Ask) -> Iterator[None]:
         raise failure_of(exc, ask.target, seconds=ask.seconds) from exc
 
 
-def _answer(response: Any, ask: Ask) -> Answer:
-    if not response.choices:
-        raise _malformed(ask)
-    choice = response.choices[0]
-    return Answer(
-        content=choice.message.content or "",
-        finish_reason=_FINISH_REASONS.get(choice.finish_reason, FinishReason.UNKNOWN),
-        model=response.model or ask.target.model,
-        tokens=_tokens(getattr(response, "usage", None)),
-    )
-
-
 async def _parts(response: Any, ask: Ask, deadline: float) -> AsyncGenerator[Delta | Answer]:
-    written: list[str] = []
-    finish = FinishReason.UNKNOWN
-    tokens = None
-    model = ask.target.model
+    reply = WrittenReply(model=ask.target.model)
     async for chunk in _until(response, deadline):
-        model = chunk.model or model
-        tokens = _tokens(getattr(chunk, "usage", None)) or tokens
-        if not chunk.choices:
-            continue
-        choice = chunk.choices[0]
-        if text := choice.delta.content:
-            written.append(text)
+        if text := reply.add(chunk.model_dump()):
             yield Delta(text=text)
-        finish = _FINISH_REASONS.get(choice.finish_reason, finish)
     # litellm ends a stream that was cut as if the model had stopped by itself.
     if response.received_finish_reason is None and not response.intermittent_finish_reason:
         raise StreamCut(
@@ -190,7 +147,7 @@ async def _parts(response: Any, ask: Ask, deadline: float) -> AsyncGenerator[Del
             resolution="Try again.",
             metadata={"provider": ask.target.provider},
         )
-    yield Answer(content="".join(written), finish_reason=finish, model=model, tokens=tokens)
+    yield reply.answer()
 
 
 async def _until(response: Any, deadline: float) -> AsyncIterator[Any]:
@@ -203,19 +160,6 @@ async def _until(response: Any, deadline: float) -> AsyncIterator[Any]:
         except StopAsyncIteration:
             return
         yield chunk
-
-
-def _tokens(usage: Any) -> Tokens | None:
-    """What the provider said was used; None when it said nothing, which litellm gives as zeros."""
-    if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
-        return None
-    details = getattr(usage, "prompt_tokens_details", None)
-    return Tokens(
-        input=usage.prompt_tokens or 0,
-        output=usage.completion_tokens or 0,
-        cache_read=getattr(details, "cached_tokens", None) or 0,
-        cache_write=getattr(details, "cache_creation_tokens", None) or 0,
-    )
 
 
 def _malformed(ask: Ask) -> ReplyMalformed:
