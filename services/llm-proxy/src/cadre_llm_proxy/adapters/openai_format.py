@@ -2,6 +2,8 @@
 
 import base64
 import json
+import sys
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,8 +11,12 @@ from typing import Any
 from cadre_llm_proxy.domain.calls import (
     Answer,
     Ask,
+    Delta,
+    EmbedAsk,
+    Embeddings,
     FinishReason,
     Image,
+    Likelihood,
     Message,
     ToolChoice,
     ToolDefinition,
@@ -19,7 +25,14 @@ from cadre_llm_proxy.domain.calls import (
 from cadre_llm_proxy.domain.prices import Tokens
 from cadre_llm_proxy.domain.schemas import is_strict, tightened
 
-__all__ = ["Unreadable", "WrittenReply", "answer_of", "body_of"]
+__all__ = [
+    "Unreadable",
+    "WrittenReply",
+    "answer_of",
+    "body_of",
+    "embeddings_body",
+    "embeddings_of",
+]
 
 _FINISH_REASONS = {
     "stop": FinishReason.STOP,
@@ -45,6 +58,8 @@ def body_of(ask: Ask) -> dict[str, Any]:
         "top_p": options.top_p,
         "seed": options.seed,
         "stop": list(options.stop) or None,
+        "logprobs": None if options.top_logprobs is None else True,
+        "top_logprobs": options.top_logprobs,
         "tools": [_tool(tool) for tool in ask.tools] or None,
         "tool_choice": ask.tool_choice.value
         if ask.tools and ask.tool_choice is not ToolChoice.AUTO
@@ -124,6 +139,7 @@ def answer_of(document: Mapping[str, Any], ask: Ask) -> Answer:
             tokens=_tokens(document.get("usage")),
             tool_calls=tuple(_written(call) for call in message.get("tool_calls") or ()),
             reasoning=_reasoning(message),
+            likelihoods=_likelihoods(choice),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as exc:
         raise Unreadable("no reply in OpenAI's format") from exc
@@ -138,15 +154,16 @@ class WrittenReply:
     _content: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _calls: dict[int, dict[str, str]] = field(default_factory=dict)
+    _likelihoods: list[Likelihood] = field(default_factory=list)
     _finish: FinishReason = FinishReason.UNKNOWN
     _tokens: Tokens | None = None
 
-    def add(self, chunk: Mapping[str, Any]) -> str:
-        """Takes a chunk in; its text, which may be empty. Raises Unreadable."""
+    def add(self, chunk: Mapping[str, Any]) -> tuple[Delta, ...]:
+        """Takes a chunk in; what it adds for a reader, if anything. Raises Unreadable."""
         try:
             self.model = chunk.get("model") or self.model
             self._tokens = _tokens(chunk.get("usage")) or self._tokens
-            return self._chosen(chunk["choices"][0]) if chunk.get("choices") else ""
+            return self._chosen(chunk["choices"][0]) if chunk.get("choices") else ()
         except (KeyError, IndexError, TypeError, AttributeError) as exc:
             raise Unreadable("no chunk in OpenAI's format") from exc
 
@@ -159,21 +176,21 @@ class WrittenReply:
             tokens=self._tokens,
             tool_calls=tuple(WrittenCall(**call) for _, call in sorted(self._calls.items())),
             reasoning="".join(self._reasoning),
+            likelihoods=tuple(self._likelihoods),
         )
 
-    def _chosen(self, choice: Mapping[str, Any]) -> str:
+    def _chosen(self, choice: Mapping[str, Any]) -> tuple[Delta, ...]:
         delta = choice.get("delta") or {}
-        if thought := _reasoning(delta):
-            self._reasoning.append(thought)
         for call in delta.get("tool_calls") or ():
             self._add_call(call)
         if reason := choice.get("finish_reason"):
             self.ended = True
             self._finish = _FINISH_REASONS.get(reason, FinishReason.UNKNOWN)
-        text = delta.get("content") or ""
-        if text:
-            self._content.append(text)
-        return str(text)
+        self._likelihoods += _likelihoods(choice)
+        text, thought = delta.get("content") or "", _reasoning(delta)
+        self._content.append(text)
+        self._reasoning.append(thought)
+        return (Delta(text=text, reasoning=thought),) if text or thought else ()
 
     def _add_call(self, piece: Mapping[str, Any]) -> None:
         index = piece.get("index")
@@ -196,6 +213,42 @@ def _written(call: Mapping[str, Any]) -> WrittenCall:
 def _reasoning(message: Mapping[str, Any]) -> str:
     # OpenAI shows none; DeepSeek, vLLM and litellm use the first name, Ollama and OpenRouter the second.
     return message.get("reasoning_content") or message.get("reasoning") or ""
+
+
+def _likelihoods(choice: Mapping[str, Any]) -> tuple[Likelihood, ...]:
+    said = (choice.get("logprobs") or {}).get("content") or ()
+    return tuple(_likelihood(each) for each in said)
+
+
+def _likelihood(said: Mapping[str, Any]) -> Likelihood:
+    return Likelihood(
+        token=said["token"],
+        logprob=float(said["logprob"]),
+        others=tuple(_likelihood(each) for each in said.get("top_logprobs") or ()),
+    )
+
+
+def embeddings_body(ask: EmbedAsk) -> dict[str, Any]:
+    """The body of a request for embeddings."""
+    dimensions = {} if ask.dimensions is None else {"dimensions": ask.dimensions}
+    return {"input": list(ask.texts), "encoding_format": "float", **dimensions}
+
+
+def embeddings_of(document: Mapping[str, Any], ask: EmbedAsk) -> Embeddings:
+    """The vectors, in the order of the texts. Raises Unreadable."""
+    try:
+        found = sorted(document["data"], key=lambda each: each["index"])
+        vectors = tuple(array("f", each["embedding"]) for each in found)
+        model = document.get("model") or ask.target.model
+        tokens = _tokens(document.get("usage"))
+    except (KeyError, TypeError, AttributeError, OverflowError) as exc:
+        raise Unreadable("no embeddings in OpenAI's format") from exc
+    if len(vectors) != len(ask.texts) or len({len(vector) for vector in vectors}) > 1:
+        raise Unreadable("not one vector for each text")
+    if sys.byteorder != "little":
+        for vector in vectors:
+            vector.byteswap()
+    return Embeddings(vectors=tuple(v.tobytes() for v in vectors), model=model, tokens=tokens)
 
 
 def _tokens(usage: Mapping[str, Any] | None) -> Tokens | None:

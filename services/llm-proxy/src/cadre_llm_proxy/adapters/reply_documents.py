@@ -1,9 +1,10 @@
 """Replies as JSON documents, in which they are kept for their idempotency keys."""
 
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
-from cadre_llm_proxy.domain.calls import FinishReason, Reply, ToolCall, Usage
+from cadre_llm_proxy.domain.calls import FinishReason, Likelihood, Reply, ToolCall, Usage
 
 __all__ = ["reply_document", "reply_of"]
 
@@ -23,6 +24,8 @@ def reply_document(reply: Reply) -> dict[str, Any]:
             for call in reply.tool_calls
         ],
         "reasoning": reply.reasoning,
+        "likelihoods": [asdict(each) for each in reply.likelihoods],
+        "dropped_options": reply.dropped_options,
         "usage": {
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
@@ -46,5 +49,15 @@ def reply_of(document: dict[str, Any]) -> Reply:
         call_id=document["call_id"],
         tool_calls=tuple(ToolCall(**call) for call in document["tool_calls"]),
         reasoning=document["reasoning"],
+        likelihoods=tuple(_likelihood(each) for each in document["likelihoods"]),
+        dropped_options=tuple(document["dropped_options"]),
         usage=Usage(**{**usage, "cost_usd": None if cost is None else Decimal(cost)}),
+    )
+
+
+def _likelihood(document: dict[str, Any]) -> Likelihood:
+    return Likelihood(
+        token=document["token"],
+        logprob=document["logprob"],
+        others=tuple(_likelihood(each) for each in document["others"]),
     )

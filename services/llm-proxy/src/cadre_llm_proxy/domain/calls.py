@@ -22,8 +22,11 @@ __all__ = [
     "Attribution",
     "CompletionRequest",
     "Delta",
+    "EmbedAsk",
+    "Embeddings",
     "FinishReason",
     "Image",
+    "Likelihood",
     "Message",
     "Options",
     "Reply",
@@ -124,6 +127,7 @@ class Options:
     stop: tuple[str, ...] = ()
     api_base: str = ""
     api_key_env: str = ""
+    top_logprobs: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -181,6 +185,7 @@ class Abilities:
     schema: bool = True
     images: bool = True
     reasoning: bool = False
+    embeddings: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,9 +215,38 @@ class Ask:
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """Text that a model wrote, as it writes."""
+    """What a model wrote, as it writes: a part of its reply, or of what it thinks before (`reasoning`)."""
 
-    text: str = field(repr=False)
+    text: str = field(default="", repr=False)
+    reasoning: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood:
+    """How likely a token was, as a natural logarithm; `others` are what else could have stood there."""
+
+    token: str = field(repr=False)
+    logprob: float
+    others: tuple["Likelihood", ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedAsk:
+    """Texts to be embedded by one request to a provider. `dimensions` None leaves their number to the model."""
+
+    target: Target
+    texts: tuple[str, ...] = field(repr=False)
+    dimensions: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings:
+    """A vector for each text, in order: 32-bit floats, little-endian, one after another."""
+
+    vectors: tuple[bytes, ...] = field(repr=False)
+    model: str
+    tokens: Tokens | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +259,7 @@ class Answer:
     tokens: Tokens | None
     tool_calls: tuple[WrittenCall, ...] = ()
     reasoning: str = field(default="", repr=False)
+    likelihoods: tuple[Likelihood, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +299,8 @@ class Reply:
     replayed: bool = False
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = field(default="", repr=False)
+    likelihoods: tuple[Likelihood, ...] = ()
+    dropped_options: tuple[str, ...] = ()
 
 
 class AttemptStatus(Enum):

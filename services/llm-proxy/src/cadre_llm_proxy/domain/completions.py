@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -14,6 +14,8 @@ from cadre_llm_proxy.domain.calls import (
     Attempt,
     CompletionRequest,
     Delta,
+    EmbedAsk,
+    Embeddings,
     Reply,
 )
 from cadre_llm_proxy.domain.facts import (
@@ -46,6 +48,10 @@ class Models(Protocol):
         """Text as it is written, then the whole answer. Raises a ProviderFailure."""
         ...
 
+    async def embed(self, ask: EmbedAsk) -> Embeddings:
+        """Vectors of texts. Raises a ProviderFailure."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoredReply:
@@ -73,7 +79,7 @@ class Completions:
     def __init__(
         self,
         *,
-        providers: Callable[[], Awaitable[Providers]],
+        providers: Providers,
         models: Models,
         ledger: Ledger,
         retries: int,
@@ -116,7 +122,7 @@ class Completions:
 
     async def list_models(self) -> tuple[ListedModel, ...]:
         """The models that can be named."""
-        return (await self._providers()).listed()
+        return self._providers.listed()
 
     @asynccontextmanager
     async def _once(self, request: CompletionRequest, key: str) -> AsyncIterator[Call | Reply]:
@@ -139,8 +145,7 @@ class Completions:
                 yield replace(stored.reply, replayed=True)
 
     async def _call(self, request: CompletionRequest, key: str, digest: str) -> Call:
-        providers = await self._providers()
-        target = providers.target(request.options)
+        target = self._providers.target(request.options)
         return Call(request=request, target=target, key=key, digest=digest)
 
     async def _mended(self, call: Call, form: Form) -> Reply:
@@ -192,7 +197,7 @@ class Completions:
                     if isinstance(part, Answer):
                         answer = part
                         continue
-                    meter.written.append(part.text)
+                    meter.written.append(part.text + part.reasoning)
                     if form.shows_text:
                         yield part
         except ProviderFailure as failure:
@@ -225,6 +230,7 @@ class Completions:
             call_id=meter.id,
             tool_calls=said.tool_calls,
             reasoning=answer.reasoning,
+            likelihoods=answer.likelihoods,
         )
         await self._ledger.add(attempt, reply=reply)
         return reply

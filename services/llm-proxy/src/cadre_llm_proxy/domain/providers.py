@@ -19,6 +19,7 @@ from cadre_llm_proxy.domain.prices import FREE, Price
 __all__ = [
     "EMBEDDED",
     "OLLAMA",
+    "OPENAI",
     "OPENAI_COMPATIBLE",
     "PROVIDERS",
     "Environment",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 EMBEDDED = "embedded"
+OPENAI = "openai"
 OLLAMA = "ollama"
 OPENAI_COMPATIBLE = "openai_compatible"
 _ALIASES = {"gemini": "google"}
@@ -64,7 +66,7 @@ class Provider:
 # In the order in which a default is looked for. The first of `models` is its default.
 PROVIDERS = (
     Provider(
-        name="openai",
+        name=OPENAI,
         key_variables=("OPENAI_API_KEY",),
         default_model="gpt-4.1-mini",
         models=("gpt-4.1-mini", "gpt-4.1", "gpt-5.4-mini", "gpt-5.5"),
@@ -96,13 +98,14 @@ _OWNERS = {variable: p.name for p in PROVIDERS for variable in p.key_variables}
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What is published of a model: `price` None and `context_tokens` 0 when unknown.
+    """What is published of a model: `price` None, the counts 0 when unknown.
 
     A model that nobody wrote of is trusted to do all: most servers of OpenAI's format do, and others say so.
     """
 
     price: Price | None = None
     context_tokens: int = 0
+    max_output_tokens: int = 0
     abilities: Abilities = field(default_factory=Abilities)
 
 

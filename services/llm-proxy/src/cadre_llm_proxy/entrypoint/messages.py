@@ -1,6 +1,7 @@
 """Protos to our values and back; refuses what is out of its limits, naming the field."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from cadre.common.v1 import common_pb2
@@ -11,6 +12,7 @@ from cadre_llm_proxy.domain.calls import (
     CompletionRequest,
     FinishReason,
     Image,
+    Likelihood,
     Message,
     Options,
     Reply,
@@ -39,6 +41,11 @@ _IMAGE_SIGNATURES = {
     "image/gif": re.compile(rb"GIF8[79]a"),
     "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
 }
+# Settings that have fields of their own, or would change what is asked and how it is answered.
+_OWN_PARAMS = frozenset(
+    "model messages stream stream_options tools tool_choice response_format temperature max_tokens "
+    "max_completion_tokens top_p seed stop logprobs top_logprobs n functions function_call".split()
+)
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROLES = {
     llm_pb2.ROLE_SYSTEM: Role.SYSTEM,
@@ -84,6 +91,8 @@ def _options(message: llm_pb2.ModelOptions, at: str) -> Options:
     temperature = message.temperature if message.HasField("temperature") else None
     max_tokens = message.max_tokens if message.HasField("max_tokens") else None
     top_p = message.top_p if message.HasField("top_p") else None
+    top_logprobs = message.top_logprobs if message.HasField("top_logprobs") else None
+    _check(top_logprobs is None or 0 <= top_logprobs <= 20, f"{at}.top_logprobs", "0 to 20")
     _check(temperature is None or 0 <= temperature <= 2, f"{at}.temperature", "0 to 2")
     _check(max_tokens is None or max_tokens >= 1, f"{at}.max_tokens", "1 or more")
     _check(top_p is None or 0 < top_p <= 1, f"{at}.top_p", "above 0, up to 1")
@@ -98,8 +107,19 @@ def _options(message: llm_pb2.ModelOptions, at: str) -> Options:
         stop=tuple(message.stop),
         api_base=message.api_base,
         api_key_env=message.api_key_env,
-        params=object_from_json(message.params, field=f"{at}.params"),
+        top_logprobs=top_logprobs,
+        params=_params(message, at),
     )
+
+
+def _params(message: llm_pb2.ModelOptions, at: str) -> Mapping[str, Any]:
+    params = object_from_json(message.params, field=f"{at}.params")
+    for name in sorted(params.keys() & _OWN_PARAMS):
+        raise RequestInvalid(
+            f"{at}.params must not hold {name!r}, which has a field of its own or is the llm-proxy's to set",
+            metadata={"field": f"{at}.params"},
+        )
+    return params
 
 
 def _fallbacks(message: llm_pb2.CompleteRequest) -> tuple[Options, ...]:
@@ -241,6 +261,16 @@ def reply_message(reply: Reply) -> llm_pb2.Reply:
             for call in reply.tool_calls
         ],
         reasoning=reply.reasoning,
+        likelihoods=[_likelihood_message(each) for each in reply.likelihoods],
+        dropped_options=reply.dropped_options,
+    )
+
+
+def _likelihood_message(likelihood: Likelihood) -> llm_pb2.Likelihood:
+    return llm_pb2.Likelihood(
+        token=likelihood.token,
+        logprob=likelihood.logprob,
+        others=[_likelihood_message(other) for other in likelihood.others],
     )
 
 
