@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from cadre.common.v1 import common_pb2
 from cadre.executor.v1 import runs_pb2, runs_pb2_grpc
 from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
@@ -39,7 +41,7 @@ edges:
 """
 
 
-class AtOnce(llm_pb2_grpc.LlmServiceServicer):  # type: ignore[misc]  # only what the run calls
+class AtOnce(llm_pb2_grpc.LlmServiceServicer):
     """An llm-proxy that answers every call at once."""
 
     async def Complete(
@@ -53,8 +55,9 @@ class AtOnce(llm_pb2_grpc.LlmServiceServicer):  # type: ignore[misc]  # only wha
         return llm_pb2.CompleteResponse(reply=reply)
 
 
-async def gathered(stub: llm_pb2_grpc.LlmServiceStub) -> None:
+async def gathered(channel: grpc.aio.Channel) -> None:
     """The calls alone, as many at once as the for_each makes."""
+    stub = llm_pb2_grpc.LlmServiceStub(channel)
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def ask(number: int) -> None:
@@ -71,8 +74,9 @@ async def gathered(stub: llm_pb2_grpc.LlmServiceStub) -> None:
     await asyncio.gather(*(ask(number) for number in range(ITEMS)))
 
 
-async def run_through(stub: runs_pb2_grpc.RunServiceStub) -> None:
+async def run_through(channel: grpc.aio.Channel) -> None:
     """The run, from StartRun to its last event."""
+    stub = runs_pb2_grpc.RunServiceStub(channel)
     request = runs_pb2.StartRunRequest(source=SOURCE, inputs=to_json({"words": WORDS}))
     started = await call(stub.StartRun, request, service="executor", timeout_seconds=60.0)
     watched = runs_pb2.WatchRunRequest(run_id=started.run.id)
@@ -86,17 +90,18 @@ async def run_through(stub: runs_pb2_grpc.RunServiceStub) -> None:
 async def measure() -> None:
     """Measures both in turn and prints the ratio."""
     async with AsyncExitStack() as stack:
+        at_once: Any = AtOnce()  # type: ignore[abstract]  # only what the run calls
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         proxy = GrpcService(
             name="cadre.llm_proxy.v1.LlmService",
-            add=lambda s: llm_pb2_grpc.add_LlmServiceServicer_to_server(AtOnce(), s),
+            add=lambda s: llm_pb2_grpc.add_LlmServiceServicer_to_server(at_once, s),
         )
         near = await stack.enter_async_context(serving([proxy], host="127.0.0.1", port=0))
         settings = Settings(_env_file=None, home=home, llm_proxy_address=near, traces_endpoint="")
         services = await stack.enter_async_context(build(settings))
         address = await stack.enter_async_context(serving(services, host="127.0.0.1", port=0))
-        models = llm_pb2_grpc.LlmServiceStub(await stack.enter_async_context(connect(near)))
-        runs = runs_pb2_grpc.RunServiceStub(await stack.enter_async_context(connect(address)))
+        models = await stack.enter_async_context(connect(near))
+        runs = await stack.enter_async_context(connect(address))
         alone: list[float] = []
         durable: list[float] = []
         for round_ in range(ROUNDS + 1):
