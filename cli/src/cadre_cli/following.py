@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cadre_cli.errors import ExitStatus
 from cadre_cli.screen import errors, escape, is_interactive, output
+from cadre_cli.within_nodes import WithinNodes
 from cadre_cli.words import as_text, cost, count, duration, moment
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Progress:
         self.seen = 0
         self._quiet = quiet
         self._under_way: dict[str, int] = {}
+        self._within = WithinNodes()
 
     def show(self, events: Iterable["Event"]) -> bool:
         """Shows all events to the last, or until the run asks a person; whether it does."""
@@ -139,10 +141,11 @@ class Progress:
             for event in events:
                 waits = self._sees(event)
                 self._note(event)
-                for line in _lines(event):
-                    errors().print(line)
-                names = ", ".join(name for name, running in self._under_way.items() if running)
-                status.update(f"Running {escape(names)}" if names else "Working")
+                for line in (*self._within.lines(event), *_lines(event)):
+                    errors().print(line, highlight=False)
+                running = (name for name, times in self._under_way.items() if times)
+                names = ", ".join(self._within.state(name) for name in running)
+                status.update(f"Running {names}" if names else "Working")
                 if waits:
                     return True
         return False
@@ -154,11 +157,13 @@ class Progress:
 
     def _note(self, event: "Event") -> None:
         change = {"node_started": 1, "node_succeeded": -1, "node_failed": -1}.get(event.type, 0)
-        if change:
+        if change and not event.item:
             self._under_way[event.node] = max(0, self._under_way.get(event.node, 0) + change)
 
 
 def _lines(event: "Event") -> Iterable[str]:
+    if event.item:
+        return
     name = f"{escape(event.node)}{f' #{event.iteration}' if event.iteration > 1 else ''}"
     took = f"[dim]{duration(event.duration_ms)}[/]"
     reason = escape(f"{event.error.code}: {event.error.message}") if event.error else ""

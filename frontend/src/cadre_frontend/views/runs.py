@@ -8,6 +8,7 @@ import streamlit as st
 from cadre_client import Graph, JsonObject, Question, Run, RunStatus
 from cadre_frontend.following import RunFollower
 from cadre_frontend.gateway import gateway
+from cadre_frontend.widgets.activity import draw_activity
 from cadre_frontend.widgets.amounts import STATUS_COLOURS, ago, cost, run_duration, tokens
 from cadre_frontend.widgets.diagram import draw
 from cadre_frontend.widgets.problems import errors_shown, show_error
@@ -120,6 +121,7 @@ def draw_run(run_id: str, live: bool) -> None:
         if graph:
             draw(graph, node_states(found))
         draw_timeline(found, datetime.now(UTC))
+        draw_activity(follower(run_id).events)
         held = follower(run_id)
         if held.error:
             show_error(held.error)

@@ -76,6 +76,9 @@ class EventType(StrEnum):
     RUN_SUCCEEDED = "run_succeeded"
     RUN_FAILED = "run_failed"
     RUN_CANCELLED = "run_cancelled"
+    NODE_TEXT = "node_text"
+    TOOL_CALLED = "tool_called"
+    TOOL_RETURNED = "tool_returned"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -249,7 +252,8 @@ def _milliseconds(start: datetime, end: datetime) -> int:
 
 
 class Event(Answer):
-    """One thing that happened in a run; `sequence` counts from 1 without gaps."""
+    """One thing that happened in a run; `sequence` counts from 1 without gaps. `item` counts from 1 within the node's
+    for_each; 0 means the node as a whole."""
 
     sequence: int
     time: AwareDatetime
@@ -257,6 +261,7 @@ class Event(Answer):
     node: str = ""
     iteration: int = 0
     attempt: int = 0
+    item: int = 0
     data: JsonObject | None = None
     usage: Usage | None = None
     error: Failure | None = None

@@ -1,5 +1,6 @@
 """What nodes do, by their kind."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from cadre_executor.domain.children import run_child
@@ -126,6 +127,8 @@ async def _remembered(action: MemoryAction, task: Task) -> Any:
                 seconds=seconds,
             )
             return value
+        case MemoryVerb.APPEND:
+            return await _append(action, task, namespace, key)
         case MemoryVerb.DELETE:
             return await memory.delete(namespace, key, call=call, seconds=seconds)
         case MemoryVerb.SEARCH:
@@ -137,6 +140,28 @@ async def _remembered(action: MemoryAction, task: Task) -> Any:
                 seconds=seconds,
             )
             return [{"key": hit.key, "value": hit.value, "score": hit.score} for hit in hits]
+
+
+async def _append(
+    action: MemoryAction, task: Task, namespace: Sequence[str], key: str
+) -> list[Any]:
+    """The list with the value at its end. What was there is recorded first, so that a repeated step appends once."""
+    memory, call = task.means.peers.memory, task.call.at(_ONLY_STEP)
+    seconds = call.seconds(_MEMORY_SECONDS)
+    known = task.find("before")
+    if known is None:
+        try:
+            before = await memory.get(namespace, key, call=call.at("before"), seconds=seconds)
+        except NotFound:
+            before = []
+        known = {"items": before if isinstance(before, list) else [before]}
+        task.record("before", known)
+        await task.means.records.store()
+    value = dict(task.scope.inputs) if action.value is None else action.value.resolve(task.scope)
+    items = [*known["items"], value]
+    ttl_seconds = action.ttl_seconds
+    await memory.put(namespace, key, items, ttl_seconds=ttl_seconds, call=call, seconds=seconds)
+    return items
 
 
 def _text(template: Template | None, scope: Scope) -> str:

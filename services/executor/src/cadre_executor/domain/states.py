@@ -160,18 +160,15 @@ def item_of(node: Node, result: Result) -> list[Any]:
 def writes_of_items(
     node: Node, items: Sequence[list[Any] | None], fields: Mapping[str, StateField]
 ) -> dict[str, Any]:
-    """What the items of a for_each write: the whole list where it is collected, else lists of their parts; null for an
-    item that failed. Raises as `writes_of`."""
-    outputs = node.outputs
-    if node.for_each is not None and node.for_each.collect:
-        outputs = (Output(field=node.for_each.collect),)
+    """What the items of a for_each write: lists of their parts, with null for an item that failed. Raises as
+    `writes_of`."""
     with _refusals(node):
         return {
             output.field: _fitted_items(
                 fields[output.field],
                 [None if item is None else (_part(item[0], output), item[1]) for item in items],
             )
-            for output in outputs
+            for output in node.outputs
         }
 
 

@@ -279,7 +279,6 @@ class ForEach:
     items: Template
     item_name: str = "item"
     max_concurrency: int = 8
-    collect: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

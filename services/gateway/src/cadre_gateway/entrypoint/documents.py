@@ -295,6 +295,9 @@ class EventType(StrEnum):
     RUN_SUCCEEDED = "run_succeeded"
     RUN_FAILED = "run_failed"
     RUN_CANCELLED = "run_cancelled"
+    NODE_TEXT = "node_text"
+    TOOL_CALLED = "tool_called"
+    TOOL_RETURNED = "tool_returned"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -413,6 +416,9 @@ class Event(Answer):
     node: str = Field(description="Empty for the run as a whole.")
     iteration: int = Field(description="Which visit of the node, from 1.")
     attempt: int = Field(description="Which try within the visit, from 1.")
+    item: int = Field(
+        description="Which item of the node's for_each, from 1; 0 for the node as a whole."
+    )
     data: dict[str, JsonValue] | None
     usage: Usage | None
     error: Failure | None
