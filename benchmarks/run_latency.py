@@ -1,7 +1,7 @@
 """Runs of five trivial nodes, stored at every step, against LangGraph without a checkpointer and with its SQLite one.
 
-One after the other, the aim is at most 2x the bare graph and half of LangGraph's own saver; a hundred side by side should
-keep 80 % of what the bare graph gets done, and 10,000 stored and 10,000 waiting runs should slow nothing down.
+One after the other, the aim is at most 2x the bare graph and half of LangGraph's own saver; a hundred side by side
+should keep 80 % of what the bare graph gets done, and 10,000 stored and 10,000 waiting runs should slow nothing down.
 """
 
 import asyncio
