@@ -1,4 +1,4 @@
-"""`cadre fix` makes the changes that are sure, `cadre explain` says what a code means, and `apply --version` goes back."""
+"""`cadre fix` makes the changes that are sure, `cadre explain` explains codes, `cadre apply --version` goes back."""
 
 from pathlib import Path
 
