@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cadre_executor.language.documents import read_document
 from cadre_executor.language.parsing import parse_workflow
-from cadre_executor.language.reports import Position
+from cadre_executor.language.positions import Position
 
 
 def test_values_mean_what_yaml_1_2_says() -> None:
