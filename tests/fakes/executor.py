@@ -46,11 +46,12 @@ def fitting(request: llm_pb2.CompleteRequest) -> str:
 
 
 class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
-    """Answers by `answer`, once for each idempotency key. Holds calls back while `gate` is closed, and those of
-    `held_nodes` until `let_go` is set."""
+    """Answers by `answer` after `seconds`, once for each idempotency key. Holds calls back while `gate` is closed, and
+    those of `held_nodes` until `let_go` is set."""
 
     def __init__(self) -> None:
         self.answer: Answer = fitting
+        self.seconds = 0.0
         self.cost_usd: str | None = "0.001"
         self.held_nodes: set[str] = set()
         self.let_go = asyncio.Event()
@@ -90,6 +91,7 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
         self.metadata.append(dict(context.invocation_metadata()))
         try:
             await self.gate.wait()
+            await asyncio.sleep(self.seconds)
             if request.attribution.node in self.held_nodes:
                 await self.let_go.wait()
         except asyncio.CancelledError:
