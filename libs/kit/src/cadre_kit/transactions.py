@@ -1,8 +1,8 @@
 """Transactions on SQLite or PostgreSQL, said once: functions over a connection, or over a few fast statements.
 
 On SQLite one thread writes and a few read, and a transaction is one hop to a thread and back, whatever it does; with
-aiosqlite each statement would be one, which costs more than the statements together. Fast writes that come while others
-are stored are stored together, in one commit.
+aiosqlite each statement would be one, which costs more than the statements together. Fast writes that come together are
+stored together, in one commit.
 
 On PostgreSQL each transaction has a connection of a pool, and an end after ten seconds: a service that is cut off from
 its database is told so, and does not hang.
@@ -11,12 +11,11 @@ its database is told so, and does not hang.
 import asyncio
 import random
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
@@ -30,12 +29,13 @@ from cadre_kit.databases import (
     open_blocking_database,
     open_postgresql,
 )
+from cadre_kit.errors import CadreError
 
 __all__ = ["ConnectionStatements", "Statements", "Transactions", "open_transactions"]
 
 _READERS = 3
 _TRANSACTION_SECONDS = 10.0
-_TOGETHER = 200
+_COMMITS_PER_LOG = 500
 # Of transactions that insert the same key, or wait for each other, one goes through; the others find what it did when
 # they begin anew. PostgreSQL's codes: unique_violation, serialization_failure, deadlock_detected.
 _BEGIN_ANEW = frozenset({"23505", "40001", "40P01"})
@@ -107,6 +107,9 @@ class _Job(Generic[Answer]):
             self.answer.set_result(result)  # type: ignore[arg-type]  # without an error it is the work's
 
 
+_Settled: TypeAlias = list[tuple[_Job[Any], Any, Exception | None]]
+
+
 class _SqliteStatements:
     """Statements on the driver's own connection: SQLAlchemy's work on one costs ten times what SQLite's does."""
 
@@ -141,23 +144,36 @@ class _SqliteStatements:
 
 
 class _Sqlite:
+    """Fast writes are stored where they come from, all of one turn of the event loop in one commit: that takes a tenth
+    of a millisecond, less than a hop to a thread and back. Whatever may take longer does not happen there: waiting for
+    another writer, for the disk (`strict`), and moving the log into the file, which is a thread's.
+    """
+
     def __init__(self, url: str, *, name: str, strict: bool) -> None:
         self._name = name
+        self._strict = strict
         self._engine = open_blocking_database(url)
         with database_errors(name):
-            self._plain = connect_sqlite(url, strict=strict)
+            self._here = connect_sqlite(url)
+            self._patient = connect_sqlite(url, strict=strict)
+            self._log = connect_sqlite(url)
+            self._here.execute("PRAGMA busy_timeout=0")
+            for connection in (self._here, self._patient):
+                connection.execute("PRAGMA wal_autocheckpoint=0")
         if strict:
             sa.event.listen(self._engine, "connect", _wait_for_the_disk)
-        self._statements = _SqliteStatements(self._plain)
+        self._statements = {each: _SqliteStatements(each) for each in (self._here, self._patient)}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
-        self._jobs: deque[_Job[Any]] = deque()
+        self._jobs: list[_Job[Any]] = []
+        self._commits = 0
 
     async def write_fast(self, work: Callable[[Statements], Answer]) -> Answer:
         loop = asyncio.get_running_loop()
         job = _Job(work=work, answer=loop.create_future())
+        if not self._jobs:
+            loop.call_soon(self._store_jobs, loop)
         self._jobs.append(job)
-        self._writer.submit(self._store_jobs, loop)
         answer: Answer = await job.answer
         return answer
 
@@ -173,7 +189,8 @@ class _Sqlite:
     def _shut_down(self) -> None:
         self._writer.shutdown()
         self._readers.shutdown()
-        self._plain.close()
+        for connection in (self._here, self._patient, self._log):
+            connection.close()
         self._engine.dispose()
 
     async def _run(
@@ -188,36 +205,67 @@ class _Sqlite:
             return work(connection)
 
     def _store_jobs(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Stores all that waits, in the writer's thread; nothing may be left when another call already did."""
-        jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), _TOGETHER))]
-        if not jobs:
-            return
-        settled = self._stored(jobs)
+        """Stores all that came in this turn of the loop."""
+        jobs, self._jobs = self._jobs, []
+        settled = None if self._strict else self._stored_at_once(jobs)
+        if settled is None:
+            self._writer.submit(self._store_patiently, jobs, loop)
+        else:
+            _settle(settled)
+        self._commits += 1
+        if self._commits % _COMMITS_PER_LOG == 0:
+            self._writer.submit(self._move_log)
+
+    def _stored_at_once(self, jobs: Sequence[_Job[Any]]) -> _Settled | None:
+        """None, with nothing stored, when another connection writes."""
+        try:
+            self._here.execute(_BEGIN_WRITE)
+        except sqlite3.OperationalError:
+            return None
+        return self._stored(self._here, jobs)
+
+    def _store_patiently(self, jobs: Sequence[_Job[Any]], loop: asyncio.AbstractEventLoop) -> None:
+        """Stores them in the writer's thread."""
+        try:
+            with database_errors(self._name):
+                self._patient.execute(_BEGIN_WRITE)
+            settled = self._stored(self._patient, jobs)
+        except CadreError as error:
+            settled = [(job, None, error) for job in jobs]
         # A loop that has ended waits for nothing.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(_settle, settled)
 
-    def _stored(self, jobs: Sequence[_Job[Any]]) -> list[tuple[_Job[Any], Any, Exception | None]]:
+    def _stored(self, connection: sqlite3.Connection, jobs: Sequence[_Job[Any]]) -> _Settled:
+        """Does the writes of a transaction that has begun, and commits it."""
+        statements = self._statements[connection]
         try:
-            with database_errors(self._name), self._plain:
-                self._plain.execute(_BEGIN_WRITE)
+            # Commits when the block is left, and rolls back when that raises.
+            with database_errors(self._name), connection:
                 if len(jobs) == 1:
-                    return [(jobs[0], jobs[0].work(self._statements), None)]
-                return [(job, *self._one_of_many(job)) for job in jobs]
+                    return [(jobs[0], jobs[0].work(statements), None)]
+                return [(job, *self._one_of_many(connection, job)) for job in jobs]
         except Exception as error:  # noqa: BLE001 - the outermost frame of the writes; whoever waits gets it
             return [(job, None, error) for job in jobs]
 
-    def _one_of_many(self, job: _Job[Any]) -> tuple[Any, Exception | None]:
+    def _one_of_many(
+        self, connection: sqlite3.Connection, job: _Job[Any]
+    ) -> tuple[Any, Exception | None]:
         """The result of a write, or its own error, which takes back nothing of the others."""
-        self._plain.execute("SAVEPOINT job")
+        connection.execute("SAVEPOINT job")
         try:
             with database_errors(self._name):
-                return job.work(self._statements), None
+                return job.work(self._statements[connection]), None
         except Exception as error:  # noqa: BLE001 - the outermost frame of this one
-            self._plain.execute("ROLLBACK TO job")
+            connection.execute("ROLLBACK TO job")
             return None, error
         finally:
-            self._plain.execute("RELEASE job")
+            connection.execute("RELEASE job")
+
+    def _move_log(self) -> None:
+        """Moves what was written into the file itself, as far as no reader is in the way."""
+        with suppress(sqlite3.Error):
+            self._log.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 class ConnectionStatements:
@@ -274,7 +322,7 @@ class _Postgresql:
             ) from exc
 
 
-def _settle(settled: Sequence[tuple[_Job[Any], Any, Exception | None]]) -> None:
+def _settle(settled: _Settled) -> None:
     for job, result, error in settled:
         job.settle(result, error)
 
