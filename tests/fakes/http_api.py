@@ -1,7 +1,8 @@
 """The gateway's HTTP API over a real socket, with a small memory instead of services behind it.
 
 What a run does depends on its workflow: `fails`, `costly` (stopped by a budget), `slow` (until it is cancelled), `asks`
-(waits for an answer); every other one succeeds. A file that has no line `nodes:` is invalid, in two places.
+(waits for an answer); every other one succeeds. A file that has no line `nodes:` is invalid, in two places; one that
+begins with `flow:` is checked as the language does.
 """
 
 import json
@@ -9,13 +10,15 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from tests.platform import eventually
+
+from cadre_executor.language import parse_workflow
 
 TIME = "2026-11-22T14:00:00Z"
 USAGE = {
@@ -167,6 +170,13 @@ def _check(source: str) -> None:
         raise Refusal(400, "WORKFLOW_INVALID", "the workflow has 2 problems", PROBLEMS)
 
 
+def _validated(source: str) -> dict[str, Any]:
+    """What the language itself says of a real file."""
+    parsed = parse_workflow(source)
+    problems = [{**asdict(each), "severity": each.severity.value} for each in parsed.problems]
+    return {"valid": parsed.valid, "problems": problems, "workflow": None}
+
+
 def _versions(store: Store, name: str) -> list[dict[str, Any]]:
     if name not in store.workflows:
         raise Refusal(404, "WORKFLOW_NOT_FOUND", f"there is no workflow {name!r}")
@@ -176,6 +186,8 @@ def _versions(store: Store, name: str) -> list[dict[str, Any]]:
 def _add_workflows(app: FastAPI, store: Store) -> None:
     @app.post("/api/v1/workflows/validate")
     async def validate(body: dict[str, Any]) -> Any:
+        if body["source"].startswith("flow:"):
+            return _validated(body["source"])
         valid = "nodes:" in body["source"]
         return {"valid": valid, "problems": [] if valid else PROBLEMS, "workflow": None}
 

@@ -22,7 +22,7 @@ async def sandbox(request: Any) -> AsyncIterator[GrpcSandbox]:
         async with neighbours() as near, connect(near.address) as channel:
             yield GrpcSandbox(channel)
         return
-    async with build(SandboxSettings(_env_file=None)) as services:
+    async with build(SandboxSettings(_env_file=None, sandbox_docker=False)) as services:
         async with serving(services, host="127.0.0.1", port=0) as address:
             async with connect(address) as channel:
                 yield GrpcSandbox(channel)

@@ -27,6 +27,7 @@ __all__ = [
     "Schedule",
     "ServiceStatus",
     "Severity",
+    "TextEdit",
     "Usage",
     "UsageGroup",
     "UsageReport",
@@ -100,6 +101,16 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
+class TextEdit(Answer):
+    """A part of a file, and what to put in its place. Lines and columns count from 1, columns in code points."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    text: str
+
+
 class Problem(Answer):
     """Something wrong, or worth knowing, in a workflow file. `line` and `column` count from 1; 0 when unknown."""
 
@@ -110,6 +121,7 @@ class Problem(Answer):
     column: int = 0
     resolution: str = ""
     severity: Severity = Severity.ERROR
+    fix: TextEdit | None = None
 
 
 class Failure(Answer):

@@ -23,7 +23,7 @@ from cadre_executor.domain.peers import (
     ToolCall,
 )
 from cadre_executor.domain.runs import Usage
-from cadre_executor.domain.workflows import ModelChoice
+from cadre_executor.domain.workflows import ModelChoice, SandboxMode
 from cadre_kit.channels import call as call_service
 from cadre_kit.channels import stream as stream_service
 from cadre_kit.documents import from_json, object_from_json, to_json
@@ -41,6 +41,16 @@ _ROLES = {
     Role.USER: llm_pb2.ROLE_USER,
     Role.ASSISTANT: llm_pb2.ROLE_ASSISTANT,
     Role.TOOL: llm_pb2.ROLE_TOOL,
+}
+_MODES = {
+    SandboxMode.PYTHON: sandbox_pb2.MODE_PYTHON,
+    SandboxMode.DOCKER: sandbox_pb2.MODE_DOCKER,
+}
+_PRESETS = {
+    "low": sandbox_pb2.PRESET_LOW,
+    "medium": sandbox_pb2.PRESET_MEDIUM,
+    "high": sandbox_pb2.PRESET_HIGH,
+    "max": sandbox_pb2.PRESET_MAX,
 }
 _OUTCOMES = {
     sandbox_pb2.OUTCOME_SUCCEEDED: Outcome.SUCCEEDED,
@@ -110,13 +120,20 @@ class GrpcSandbox:
         limits = program.limits
         request = sandbox_pb2.ExecuteRequest(
             code=program.code,
-            mode=sandbox_pb2.MODE_PYTHON,
+            mode=_MODES[limits.mode],
+            preset=_PRESETS.get(limits.preset, sandbox_pb2.PRESET_UNSPECIFIED),
             inputs=to_json(program.inputs),
             limits=sandbox_pb2.Limits(
                 timeout_seconds=limits.timeout_seconds or 0.0,
                 cpu_seconds=limits.cpu_seconds or 0.0,
                 memory_mb=limits.memory_mb or 0,
+                cpus=limits.cpus or 0.0,
             ),
+            packages=limits.packages,
+            files=[
+                sandbox_pb2.File(name=name, content=text.encode())
+                for name, text in program.files.items()
+            ],
         )
         answer = await call_service(
             self._stub.Execute,

@@ -67,6 +67,7 @@ def tool_context(task: Task, step: str) -> ToolContext:
         workflow=means.workflow,
         version=means.version,
         run_id=means.run_id,
+        root_run_id=task.call.root_run_id,
         node=task.place.node.id,
         key=task.call.at(step).key,
     )

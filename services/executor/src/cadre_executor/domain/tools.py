@@ -37,11 +37,12 @@ class ToolSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolContext:
-    """For whom a tool is called. `key` is the step's idempotency key; `workspace` names the run's files."""
+    """For whom a tool is called. `key` is the step's idempotency key; files are the run's own."""
 
     workflow: Workflow
     version: int
     run_id: str
+    root_run_id: str
     node: str
     key: str
 

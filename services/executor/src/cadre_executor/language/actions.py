@@ -15,7 +15,8 @@ from cadre_executor.domain.workflows import (
 from cadre_executor.language.memories import MemoryCompiler
 from cadre_executor.language.models import ModelCompiler
 from cadre_executor.language.node_shapes import MemoryShape, NodeShape, SubworkflowShape
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.sandboxes import SandboxCompiler
 from cadre_executor.language.templates import Compiler, Constant
 from cadre_executor.language.tools import ToolCompiler
@@ -148,6 +149,8 @@ class ActionCompiler:
             name: self.templates.value(value, (*path, "arguments", name))
             for name, value in (shape.arguments or {}).items()
         }
+        if shape.tool is not None:
+            self.tools.check_arguments(use, arguments, (*path, "arguments"))
         return ToolAction(
             tool=use, arguments={name: template for name, (template, _) in arguments.items()}
         )

@@ -8,8 +8,9 @@ from cadre_executor.domain.workflows import Condition
 from cadre_executor.language.conditions import compile_condition
 from cadre_executor.language.file_shapes import CaseShape
 from cadre_executor.language.inputs import check_values
+from cadre_executor.language.positions import Path
 from cadre_executor.language.references import Names
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.states import DeclaredField
 
 

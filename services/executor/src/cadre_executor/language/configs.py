@@ -11,7 +11,8 @@ from cadre_executor.language.file_shapes import (
     ExecutionShape,
     McpServerShape,
 )
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report, shown
 
 _SERVER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")

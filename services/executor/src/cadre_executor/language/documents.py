@@ -7,12 +7,13 @@ several documents, and aliases that would unfold into more than the limits are r
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # PyYAML ships no annotations
 
-from cadre_executor.language.reports import Path, Position, path_text, shown
+from cadre_executor.language.positions import Path, Position
+from cadre_executor.language.reports import path_text, shown
 from cadre_kit.errors import Problem
 
 MAX_BYTES = 1024 * 1024
@@ -211,7 +212,7 @@ class _Reader:
             elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
                 self._start(event)
             elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-                self._end()
+                self._end(event)
         return self._root
 
     def _alias(self, event: Any) -> None:
@@ -271,8 +272,13 @@ class _Reader:
         if event.anchor:
             self._anchors.pop(event.anchor, None)
 
-    def _end(self) -> None:
+    def _end(self, event: Any) -> None:
         closed = self._open.pop()
+        started = self.values[closed.path]
+        end = event.end_mark
+        self.values[closed.path] = replace(
+            started, end_line=end.line + 1, end_column=end.column + 1
+        )
         if isinstance(closed.container, dict):
             for merged, event in closed.merged:
                 for mapping in _mappings(merged, event):
@@ -404,7 +410,12 @@ def _events(source: str) -> Iterator[Any]:
 
 
 def _position(event: Any) -> Position:
-    return Position(line=event.start_mark.line + 1, column=event.start_mark.column + 1)
+    return Position(
+        line=event.start_mark.line + 1,
+        column=event.start_mark.column + 1,
+        end_line=event.end_mark.line + 1,
+        end_column=event.end_mark.column + 1,
+    )
 
 
 def _mappings(value: Any, event: Any) -> list[dict[str, Any]]:

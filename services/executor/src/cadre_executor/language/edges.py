@@ -8,8 +8,9 @@ from cadre_executor.domain.workflows import END, START, Condition, Exits, Loop, 
 from cadre_executor.language.conditions import Expression, compile_condition
 from cadre_executor.language.file_shapes import EdgeShape, LogicShape, LoopShape
 from cadre_executor.language.nodes import condition_text
+from cadre_executor.language.positions import Path
 from cadre_executor.language.references import Names
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.types import Anything, Boolean, bare
 
 DEFAULT = "default"

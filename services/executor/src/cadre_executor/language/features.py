@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cadre_executor.language.reports import Path, Report
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report
 
 NODE_KINDS = ("agent",)
 """Kinds of node that the language knows and that are not built."""

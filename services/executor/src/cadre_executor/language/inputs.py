@@ -12,7 +12,8 @@ from cadre_executor.domain.workflows import (
     ValueType,
     Workflow,
 )
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.states import DeclaredField
 from cadre_kit.errors import InvalidInput, Problem
 
@@ -40,7 +41,7 @@ def check_inputs(workflow: Workflow, inputs: Mapping[str, Any]) -> State:
 
     Raises InputsRefused with a problem for each input that is wrong, unknown or missing.
     """
-    report = Report(keys={}, values={})
+    report = Report()
     for name in inputs:
         if name not in workflow.fields:
             report.error(

@@ -7,8 +7,9 @@ from keyword import iskeyword
 from cadre_executor.domain.workflows import ForEach
 from cadre_executor.language.file_shapes import EdgeShape
 from cadre_executor.language.node_shapes import ForEachShape
+from cadre_executor.language.positions import Path
 from cadre_executor.language.references import Names
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.templates import REFERENCE_TEXT, Compiler
 from cadre_executor.language.types import Anything, Integer, ListOf, Type, bare
 

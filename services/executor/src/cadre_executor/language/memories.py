@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from cadre_executor.domain.workflows import MemoryAction, MemoryVerb, Recall, Template
 from cadre_executor.language.file_shapes import MemoryDefaultsShape
 from cadre_executor.language.node_shapes import DEFAULT_TOP_K, MemoryShape
-from cadre_executor.language.reports import Path, Report
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report
 from cadre_executor.language.templates import Compiler, Constant
 
 MAX_SEGMENTS = 10

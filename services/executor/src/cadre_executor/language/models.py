@@ -6,7 +6,8 @@ from typing import Any
 
 from cadre_executor.domain.workflows import ModelChoice
 from cadre_executor.language.node_shapes import LlmDefaultsShape, LlmOptionsShape, ModelShape
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report, shown
 
 KNOWN_PROVIDERS = ("openai", "anthropic", "google", "ollama", "embedded", "openai_compatible")
 

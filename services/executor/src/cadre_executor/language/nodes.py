@@ -1,6 +1,6 @@
 """Compiles nodes: what they read, what they do, where their results go, and what becomes of a failure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from keyword import iskeyword
 
@@ -32,8 +32,9 @@ from cadre_executor.language.iterations import (
 from cadre_executor.language.memories import MemoryCompiler
 from cadre_executor.language.models import ModelCompiler
 from cadre_executor.language.node_shapes import NodeShape, RetryShape
+from cadre_executor.language.positions import Path
 from cadre_executor.language.references import LOOP_COUNTER, Names
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.results import ResultCompiler
 from cadre_executor.language.states import DeclaredField
 from cadre_executor.language.templates import Compiler, Constant
@@ -50,6 +51,7 @@ class NodeCompiler:
     ids: Collection[str]
     config: ConfigShape
     servers: Mapping[str, McpServer]
+    secrets: Sequence[str]
     iterations: Mapping[str, WrittenIteration]
     report: Report
     whole: bool
@@ -97,7 +99,7 @@ class NodeCompiler:
         return ActionCompiler(
             models=ModelCompiler(shared=self.config.llm, report=self.report),
             memories=memories,
-            tools=ToolCompiler(servers=self.servers, report=self.report),
+            tools=ToolCompiler(servers=self.servers, secrets=self.secrets, report=self.report),
             templates=templates,
             report=self.report,
             whole=self.whole,

@@ -66,7 +66,7 @@ def parse_workflow(source: str) -> Parsed:
     document = read_document(source)
     if document.value is None and document.problems:
         return Parsed(workflow=None, problems=document.problems)
-    report = Report(keys=document.keys, values=document.values)
+    report = Report(keys=document.keys, values=document.values, source=source)
     parsed = _checked(document, report)
     problems = _merged(document.problems, report.problems())
     failed = any(problem.severity is Severity.ERROR for problem in problems)
@@ -103,12 +103,14 @@ def _compiled(
     declared = compile_fields(file.state.fields, report)
     config = file.config or ConfigShape()
     servers = compile_servers(config, report)
+    secrets = compile_secrets(config, report)
     compiler = NodeCompiler(
         workflow=name,
         declared=declared,
         ids=list(dict.fromkeys(shape.id for shape in file.nodes)),
         config=config,
         servers=servers,
+        secrets=secrets,
         iterations=written_at_edges(file.edges or (), report),
         report=report,
         whole=structure.whole,
@@ -134,7 +136,7 @@ def _compiled(
         limits=compile_limits(config.execution),
         budget=compile_budget(config.budget, report),
         mcp_servers=servers,
-        secrets=compile_secrets(config, report),
+        secrets=secrets,
     )
     enums = {field.name: bare(field.type).limits.enum for field in declared.values()}
     return Parsed(

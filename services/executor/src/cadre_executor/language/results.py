@@ -16,8 +16,9 @@ from cadre_executor.domain.workflows import (
 )
 from cadre_executor.language.iterations import Iteration
 from cadre_executor.language.node_shapes import NodeShape
+from cadre_executor.language.positions import Path
 from cadre_executor.language.references import UnknownName, part_type
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.states import DeclaredField, assignable, compile_output
 from cadre_executor.language.types import (
     Anything,

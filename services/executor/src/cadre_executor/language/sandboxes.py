@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from cadre_executor.domain.workflows import SandboxLimits, SandboxMode, Template
 from cadre_executor.language.node_shapes import SandboxShape
-from cadre_executor.language.reports import Path, Report
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report
 from cadre_executor.language.templates import Compiler
 
 MAX_SECONDS = 300.0

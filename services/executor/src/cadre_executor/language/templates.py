@@ -8,8 +8,9 @@ from itertools import groupby
 from typing import Any, TypeAlias
 
 from cadre_executor.domain.workflows import Scope, Template
+from cadre_executor.language.positions import Path
 from cadre_executor.language.references import Names, Reference, Steps, UnknownName, find
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.types import (
     Anything,
     ListOf,
@@ -147,7 +148,7 @@ class Compiler:
             pieces.append(text[at : found.start()])
             at = found.start()
             if match := _REFERENCE.match(text, at):
-                if resolved := self._reference(match[1], path):
+                if resolved := self._reference(match, path):
                     pieces.append(resolved[0])
                     types.append(resolved[1])
                 at = match.end()
@@ -166,19 +167,21 @@ class Compiler:
         pieces.append(text[at:])
         return _merged(pieces), types
 
-    def _reference(self, written: str, path: Path) -> tuple[Reference, Type] | None:
+    def _reference(self, match: re.Match[str], path: Path) -> tuple[Reference, Type] | None:
+        written = match[1]
         try:
             return find(self.names, split_reference(written))
         except UnknownName as exc:
+            suggestion = self.report.did_you_mean(
+                exc.name,
+                exc.known,
+                "declare it under state.fields, or write {{ and }} for braces",
+            )
             self.report.error(
                 exc.code,
                 path,
                 f"{{{written[:80]}}}: {exc}",
-                self.report.did_you_mean(
-                    exc.name,
-                    exc.known,
-                    "declare it under state.fields, or write {{ and }} for braces",
-                ),
+                suggestion.within(match[0]),
             )
             return None
 
@@ -200,6 +203,24 @@ class Compiler:
                 "write {state.field} for a value, {{ and }} for literal braces",
             )
         return 1
+
+
+def literal(template: Template) -> Constant | None:
+    """The value of a template that names nothing, or None for one that does."""
+    match template:
+        case Constant():
+            return template
+        case TextTemplate(pieces=pieces) if all(isinstance(piece, str) for piece in pieces):
+            return Constant(value="".join(str(piece) for piece in pieces))
+        case Structure(parts=Mapping() as parts):
+            found = {name: literal(part) for name, part in parts.items()}
+            if all(found.values()):
+                return Constant(value={name: part.value for name, part in found.items() if part})
+        case Structure(parts=tuple() as items):
+            listed = [literal(item) for item in items]
+            if all(listed):
+                return Constant(value=[item.value for item in listed if item])
+    return None
 
 
 def split_reference(written: str) -> Steps:

@@ -1,52 +1,31 @@
 """Compiles the tools that nodes call, and checks that they are there and called with what they take."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from cadre_executor.domain.workflows import McpServer, OnError, ToolUse
+from cadre_executor.domain.catalogue import CATALOGUE, FIRST_GENERATION
+from cadre_executor.domain.workflows import McpServer, OnError, Template, ToolUse
+from cadre_executor.language.arguments import ValueChecker
 from cadre_executor.language.node_shapes import ToolShape
-from cadre_executor.language.reports import Path, Report, shown
-
-BUILT_IN = (
-    "web_search",
-    "serper_search",
-    "web_scrape",
-    "http_client",
-    "file_read",
-    "file_write",
-    "file_glob",
-    "file_move",
-    "sql_query",
-    "dataframe_to_csv",
-    "json_parse",
-    "yaml_parse",
-    "shell",
-    "process",
-    "env_vars",
-    "python",
-    "memory_search",
-    "memory_save",
-)
-OTHER_NAMES = {
-    "read_file": "file_read",
-    "write_file": "file_write",
-    "list_directory": "file_glob",
-    "json_read": "file_read",
-    "json_write": "file_write",
-    "http_get": "http_client",
-    "http_post": "http_client",
-    "python_repl": "python",
-}
-"""What the first generation's manual called them; the tools know both."""
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report, shown
+from cadre_executor.language.templates import literal
+from cadre_executor.language.types import Type
 
 _MCP = "mcp:"
 
 
+_SECRET_NAMES = ("url_env", "headers_env")
+"""Keys of a tool's config that name secrets."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ToolCompiler:
-    """Compiles the uses of tools of one file."""
+    """Compiles the uses of tools of one file; `secrets` are those that it lists."""
 
-    servers: Mapping[str, McpServer] = field(default_factory=dict)
+    servers: Mapping[str, McpServer]
+    secrets: Sequence[str]
     report: Report
 
     def uses(self, shapes: list[str | ToolShape], path: Path) -> tuple[ToolUse, ...]:
@@ -69,9 +48,11 @@ class ToolCompiler:
         if isinstance(shape, str):
             self._check_name(shape.strip(), path)
             return ToolUse(name=shape.strip())
-        self._check_name(shape.name.strip(), (*path, "name"))
+        name = shape.name.strip()
+        self._check_name(name, (*path, "name"))
+        self._check_config(name, shape.config or {}, (*path, "config"))
         return ToolUse(
-            name=shape.name.strip(),
+            name=name,
             on_error=OnError(shape.on_error or "fail"),
             config=dict(shape.config or {}),
         )
@@ -79,13 +60,49 @@ class ToolCompiler:
     def _check_name(self, name: str, path: Path) -> None:
         if name.startswith(_MCP):
             self._check_mcp(name.removeprefix(_MCP), path)
-        elif name not in BUILT_IN and name not in OTHER_NAMES:
+        elif name not in CATALOGUE:
+            own = [known for known in CATALOGUE if known not in FIRST_GENERATION]
             self.report.error(
                 "UNKNOWN_TOOL",
                 path,
                 f"there is no tool {shown(name)}",
+                self.report.did_you_mean(name, CATALOGUE, f"built in: {', '.join(own)}"),
+            )
+
+    def _check_config(self, name: str, config: Mapping[str, Any], path: Path) -> None:
+        tool = CATALOGUE.get(name)
+        if tool is None:
+            return
+        checker = ValueChecker(report=self.report, code="INVALID_CONFIG", what=f"config of {name}")
+        checker.whole(config, tool.config, path)
+        for key in _SECRET_NAMES:
+            for secret in _names(config.get(key)):
+                self._check_secret(secret, (*path, key))
+
+    def check_arguments(
+        self, use: ToolUse, arguments: Mapping[str, tuple[Template, Type]], path: Path
+    ) -> None:
+        """Holds the arguments of a tool node against the tool's schema, as far as they are known before a run."""
+        tool = CATALOGUE.get(use.name)
+        if tool is None:
+            return
+        checker = ValueChecker(
+            report=self.report, code="INVALID_ARGUMENT", what=f"argument of {use.name}"
+        )
+        checker.members(arguments, tool.spec.parameters, path)
+        if use.name == "env_vars" and "names" in arguments:
+            known = literal(arguments["names"][0])
+            for secret in _names(known.value if known else None):
+                self._check_secret(secret, (*path, "names"))
+
+    def _check_secret(self, name: str, path: Path) -> None:
+        if name not in self.secrets:
+            self.report.error(
+                "UNDECLARED_SECRET",
+                path,
+                f"{shown(name)} is not listed under config.secrets",
                 self.report.did_you_mean(
-                    name, (*BUILT_IN, *OTHER_NAMES), f"built in: {', '.join(BUILT_IN)}"
+                    name, self.secrets, f"add config: {{secrets: [{name[:80]}]}}"
                 ),
             )
 
@@ -117,3 +134,14 @@ class ToolCompiler:
                 f"the file does not let {shown(tool)} of the server {shown(server_name)} be used",
                 self.report.did_you_mean(tool, server.tools),
             )
+
+
+def _names(written: object) -> Iterator[str]:
+    """The names of secrets in one, a list, or the values of a mapping."""
+    match written:
+        case str():
+            yield written
+        case list():
+            yield from (name for name in written if isinstance(name, str))
+        case Mapping():
+            yield from (name for name in written.values() if isinstance(name, str))

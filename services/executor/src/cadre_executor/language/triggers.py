@@ -22,7 +22,8 @@ from cadre_executor.language.file_shapes import (
     WhatsAppShape,
 )
 from cadre_executor.language.inputs import check_values
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.states import DeclaredField
 from cadre_executor.language.types import Anything, Text, bare
 

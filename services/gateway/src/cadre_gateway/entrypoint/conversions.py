@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from google.protobuf.message import Message
@@ -99,6 +100,7 @@ def problem(found: KitProblem) -> d.Problem:
         column=found.column,
         resolution=found.resolution,
         severity=d.Severity(found.severity.value),
+        fix=None if found.fix is None else d.TextEdit.model_validate(asdict(found.fix)),
     )
 
 

@@ -44,6 +44,7 @@ __all__ = [
     "Source",
     "Statuses",
     "Text",
+    "TextEdit",
     "Usage",
     "UsageDimension",
     "UsageGroup",
@@ -131,6 +132,16 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
+class TextEdit(Answer):
+    """A part of a file, and what to put in its place. Lines and columns count from 1, columns in code points."""
+
+    line: int = Field(description="The line in which the part begins.")
+    column: int = Field(description="The column at which it begins.")
+    end_line: int = Field(description="The line in which it ends.")
+    end_column: int = Field(description="The column after its last character.")
+    text: str = Field(description="What stands there instead; empty removes the part.")
+
+
 class Problem(Answer):
     """Something wrong, or worth knowing, in a workflow file or a request. Lines and columns count from 1."""
 
@@ -141,6 +152,9 @@ class Problem(Answer):
     column: int = Field(0, description="Column in the line; 0 when unknown.")
     resolution: str = Field("", description="What to do about it.")
     severity: Severity = Severity.ERROR
+    fix: TextEdit | None = Field(
+        None, description="A change that mends it, where a program can be sure of that."
+    )
 
 
 class ProblemDetails(Answer):
