@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from opentelemetry import propagate
@@ -293,7 +294,9 @@ class Desk:
         with self._watchers.waiting(run_id) as word:
             while run.status not in FINAL or run.last_sequence > after:
                 word.clear()
-                events = await self._store.events(run_id, after=after, limit=_EVENTS_AT_ONCE)
+                events = await self._watchers.events(
+                    run_id, after, partial(self._events, run_id, after)
+                )
                 for event in events:
                     yield event
                     after = event.sequence
@@ -301,14 +304,20 @@ class Desk:
                     # A person may have resumed the run since.
                     run = await self._store.get(run_id)
                 elif len(events) < _EVENTS_AT_ONCE:
-                    run = await self._word_of(run, word)
+                    run = await self._word_of(run, after, word)
 
-    async def _word_of(self, run: Run, word: asyncio.Event) -> Run:
-        """Waits for word of a run, and looks for itself from time to time."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
-            return run
-        return await self._store.get(run.id)
+    async def _events(self, run_id: str, after: int) -> Sequence[Event]:
+        return await self._store.events(run_id, after=after, limit=_EVENTS_AT_ONCE)
+
+    async def _word_of(self, run: Run, after: int, word: asyncio.Event) -> Run:
+        """Waits for word of a run, and looks from time to time whether another executor had some."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
+                return run
+            found = await self._watchers.run(run.id, partial(self._store.get, run.id))
+            if found.last_sequence > after or found.status in FINAL:
+                return found
 
     async def cancel(self, run_id: str) -> Run:
         """Ends a run that has not ended. When it returns no further step can start. Raises RunNotFound."""
