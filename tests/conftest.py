@@ -5,9 +5,10 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from tests.postgresql import Postgresql, postgresql, programs
 
 # Nothing in a test may look for a price list, send a trace or report usage.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -34,12 +35,24 @@ def _not_root() -> str:
     return "" if os.geteuid() == 0 else "only root can drop to another user"
 
 
+def _no_postgresql() -> str:
+    return "" if programs() else "no PostgreSQL server is installed (apt-get install postgresql)"
+
+
 NEEDS: dict[str, Callable[[], str]] = {
     "docker": _no_docker,
     "browser": _no_browser,
     "root": _not_root,
+    "postgresql": _no_postgresql,
 }
 _LEFT_OUT = pytest.StashKey[Counter[tuple[str, str]]]()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Postgresql]:
+    """One server for all tests; each makes databases of its own. Only for tests marked `postgresql`."""
+    with postgresql() as server:
+        yield server
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,11 +12,11 @@ from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
 from cadre_kit.documents import from_json, object_from_json, to_json
-from cadre_kit.errors import NotFound
+from cadre_kit.errors import Conflict, NotFound
 from cadre_kit.interceptor import idempotency_key
 from cadre_kit.serving import GrpcService, serving
 
-Answer = Callable[[llm_pb2.CompleteRequest], str]
+Answer = Callable[[llm_pb2.CompleteRequest], str | llm_pb2.Reply]
 
 
 def sample(schema: Any) -> Any:
@@ -46,18 +46,20 @@ def fitting(request: llm_pb2.CompleteRequest) -> str:
 
 
 class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
-    """Answers by `answer`, once for each idempotency key. Holds calls back while `gate` is closed, and those of
-    `held_nodes` until `let_go` is set."""
+    """Answers by `answer` after `seconds`, once for each idempotency key. Holds calls back while `gate` is closed, and
+    those of `held_nodes` until `let_go` is set."""
 
     def __init__(self) -> None:
         self.answer: Answer = fitting
+        self.seconds = 0.0
         self.cost_usd: str | None = "0.001"
         self.held_nodes: set[str] = set()
         self.let_go = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
         self.asked: list[str] = []
-        self.paid: dict[str, str] = {}
+        self.paid: dict[str, str | llm_pb2.Reply] = {}
+        self.requests: dict[str, llm_pb2.CompleteRequest] = {}
         self.nodes: list[str] = []
         self.cancelled: list[str] = []
         self.metadata: list[dict[str, str]] = []
@@ -69,12 +71,27 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
     async def Complete(
         self, request: llm_pb2.CompleteRequest, context: Any
     ) -> llm_pb2.CompleteResponse:
+        return llm_pb2.CompleteResponse(reply=await self._reply(request, context))
+
+    async def StreamComplete(
+        self, request: llm_pb2.StreamCompleteRequest, context: Any
+    ) -> AsyncIterator[llm_pb2.StreamCompleteResponse]:
+        reply = await self._reply(request.request, context)
+        for word in reply.content.split(" "):
+            yield llm_pb2.StreamCompleteResponse(delta=f"{word} ")
+            await asyncio.sleep(0.03)
+        yield llm_pb2.StreamCompleteResponse(reply=reply)
+
+    async def _reply(self, request: llm_pb2.CompleteRequest, context: Any) -> llm_pb2.Reply:
         key = idempotency_key(context)
+        if self.requests.setdefault(key, request) != request:
+            raise Conflict("the key came with another request", code="IDEMPOTENCY_KEY_REUSED")
         self.asked.append(key)
         self.nodes.append(request.attribution.node)
         self.metadata.append(dict(context.invocation_metadata()))
         try:
             await self.gate.wait()
+            await asyncio.sleep(self.seconds)
             if request.attribution.node in self.held_nodes:
                 await self.let_go.wait()
         except asyncio.CancelledError:
@@ -89,14 +106,17 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
             calls=1,
             unpriced_calls=0 if self.cost_usd else 1,
         )
-        reply = llm_pb2.Reply(
-            content=self.paid[key],
+        answer = self.paid[key]
+        if isinstance(answer, llm_pb2.Reply):
+            answer.usage.CopyFrom(usage)
+            return answer
+        return llm_pb2.Reply(
+            content=answer,
             finish_reason=llm_pb2.FINISH_REASON_STOP,
             provider="fake",
             model="fake-1",
             usage=usage,
         )
-        return llm_pb2.CompleteResponse(reply=reply)
 
 
 class FakeSandbox(sandbox_pb2_grpc.SandboxServiceServicer):
@@ -130,9 +150,10 @@ def _ended(outcome: sandbox_pb2.Outcome.ValueType, message: str) -> sandbox_pb2.
 
 
 class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
-    """Remembers in a dict; a search finds values that contain the query."""
+    """Remembers in a dict; a search finds values that contain the query, or all of them if `finds_all`."""
 
     def __init__(self) -> None:
+        self.finds_all = False
         self.items: dict[tuple[tuple[str, ...], str], Any] = {}
 
     async def Put(self, request: memory_pb2.PutRequest, context: Any) -> memory_pb2.PutResponse:
@@ -159,9 +180,20 @@ class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
         hits = [
             memory_pb2.Hit(item=memory_pb2.Item(key=key, value=to_json(value)), score=0.5)
             for (_, key), value in self.items.items()
-            if request.query in json.dumps(value)
+            if self.finds_all or request.query in json.dumps(value)
         ]
         return memory_pb2.SearchResponse(hits=hits[: request.top_k])
+
+
+def calls(*wanted: tuple[str, dict[str, Any]]) -> llm_pb2.Reply:
+    """A reply that wants tools called."""
+    return llm_pb2.Reply(
+        finish_reason=llm_pb2.FINISH_REASON_TOOL_CALLS,
+        tool_calls=[
+            llm_pb2.ToolCall(id=f"call-{place}", name=name, arguments=to_json(arguments))
+            for place, (name, arguments) in enumerate(wanted)
+        ],
+    )
 
 
 @dataclass(kw_only=True)

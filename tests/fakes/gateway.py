@@ -23,7 +23,14 @@ from cadre.executor.v1 import (
 from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc, usage_pb2, usage_pb2_grpc
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre_kit.documents import object_from_json, to_json
-from cadre_kit.errors import CadreError, Conflict, InvalidInput, NotFound, Problem
+from cadre_kit.errors import (
+    CadreError,
+    Conflict,
+    FailedPrecondition,
+    InvalidInput,
+    NotFound,
+    Problem,
+)
 from cadre_kit.ids import new_id
 from cadre_kit.interceptor import idempotency_key
 from cadre_kit.serving import GrpcService, serving
@@ -243,6 +250,64 @@ class FakeExecutor(
         if run.status not in _ENDED.values():
             await self.happen(run.id, runs_pb2.EVENT_TYPE_RUN_CANCELLED)
         return runs_pb2.CancelRunResponse(run=run)
+
+    async def ask(self, run_id: str, node: str) -> None:
+        """Lets a run wait for a person."""
+        run = self.runs[run_id]
+        run.status = runs_pb2.RUN_STATUS_WAITING
+        run.questions.add(node=node, iteration=1, message="Send it?", choices=["yes", "no"])
+        await self.happen(run_id, runs_pb2.EVENT_TYPE_NODE_WAITING, node=node, iteration=1)
+
+    async def AnswerRun(
+        self, request: runs_pb2.AnswerRunRequest, context: Any
+    ) -> runs_pb2.AnswerRunResponse:
+        run = self._run(request.run_id)
+        if not run.questions:
+            raise FailedPrecondition("the run does not wait", code="RUN_NOT_WAITING")
+        del run.questions[:]
+        run.status = runs_pb2.RUN_STATUS_RUNNING
+        said = {
+            "choice": request.choice,
+            "comment": request.comment,
+            "by": request.answered_by,
+            "iteration": request.iteration,
+        }
+        kind = runs_pb2.EVENT_TYPE_NODE_ANSWERED
+        await self.happen(run.id, kind, node=request.node, data=to_json(said))
+        return runs_pb2.AnswerRunResponse(run=run)
+
+    async def ResumeRun(
+        self, request: runs_pb2.ResumeRunRequest, context: Any
+    ) -> runs_pb2.ResumeRunResponse:
+        run = self._run(request.run_id)
+        if run.status != runs_pb2.RUN_STATUS_FAILED:
+            raise FailedPrecondition("the run did not fail", code="RUN_NOT_FAILED")
+        run.status = runs_pb2.RUN_STATUS_QUEUED
+        await self.happen(run.id, runs_pb2.EVENT_TYPE_RUN_RESUMED)
+        return runs_pb2.ResumeRunResponse(run=run)
+
+    async def ForkRun(
+        self, request: runs_pb2.ForkRunRequest, context: Any
+    ) -> runs_pb2.ForkRunResponse:
+        key = idempotency_key(context)
+        if key in self._started:
+            return runs_pb2.ForkRunResponse(run=self.runs[self._started[key][1]])
+        run = runs_pb2.Run()
+        run.CopyFrom(self._run(request.run_id))
+        run.id, run.forked_from_run_id = new_id(), request.run_id
+        run.inputs.CopyFrom(request.state)
+        self.runs[run.id], self.events[run.id] = run, []
+        self._started[key] = (b"", run.id)
+        return runs_pb2.ForkRunResponse(run=run)
+
+    async def ListCheckpoints(
+        self, request: runs_pb2.ListCheckpointsRequest, context: Any
+    ) -> runs_pb2.ListCheckpointsResponse:
+        self._run(request.run_id)
+        kept = runs_pb2.Checkpoint(
+            id="1", step=1, time=_now(), nodes=["a"], next_nodes=["b"], state=to_json({"x": 1})
+        )
+        return runs_pb2.ListCheckpointsResponse(checkpoints=[kept])
 
     # ScheduleService
 

@@ -1,7 +1,8 @@
 """The gateway's HTTP API over a real socket, with a small memory instead of services behind it.
 
-What a run does depends on its workflow: `fails`, `costly` (stopped by a budget), `slow` (until it is cancelled); every
-other one succeeds. A file that has no line `nodes:` is invalid, in two places.
+What a run does depends on its workflow: `fails`, `costly` (stopped by a budget), `slow` (until it is cancelled), `asks`
+(waits for an answer); every other one succeeds. A file that has no line `nodes:` is invalid, in two places; one that
+begins with `flow:` is checked as the language does.
 """
 
 import json
@@ -9,13 +10,15 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from tests.platform import eventually
+
+from cadre_executor.language import parse_workflow
 
 TIME = "2026-11-22T14:00:00Z"
 USAGE = {
@@ -45,6 +48,13 @@ PROBLEMS = [
         "severity": "error",
     },
 ]
+QUESTION: dict[str, Any] = {
+    "node": "classify",
+    "iteration": 1,
+    "message": "Send it?",
+    "choices": ["approve", "reject"],
+    "deadline": None,
+}
 FAILURES = {
     "fails": {
         "code": "PROVIDER_ERROR",
@@ -160,6 +170,13 @@ def _check(source: str) -> None:
         raise Refusal(400, "WORKFLOW_INVALID", "the workflow has 2 problems", PROBLEMS)
 
 
+def _validated(source: str) -> dict[str, Any]:
+    """What the language itself says of a real file."""
+    parsed = parse_workflow(source)
+    problems = [{**asdict(each), "severity": each.severity.value} for each in parsed.problems]
+    return {"valid": parsed.valid, "problems": problems, "workflow": None}
+
+
 def _versions(store: Store, name: str) -> list[dict[str, Any]]:
     if name not in store.workflows:
         raise Refusal(404, "WORKFLOW_NOT_FOUND", f"there is no workflow {name!r}")
@@ -169,6 +186,8 @@ def _versions(store: Store, name: str) -> list[dict[str, Any]]:
 def _add_workflows(app: FastAPI, store: Store) -> None:
     @app.post("/api/v1/workflows/validate")
     async def validate(body: dict[str, Any]) -> Any:
+        if body["source"].startswith("flow:"):
+            return _validated(body["source"])
         valid = "nodes:" in body["source"]
         return {"valid": valid, "problems": [] if valid else PROBLEMS, "workflow": None}
 
@@ -219,14 +238,23 @@ def _events(run: dict[str, Any]) -> list[dict[str, Any]]:
     begun = [event(1, "run_started"), event(2, "node_started", **node)]
     match run["status"]:
         case "succeeded":
-            done = event(3, "node_succeeded", **node, duration_ms=1234)
-            return [*begun, done, event(4, "run_succeeded")]
+            if run["workflow"] == "asks":
+                begun = [
+                    *begun,
+                    event(3, "node_waiting", **node),
+                    event(4, "node_answered", **node),
+                ]
+            number = len(begun) + 1
+            done = event(number, "node_succeeded", **node, duration_ms=1234)
+            return [*begun, done, event(number + 1, "run_succeeded")]
         case "failed":
             error = run["error"]
             failed = event(3, "node_failed", **node, error=error, duration_ms=5)
             return [*begun, failed, event(4, "run_failed", error=error)]
         case "cancelled":
             return [*begun, event(3, "run_cancelled")]
+        case "waiting":
+            return [*begun, event(3, "node_waiting", **node)]
         case _:
             return begun
 
@@ -266,7 +294,9 @@ def _add_runs(app: FastAPI, store: Store) -> None:
             "source": body.get("source") or "",
         }
         store.runs[run["id"]] = run
-        if name != "slow":
+        if name == "asks":
+            run.update(status="waiting", questions=[QUESTION])
+        elif name != "slow":
             _end(run, "failed" if name in FAILURES else "succeeded")
             run["outputs"] = None if name in FAILURES else {"mood": "angry", "scores": [1, 2.5]}
         return run
@@ -289,6 +319,38 @@ def _add_runs(app: FastAPI, store: Store) -> None:
         if found(run_id)["status"] == "running":
             _end(found(run_id), "cancelled")
         return found(run_id)
+
+    @app.post("/api/v1/runs/{run_id}/answer")
+    async def answer(run_id: str, body: dict[str, Any]) -> Any:
+        run = found(run_id)
+        if body["choice"] not in QUESTION["choices"]:
+            raise Refusal(400, "UNKNOWN_CHOICE", f"{body['choice']!r} is none of the choices")
+        run.update(questions=[], outputs={"verdict": body})
+        _end(run, "succeeded")
+        return run
+
+    @app.post("/api/v1/runs/{run_id}/resume")
+    async def resume(run_id: str) -> Any:
+        run = found(run_id)
+        if run["status"] != "failed":
+            raise Refusal(400, "RUN_NOT_FAILED", f"run {run_id!r} did not fail")
+        run.update(error=None, outputs={"mood": "calm"})
+        _end(run, "succeeded")
+        return run
+
+    @app.post("/api/v1/runs/{run_id}/fork", status_code=202)
+    async def fork(run_id: str, body: dict[str, Any]) -> Any:
+        run = {**found(run_id), "id": f"01RUN{len(store.runs)}", "forked_from_run_id": run_id}
+        run.update(error=None, outputs={"from": body["checkpoint_id"], **body["state"]})
+        store.runs[run["id"]] = run
+        _end(run, "succeeded")
+        return run
+
+    @app.get("/api/v1/runs/{run_id}/checkpoints")
+    async def checkpoints(run_id: str) -> Any:
+        found(run_id)
+        kept = {"id": "1", "step": 1, "time": TIME, "nodes": ["classify"], "next_nodes": ["reply"]}
+        return {"checkpoints": [{**kept, "state": {"mood": "angry"}}]}
 
     @app.get("/api/v1/runs/{run_id}/events")
     async def events(request: Request, run_id: str) -> StreamingResponse:

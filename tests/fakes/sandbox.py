@@ -3,12 +3,22 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from cadre_sandbox.domain.executions import Ending, Program, Usage, Wall
+from cadre_sandbox.domain.executions import (
+    CONTAINER_MINIMUM,
+    Ending,
+    OnOutput,
+    Program,
+    Usage,
+    Wall,
+)
 
-__all__ = ["FakeRunner", "ending"]
+__all__ = ["FakeContainers", "FakeRunner", "ending"]
 
 WALLS = tuple(
     Wall(name=name, holds=True, detail="") for name in ("language", "process", "limits", "syscalls")
+)
+CONTAINER_WALLS = tuple(
+    Wall(name=name, holds=True, detail="") for group in CONTAINER_MINIMUM for name in group
 )
 
 
@@ -53,13 +63,31 @@ class FakeRunner:
     def walls(self) -> Sequence[Wall]:
         return self._walls
 
-    async def run(self, program: Program) -> Ending:
+    async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
         self.ran.append(program.code)
         self.running += 1
         try:
             if program.code in self._endings:
-                return self._endings[program.code]
+                ended = self._endings[program.code]
+                if on_output is not None and ended.stdout:
+                    on_output(False, ended.stdout)
+                return ended
             await asyncio.sleep(program.limits.timeout_seconds)
             return ending(killed="time", status=-9)
         finally:
             self.running -= 1
+
+
+class FakeContainers(FakeRunner):
+    """Containers, or with `missing` why there are none."""
+
+    def __init__(
+        self,
+        endings: Mapping[str, Ending] | None = None,
+        walls: Sequence[Wall] = CONTAINER_WALLS,
+        *,
+        missing: str = "",
+    ) -> None:
+        super().__init__(endings, walls)
+        self.missing = missing
+        self.packages: Sequence[str] = ("numpy",)

@@ -39,10 +39,13 @@ def test_every_key_of_the_schema_is_described_and_no_other_is_allowed() -> None:
 
 
 @pytest.mark.parametrize("source", _FENCED, ids=range(len(_FENCED)))
-def test_the_page_s_files_are_valid_without_a_note(source: str) -> None:
+def test_the_page_s_files_are_valid_and_all_of_it_but_triggers_and_tests_has_an_effect(
+    source: str,
+) -> None:
     parsed = parse_workflow(source)
 
-    assert parsed.problems == ()
+    assert parsed.valid, parsed.problems
+    assert {note.path for note in parsed.notes} <= {"triggers", "tests"}
     jsonschema.validate(yaml.safe_load(source), workflow_schema())
 
 
@@ -54,11 +57,23 @@ def test_the_examples_are_valid_for_the_language_and_for_editors(path: Path) -> 
     jsonschema.validate(yaml.safe_load(source), workflow_schema())
 
 
-@pytest.mark.parametrize("key", ["tools", "for_each", "workflow", "cache"])
+@pytest.mark.parametrize("key", ["agent", "optimize", "mlflow"])
 def test_the_schema_does_not_offer_what_is_not_built(key: str) -> None:
     assert key not in workflow_schema()["$defs"]["NodeShape"]["properties"]
 
 
+def test_every_key_of_a_node_and_of_the_file_is_on_the_page() -> None:
+    shapes = workflow_schema()
+    keys = {
+        key
+        for shape in (shapes, *(shapes["$defs"].values()))
+        for key, value in shape.get("properties", {}).items()
+        if not value.get("deprecated")
+    }
+
+    assert {key for key in keys if not re.search(rf"\b{key}\b", _PAGE)} == set()
+
+
 def test_the_page_has_examples() -> None:
-    assert len(_FENCED) == 3
+    assert len(_FENCED) == 4
     assert len(_EXAMPLES) >= 6

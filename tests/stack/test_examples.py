@@ -105,6 +105,43 @@ def test_remember_finds_what_an_earlier_run_stored(local: Platform) -> None:
     assert other["before"] is None
 
 
+def test_headlines_writes_one_for_each_topic_in_their_order(local: Platform) -> None:
+    said = run(local, "headlines", 'topics:=["rain", "bread", "trains"]')
+    events = [e for e in local.client().watch(said["run_id"]) if e.node == "write"]
+
+    headlines, words = said["outputs"]["headlines"], said["outputs"]["words"]
+    assert len(headlines) == 3
+    assert words == [len(headline.split()) for headline in headlines]
+    assert {e.item for e in events if e.type == "node_succeeded"} == {0, 1, 2, 3}
+    told = [e for e in events if e.type == "node_text" and e.item == 1]
+    assert "".join(str((e.data or {})["text"]) for e in told).strip() == headlines[0].strip()
+
+
+def test_guests_runs_another_workflow_for_each(local: Platform) -> None:
+    applied = local.cadre("apply", str(EXAMPLES / "hello.yaml"))
+    assert applied.returncode == 0, applied.stderr
+
+    said = run(local, "guests", 'names:=["Ada", "Grace"]')
+
+    children = [r for r in local.client().runs(workflow="hello") if r.parent_run_id]
+    assert {child.parent_run_id for child in children} == {said["run_id"]}
+    assert len(said["outputs"]["greetings"]) == len(children) == 2
+    assert sum(child.usage.calls for child in children) == 2
+
+
+def test_notebook_lets_the_model_read_what_a_tool_wrote(local: Platform) -> None:
+    said = run(
+        local, "notebook", "note=The train leaves at nine.", "question=What is in the notebook?"
+    )
+    events = list(local.client().watch(said["run_id"]))
+
+    called = [(e.data or {})["tool"] for e in events if e.type == "tool_called"]
+    assert called[0] == "file_write"
+    assert set(called[1:]) <= {"file_read", "file_glob"}
+    assert len(called) > 1
+    assert said["outputs"]["answer"].strip()
+
+
 def test_what_the_runs_used_is_in_the_ledger(local: Platform) -> None:
     said = run(local, "hello", "name=Eve")
 

@@ -14,6 +14,7 @@ class ExitStatus(IntEnum):
     REFUSED = 2
     UNREACHABLE = 3
     LIMITED = 4
+    WAITING = 5
     CANCELLED = 130
 
 

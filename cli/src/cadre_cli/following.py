@@ -3,17 +3,18 @@
 import select
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from cadre_cli.errors import ExitStatus
 from cadre_cli.screen import errors, escape, is_interactive, output
-from cadre_cli.words import as_text, cost, count, duration
+from cadre_cli.within_nodes import WithinNodes
+from cadre_cli.words import as_text, cost, count, duration, moment
 
 if TYPE_CHECKING:
     from cadre_client import Client, Event, Run
 
-__all__ = ["Left", "exit_status", "follow", "result", "show_result"]
+__all__ = ["Left", "ask", "exit_status", "follow", "result", "show_result"]
 
 _LIMIT_WORDS = ("BUDGET", "LIMIT")
 _PATIENCE_SECONDS = 60.0
@@ -26,23 +27,74 @@ class Left(Exception):
 
 
 def follow(client: "Client", run_id: str, *, quiet: bool) -> "Run":
-    """Follows a run to its end. Raises Left when it is interrupted and goes on.
+    """Follows a run to its end, or until it waits for a person whom nobody can ask here. Raises Left when it is
+    interrupted and goes on.
 
-    Interrupted, it asks a person whether to cancel the run; where nobody can be asked, it cancels it.
+    What the run asks, it asks the person at the terminal. Interrupted, it asks whether to cancel the run; where nobody
+    can be asked, it cancels it.
     """
     progress = Progress(quiet=quiet)
     try:
-        progress.show(client.watch(run_id))
+        while True:
+            if not progress.show(client.watch(run_id, after=progress.seen)):
+                break
+            run = _read(client, run_id)
+            if quiet or not is_interactive():
+                run = _at_rest(client, run_id)
+                if run.status == "waiting":
+                    return run
+            elif run.questions:
+                ask(client, run)
     except KeyboardInterrupt:
         if not _wants_cancel(run_id):
             raise Left from None
         errors().print(f"Cancelling run {run_id}", highlight=False)
         client.cancel(run_id)
         Progress(quiet=quiet).show(client.watch(run_id, after=progress.seen))
-    return _ended(client, run_id)
+    return _read(client, run_id)
 
 
-def _ended(client: "Client", run_id: str) -> "Run":
+def ask(client: "Client", run: "Run") -> None:
+    """Asks the person at the terminal what a run asks first, and gives it the answer."""
+    from cadre_client import ApiError
+
+    question, console = run.questions[0], errors()
+    console.print(f"\n[bold]{escape(question.message)}[/]")
+    until = f", until {moment(question.deadline)}" if question.deadline else ""
+    choice = _chosen(question.choices, f"{', '.join(question.choices)}{until}")
+    comment = console.input("Comment (may be empty): ").strip()
+    try:
+        client.answer(
+            run.id, choice, node=question.node, iteration=question.iteration, comment=comment
+        )
+    except ApiError as error:
+        if error.status >= 500:
+            raise
+        # Somebody, or the deadline, was quicker; the run goes on with that.
+        console.print(f"[yellow]{escape(str(error))}[/]")
+
+
+def _chosen(choices: Sequence[str], said: str) -> str:
+    """The choice, by its name or the beginning of it."""
+    console = errors()
+    while True:
+        typed = console.input(f"{escape(said)}: ").strip()
+        meant = [c for c in choices if c == typed] or [c for c in choices if c.startswith(typed)]
+        if typed and len(meant) == 1:
+            return meant[0]
+        console.print(f"Please answer with one of {escape(', '.join(choices))}.")
+
+
+def _at_rest(client: "Client", run_id: str) -> "Run":
+    """The run, once it only waits for people, or has its answers: other branches go on after one of them asked."""
+    while True:
+        run = _read(client, run_id)
+        if not run.questions or run.status == "waiting" or run.status.is_final:
+            return run
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _read(client: "Client", run_id: str) -> "Run":
     """The run, also from a gateway that was killed since it told the run's last event."""
     from cadre_client import ApiError, GatewayUnreachable
 
@@ -79,29 +131,39 @@ class Progress:
         self.seen = 0
         self._quiet = quiet
         self._under_way: dict[str, int] = {}
+        self._within = WithinNodes()
 
-    def show(self, events: Iterable["Event"]) -> None:
-        """Shows all events to the last."""
+    def show(self, events: Iterable["Event"]) -> bool:
+        """Shows all events to the last, or until the run asks a person; whether it does."""
         if self._quiet:
-            for event in events:
-                self.seen = event.sequence
-            return
+            return any(self._sees(event) for event in events)
         with errors().status("Waiting for the run to start") as status:
             for event in events:
-                self.seen = event.sequence
+                waits = self._sees(event)
                 self._note(event)
-                for line in _lines(event):
-                    errors().print(line)
-                names = ", ".join(name for name, running in self._under_way.items() if running)
-                status.update(f"Running {escape(names)}" if names else "Working")
+                for line in (*self._within.lines(event), *_lines(event)):
+                    errors().print(line, highlight=False)
+                running = (name for name, times in self._under_way.items() if times)
+                names = ", ".join(self._within.state(name) for name in running)
+                status.update(f"Running {names}" if names else "Working")
+                if waits:
+                    return True
+        return False
+
+    def _sees(self, event: "Event") -> bool:
+        """Counts an event as seen; whether it asks a person."""
+        self.seen = event.sequence
+        return event.type == "node_waiting"
 
     def _note(self, event: "Event") -> None:
         change = {"node_started": 1, "node_succeeded": -1, "node_failed": -1}.get(event.type, 0)
-        if change:
+        if change and not event.item:
             self._under_way[event.node] = max(0, self._under_way.get(event.node, 0) + change)
 
 
 def _lines(event: "Event") -> Iterable[str]:
+    if event.item:
+        return
     name = f"{escape(event.node)}{f' #{event.iteration}' if event.iteration > 1 else ''}"
     took = f"[dim]{duration(event.duration_ms)}[/]"
     reason = escape(f"{event.error.code}: {event.error.message}") if event.error else ""
@@ -118,8 +180,13 @@ def _lines(event: "Event") -> Iterable[str]:
             yield f"  [yellow]↻[/] {name}  attempt {event.attempt} failed, trying again  {reason}"
         case "node_skipped":
             yield f"  [dim]- {name} skipped[/]"
+        case "node_waiting":
+            yield f"  [yellow]?[/] {name}  waits for a person"
+        case "node_answered":
+            choice = escape(str((event.data or {}).get("choice") or "nothing in time"))
+            yield f"  [yellow]?[/] {name}  answered: {choice}"
         case "run_resumed":
-            yield "  [yellow]↻[/] the run goes on after its executor was restarted"
+            yield "  [yellow]↻[/] the run goes on where it was interrupted"
         case _:
             return
 
@@ -145,6 +212,13 @@ def show_result(run: "Run") -> None:
         output().print(f"[bold]{escape(name)}[/]:", end=" ")
         output().print(as_text(value), markup=False, highlight=False, soft_wrap=True)
     usage, console = run.usage, errors()
+    for question in run.questions:
+        console.print(f"[bold yellow]{escape(question.node)}[/] asks: {escape(question.message)}")
+        console.print(
+            f"Answer it: cadre runs answer {run.id} --node {question.node} {'|'.join(question.choices)}",
+            markup=False,
+            highlight=False,
+        )
     if run.error:
         console.print(f"[bold red]{escape(run.error.code)}[/]: {escape(run.error.message)}")
         console.print(run.error.resolution, markup=False, highlight=False)
@@ -156,8 +230,10 @@ def show_result(run: "Run") -> None:
 
 
 def exit_status(run: "Run") -> ExitStatus:
-    """What a run's end means for the command that followed it."""
+    """What a run's end, or its waiting, means for the command that followed it."""
     match run.status:
+        case "waiting":
+            return ExitStatus.WAITING
         case "succeeded":
             return ExitStatus.SUCCEEDED
         case "cancelled":
@@ -169,4 +245,6 @@ def exit_status(run: "Run") -> ExitStatus:
 
 
 def _colour(run: "Run") -> str:
-    return {"succeeded": "green", "failed": "red", "cancelled": "yellow"}.get(run.status, "cyan")
+    return {"succeeded": "green", "failed": "red", "cancelled": "yellow", "waiting": "yellow"}.get(
+        run.status, "cyan"
+    )

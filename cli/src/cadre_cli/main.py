@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from cadre_cli.commands import files, memories, platform, runs, schedules, usage, workflows
+from cadre_cli.commands import files, memories, mending, platform, runs, schedules, usage, workflows
 from cadre_cli.errors import CliError, ExitStatus
 from cadre_cli.screen import print_error, set_wants_json
 
@@ -31,6 +31,7 @@ def _show_help(context: typer.Context) -> None:
 
 platform.add_to(app)
 files.add_to(app)
+mending.add_to(app)
 runs.add_to(app)
 usage.add_to(app)
 schedules.add_to(app)

@@ -9,11 +9,25 @@ import typer
 
 from cadre_cli.errors import CliError
 
-__all__ = ["InputValues", "InputsFile", "JsonFlag", "read_inputs", "read_text", "seconds_of"]
+__all__ = [
+    "InputValues",
+    "InputsFile",
+    "JsonFlag",
+    "WorkflowFile",
+    "read_inputs",
+    "read_text",
+    "seconds_of",
+]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+WorkflowFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="A workflow file; - reads standard input.", show_default=False
+    ),
+]
 InputValues = Annotated[
     list[str] | None,
     typer.Option(
@@ -53,9 +67,9 @@ def seconds_of(text: str) -> float:
 
 
 def read_text(path: Path) -> str:
-    """A file's text; - is standard input. Raises CliError naming the file."""
+    """A file's text, its line ends as they are; - is standard input. Raises CliError naming the file."""
     try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        return sys.stdin.read() if str(path) == "-" else path.read_bytes().decode()
     except OSError as exc:
         raise CliError(
             f"{path} cannot be read: {exc.strerror}",

@@ -9,14 +9,19 @@ from cadre_cli.screen import errors
 if TYPE_CHECKING:
     from cadre_client import Problem
 
-__all__ = ["documents", "show", "shown"]
+__all__ = ["document", "documents", "show", "shown"]
 
 _FIELDS = {"code", "message", "path", "line", "column", "resolution"}
 
 
+def document(problem: "Problem") -> dict[str, object]:
+    """A problem as JSON."""
+    return problem.model_dump(include=_FIELDS)
+
+
 def documents(problems: Sequence["Problem"]) -> list[dict[str, object]]:
     """Problems as JSON."""
-    return [problem.model_dump(include=_FIELDS) for problem in problems]
+    return [document(problem) for problem in problems]
 
 
 def show(problems: Sequence["Problem"], *, source: str, file: str) -> None:

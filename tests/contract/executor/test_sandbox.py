@@ -7,13 +7,13 @@ import pytest
 from tests.fakes.executor import neighbours
 
 from cadre_executor.adapters.peers import GrpcSandbox
-from cadre_executor.domain.actions import Call, Execution, Outcome, Program
+from cadre_executor.domain.peers import Call, Execution, Outcome, Program
 from cadre_kit.channels import connect
 from cadre_kit.serving import serving
 from cadre_sandbox.app import build
 from cadre_sandbox.settings import SandboxSettings
 
-CALL = Call(workflow="w", version=1, run_id="r", node="n", key="")
+CALL = Call(workflow="w", version=1, run_id="r", root_run_id="r", node="n", key="")
 
 
 @pytest.fixture(params=["real", "fake"])
@@ -22,7 +22,7 @@ async def sandbox(request: Any) -> AsyncIterator[GrpcSandbox]:
         async with neighbours() as near, connect(near.address) as channel:
             yield GrpcSandbox(channel)
         return
-    async with build(SandboxSettings(_env_file=None)) as services:
+    async with build(SandboxSettings(_env_file=None, sandbox_docker=False)) as services:
         async with serving(services, host="127.0.0.1", port=0) as address:
             async with connect(address) as channel:
                 yield GrpcSandbox(channel)

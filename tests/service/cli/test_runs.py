@@ -233,6 +233,77 @@ def test_watching_a_run_that_is_not_there_ends_with_2(cadre: Cadre) -> None:
     assert "there is no run '01NONE'" in watched.stderr
 
 
+def test_a_run_that_waits_is_left_waiting_where_nobody_can_be_asked(cadre: Cadre) -> None:
+    file = cadre.write("asks.yaml", "name: asks\nnodes: []\n")
+
+    quiet = cadre("run", file, "-i", "message=a", "--json")
+    spoken = cadre("run", file, "-i", "message=a")
+
+    assert (quiet.returncode, json.loads(quiet.stdout)["status"]) == (5, "waiting")
+    assert spoken.returncode == 5
+    assert "Send it?" in spoken.stderr
+    assert "cadre runs answer 01RUN1 --node classify approve|reject" in spoken.stderr
+
+
+def test_at_a_terminal_the_person_is_asked(cadre: Cadre, store: Store) -> None:
+    file = cadre.write("asks.yaml", "name: asks\nnodes: []\n")
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cadre_cli", "run", file, "-i", "message=a"],
+        cwd=cadre.folder,
+        env=cadre.environment,
+        stdin=terminal,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+    )
+    os.close(terminal)
+
+    read_until(controller, "approve, reject:")
+    os.write(controller, b"perhaps\n")
+    read_until(controller, "Please answer")
+    os.write(controller, b"app\n")
+    read_until(controller, "Comment")
+    os.write(controller, b"good\n")
+
+    assert process.wait(20) == 0
+    outputs = store.runs["01RUN0"]["outputs"]
+    assert (outputs["verdict"]["choice"], outputs["verdict"]["comment"]) == ("approve", "good")
+    os.close(controller)
+
+
+def test_a_waiting_run_is_answered_by_a_command(cadre: Cadre) -> None:
+    file = cadre.write("asks.yaml", "name: asks\nnodes: []\n")
+    cadre("run", file, "-i", "message=a", "--detach")
+
+    wrong = cadre("runs", "answer", "01RUN0", "maybe")
+    right = cadre.json("runs", "answer", "01RUN0", "reject", "--comment", "no", "--by", "ada")
+
+    assert wrong.returncode == 2
+    assert right["status"] == "succeeded"
+    assert right["outputs"]["verdict"]["answered_by"] == "ada"
+
+
+def test_a_failed_run_is_resumed_and_one_that_did_not_fail_is_not(
+    cadre: Cadre, triage: str
+) -> None:
+    cadre("run", cadre.write("fails.yaml", "name: fails\nnodes: []\n"), "-i", "message=a")
+    cadre("run", triage, "-i", "message=a")
+
+    assert cadre.json("runs", "resume", "01RUN0")["outputs"] == {"mood": "calm"}
+    assert cadre("runs", "resume", "01RUN1").returncode == 2
+
+
+def test_a_run_is_forked_from_a_checkpoint_that_is_listed(cadre: Cadre, triage: str) -> None:
+    cadre("run", triage, "-i", "message=a")
+
+    listed = cadre("runs", "checkpoints", "01RUN0")
+    forked = cadre.json("runs", "fork", "01RUN0", "--checkpoint", "1", "-i", "mood=calm")
+
+    assert "classify" in listed.stdout
+    assert "reply" in listed.stdout
+    assert forked["outputs"] == {"from": "1", "mood": "calm"}
+
+
 def test_the_empty_list_says_how_to_start(cadre: Cadre) -> None:
     assert "cadre run examples/hello.yaml" in cadre("runs", "list").stdout
 

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.fakes.executor import Neighbours, neighbours
+from tests.fakes.tools import FakeTools
 
 from cadre.executor.v1 import (
     runs_pb2,
@@ -19,7 +20,8 @@ from cadre.executor.v1 import (
     workflows_pb2,
     workflows_pb2_grpc,
 )
-from cadre_executor.app import build
+from cadre_executor.adapters.files import WorkflowFiles
+from cadre_executor.app import build_with
 from cadre_executor.settings import Settings
 from cadre_kit.channels import call, connect, stream
 from cadre_kit.documents import from_json, to_json
@@ -80,6 +82,17 @@ class Executor:
     async def events(self, run_id: str, after: int = 0) -> list[runs_pb2.Event]:
         return [event async for event in self.watch(run_id, after)]
 
+    async def events_so_far(self, run_id: str) -> list[runs_pb2.Event]:
+        """The events of a run that has not ended, up to the last that is stored."""
+        found: list[runs_pb2.Event] = []
+        watching = self.watch(run_id)
+        try:
+            while True:
+                async with asyncio.timeout(0.3):
+                    found.append(await anext(watching))
+        except (TimeoutError, StopAsyncIteration):
+            return found
+
     async def until(self, run_id: str, done: Callable[[runs_pb2.Event], bool]) -> None:
         async for event in self.watch(run_id):
             if done(event):
@@ -113,7 +126,12 @@ def outputs(run: runs_pb2.Run) -> Mapping[str, Any]:
 
 @asynccontextmanager
 async def executor_in(
-    home: Path, near: Neighbours, *, port: int = 0, **settings: Any
+    home: Path,
+    near: Neighbours,
+    *,
+    port: int = 0,
+    tools: FakeTools | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Executor]:
     """The real executor, in this process."""
     given: dict[str, Any] = {
@@ -126,7 +144,10 @@ async def executor_in(
         **settings,
     }
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(build(Settings(_env_file=None, **given)))
+        building = build_with(
+            Settings(_env_file=None, **given), WorkflowFiles(), tools or FakeTools()
+        )
+        services = await stack.enter_async_context(building)
         address = await stack.enter_async_context(serving(services, host="127.0.0.1", port=port))
         channel = await stack.enter_async_context(connect(address))
         yield Executor(address=address, channel=channel)
@@ -139,6 +160,11 @@ async def near() -> AsyncIterator[Neighbours]:
 
 
 @pytest.fixture
-async def executor(tmp_path: Path, near: Neighbours) -> AsyncIterator[Executor]:
-    async with executor_in(tmp_path, near) as found:
+def tools() -> FakeTools:
+    return FakeTools()
+
+
+@pytest.fixture
+async def executor(tmp_path: Path, near: Neighbours, tools: FakeTools) -> AsyncIterator[Executor]:
+    async with executor_in(tmp_path, near, tools=tools) as found:
         yield found

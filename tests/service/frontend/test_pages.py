@@ -23,6 +23,19 @@ edges:
   - {from: START, to: compute}
   - {from: compute, to: END}
 """
+ASKS = """\
+schema_version: "1.0"
+flow: {name: asks}
+state:
+  fields:
+    number: {type: int, required: true}
+    verdict: {type: dict, default: {}}
+nodes:
+  - {id: review, type: approval, message: "Double *it*?", outputs: [verdict]}
+edges:
+  - {from: START, to: review}
+  - {from: review, to: END}
+"""
 BROKEN = DOUBLE.replace("name: double", "name: broken").replace("number * 2", "number / 0")
 
 
@@ -54,6 +67,37 @@ def test_a_run_shows_what_it_made_and_what_it_was_given(services: Platform, open
     assert {m.label: m.value for m in page.metric}["Cost"] == "–"
     assert not page.exception
     assert not page.error
+
+
+def test_a_waiting_run_shows_its_question_and_a_button_answers_it(
+    services: Platform, opened: Opened
+) -> None:
+    with services.client() as client:
+        run = client.start_run(source=ASKS, inputs={"number": 1})
+        eventually(lambda: client.run(run.id).status.value == "waiting")
+        page = opened("runs", run=run.id)
+        assert "Double *it*?" in words(page).replace("\\", "")
+
+        press(page, "reject")
+        eventually(lambda: client.run(run.id).status.is_final)
+
+        assert (client.run(run.id).outputs or {})["verdict"] == {
+            "choice": "reject",
+            "comment": "",
+            "by": "",
+        }
+    assert not page.exception
+
+
+def test_a_fork_leads_to_the_run_that_it_came_from(services: Platform, opened: Opened) -> None:
+    run = ended(services, DOUBLE)
+    with services.client() as client:
+        forked = client.fork(run.id, state={"number": 4})
+
+    page = press(opened("runs", run=forked.id), f"Forked from {run.id}")
+
+    assert page.query_params["run"] in (run.id, [run.id])
+    assert not page.exception
 
 
 def test_a_failed_run_says_where_why_and_what_to_do(services: Platform, opened: Opened) -> None:

@@ -149,17 +149,17 @@ async def test_a_stopping_gateway_ends_its_streams_and_the_client_goes_on_elsewh
     start: Callable[..., Any], eventually: Any
 ) -> None:
     async with start() as running:
-        client = Client(running.url, running.key)
-        run = await asyncio.to_thread(client.start_run, source=FILE["source"])
-        watching = asyncio.create_task(
-            asyncio.to_thread(lambda: [event.sequence for event in client.watch(run.id)])
-        )
-        await eventually(lambda: running.executor.watching == 1)
-        running.stopping.set()
-        await eventually(lambda: running.executor.watching == 0)
-        running.stopping.clear()
-        await running.executor.happen(run.id, SUCCEEDED)
-        assert await watching == [1, 2]
+        with Client(running.url, running.key) as client:
+            run = await asyncio.to_thread(client.start_run, source=FILE["source"])
+            watching = asyncio.create_task(
+                asyncio.to_thread(lambda: [event.sequence for event in client.watch(run.id)])
+            )
+            await eventually(lambda: running.executor.watching == 1)
+            running.stopping.set()
+            await eventually(lambda: running.executor.watching == 0)
+            running.stopping.clear()
+            await running.executor.happen(run.id, SUCCEEDED)
+            assert await watching == [1, 2]
 
 
 @pytest.mark.parametrize("wrong", ["x", "-1", "1.5", "9" * 30, "٣"])

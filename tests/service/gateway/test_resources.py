@@ -184,3 +184,53 @@ async def test_a_completion_is_asked_for_with_a_schema(client: Client, running: 
     asked = running.llm_proxy.asked[0]
     assert (asked.options.temperature, asked.options.HasField("max_tokens")) == (0.5, False)
     assert [message.content for message in asked.messages] == ["be brief", "hi"]
+
+
+async def test_a_waiting_run_shows_its_question_and_takes_an_answer(
+    client: Client, running: Any
+) -> None:
+    run = await of(client.start_run, source=FILE, inputs={"message": "x"})
+    await running.executor.ask(run.id, "review")
+    waiting = await of(client.run, run.id)
+
+    answered = await of(
+        client.answer, run.id, "yes", node="review", iteration=1, comment="go", answered_by="ada"
+    )
+    event = running.executor.events[run.id][-1]
+
+    assert waiting.status is RunStatus.WAITING
+    assert (waiting.questions[0].message, waiting.questions[0].deadline) == ("Send it?", None)
+    assert (answered.status, answered.questions) == (RunStatus.RUNNING, [])
+    assert '"choice":"yes","comment":"go","by":"ada","iteration":1' in event.data.text
+    with pytest.raises(ApiError) as caught:
+        await of(client.answer, run.id, "yes")
+    assert caught.value.code == "RUN_NOT_WAITING"
+
+
+async def test_a_failed_run_is_resumed_and_watched_on(client: Client, running: Any) -> None:
+    run = await of(client.start_run, source=FILE, inputs={"message": "x"})
+    await running.executor.happen(run.id, runs_pb2.EVENT_TYPE_RUN_FAILED)
+    resumed = await of(client.resume, run.id)
+    await running.executor.happen(run.id, runs_pb2.EVENT_TYPE_RUN_SUCCEEDED)
+
+    seen = [event.type for event in await of(list, client.watch(run.id))]
+
+    assert resumed.status is RunStatus.QUEUED
+    assert seen[1:] == [
+        EventType.RUN_FAILED,
+        EventType.RUN_RESUMED,
+        EventType.RUN_SUCCEEDED,
+    ]
+
+
+async def test_a_run_is_forked_from_one_of_its_checkpoints(client: Client) -> None:
+    run = await of(client.start_run, source=FILE, inputs={"message": "x"})
+
+    (checkpoint,) = await of(client.checkpoints, run.id)
+    forked = await of(
+        client.fork, run.id, checkpoint=checkpoint.id, state={"x": 2}, idempotency_key="k"
+    )
+    again = await of(client.fork, run.id, idempotency_key="k")
+
+    assert (checkpoint.nodes, checkpoint.next_nodes, checkpoint.state) == (["a"], ["b"], {"x": 1})
+    assert (forked.forked_from_run_id, forked.inputs, again.id) == (run.id, {"x": 2}, forked.id)

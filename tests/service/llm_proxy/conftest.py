@@ -1,7 +1,7 @@
 """The real llm-proxy on a free port, with a provider on loopback that does as the test says."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,16 +90,32 @@ def request(
     node: str = "node-1",
     workflow: str = "greet",
     timeout_seconds: float = 20.0,
+    tools: Sequence[llm_pb2.ToolDefinition] = (),
+    tool_choice: llm_pb2.ToolChoice = llm_pb2.TOOL_CHOICE_AUTO,
+    messages: Sequence[llm_pb2.Message] = (),
+    fallbacks: Sequence[llm_pb2.ModelOptions] = (),
     **options: Any,
 ) -> llm_pb2.CompleteRequest:
-    """A request to OpenAI, unless `options` name another provider."""
+    """A request to OpenAI, unless `options` name another provider; `messages` instead of `text`."""
     options.setdefault("provider", "openai")
     return llm_pb2.CompleteRequest(
         options=llm_pb2.ModelOptions(**options),
-        messages=[llm_pb2.Message(role=llm_pb2.ROLE_USER, content=text)],
+        messages=messages or [llm_pb2.Message(role=llm_pb2.ROLE_USER, content=text)],
         output_schema=None if schema is None else common_pb2.Json(text=json.dumps(schema)),
         attribution=llm_pb2.Attribution(workflow=workflow, run_id=run_id, node=node),
         timeout_seconds=timeout_seconds,
+        tools=tools,
+        tool_choice=tool_choice,
+        fallbacks=fallbacks,
+    )
+
+
+def tool(name: str = "weather", **properties: Any) -> llm_pb2.ToolDefinition:
+    """A tool; its one argument is a `city` unless `properties` say otherwise, and all are required."""
+    properties = properties or {"city": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return llm_pb2.ToolDefinition(
+        name=name, description=f"The {name}.", parameters=common_pb2.Json(text=json.dumps(schema))
     )
 
 

@@ -19,7 +19,7 @@ Execute = Callable[..., Awaitable[sandbox_pb2.ExecuteResponse]]
 async def execute() -> AsyncIterator[Execute]:
     """Runs a program over gRPC."""
     async with (
-        build(SandboxSettings()) as services,
+        build(SandboxSettings(sandbox_docker=False)) as services,
         serving(services, host="127.0.0.1", port=0) as address,
         connect(address) as channel,
     ):

@@ -73,6 +73,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
         "PATH": os.environ["PATH"],
         "CADRE_HOME": str(tmp_path),
         "CADRE_SANDBOX_PORT": "0",
+        "CADRE_SANDBOX_DOCKER": "false",
         "CADRE_SANDBOX_CONCURRENCY": "2",
         "CADRE_SANDBOX_QUEUE": "1",
         "CADRE_TRACES_ENDPOINT": "",

@@ -32,7 +32,7 @@ _STATE: dict[str, Any] = {
 
 
 def compiled(text: str) -> tuple[Expression | None, Report]:
-    report = Report(keys={}, values={})
+    report = Report()
     return compile_condition(text, _NAMES, report, ("edges", 0, "condition")), report
 
 

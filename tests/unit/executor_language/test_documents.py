@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cadre_executor.language.documents import read_document
 from cadre_executor.language.parsing import parse_workflow
-from cadre_executor.language.reports import Position
+from cadre_executor.language.positions import Position
 
 
 def test_values_mean_what_yaml_1_2_says() -> None:
@@ -23,8 +23,8 @@ def test_values_mean_what_yaml_1_2_says() -> None:
 def test_every_value_and_key_keeps_its_line_and_column() -> None:
     read = read_document("a:\n  - b: 1\n    c: two\n")
 
-    assert read.values[("a", 0, "c")] == Position(line=3, column=8)
-    assert read.keys[("a", 0, "c")] == Position(line=3, column=5)
+    assert read.values[("a", 0, "c")] == Position(line=3, column=8, end_line=3, end_column=11)
+    assert read.keys[("a", 0, "c")] == Position(line=3, column=5, end_line=3, end_column=6)
 
 
 def test_an_alias_stands_for_its_anchor_and_a_merge_adds_keys() -> None:
@@ -125,6 +125,12 @@ def test_text_that_was_not_quoted_says_what_to_write() -> None:
 
     assert (problem.line, problem.code) == (4, "INVALID_YAML")
     assert "quotes" in problem.resolution
+
+
+def test_a_mistake_in_a_last_line_without_an_end_is_placed_in_it() -> None:
+    (problem,) = read_document("a: 1\nb").problems
+
+    assert (problem.line, problem.column) == (2, 2)
 
 
 @settings(max_examples=80, deadline=2000)

@@ -179,6 +179,7 @@ def test_retries_of_the_file_hold_for_nodes_that_say_none(make_file: MakeFile) -
     assert (workflow.limits.timeout_seconds, workflow.limits.max_steps) == (60, 7)
 
 
+_APPROVE = {"id": "a", "type": "approval", "message": "Send {state.reply}?"}
 _ASK = {"id": "ask", "prompt": "hi"}
 _OBJECT = {"type": "object", "fields": [{"name": "mood", "type": "str"}]}
 
@@ -220,15 +221,28 @@ _OBJECT = {"type": "object", "fields": [{"name": "mood", "type": "str"}]}
             "INVALID_VALUE",
         ),
         ({"id": "a", "code": "x", "sandbox": {"enabled": False}}, "SANDBOX_REQUIRED"),
-        ({"id": "a", "code": "x", "sandbox": {"mode": "docker"}}, "NOT_SUPPORTED"),
-        ({"id": "a", "code": "x", "sandbox": {"packages": ["numpy"]}}, "NOT_SUPPORTED"),
-        ({**_ASK, "tools": ["web_search"]}, "NOT_SUPPORTED"),
-        ({**_ASK, "for_each": {"items": "items"}}, "NOT_SUPPORTED"),
-        ({**_ASK, "llm": {"fallbacks": [{"model": "x"}]}}, "NOT_SUPPORTED"),
-        ({"id": "a", "type": "tool", "arguments": {}}, "NOT_SUPPORTED"),
-        ({"id": "a", "workflow": "other"}, "NOT_SUPPORTED"),
+        ({"id": "a", "code": "x", "sandbox": {"packages": ["numpy"]}}, "NEEDS_DOCKER"),
+        ({"id": "a", "code": "x", "sandbox": {"files": {"a": "b"}}}, "NEEDS_DOCKER"),
+        ({**_ASK, "tools": ["web_serch"]}, "UNKNOWN_TOOL"),
+        ({**_ASK, "tools": ["mcp:docs"]}, "UNKNOWN_TOOL"),
+        ({**_ASK, "tools": ["mcp:docs/search"]}, "UNKNOWN_MCP_SERVER"),
+        ({**_ASK, "tools": ["shell", {"name": "shell"}]}, "DUPLICATE_NAME"),
+        ({**_ASK, "for_each": {"items": "name"}}, "TYPE_MISMATCH"),
+        ({**_ASK, "for_each": {"items": "{state.itemz}"}}, "UNKNOWN_STATE_FIELD"),
+        ({**_ASK, "for_each": {"items": "items", "as": "for"}}, "INVALID_NAME"),
+        ({**_ASK, "for_each": {"items": "items"}, "inputs": {"item": "x"}}, "DUPLICATE_NAME"),
+        ({**_ASK, "for_each": {"items": "items", "collect": "reply"}}, "TYPE_MISMATCH"),
+        ({**_ASK, "for_each": {"items": "items"}, "outputs": ["score"]}, "TYPE_MISMATCH"),
+        ({**_ASK, "for_each": {"items": "items"}, "when": "item == 'a'"}, "UNKNOWN_STATE_FIELD"),
+        ({**_ASK, "llm": {"fallbacks": [{"temperature": 1}]}}, "MISSING_FIELD"),
+        ({"id": "a", "type": "tool", "arguments": {}}, "MISSING_FIELD"),
+        ({"id": "a", "workflow": " "}, "INVALID_VALUE"),
         ({"id": "a", "agent": "other"}, "NOT_SUPPORTED"),
-        ({"id": "a", "type": "approval", "message": "ok?"}, "NOT_SUPPORTED"),
+        ({"id": "a", "type": "approval"}, "MISSING_FIELD"),
+        ({**_APPROVE, "choices": ["a", "a"]}, "INVALID_VALUE"),
+        ({**_APPROVE, "timeout": 5, "on_timeout": "aprove"}, "UNKNOWN_CHOICE"),
+        ({**_APPROVE, "for_each": {"items": "items"}}, "INVALID_VALUE"),
+        ({**_APPROVE, "outputs": ["reply"]}, "OUTPUT_NOT_IN_SCHEMA"),
     ],
 )
 def test_a_node_s_one_mistake_is_its_one_problem(
@@ -272,19 +286,21 @@ def test_a_field_needs_a_name_that_templates_can_say(
     assert codes(make_file(fields={name: "str"})) == {"INVALID_NAME"}
 
 
-@pytest.mark.parametrize("key", ["triggers", "tests", "optimization"])
-def test_what_does_no_harm_when_left_out_is_noted(make_file: MakeFile, key: str) -> None:
-    parsed = parse_workflow(make_file(**{key: [{"cron": "* * * * *"}]}))
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("triggers", [{"cron": "* * * * *"}]),
+        ("tests", [{"name": "a", "expect": "state.score == 0"}]),
+        ("optimization", {"enabled": True}),
+    ],
+)
+def test_what_does_no_harm_when_left_out_is_noted(
+    make_file: MakeFile, key: str, value: object
+) -> None:
+    parsed = parse_workflow(make_file(**{key: value}))
 
     assert parsed.valid
     assert [note.code for note in parsed.notes] == ["NO_EFFECT"]
-
-
-@pytest.mark.parametrize("config", [{"budget": {"usd": 1}}, {"mcp_servers": {"a": {}}}])
-def test_what_would_change_a_run_is_refused(
-    make_file: MakeFile, codes: Codes, config: dict[str, object]
-) -> None:
-    assert codes(make_file(config=config)) == {"NOT_SUPPORTED"}
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ _LOOP = {"until": "state.done"}
         ),
         (
             [_S, {"from": "a", "parallel": {"items_field": "x"}}, edge("a", "b"), edge("b", END)],
-            "NOT_SUPPORTED",
+            "MISSING_FIELD",
         ),
     ],
 )

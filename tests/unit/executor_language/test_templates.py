@@ -21,7 +21,7 @@ _NAMES = Names(
 
 
 def compiled(text: str) -> tuple[TextTemplate, Report]:
-    report = Report(keys={}, values={})
+    report = Report()
     return Compiler(names=_NAMES, report=report).text(text, ("nodes", 0, "prompt")), report
 
 

@@ -40,6 +40,7 @@ class Servicer:
     """Answers each key in a way of its own."""
 
     Put = Delete = List = Search = StartRun = GetRun = ListRuns = CancelRun = None
+    ResumeRun = AnswerRun = ForkRun = ListCheckpoints = None
 
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.sandbox import WALLS, FakeRunner, ending
+from tests.fakes.sandbox import WALLS, FakeContainers, FakeRunner, ending
 
 from cadre_sandbox.domain.answers import Answers, KeyReused
 from cadre_sandbox.domain.capacity import Capacity
@@ -15,19 +16,27 @@ from cadre_sandbox.domain.endings import execution_of
 from cadre_sandbox.domain.executions import (
     CodeTooLong,
     Execution,
+    File,
+    FileRefused,
     LimitOutOfRange,
     Limits,
+    Mode,
+    ModeNotOffered,
     Outcome,
+    PackageNotAllowed,
     SandboxBusy,
     SandboxTooWeak,
     UsedUp,
     Wall,
 )
 from cadre_sandbox.domain.outputs import Kept
-from cadre_sandbox.domain.sandbox import Sandbox
+from cadre_sandbox.domain.presets import Preset, granted
+from cadre_sandbox.domain.sandbox import Asked, Sandbox
 
-CEILING = Limits(timeout_seconds=300, cpu_seconds=300, memory_mb=2048, output_bytes=4 * 2**20)
-DEFAULT = Limits(timeout_seconds=0, cpu_seconds=0, memory_mb=0, output_bytes=0)
+CEILING = Limits(
+    timeout_seconds=300, cpu_seconds=300, memory_mb=2048, output_bytes=4 * 2**20, cpus=4
+)
+DEFAULT = Limits(timeout_seconds=0, cpu_seconds=0, memory_mb=0, output_bytes=0, cpus=0)
 LIMITS = Limits(timeout_seconds=2, cpu_seconds=1, memory_mb=64, output_bytes=100)
 
 
@@ -37,6 +46,7 @@ def sandbox(runner: FakeRunner, *, running: int = 2, waiting: int = 1, **options
     )
     return Sandbox(
         runner=runner,
+        containers=options.pop("containers", FakeContainers(OK)),
         capacity=Capacity(running=running, waiting=waiting),
         answers=answers,
         ceiling=CEILING,
@@ -54,8 +64,12 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def execute(box: Sandbox, code: str = "ok", *, key: str = "", **limits: Any) -> Execution:
-    asked = Limits(**{**vars(DEFAULT), **limits})
-    return await box.execute(code=code, inputs={}, asked=asked, key=key, request=code.encode())
+    asked = asked_for(code, limits=Limits(**{**vars(DEFAULT), **limits}))
+    return await box.execute(asked, key=key, request=code.encode())
+
+
+def asked_for(code: str = "ok", **more: Any) -> Asked:
+    return Asked(**{"code": code, "inputs": {}, "limits": DEFAULT, **more})
 
 
 OK = {"ok": ending(stdout=b"1\n", result=b"1")}
@@ -96,7 +110,7 @@ async def test_code_does_not_run_behind_too_few_walls(lost: str) -> None:
 
     with pytest.raises(SandboxTooWeak, match=lost):
         await execute(sandbox(runner))
-    assert not sandbox(runner).capabilities().runs
+    assert not sandbox(runner).capabilities().modes[:-1]
     assert (await execute(sandbox(runner, allow_weaker=True))).outcome is Outcome.SUCCEEDED
 
 
@@ -253,3 +267,91 @@ def test_output_keeps_its_head_and_its_tail_within_the_limit(
     assert content[:head] == whole[:head]
     assert content[len(content) - tail :] == whole[len(whole) - tail :]
     assert f" {len(whole) - limit} bytes left out".encode() in content
+
+
+@pytest.mark.parametrize(
+    ("preset", "cpus", "memory_mb", "timeout_seconds"),
+    [
+        (Preset.NONE, 1, 256, 10),
+        (Preset.LOW, 0.5, 256, 30),
+        (Preset.MEDIUM, 1, 512, 60),
+        (Preset.HIGH, 2, 1024, 120),
+        (Preset.MAX, 4, 2048, 300),
+    ],
+)
+def test_a_preset_says_what_a_program_may_use(
+    preset: Preset, cpus: float, memory_mb: int, timeout_seconds: float
+) -> None:
+    limits = granted(DEFAULT, preset, CEILING)
+
+    assert (limits.cpus, limits.memory_mb, limits.timeout_seconds) == (
+        cpus,
+        memory_mb,
+        timeout_seconds,
+    )
+    assert limits.cpu_seconds == min(cpus * timeout_seconds, 300)
+
+
+def test_a_preset_is_lowered_to_the_ceiling_and_a_limit_of_ones_own_comes_first() -> None:
+    ceiling = replace(CEILING, memory_mb=300, cpus=1)
+
+    limits = granted(replace(DEFAULT, timeout_seconds=5), Preset.MAX, ceiling)
+
+    assert (limits.memory_mb, limits.cpus, limits.timeout_seconds) == (300, 1, 5)
+
+
+async def test_a_program_for_a_container_runs_in_one() -> None:
+    runner, containers = FakeRunner(), FakeContainers(OK)
+    box = sandbox(runner, containers=containers)
+
+    done = await box.execute(asked_for(mode=Mode.DOCKER), key="", request=b"")
+
+    assert done.outcome is Outcome.SUCCEEDED
+    assert (runner.ran, containers.ran) == ([], ["ok"])
+    assert "network" in done.walls
+
+
+async def test_without_an_engine_the_mode_says_so() -> None:
+    box = sandbox(FakeRunner(OK), containers=FakeContainers(missing="no engine answers"))
+
+    with pytest.raises(ModeNotOffered, match="no engine answers"):
+        await box.execute(asked_for(mode=Mode.DOCKER), key="", request=b"")
+    assert box.capabilities().modes == [Mode.PYTHON]
+
+
+@pytest.mark.parametrize("lost", ["network", "user", "privileges", "files", "limits", "syscalls"])
+async def test_a_container_that_lacks_a_wall_runs_nothing(lost: str) -> None:
+    walls = [replace(w, holds=w.name != lost) for w in FakeContainers().walls()]
+    box = sandbox(FakeRunner(OK), containers=FakeContainers(OK, walls))
+
+    with pytest.raises(SandboxTooWeak, match=lost):
+        await box.execute(asked_for(mode=Mode.DOCKER), key="", request=b"")
+
+
+@pytest.mark.parametrize("name", ["", "/etc/x", "../x", "a/../../x", "a\0b", "x" * 201])
+async def test_a_file_outside_the_programs_folder_is_refused(name: str) -> None:
+    asked = asked_for(mode=Mode.DOCKER, files=[File(name=name, content=b"")])
+
+    with pytest.raises(FileRefused):
+        await sandbox(FakeRunner(OK)).execute(asked, key="", request=b"")
+
+
+async def test_files_and_packages_are_for_containers_and_packages_of_the_list() -> None:
+    box = sandbox(FakeRunner(OK))
+
+    with pytest.raises(FileRefused):
+        await box.execute(asked_for(packages=frozenset(["numpy"])), key="", request=b"")
+    asked = asked_for(mode=Mode.DOCKER, packages=frozenset(["evil"]))
+    with pytest.raises(PackageNotAllowed, match="evil"):
+        await box.execute(asked, key="", request=b"")
+
+
+async def test_output_is_passed_on_as_it_is_written() -> None:
+    heard: list[tuple[bool, bytes]] = []
+
+    done = await sandbox(FakeRunner(OK)).stream(
+        asked_for(), key="", on_output=lambda is_stderr, data: heard.append((is_stderr, data))
+    )
+
+    assert heard == [(False, b"1\n")]
+    assert done.stdout == "1\n"

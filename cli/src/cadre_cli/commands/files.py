@@ -3,24 +3,20 @@
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cadre_cli import problems
 from cadre_cli.errors import CliError, ExitStatus
-from cadre_cli.options import JsonFlag, read_text
+from cadre_cli.options import JsonFlag, WorkflowFile, read_text
 from cadre_cli.screen import errors, escape, output, print_json, print_table
 from cadre_cli.session import gateway
 
-__all__ = ["add_to"]
+if TYPE_CHECKING:
+    from cadre_client import Validation
 
-File = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE", help="A workflow file; - reads standard input.", show_default=False
-    ),
-]
+__all__ = ["add_to"]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
         validate
     )
     app.command(epilog="Example: cadre schema > workflow.schema.json")(schema)
-    app.command(epilog="Examples: cadre apply triage.yaml · cadre apply triage.yaml --json")(apply)
+    app.command(epilog="Examples: cadre apply triage.yaml · cadre apply triage --version 3")(apply)
 
 
 def init(
@@ -60,7 +56,7 @@ def init(
     output().print(f"Wrote {path}. Check it with `cadre validate {path}`, run it with `cadre run`.")
 
 
-def validate(file: File, json_: JsonFlag = False) -> None:
+def validate(file: WorkflowFile, json_: JsonFlag = False) -> None:
     """Check a workflow file.
 
     Shows every problem at its place. Runs nothing; ends with 2 when the file is not valid.
@@ -74,7 +70,18 @@ def validate(file: File, json_: JsonFlag = False) -> None:
         problems.show(found.problems, source=source, file=str(file))
         valid = f"{file} is valid" if found.valid else f"{file} is not valid"
         errors().print(valid, style="green" if found.valid else "bold red", markup=False)
+        for line in _hints(found, file):
+            errors().print(line, style="dim", markup=False)
     raise typer.Exit(ExitStatus.SUCCEEDED if found.valid else ExitStatus.REFUSED)
+
+
+def _hints(found: "Validation", file: Path) -> list[str]:
+    """Which commands help with the problems."""
+    fixable = sum(problem.fix is not None for problem in found.problems)
+    hints = [f"`cadre fix {file}` mends {fixable} of them"] if fixable else []
+    if found.problems:
+        hints.append(f"`cadre explain {found.problems[0].code}` says more")
+    return hints
 
 
 def schema() -> None:
@@ -84,14 +91,35 @@ def schema() -> None:
     print_json(document)
 
 
-def apply(file: File, json_: JsonFlag = False) -> None:
+def apply(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A workflow file; - reads standard input. With --version, a workflow's name.",
+            show_default=False,
+        ),
+    ],
+    version: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Go back: store this version of the workflow called FILE as the newest."
+        ),
+    ] = None,
+    json_: JsonFlag = False,
+) -> None:
     """Store a workflow file.
 
     It becomes the next version of the workflow that it names, which can then be run by name, scheduled and triggered.
     """
-    source = read_text(file)
-    with gateway() as client, problems.shown(source=source, file=str(file)):
-        applied = client.apply(source)
+    with gateway() as client:
+        source = (
+            read_text(file)
+            if version is None
+            else client.workflow(str(file), version=version).source
+        )
+        with problems.shown(source=source, file=str(file)):
+            applied = client.apply(source)
     if json_:
         print_json(applied.model_dump(mode="json"))
         return

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to", "app"]
 
-app = typer.Typer(help="List, show, follow and cancel runs.")
+app = typer.Typer(help="List, show, follow, answer, resume, fork and cancel runs.")
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
-_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
+Detach = Annotated[
+    bool, typer.Option("--detach", "-d", help="Do not wait for the end; print the run's id.")
+]
+_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "waiting": "yellow"}
 _FILE_SUFFIXES = (".yaml", ".yml")
 
 
@@ -42,17 +45,18 @@ def run(
     ],
     inputs: InputValues = None,
     inputs_file: InputsFile = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Do not wait for the end; print the run's id.")
-    ] = False,
+    detach: Detach = False,
     json_: JsonFlag = False,
 ) -> None:
     """Run a workflow.
 
-    Shows its progress, outputs, tokens, cost and duration. Ctrl-C asks whether to cancel it.
+    Shows its progress, outputs, tokens, cost and duration, and asks what the run asks. Ctrl-C asks whether to cancel
+    it.
+
+    With --json, or where nobody can be asked, a run that waits for a person is left waiting.
 
     Ends with 0 when the run succeeded, 1 when it failed, 2 when the file or command is wrong, 3 when the platform
-    cannot be reached, 4 when a budget or limit stopped it, 130 when it was cancelled.
+    cannot be reached, 4 when a budget or limit stopped it, 5 when it waits for a person, 130 when it was cancelled.
     """
     values = read_inputs(inputs, inputs_file)
     with gateway() as client:
@@ -72,7 +76,7 @@ def run(
 def list_runs(
     workflow: Annotated[str | None, typer.Option(help="Only runs of this workflow.")] = None,
     status: Annotated[
-        str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")
+        str | None, typer.Option(help="queued, running, waiting, succeeded, failed or cancelled.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 20,
     json_: JsonFlag = False,
@@ -135,6 +139,101 @@ def cancel(run_id: RunId, json_: JsonFlag = False) -> None:
     errors().print(f"Run {found.id}:{ended} {_coloured(found.status)}")
 
 
+@app.command(epilog="Example: cadre runs resume 01JD2N3Q8ZC4R6T8V0X2Z4B6D8")
+def resume(run_id: RunId, detach: Detach = False, json_: JsonFlag = False) -> None:
+    """Go on with a failed run from the step that failed, once its cause is mended. Steps that were done stay done."""
+    with gateway() as client:
+        resumed = client.resume(run_id)
+        if detach:
+            _tell_detached(resumed, json_)
+            return
+        _follow(client, run_id, json_)
+
+
+@app.command(
+    epilog="Examples: cadre runs answer 01JD2N3Q8ZC4R6T8V0X2Z4B6D8 approve · "
+    "cadre runs answer 01JD2N3Q8ZC4R6T8V0X2Z4B6D8 reject --node review --comment 'Too long'"
+)
+def answer(
+    run_id: RunId,
+    choice: Annotated[
+        str | None,
+        typer.Argument(help="One of the choices; left out, you are asked.", show_default=False),
+    ] = None,
+    node: Annotated[str | None, typer.Option(help="The node that asks, when several do.")] = None,
+    comment: Annotated[str, typer.Option(help="What to add.")] = "",
+    by: Annotated[str, typer.Option(help="Who answers.")] = "",
+    json_: JsonFlag = False,
+) -> None:
+    """Answer a run that waits. The first answer counts."""
+    with gateway() as client:
+        if choice is None:
+            found = client.run(run_id)
+            if not found.questions:
+                errors().print(f"Run {run_id} waits for nobody: {_coloured(found.status)}")
+                raise typer.Exit(ExitStatus.REFUSED)
+            following.ask(client, found)
+            found = client.run(run_id)
+        else:
+            found = client.answer(run_id, choice, node=node, comment=comment, answered_by=by)
+    if json_:
+        print_json(found.model_dump(mode="json"))
+        return
+    errors().print(f"Run {found.id}: {_coloured(found.status)}")
+
+
+@app.command(
+    epilog="Examples: cadre runs fork 01JD2N3Q8ZC4R6T8V0X2Z4B6D8 -i mood=happy · "
+    "cadre runs fork 01JD2N3Q8ZC4R6T8V0X2Z4B6D8 --checkpoint 3 --detach"
+)
+def fork(
+    run_id: RunId,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to start, as `cadre runs checkpoints` lists; the last by default."
+        ),
+    ] = None,
+    inputs: InputValues = None,
+    inputs_file: InputsFile = None,
+    detach: Detach = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Start a new run from a step of another, with other values for state fields."""
+    values = read_inputs(inputs, inputs_file)
+    with gateway() as client:
+        started = client.fork(run_id, checkpoint=checkpoint, state=values)
+        if detach:
+            _tell_detached(started, json_)
+            return
+        if not json_:
+            errors().print(f"Run {started.id}, forked from {run_id}")
+        _follow(client, started.id, json_)
+
+
+@app.command(epilog="Example: cadre runs checkpoints 01JD2N3Q8ZC4R6T8V0X2Z4B6D8")
+def checkpoints(run_id: RunId, json_: JsonFlag = False) -> None:
+    """List the steps of a run that `cadre runs fork` can start from."""
+    with gateway() as client:
+        found = client.checkpoints(run_id)
+    if json_:
+        print_json({"checkpoints": [one.model_dump(mode="json") for one in found]})
+        return
+    print_table(
+        ["Checkpoint", "Time", "After", "Next"],
+        [
+            (
+                one.id,
+                moment(one.time),
+                escape(", ".join(one.nodes)),
+                escape(", ".join(one.next_nodes)),
+            )
+            for one in found
+        ],
+        empty="No step of this run is kept.",
+    )
+
+
 def _start(client: "Client", target: str, values: dict[str, Any]) -> "Run":
     if not _is_file(target):
         name, _, version = target.partition("@")
@@ -179,6 +278,8 @@ def _show_details(run: "Run") -> None:
         "Created": moment(run.created_time),
         "Ended": moment(run.ended_time),
         "Trace": run.trace_id or "-",
+        **({"Forked from": run.forked_from_run_id} if run.forked_from_run_id else {}),
+        **({"Step of": run.parent_run_id} if run.parent_run_id else {}),
         **{f"Input {name}": as_text(value) for name, value in (run.inputs or {}).items()},
     }
     for name, value in details.items():

@@ -1,10 +1,10 @@
 """Lists, shows, compares and deletes applied workflows."""
 
-import difflib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cadre_cli.diffs import lines_changed, show_changes
 from cadre_cli.options import JsonFlag
 from cadre_cli.screen import escape, output, print_json, print_table
 from cadre_cli.session import gateway
@@ -17,7 +17,6 @@ __all__ = ["app"]
 
 app = typer.Typer(help="List, show, compare and delete applied workflows.")
 Name = Annotated[str, typer.Argument(help="The workflow's name.", show_default=False)]
-_DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 @app.command("list", epilog="Example: cadre workflows list --json")
@@ -110,17 +109,9 @@ def _row(workflow: "Workflow") -> tuple[str, ...]:
 
 def _show_diff(client: "Client", name: str, diff: tuple[int, int], json_: bool) -> None:
     before, after = (client.workflow(name, version=version).source for version in diff)
-    lines = list(
-        difflib.unified_diff(
-            before.splitlines(),
-            after.splitlines(),
-            fromfile=f"{name}@{diff[0]}",
-            tofile=f"{name}@{diff[1]}",
-            lineterm="",
-        )
-    )
+    names = (f"{name}@{diff[0]}", f"{name}@{diff[1]}")
+    lines = lines_changed(before, after, names=names)
     if json_:
         print_json({"name": name, "from": diff[0], "to": diff[1], "diff": "\n".join(lines)})
         return
-    for line in lines or ["The two versions are equal."]:
-        output().print(line, markup=False, style=_DIFF_COLOURS.get(line[:1], ""), soft_wrap=True)
+    show_changes(lines, empty="The two versions are equal.")

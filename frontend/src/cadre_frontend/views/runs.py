@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from cadre_client import Graph, JsonObject, Run, RunStatus
+from cadre_client import Graph, JsonObject, Question, Run, RunStatus
 from cadre_frontend.following import RunFollower
 from cadre_frontend.gateway import gateway
+from cadre_frontend.widgets.activity import draw_activity
 from cadre_frontend.widgets.amounts import STATUS_COLOURS, ago, cost, run_duration, tokens
 from cadre_frontend.widgets.diagram import draw
 from cadre_frontend.widgets.problems import errors_shown, show_error
@@ -113,11 +114,14 @@ def draw_run(run_id: str, live: bool) -> None:
             st.rerun()
         found = visits(follower(run_id).events)
         draw_head(run)
+        for question in run.questions:
+            draw_question(run, question)
         draw_outcome(run)
         graph = graph_of(run)
         if graph:
             draw(graph, node_states(found))
         draw_timeline(found, datetime.now(UTC))
+        draw_activity(follower(run_id).events)
         held = follower(run_id)
         if held.error:
             show_error(held.error)
@@ -137,10 +141,45 @@ def draw_head(run: Run) -> None:
     st.caption(
         f"{version} · started by {run.trigger or 'api'} · {ago(run.created_time)} · `{run.id}`"
     )
+    draw_kin(run)
     time, used, price = st.columns(3)
     time.metric("Time", run_duration(run))
     used.metric("Tokens", tokens(run.usage))
     price.metric("Cost", cost(run.usage))
+
+
+def draw_kin(run: Run) -> None:
+    """The runs that this one came from."""
+    for said, run_id in (("Forked from", run.forked_from_run_id), ("Step of", run.parent_run_id)):
+        if run_id:
+            st.button(
+                f"{said} {run_id}",
+                icon=":material/call_split:",
+                type="tertiary",
+                on_click=open_run,
+                args=(run_id,),
+            )
+
+
+def draw_question(run: Run, question: Question) -> None:
+    """What the run asks, with a button for each choice."""
+    key = f"{run.id}/{question.node}/{question.iteration}"
+    with st.container(border=True):
+        st.markdown(f":material/contact_support: **{plain(question.message)}**")
+        if question.deadline:
+            st.caption(f"`{question.node}` waits until {question.deadline:%Y-%m-%d %H:%M} UTC")
+        comment = st.text_input("Comment", key=f"comment/{key}", max_chars=10_000)
+        with st.container(horizontal=True):
+            for choice in question.choices:
+                if st.button(choice, key=f"{choice}/{key}"):
+                    gateway().answer(
+                        run.id,
+                        choice,
+                        node=question.node,
+                        iteration=question.iteration,
+                        comment=comment,
+                    )
+                    st.rerun()
 
 
 def draw_outcome(run: Run) -> None:
@@ -149,6 +188,11 @@ def draw_outcome(run: Run) -> None:
         where = f" in `{run.error.node}`" if run.error.node else ""
         said = plain(run.error.message)
         st.error(f"**{said}**{where}  \n`{run.error.code}`  \n{plain(run.error.resolution)}")
+        if st.button("Resume from the failed step", icon=":material/resume:"):
+            gateway().resume(run.id)
+            # It had seen the run's end.
+            st.session_state.pop("follower", None)
+            st.rerun()
     if run.outputs:
         st.subheader("Outputs")
         draw_values(run.outputs, leave_out=run.inputs or {})

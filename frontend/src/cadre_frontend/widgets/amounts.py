@@ -9,6 +9,7 @@ __all__ = ["STATUS_COLOURS", "ago", "cost", "duration", "run_duration", "tokens"
 STATUS_COLOURS = {
     RunStatus.QUEUED: "gray",
     RunStatus.RUNNING: "blue",
+    RunStatus.WAITING: "violet",
     RunStatus.SUCCEEDED: "green",
     RunStatus.FAILED: "red",
     RunStatus.CANCELLED: "orange",

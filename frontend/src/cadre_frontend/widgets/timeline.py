@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import streamlit as st
@@ -38,7 +38,7 @@ _STYLE = """<style>
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """One try of one visit of a node; `end` is None while it runs."""
+    """One try of one visit of a node; `end` is None while it runs. `items` are those of a for_each, 0 without one."""
 
     node: str
     iteration: int
@@ -48,6 +48,8 @@ class Visit:
     state: str
     usage: Usage | None = None
     error: Failure | None = None
+    items: int = 0
+    items_done: int = 0
 
 
 def visits(events: Sequence[Event]) -> list[Visit]:
@@ -55,6 +57,9 @@ def visits(events: Sequence[Event]) -> list[Visit]:
     last = events[-1] if events else None
     found: dict[tuple[str, int, int], Visit] = {}
     for event in events:
+        if event.item:
+            _count(event, found)
+            continue
         key = (event.node, event.iteration, event.attempt)
         if event.type is EventType.NODE_STARTED or event.type is EventType.NODE_SKIPPED:
             found[key] = _begun(event)
@@ -89,6 +94,8 @@ def _row(visit: Visit, first: datetime, span: float, now: datetime) -> str:
     name = html.escape(visit.node)
     if visit.iteration > 1:
         name += f' <span class="dim">visit {visit.iteration}</span>'
+    if visit.items:
+        name += f' <span class="dim">{visit.items_done}/{visit.items}</span>'
     if visit.attempt > 1:
         name += f' <span class="dim">try {visit.attempt}</span>'
     bar = f"left:{min(left, 99.5):.2f}%;width:{width:.2f}%;background:{_COLOURS[visit.state]}"
@@ -100,7 +107,17 @@ def _row(visit: Visit, first: datetime, span: float, now: datetime) -> str:
     )
 
 
+def _count(event: Event, found: dict[tuple[str, int, int], Visit]) -> None:
+    """Counts an item that ended, for the visit that goes through the items."""
+    if event.type not in (EventType.NODE_SUCCEEDED, EventType.NODE_FAILED):
+        return
+    for key, visit in found.items():
+        if key[:2] == (event.node, event.iteration):
+            found[key] = replace(visit, items_done=visit.items_done + 1)
+
+
 def _begun(event: Event) -> Visit:
+    items = (event.data or {}).get("items")
     return Visit(
         node=event.node,
         iteration=event.iteration,
@@ -108,31 +125,16 @@ def _begun(event: Event) -> Visit:
         start=event.time,
         end=None,
         state="running",
+        items=items if isinstance(items, int) else 0,
     )
 
 
 def _ended(visit: Visit, event: Event) -> Visit:
-    return Visit(
-        node=visit.node,
-        iteration=visit.iteration,
-        attempt=visit.attempt,
-        start=visit.start,
-        end=event.time,
-        state=_ENDS[event.type],
-        usage=event.usage,
-        error=event.error,
+    return replace(
+        visit, end=event.time, state=_ENDS[event.type], usage=event.usage, error=event.error
     )
 
 
 def _cut(visit: Visit, end: datetime) -> Visit:
     """A visit that the run's end cut off."""
-    if visit.end is not None:
-        return visit
-    return Visit(
-        node=visit.node,
-        iteration=visit.iteration,
-        attempt=visit.attempt,
-        start=visit.start,
-        end=end,
-        state="stopped",
-    )
+    return visit if visit.end is not None else replace(visit, end=end, state="stopped")

@@ -17,6 +17,7 @@ from cadre_client._errors import ApiError, GatewayUnreachable
 from cadre_client._local import local_platform
 from cadre_client._models import (
     Applied,
+    Checkpoint,
     Completion,
     Event,
     JsonObject,
@@ -164,17 +165,17 @@ class Client:
         connected, ended = self._transport.reached, False
         give_up, pause = 0.0, _FIRST_PAUSE_SECONDS
         while True:
-            news = False
+            news = last = False
             try:
                 for event in self._events(run_id, after):
                     connected, give_up = True, 0.0
                     if event is None or event.sequence <= after:
                         continue
                     news, after, pause = True, event.sequence, _FIRST_PAUSE_SECONDS
+                    last = event.is_last
                     yield event
-                    if event.is_last:
-                        return
-                if ended and not news:
+                # The gateway ends a stream in good order once the run has ended; not so one that a person resumed.
+                if last or (ended and not news):
                     return
                 ended = self.run(run_id).status.is_final
             except (GatewayUnreachable, ApiError) as error:
@@ -188,6 +189,48 @@ class Client:
     def cancel(self, run_id: str) -> Run:
         """Asks a run to stop; when the answer comes, no further step of it can start."""
         return self._post(Run, _path("/api/v1/runs", run_id, "cancel"), {})
+
+    def resume(self, run_id: str) -> Run:
+        """Goes on with a failed run from the step that failed."""
+        return self._post(Run, _path("/api/v1/runs", run_id, "resume"), {})
+
+    def answer(
+        self,
+        run_id: str,
+        choice: str,
+        *,
+        node: str | None = None,
+        iteration: int | None = None,
+        comment: str = "",
+        answered_by: str = "",
+    ) -> Run:
+        """Answers what a run waits for; the node has to be named when several ask. The first answer counts."""
+        body = {
+            "choice": choice,
+            "node": node or "",
+            "iteration": iteration or 0,
+            "comment": comment,
+            "answered_by": answered_by,
+        }
+        return self._post(Run, _path("/api/v1/runs", run_id, "answer"), body)
+
+    def fork(
+        self,
+        run_id: str,
+        *,
+        checkpoint: str | None = None,
+        state: Mapping[str, JsonValue] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Starts a new run from a checkpoint of another, by default its last, with chosen fields changed."""
+        body = {"checkpoint_id": checkpoint or "", "state": dict(state or {})}
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return self._post(Run, _path("/api/v1/runs", run_id, "fork"), body, headers=headers)
+
+    def checkpoints(self, run_id: str) -> list[Checkpoint]:
+        """The checkpoints of a run that are kept, oldest first."""
+        path = _path("/api/v1/runs", run_id, "checkpoints")
+        return self._get(dict[str, list[Checkpoint]], path)["checkpoints"]
 
     def _events(self, run_id: str, after: int) -> Iterator[Event | None]:
         """None once the stream is there, then its events."""

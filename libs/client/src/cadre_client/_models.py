@@ -27,6 +27,7 @@ __all__ = [
     "Schedule",
     "ServiceStatus",
     "Severity",
+    "TextEdit",
     "Usage",
     "UsageGroup",
     "UsageReport",
@@ -56,6 +57,7 @@ class RunStatus(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -75,15 +77,20 @@ class EventType(StrEnum):
     RUN_SUCCEEDED = "run_succeeded"
     RUN_FAILED = "run_failed"
     RUN_CANCELLED = "run_cancelled"
+    NODE_TEXT = "node_text"
+    TOOL_CALLED = "tool_called"
+    TOOL_RETURNED = "tool_returned"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
     NODE_RETRIED = "node_retried"
     NODE_SKIPPED = "node_skipped"
+    NODE_WAITING = "node_waiting"
+    NODE_ANSWERED = "node_answered"
 
     @property
     def is_last(self) -> bool:
-        """Whether no event follows it."""
+        """Whether the run ended with it; events follow only when a person resumes the run."""
         return self in (EventType.RUN_SUCCEEDED, EventType.RUN_FAILED, EventType.RUN_CANCELLED)
 
 
@@ -92,6 +99,16 @@ class Severity(StrEnum):
 
     ERROR = "error"
     NOTE = "note"
+
+
+class TextEdit(Answer):
+    """A part of a file, and what to put in its place. Lines and columns count from 1, columns in code points."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    text: str
 
 
 class Problem(Answer):
@@ -104,6 +121,7 @@ class Problem(Answer):
     column: int = 0
     resolution: str = ""
     severity: Severity = Severity.ERROR
+    fix: TextEdit | None = None
 
 
 class Failure(Answer):
@@ -191,6 +209,27 @@ class Applied(Answer):
     notes: list[Problem] = []
 
 
+class Question(Answer):
+    """What a node of a run asks a person, on its visit `iteration`. Without a deadline it waits for ever."""
+
+    node: str
+    iteration: int
+    message: str
+    choices: list[str]
+    deadline: AwareDatetime | None = None
+
+
+class Checkpoint(Answer):
+    """Where a run stood after a step: the nodes that ran since the one before, and those that were next."""
+
+    id: str
+    step: int
+    time: AwareDatetime
+    nodes: list[str] = []
+    next_nodes: list[str] = []
+    state: JsonObject = {}
+
+
 class Run(Answer):
     """One execution of a workflow. Lists leave out `inputs`, `outputs` and `source`."""
 
@@ -208,6 +247,9 @@ class Run(Answer):
     trigger: str = ""
     trace_id: str = ""
     source: str = ""
+    parent_run_id: str = ""
+    forked_from_run_id: str = ""
+    questions: list[Question] = []
 
     @property
     def duration_ms(self) -> int | None:
@@ -222,7 +264,8 @@ def _milliseconds(start: datetime, end: datetime) -> int:
 
 
 class Event(Answer):
-    """One thing that happened in a run; `sequence` counts from 1 without gaps."""
+    """One thing that happened in a run; `sequence` counts from 1 without gaps. `item` counts from 1 within the node's
+    for_each; 0 means the node as a whole."""
 
     sequence: int
     time: AwareDatetime
@@ -230,6 +273,7 @@ class Event(Answer):
     node: str = ""
     iteration: int = 0
     attempt: int = 0
+    item: int = 0
     data: JsonObject | None = None
     usage: Usage | None = None
     error: Failure | None = None

@@ -22,9 +22,10 @@ __all__ = [
     "DatabaseUnavailable",
     "connect_sqlite",
     "database_errors",
+    "is_postgresql",
     "migrate",
     "open_blocking_database",
-    "open_database",
+    "open_postgresql",
 ]
 
 _BUSY_SECONDS = 10
@@ -35,6 +36,16 @@ _SQLITE_PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}",
 )
+_POOLED = 10
+# A server that does not answer, or a network that is gone, is noticed within these; seconds, the last milliseconds.
+_POSTGRESQL_TIMES = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 8000,
+}
+_MIGRATION_LOCK = 7_415_301
 
 
 class DatabaseLocked(Unavailable):
@@ -103,19 +114,30 @@ _SQLITE_FAILURES: tuple[tuple[str, type[CadreError], str, str], ...] = (
 )
 
 
-def open_database(url: str) -> AsyncEngine:
-    """An engine for `sqlite:///PATH` or `postgresql://...`. Raises InvalidInput for other addresses."""
-    parsed = _parsed(url)
-    if parsed.get_backend_name() == "postgresql":
-        return create_async_engine(parsed.set(drivername="postgresql+asyncpg"), pool_pre_ping=True)
-    engine = create_async_engine(parsed.set(drivername="sqlite+aiosqlite"))
-    event.listen(engine.sync_engine, "connect", _set_pragmas)
-    return engine
+def is_postgresql(url: str) -> bool:
+    """Whether it is PostgreSQL's address, not SQLite's. Raises InvalidInput for any other."""
+    return _parsed(url).get_backend_name() == "postgresql"
+
+
+def open_postgresql(url: str, *, strict: bool = False) -> AsyncEngine:
+    """An engine for `postgresql://...`, that notices within seconds when the server is gone.
+
+    `strict` waits for the server's disk with each commit, whatever the server's own setting is.
+    """
+    options = "-c synchronous_commit=on" if strict else ""
+    return create_async_engine(
+        _parsed(url).set(drivername="postgresql+psycopg"),
+        pool_size=_POOLED,
+        max_overflow=0,
+        pool_timeout=_BUSY_SECONDS,
+        pool_pre_ping=True,
+        connect_args={**_POSTGRESQL_TIMES, "options": options},
+    )
 
 
 def open_blocking_database(url: str) -> Engine:
-    """As `open_database`, for threads of one's own: whole transactions in one hop, where aiosqlite takes a hop for each
-    statement. The driver begins no transactions by itself: the caller's first statement is its BEGIN."""
+    """An engine for `sqlite:///PATH` or `postgresql://...`, for threads of one's own. On SQLite the driver begins no
+    transactions by itself: the caller's first statement is its BEGIN. Raises InvalidInput for other addresses."""
     parsed = _parsed(url)
     if parsed.get_backend_name() == "postgresql":
         return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
@@ -125,10 +147,11 @@ def open_blocking_database(url: str) -> Engine:
     return engine
 
 
-def connect_sqlite(url: str) -> sqlite3.Connection:
+def connect_sqlite(url: str, *, strict: bool = False) -> sqlite3.Connection:
     """A plain connection to `sqlite:///PATH`, for what an engine is too slow for; any one thread at a time may use it.
 
-    Commits each statement by itself, unless it is told BEGIN. Raises what `database_errors` translates.
+    Commits each statement by itself, unless it is told BEGIN; `strict` waits for the disk with each commit. Raises what
+    `database_errors` translates.
     """
     parsed = make_url(url)
     _make_folder(parsed.database)
@@ -138,6 +161,8 @@ def connect_sqlite(url: str) -> sqlite3.Connection:
     try:
         for pragma in _SQLITE_PRAGMAS:
             connection.execute(pragma)
+        if strict:
+            connection.execute("PRAGMA synchronous=FULL")
     except sqlite3.Error:
         connection.close()
         raise
@@ -149,11 +174,15 @@ def migrate(url: str, *, migrations: Path, name: str) -> None:
 
     Blocks; call it before serving. A database of an earlier release is upgraded in place.
     """
-    parsed = make_url(url)
-    _make_folder(parsed.database if parsed.get_backend_name() == "sqlite" else None)
-    engine = create_engine(parsed)
+    parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed)
         _begin_before_changing_tables(engine)
+    else:
+        engine = create_engine(
+            parsed.set(drivername="postgresql+psycopg"), connect_args=_POSTGRESQL_TIMES
+        )
+        event.listen(engine, "begin", _migrate_alone)
     config = Config()
     config.set_main_option("script_location", str(migrations))
     try:
@@ -168,6 +197,11 @@ def _begin_before_changing_tables(engine: Engine) -> None:
     # would leave half a schema, which no later start can mend.
     event.listen(engine, "connect", _leave_transactions_alone)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+
+
+def _migrate_alone(connection: Connection) -> None:
+    # Several services of one kind may start at once on one database.
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
 
 
 def _upgrade(config: Config, connection: Connection) -> None:

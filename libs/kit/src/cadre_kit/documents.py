@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+import orjson
+
 from cadre.common.v1 import common_pb2
 from cadre_kit.errors import InvalidInput
 
-__all__ = ["NotJson", "from_json", "from_json_text", "object_from_json", "to_json"]
+__all__ = ["NotJson", "from_json", "from_json_text", "json_text", "object_from_json", "to_json"]
 
 
 class NotJson(InvalidInput):
@@ -23,6 +25,15 @@ def to_json(value: object) -> common_pb2.Json:
     except (TypeError, ValueError) as exc:
         raise NotJson(f"the value is not JSON: {exc}") from exc
     return common_pb2.Json(text=text)
+
+
+def json_text(value: object) -> str:
+    """The shortest text of a value that is known to be JSON."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        # orjson has no integers over 64 bits.
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def from_json(message: common_pb2.Json, *, field: str) -> Any:

@@ -25,6 +25,7 @@ __all__ = [
     "PermissionDenied",
     "Problem",
     "Severity",
+    "TextEdit",
     "Unauthenticated",
     "Unavailable",
     "Unsupported",
@@ -68,8 +69,23 @@ class Severity(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextEdit:
+    """A part of a file, from `line` and `column` to before `end_line` and `end_column` (from 1, in code points), and
+    what to put in its place."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something wrong, or worth knowing, in a workflow file. `line` and `column` count from 1; 0 when unknown."""
+    """Something wrong, or worth knowing, in a workflow file. `line` and `column` count from 1; 0 when unknown.
+
+    `fix` mends it, where a program can be sure of that.
+    """
 
     code: str
     message: str
@@ -78,6 +94,7 @@ class Problem:
     column: int = 0
     resolution: str = ""
     severity: Severity = Severity.ERROR
+    fix: TextEdit | None = None
 
 
 class CadreError(Exception):

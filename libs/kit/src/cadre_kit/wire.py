@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from cadre.common.v1 import common_pb2
-from cadre_kit.errors import CadreError, Kind, Problem, Severity, error_of
+from cadre_kit.errors import CadreError, Kind, Problem, Severity, TextEdit, error_of
 
 __all__ = ["error_from_rpc", "problem_from_message", "problem_to_message", "status_of"]
 
@@ -44,6 +44,17 @@ def problem_to_message(problem: Problem) -> common_pb2.Problem:
         column=problem.column,
         resolution=problem.resolution,
         severity=_SEVERITY_TO_MESSAGE[problem.severity],
+        fix=None if problem.fix is None else _edit_to_message(problem.fix),
+    )
+
+
+def _edit_to_message(edit: TextEdit) -> common_pb2.TextEdit:
+    return common_pb2.TextEdit(
+        line=edit.line,
+        column=edit.column,
+        end_line=edit.end_line,
+        end_column=edit.end_column,
+        text=edit.text,
     )
 
 
@@ -57,6 +68,17 @@ def problem_from_message(message: common_pb2.Problem) -> Problem:
         column=message.column,
         resolution=message.resolution,
         severity=_SEVERITY_FROM_MESSAGE.get(message.severity, Severity.ERROR),
+        fix=_edit_from_message(message.fix) if message.HasField("fix") else None,
+    )
+
+
+def _edit_from_message(message: common_pb2.TextEdit) -> TextEdit:
+    return TextEdit(
+        line=message.line,
+        column=message.column,
+        end_line=message.end_line,
+        end_column=message.end_column,
+        text=message.text,
     )
 
 

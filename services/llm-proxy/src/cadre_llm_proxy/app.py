@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 from cadre.llm_proxy.v1 import llm_pb2_grpc, usage_pb2_grpc
 from cadre_kit.databases import migrate, open_blocking_database
 from cadre_kit.serving import GrpcService
+from cadre_llm_proxy.adapters.any_models import AnyModels
 from cadre_llm_proxy.adapters.embedded import EmbeddedModel
-from cadre_llm_proxy.adapters.litellm_library import LitellmLibrary
+from cadre_llm_proxy.adapters.litellm_library import LitellmLibrary, PublishedByLitellm
 from cadre_llm_proxy.adapters.litellm_models import LitellmModels
+from cadre_llm_proxy.adapters.openai_http import OpenAiHttp, Patience
 from cadre_llm_proxy.adapters.sql_ledger import MIGRATIONS, NAME, SqlLedger
 from cadre_llm_proxy.adapters.traced_models import TracedModels
+from cadre_llm_proxy.adapters.word_vectors import WordVectors
 from cadre_llm_proxy.domain.completions import Completions
 from cadre_llm_proxy.domain.patience import PatientLedger
 from cadre_llm_proxy.domain.providers import Environment, Providers
@@ -21,8 +24,6 @@ from cadre_llm_proxy.entrypoint.usage import UsageServicer
 from cadre_llm_proxy.settings import ProcessEnvironment, Settings
 
 __all__ = ["build", "build_with"]
-
-_IMPORT_DELAY_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -36,14 +37,17 @@ async def build(settings: Settings) -> AsyncIterator[Sequence[GrpcService]]:
 async def build_with(
     settings: Settings, environment: Environment
 ) -> AsyncIterator[Sequence[GrpcService]]:
-    """The services. Opens the ledger, and begins to import litellm; closes what it opened."""
+    """The services. Opens the ledger; closes what it opened."""
     url = settings.database_url(settings.llm_proxy_database_url, NAME)
     await asyncio.to_thread(migrate, url, migrations=MIGRATIONS, name=NAME)
     ledger = SqlLedger(open_blocking_database(url))
     await ledger.forget_replies(before=datetime.now(UTC) - timedelta(days=settings.llm_reply_days))
     library = LitellmLibrary()
-    # Not at once: it would halve the speed at which the service gets ready. A call that comes earlier starts it.
-    asyncio.get_running_loop().call_later(_IMPORT_DELAY_SECONDS, library.begin)
+    patience = Patience(
+        connect_seconds=settings.llm_connect_seconds,
+        first_token_seconds=settings.llm_first_token_seconds,
+    )
+    direct = OpenAiHttp(patience)
     embedded = EmbeddedModel(
         threads=settings.embedded_threads,
         slots=settings.embedded_slots,
@@ -51,24 +55,27 @@ async def build_with(
         context_tokens=settings.embedded_context_tokens,
     )
 
-    async def providers() -> Providers:
-        return Providers(
-            environment=environment,
-            published=await library.published(),
-            default_model=settings.default_model,
-        )
-
+    providers = Providers(
+        environment=environment,
+        published=await asyncio.to_thread(PublishedByLitellm),
+        default_model=settings.default_model,
+    )
+    models = AnyModels(
+        direct=direct,
+        litellm=LitellmModels(library, patience),
+        embedded=embedded,
+        vectors=WordVectors(),
+    )
     completions = Completions(
         providers=providers,
-        models=TracedModels(
-            LitellmModels(library=library, embedded=embedded), with_content=settings.trace_content
-        ),
+        models=TracedModels(models, with_content=settings.trace_content),
         ledger=PatientLedger(ledger),
         retries=settings.llm_retries,
     )
     try:
         yield _services(completions, ledger)
     finally:
+        await direct.close()
         await embedded.close()
         await library.close()
         ledger.close()

@@ -32,6 +32,12 @@ class Settings(ServiceSettings):
     llm_reply_days: int = Field(
         30, ge=1, description="For how many days a reply is kept for its idempotency key."
     )
+    llm_connect_seconds: float = Field(
+        10.0, gt=0, le=600, description="How long is waited for a connection to a provider."
+    )
+    llm_first_token_seconds: float = Field(
+        60.0, gt=0, le=3600, description="How long is waited for the first part of a stream."
+    )
     trace_content: bool = Field(
         False, description="Whether prompts and replies are put into traces."
     )

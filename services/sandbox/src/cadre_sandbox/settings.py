@@ -1,5 +1,7 @@
 """What can be set about the sandbox."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from cadre_kit.settings import Port, ServiceSettings
@@ -42,3 +44,39 @@ class SandboxSettings(ServiceSettings):
         le=16 * 1024 * 1024,
         description="Ceiling of stdout, stderr and result, in bytes each.",
     )
+    sandbox_max_cpus: float = Field(
+        4, ge=0.1, le=64, description="Ceiling of a program's CPUs at once."
+    )
+    sandbox_docker: bool = Field(
+        True,
+        description="Offer mode docker where a Docker engine answers.",
+    )
+    sandbox_docker_host: str = Field(
+        "unix:///var/run/docker.sock", description="Where the Docker engine listens."
+    )
+    sandbox_docker_image: str = Field(
+        "python:3.11-slim-bookworm", description="Image that programs in mode docker run in."
+    )
+    sandbox_docker_pool: int = Field(
+        2, ge=0, le=64, description="Started containers that wait, for each package set."
+    )
+    sandbox_docker_runtime: str = Field(
+        "", description="Runtime of the engine; empty: runsc (gVisor) when it is installed."
+    )
+    sandbox_packages: str = Field(
+        "numpy,pandas,matplotlib",
+        pattern=r"^$|^[A-Za-z0-9._-]+(,[A-Za-z0-9._-]+)*$",
+        description="Packages that programs in mode docker may ask for.",
+    )
+    sandbox_prepared_packages: str = Field(
+        "",
+        pattern=r"^$|^[A-Za-z0-9._-]+(,[A-Za-z0-9._-]+)*$",
+        description="Package set whose image is built, and whose containers wait, from the start.",
+    )
+    sandbox_wheels: Path | None = Field(
+        None, description="Folder of wheels that packages are installed from, instead of an index."
+    )
+
+    def listed(self, packages: str) -> list[str]:
+        """A list of packages, as it is written in a setting."""
+        return sorted(filter(None, packages.split(",")))

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from cadre_executor.adapters.database import SOURCES, WORKFLOW_VERSIONS, Database
-from cadre_executor.adapters.documents import dumped, loaded, moment, seconds
+from cadre_executor.adapters.database import SOURCES, WORKFLOW_VERSIONS
+from cadre_executor.adapters.documents import loaded, moment, seconds
 from cadre_executor.adapters.sources import keep_source
 from cadre_executor.domain.definitions import Definition, WorkflowNotFound
+from cadre_kit.documents import json_text
+from cadre_kit.transactions import Transactions
 
 __all__ = ["SqlDefinitionStore"]
 
@@ -27,7 +29,7 @@ _NEWEST = (
 class SqlDefinitionStore:
     """Workflows and their versions, in SQLite or PostgreSQL. A row never changes, except to be hidden."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Transactions) -> None:
         self._database = database
 
     async def apply(self, definition: Definition) -> tuple[Definition, bool]:
@@ -44,7 +46,7 @@ class SqlDefinitionStore:
                 "version": stored.version,
                 "digest": keep_source(connection, stored.source),
                 "description": stored.description,
-                "tags": dumped(stored.tags),
+                "tags": json_text(stored.tags),
                 "applied_time": seconds(stored.applied_time),
                 "hidden": False,
             }

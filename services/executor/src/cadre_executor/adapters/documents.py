@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from cadre_executor.domain.runs import Failure, Usage
+from cadre_kit.documents import json_text
 
 __all__ = [
-    "dumped",
     "failure_from_text",
     "failure_to_text",
     "loaded",
@@ -18,11 +17,6 @@ __all__ = [
     "usage_from_text",
     "usage_to_text",
 ]
-
-
-def dumped(value: object) -> str:
-    """The value as JSON text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def loaded(text: str | None) -> Any:
@@ -42,34 +36,19 @@ def moment(since_1970: float) -> datetime:
 
 def usage_to_text(usage: Usage) -> str:
     """The usage, the money as an exact decimal."""
-    return dumped(
-        [
-            usage.input_tokens,
-            usage.output_tokens,
-            str(usage.known_usd),
-            usage.calls,
-            usage.unpriced_calls,
-        ]
-    )
+    return json_text(usage.document)
 
 
 def usage_from_text(text: str) -> Usage:
     """The usage again."""
-    input_tokens, output_tokens, usd, calls, unpriced = json.loads(text)
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        known_usd=Decimal(usd),
-        calls=calls,
-        unpriced_calls=unpriced,
-    )
+    return Usage.of(json.loads(text))
 
 
 def failure_to_text(failure: Failure | None) -> str | None:
     """The failure, if there is one."""
     if failure is None:
         return None
-    return dumped(
+    return json_text(
         {
             "code": failure.code,
             "message": failure.message,

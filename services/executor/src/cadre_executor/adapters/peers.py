@@ -1,6 +1,6 @@
 """The llm-proxy, the sandbox and the memory service, over gRPC."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,19 +10,23 @@ from cadre.common.v1 import common_pb2
 from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
-from cadre_executor.domain.actions import (
+from cadre_executor.domain.peers import (
     Call,
     Execution,
     Hit,
+    Message,
     Outcome,
     Program,
     Question,
     Reply,
+    Role,
+    ToolCall,
 )
 from cadre_executor.domain.runs import Usage
-from cadre_executor.domain.workflows import ModelChoice
+from cadre_executor.domain.workflows import ModelChoice, SandboxMode
 from cadre_kit.channels import call as call_service
-from cadre_kit.documents import from_json, to_json
+from cadre_kit.channels import stream as stream_service
+from cadre_kit.documents import from_json, object_from_json, to_json
 from cadre_kit.errors import Internal
 
 __all__ = ["GrpcMemory", "GrpcModels", "GrpcSandbox"]
@@ -32,6 +36,22 @@ _SANDBOX = "sandbox"
 _MEMORY = "memory"
 # A call gets this much longer than the time that it asks for, so that the other side's own error arrives.
 _GRACE_SECONDS = 5.0
+_ROLES = {
+    Role.SYSTEM: llm_pb2.ROLE_SYSTEM,
+    Role.USER: llm_pb2.ROLE_USER,
+    Role.ASSISTANT: llm_pb2.ROLE_ASSISTANT,
+    Role.TOOL: llm_pb2.ROLE_TOOL,
+}
+_MODES = {
+    SandboxMode.PYTHON: sandbox_pb2.MODE_PYTHON,
+    SandboxMode.DOCKER: sandbox_pb2.MODE_DOCKER,
+}
+_PRESETS = {
+    "low": sandbox_pb2.PRESET_LOW,
+    "medium": sandbox_pb2.PRESET_MEDIUM,
+    "high": sandbox_pb2.PRESET_HIGH,
+    "max": sandbox_pb2.PRESET_MAX,
+}
 _OUTCOMES = {
     sandbox_pb2.OUTCOME_SUCCEEDED: Outcome.SUCCEEDED,
     sandbox_pb2.OUTCOME_FAILED: Outcome.FAILED,
@@ -46,32 +66,47 @@ class GrpcModels:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = llm_pb2_grpc.LlmServiceStub(channel)
 
-    async def complete(self, question: Question, *, call: Call, seconds: float) -> Reply:
-        """The whole reply within `seconds`. Raises what the llm-proxy answered with."""
-        request = llm_pb2.CompleteRequest(
-            options=_options(question.model),
-            messages=_messages(question),
-            attribution=llm_pb2.Attribution(
-                workflow=call.workflow, version=call.version, run_id=call.run_id, node=call.node
-            ),
-            timeout_seconds=seconds,
-        )
-        if question.schema is not None:
-            request.output_schema.CopyFrom(to_json(question.schema))
+    async def complete(
+        self,
+        question: Question,
+        *,
+        call: Call,
+        seconds: float,
+        heard: Callable[[str], None] | None = None,
+    ) -> Reply:
+        """The whole reply within `seconds`; `heard` is told its text as it is written."""
+        request = _request(question, call, seconds)
+        if heard is not None:
+            return _reply(await self._streamed(request, call, heard))
         answer = await call_service(
             self._stub.Complete,
             request,
             service=_LLM_PROXY,
-            timeout_seconds=seconds + _GRACE_SECONDS,
+            timeout_seconds=request.timeout_seconds + _GRACE_SECONDS,
             idempotency_key=call.key,
         )
-        reply = answer.reply
-        return Reply(
-            text=reply.content,
-            usage=_usage(reply.usage),
-            model=reply.model,
-            complete=reply.finish_reason != llm_pb2.FINISH_REASON_LENGTH,
+        return _reply(answer.reply)
+
+    async def _streamed(
+        self, request: llm_pb2.CompleteRequest, call: Call, heard: Callable[[str], None]
+    ) -> llm_pb2.Reply:
+        answers = stream_service(
+            self._stub.StreamComplete,
+            llm_pb2.StreamCompleteRequest(request=request),
+            service=_LLM_PROXY,
+            timeout_seconds=request.timeout_seconds + _GRACE_SECONDS,
+            idempotency_key=call.key,
         )
+        reply: llm_pb2.Reply | None = None
+        # Read to its end, which is where the reply is: only so is the call closed at once.
+        async for answer in answers:
+            if answer.WhichOneof("part") == "reply":
+                reply = answer.reply
+            else:
+                heard(answer.delta)
+        if reply is not None:
+            return reply
+        raise Internal("the llm-proxy ended a reply without its end")
 
 
 class GrpcSandbox:
@@ -85,13 +120,20 @@ class GrpcSandbox:
         limits = program.limits
         request = sandbox_pb2.ExecuteRequest(
             code=program.code,
-            mode=sandbox_pb2.MODE_PYTHON,
+            mode=_MODES[limits.mode],
+            preset=_PRESETS.get(limits.preset, sandbox_pb2.PRESET_UNSPECIFIED),
             inputs=to_json(program.inputs),
             limits=sandbox_pb2.Limits(
                 timeout_seconds=limits.timeout_seconds or 0.0,
                 cpu_seconds=limits.cpu_seconds or 0.0,
                 memory_mb=limits.memory_mb or 0,
+                cpus=limits.cpus or 0.0,
             ),
+            packages=limits.packages,
+            files=[
+                sandbox_pb2.File(name=name, content=text.encode())
+                for name, text in program.files.items()
+            ],
         )
         answer = await call_service(
             self._stub.Execute,
@@ -187,6 +229,33 @@ class GrpcMemory:
         ]
 
 
+def _request(question: Question, call: Call, seconds: float) -> llm_pb2.CompleteRequest:
+    request = llm_pb2.CompleteRequest(
+        options=_options(question.model),
+        fallbacks=[_options(fallback) for fallback in question.model.fallbacks],
+        messages=[_message(message) for message in question.messages],
+        tools=[
+            llm_pb2.ToolDefinition(
+                name=tool.name, description=tool.description, parameters=to_json(tool.parameters)
+            )
+            for tool in question.tools
+        ],
+        attribution=llm_pb2.Attribution(
+            workflow=call.workflow,
+            version=call.version,
+            run_id=call.run_id,
+            root_run_id=call.root_run_id,
+            node=call.node,
+        ),
+        timeout_seconds=seconds,
+    )
+    if question.tools and not question.may_call:
+        request.tool_choice = llm_pb2.TOOL_CHOICE_NONE
+    if question.schema is not None:
+        request.output_schema.CopyFrom(to_json(question.schema))
+    return request
+
+
 def _options(choice: ModelChoice) -> llm_pb2.ModelOptions:
     return llm_pb2.ModelOptions(
         provider=choice.provider,
@@ -198,14 +267,37 @@ def _options(choice: ModelChoice) -> llm_pb2.ModelOptions:
         stop=choice.stop,
         api_base=choice.api_base,
         api_key_env=choice.api_key_env,
+        params=to_json(choice.params) if choice.params else None,
     )
 
 
-def _messages(question: Question) -> list[llm_pb2.Message]:
-    asked = llm_pb2.Message(role=llm_pb2.ROLE_USER, content=question.prompt)
-    if not question.system:
-        return [asked]
-    return [llm_pb2.Message(role=llm_pb2.ROLE_SYSTEM, content=question.system), asked]
+def _message(message: Message) -> llm_pb2.Message:
+    return llm_pb2.Message(
+        role=_ROLES[message.role],
+        content=message.text,
+        tool_calls=[
+            llm_pb2.ToolCall(id=call.id, name=call.name, arguments=to_json(call.arguments))
+            for call in message.tool_calls
+        ],
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _reply(reply: llm_pb2.Reply) -> Reply:
+    calls = (
+        ToolCall(
+            id=call.id,
+            name=call.name,
+            arguments=object_from_json(call.arguments, field="arguments"),
+        )
+        for call in reply.tool_calls
+    )
+    return Reply(
+        text=reply.content,
+        usage=_usage(reply.usage),
+        complete=reply.finish_reason != llm_pb2.FINISH_REASON_LENGTH,
+        tool_calls=tuple(calls),
+    )
 
 
 def _usage(usage: common_pb2.Usage) -> Usage:

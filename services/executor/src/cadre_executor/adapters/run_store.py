@@ -1,49 +1,53 @@
 """Runs in the database."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import sqlalchemy as sa
 
+from cadre_executor.adapters import questions
+from cadre_executor.adapters.checkpoint_rows import Checkpoints
 from cadre_executor.adapters.database import (
-    CHECKPOINTS,
     EVENTS,
     IDEMPOTENCY_KEYS,
     RUNS,
     SOURCES,
-    STEP_WRITES,
-    Database,
-    Fast,
 )
-from cadre_executor.adapters.documents import (
-    dumped,
-    failure_from_text,
-    failure_to_text,
-    loaded,
-    moment,
-    seconds,
-    usage_from_text,
-    usage_to_text,
+from cadre_executor.adapters.documents import seconds, usage_to_text
+from cadre_executor.adapters.effect_rows import effects_of, keep_effects
+from cadre_executor.adapters.run_rows import (
+    attempts_of,
+    ending_row,
+    event_of,
+    event_row,
+    run_of,
+    run_row,
 )
 from cadre_executor.adapters.sources import digest_of
+from cadre_executor.domain.answers import AnswerRun, Asked, answered_event
+from cadre_executor.domain.checkpoints import Checkpoint, Position
 from cadre_executor.domain.journals import Batch, LeaseLost
 from cadre_executor.domain.runs import (
+    FINAL,
     Ending,
     Event,
     EventType,
     IdempotencyConflict,
+    NotFailed,
     Run,
     RunNotFound,
     RunPage,
     RunQuery,
     RunStatus,
 )
-from cadre_executor.domain.stores import Candidate, Claim, Saved
+from cadre_executor.domain.stores import Candidate, Claim
+from cadre_kit.transactions import ConnectionStatements, Statements, Transactions
 
 __all__ = ["SqlRunStore"]
 
 _UNENDED = (RunStatus.QUEUED.value, RunStatus.RUNNING.value)
-_Row = Mapping[str, Any]
 
 # Built once: the statements of a step, with their parameters left open, cost less to run than to build.
 _OURS = sa.and_(
@@ -69,15 +73,6 @@ _START = (
 _IS_OURS = sa.select(RUNS.c.id).where(_OURS)
 _ADD_RUN = sa.insert(RUNS)
 _ADD_EVENT = sa.insert(EVENTS)
-_MOVE_CHECKPOINT = (
-    sa.update(CHECKPOINTS)
-    .where(CHECKPOINTS.c.run_id == sa.bindparam("run"))
-    .values(document=sa.bindparam("text"))
-)
-_ADD_CHECKPOINT = sa.insert(CHECKPOINTS)
-_DROP_CHECKPOINT = sa.delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == sa.bindparam("run"))
-_DROP_WRITES = sa.delete(STEP_WRITES).where(STEP_WRITES.c.run_id == sa.bindparam("run"))
-_ADD_WRITES = sa.insert(STEP_WRITES)
 _LET_GO = sa.update(RUNS).where(RUNS.c.id == sa.bindparam("run")).values(lease_owner="")
 _COUNT = (
     sa.update(RUNS)
@@ -106,29 +101,81 @@ _ADD_SOURCE = sa.insert(SOURCES)
 _WHOLE_RUN = sa.select(RUNS, SOURCES.c.text.label("source")).join(
     SOURCES, SOURCES.c.digest == RUNS.c.digest
 )
+_STATUS = sa.select(RUNS.c.status).where(RUNS.c.id == sa.bindparam("run"))
+_WAIT = (
+    sa.update(RUNS)
+    .where(RUNS.c.id == sa.bindparam("run"))
+    .values(status=RunStatus.WAITING.value, waiting_since=sa.bindparam("since"), lease_owner="")
+)
+_NUMBER_EVENT = (
+    sa.update(RUNS)
+    .where(RUNS.c.id == sa.bindparam("run"), RUNS.c.ended_time.is_(None))
+    .values(last_sequence=RUNS.c.last_sequence + 1)
+    .returning(RUNS.c.last_sequence)
+)
+# An answered run waits for its turn like a new one; how long it waited for people does not count.
+_WAKE = (
+    sa.update(RUNS)
+    .where(RUNS.c.id == sa.bindparam("run"), RUNS.c.status == RunStatus.WAITING.value)
+    .values(
+        status=RunStatus.QUEUED.value,
+        paused_seconds=RUNS.c.paused_seconds + sa.bindparam("now") - RUNS.c.waiting_since,
+        waiting_since=None,
+        lease_expires=0.0,
+    )
+)
+_RESUME = (
+    sa.update(RUNS)
+    .where(RUNS.c.id == sa.bindparam("run"), RUNS.c.status == RunStatus.FAILED.value)
+    .values(
+        status=RunStatus.QUEUED.value,
+        error=None,
+        ended_time=None,
+        lease_owner="",
+        lease_expires=0.0,
+        paused_seconds=sa.bindparam("now", type_=sa.Float) - RUNS.c.started_time,
+        last_sequence=RUNS.c.last_sequence + 1,
+        resumed_sequence=RUNS.c.last_sequence + 1,
+    )
+    .returning(RUNS.c.last_sequence)
+)
 _LISTED = [c for c in RUNS.c if c.name not in ("inputs", "outputs")]
 
 
 class SqlRunStore:
-    """Runs, events, checkpoints and leases, in SQLite or PostgreSQL."""
+    """Runs, events, checkpoints, questions and leases, in SQLite or PostgreSQL. Of each run the last `kept_checkpoints`
+    steps at most can be gone back to."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Transactions, *, kept_checkpoints: int = 20) -> None:
         self._database = database
+        self._checkpoints = Checkpoints(kept=kept_checkpoints)
 
     async def add(
-        self, run: Run, event: Event, *, key: str, fingerprint: str, owner: str, expires: float
+        self,
+        run: Run,
+        event: Event,
+        *,
+        key: str,
+        fingerprint: str,
+        owner: str,
+        expires: float,
+        position: Position | None = None,
     ) -> tuple[Run, bool]:
         """Stores a run with its first event, or finds the one of the same key."""
 
-        def work(fast: Fast) -> str:
-            if key and (known := _keyed(fast, key, fingerprint)):
+        def work(statements: Statements) -> str:
+            if key and (known := _keyed(statements, key, fingerprint)):
                 return known
-            row = _run_row(run) | {"lease_owner": owner, "lease_expires": expires}
-            row["digest"] = _keep_source(fast, run.source)
-            fast.add(_ADD_RUN, [row])
-            _add_events(fast, run.id, [event], last=1)
+            row = run_row(run) | {"lease_owner": owner, "lease_expires": expires}
+            row["digest"] = _keep_source(statements, run.source)
+            statements.add(_ADD_RUN, [row])
+            _add_events(statements, run.id, [event], last=1)
+            if position is not None:
+                first = Checkpoint(position=position, time=run.created_time)
+                self._checkpoints.keep(statements, run.id, first, forgets=False)
             if key:
-                fast.add(_ADD_KEY, [{"key": key, "fingerprint": fingerprint, "run_id": run.id}])
+                keyed = {"key": key, "fingerprint": fingerprint, "run_id": run.id}
+                statements.add(_ADD_KEY, [keyed])
             return run.id
 
         stored = await self._database.write_fast(work)
@@ -150,7 +197,7 @@ class SqlRunStore:
 
         def work(connection: sa.Connection) -> RunPage:
             rows = connection.execute(statement).mappings().all()
-            runs = tuple(_run({**row, "inputs": "{}", "outputs": None}) for row in rows)
+            runs = tuple(run_of({**row, "inputs": "{}", "outputs": None}) for row in rows)
             return RunPage(runs=runs[: query.limit], more=len(runs) > query.limit)
 
         return await self._database.read(work)
@@ -165,7 +212,7 @@ class SqlRunStore:
         )
 
         def work(connection: sa.Connection) -> list[Event]:
-            return [_event(row) for row in connection.execute(statement).mappings()]
+            return [event_of(row) for row in connection.execute(statement).mappings()]
 
         return await self._database.read(work)
 
@@ -179,7 +226,7 @@ class SqlRunStore:
     ) -> Sequence[Candidate]:
         """Runs that have not ended and that may be taken up, oldest first."""
         statement = (
-            sa.select(RUNS.c.id, RUNS.c.lease_owner, RUNS.c.lease_expires)
+            sa.select(RUNS.c.id, RUNS.c.lease_owner, RUNS.c.lease_expires, RUNS.c.parent_run_id)
             .where(
                 RUNS.c.status.in_(_UNENDED),
                 sa.or_(RUNS.c.lease_owner.in_(["", *owners]), RUNS.c.lease_expires < now),
@@ -190,8 +237,8 @@ class SqlRunStore:
 
         def work(connection: sa.Connection) -> list[Candidate]:
             return [
-                Candidate(run_id=run_id, owner=owner, lease_expires=expires)
-                for run_id, owner, expires in connection.execute(statement)
+                Candidate(run_id=run_id, owner=owner, lease_expires=expires, is_child=bool(parent))
+                for run_id, owner, expires, parent in connection.execute(statement)
             ]
 
         return await self._database.read(work)
@@ -206,16 +253,21 @@ class SqlRunStore:
                 RUNS.c.lease_owner == candidate.owner,
                 RUNS.c.lease_expires == candidate.lease_expires,
             )
-            .values(lease_owner=owner, lease_expires=expires)
+            .values(lease_owner=owner, lease_expires=expires, status=RunStatus.RUNNING.value)
         )
 
         def work(connection: sa.Connection) -> Claim | None:
+            was = connection.execute(_STATUS, {"run": candidate.run_id}).scalar()
             if connection.execute(statement).rowcount != 1:
                 return None
             return Claim(
                 run=_get(connection, candidate.run_id),
-                saved=_saved(connection, candidate.run_id),
-                attempts=_attempts(connection, candidate.run_id),
+                position=self._checkpoints.last(connection, candidate.run_id),
+                made=self._checkpoints.made(connection, candidate.run_id),
+                attempts=attempts_of(connection, candidate.run_id),
+                asked=questions.by_visit(connection, candidate.run_id),
+                effects=effects_of(connection, candidate.run_id),
+                interrupted=was == RunStatus.RUNNING.value,
             )
 
         return await self._database.write(work)
@@ -223,29 +275,91 @@ class SqlRunStore:
     async def commit(self, run_id: str, batch: Batch, *, owner: str, expires: float) -> None:
         """Stores a batch in one transaction, if the run still is ours."""
 
-        def work(fast: Fast) -> None:
-            values = {
-                "run": run_id,
-                "owner": owner,
-                "expires": expires,
-                "more": len(batch.events),
-                "used": usage_to_text(batch.usage),
-            }
-            last = fast.scalar(_COMMIT, values)
-            if last is None:
-                raise LeaseLost(f"run {run_id!r} ended, or is driven by another executor")
-            _start(fast, run_id, owner, batch.events)
-            _add_events(fast, run_id, batch.events, last=last)
-            if batch.checkpoint is not None:
-                _replace_checkpoint(fast, run_id, batch.checkpoint)
-            if batch.writes:
-                rows = [
-                    {"run_id": run_id, "task_id": w.task_id, "document": w.document}
-                    for w in batch.writes
-                ]
-                fast.add(_ADD_WRITES, rows)
+        def work(statements: Statements) -> None:
+            self._store(statements, run_id, batch, owner=owner, expires=expires)
 
         await self._database.write_fast(work)
+
+    async def suspend(
+        self,
+        run_id: str,
+        batch: Batch,
+        *,
+        owner: str,
+        expires: float,
+        open_visits: Collection[tuple[str, int]],
+    ) -> Mapping[tuple[str, int], Asked]:
+        """Stores a batch, and lets the run wait, unless some of its questions were answered by then."""
+
+        def work(connection: sa.Connection) -> Mapping[tuple[str, int], Asked]:
+            statements = ConnectionStatements(connection)
+            self._store(statements, run_id, batch, owner=owner, expires=expires)
+            found = questions.by_visit(connection, run_id)
+            answered = {
+                visit: asked
+                for visit, asked in found.items()
+                if visit in open_visits and asked.answer is not None
+            }
+            if not answered:
+                statements.change(_WAIT, {"run": run_id, "since": time.time()})
+            return answered
+
+        return await self._database.write(work)
+
+    async def answer(self, request: AnswerRun) -> None:
+        """Stores the first answer to a question, and lets a waiting run go on."""
+
+        def work(connection: sa.Connection) -> None:
+            # First of all, so that no executor lets the run wait while it is answered.
+            sequence = connection.execute(_NUMBER_EVENT, {"run": request.run_id}).scalar()
+            if sequence is None:
+                _get(connection, request.run_id)
+            question = questions.answer(connection, request, ended=sequence is None)
+            if question is None or sequence is None:
+                raise _NothingNew
+            event = answered_event(question, request.answer)
+            _add_events(ConnectionStatements(connection), request.run_id, [event], last=sequence)
+            now = {"run": request.run_id, "now": seconds(request.answer.time)}
+            connection.execute(_WAKE, now)
+
+        with suppress(_NothingNew):
+            await self._database.write(work)
+
+    async def overdue(self, *, now: float, limit: int) -> Sequence[AnswerRun]:
+        """What to answer to the questions whose deadline is over."""
+        return await self._database.read(
+            lambda connection: questions.overdue(connection, now=now, limit=limit)
+        )
+
+    async def resume(self, run_id: str, event: Event) -> None:
+        """Lets a failed run go on."""
+
+        def work(connection: sa.Connection) -> None:
+            now = seconds(event.time)
+            ended = _get(connection, run_id)
+            sequence = connection.execute(_RESUME, {"run": run_id, "now": now}).scalar()
+            if sequence is None:
+                raise NotFailed(run_id, ended.status)
+            assert ended.ended_time is not None
+            _add_events(ConnectionStatements(connection), run_id, [event], last=sequence)
+            questions.put_off(connection, run_id, pause=now - seconds(ended.ended_time))
+
+        await self._database.write(work)
+
+    async def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
+        """The checkpoints that are kept, oldest first."""
+
+        def work(connection: sa.Connection) -> Sequence[Checkpoint]:
+            _get(connection, run_id)
+            return self._checkpoints.all(connection, run_id)
+
+        return await self._database.read(work)
+
+    async def checkpoint(self, run_id: str, checkpoint_id: str) -> Checkpoint:
+        """One checkpoint; an empty id means the last."""
+        return await self._database.read(
+            lambda connection: self._checkpoints.find(connection, run_id, checkpoint_id)
+        )
 
     async def finish(
         self, run_id: str, ending: Ending, batch: Batch | None, *, owner: str | None
@@ -253,20 +367,23 @@ class SqlRunStore:
         """Ends a run, and drops what only going on with it would need."""
         events = [*(batch.events if batch is not None else ()), ending.event]
 
-        def work(fast: Fast) -> bool:
+        def work(statements: Statements) -> bool:
             if owner is not None:
-                if fast.scalar(_IS_OURS, {"run": run_id, "owner": owner}) is None:
+                if statements.scalar(_IS_OURS, {"run": run_id, "owner": owner}) is None:
                     return False
-                _start(fast, run_id, owner, events)
-                fast.change(_LET_GO, {"run": run_id})
+                _start(statements, run_id, owner, events)
+                statements.change(_LET_GO, {"run": run_id})
             if batch is not None:
-                fast.change(_COUNT, {"run": run_id, "used": usage_to_text(batch.usage)})
-            last = fast.scalar(_FINISH, _ending_row(run_id, ending, len(events)))
+                used = usage_to_text(batch.usage)
+                statements.change(_COUNT, {"run": run_id, "used": used})
+            last = statements.scalar(_FINISH, ending_row(run_id, ending, len(events)))
             if last is None:
                 return False
-            _add_events(fast, run_id, events, last=last)
-            fast.change(_DROP_CHECKPOINT, {"run": run_id})
-            fast.change(_DROP_WRITES, {"run": run_id})
+            _add_events(statements, run_id, events, last=last)
+            if batch is not None:
+                self._keep(statements, run_id, batch)
+            if ending.status is RunStatus.SUCCEEDED:
+                self._checkpoints.forget_writes(statements, run_id)
             return True
 
         return await self._database.write_fast(work)
@@ -292,6 +409,13 @@ class SqlRunStore:
         )
         await self._database.write(lambda connection: connection.execute(statement).close())
 
+    async def open_children(self, run_id: str) -> Sequence[str]:
+        """The runs that are steps of a run and have not ended."""
+        statement = sa.select(RUNS.c.id).where(
+            RUNS.c.parent_run_id == run_id, RUNS.c.ended_time.is_(None)
+        )
+        return await self._database.read(lambda c: list(c.execute(statement).scalars()))
+
     async def is_held(self, run_id: str, *, now: float) -> bool:
         """Whether some executor's lease on the run has not expired."""
         statement = sa.select(RUNS.c.id).where(
@@ -300,150 +424,82 @@ class SqlRunStore:
         found = await self._database.read(lambda c: c.execute(statement).scalar())
         return found is not None
 
+    def _store(
+        self,
+        statements: Statements,
+        run_id: str,
+        batch: Batch,
+        *,
+        owner: str,
+        expires: float,
+    ) -> None:
+        """Stores a batch. Raises LeaseLost."""
+        values = {
+            "run": run_id,
+            "owner": owner,
+            "more": len(batch.events),
+            "used": usage_to_text(batch.usage),
+            "expires": expires,
+        }
+        last = statements.scalar(_COMMIT, values)
+        if last is None:
+            raise LeaseLost(f"run {run_id!r} ended, or is driven by another executor")
+        _start(statements, run_id, owner, batch.events)
+        _add_events(statements, run_id, batch.events, last=last)
+        self._keep(statements, run_id, batch)
+
+    def _keep(self, statements: Statements, run_id: str, batch: Batch) -> None:
+        """Keeps what the run can go on from."""
+        if batch.checkpoint is not None:
+            self._checkpoints.keep(statements, run_id, batch.checkpoint, forgets=batch.forgets)
+        if batch.writes:
+            self._checkpoints.keep_writes(statements, run_id, batch.writes)
+        if batch.effects:
+            keep_effects(statements, run_id, batch.effects)
+        if batch.questions:
+            questions.ask(statements, run_id, batch.questions)
+
+
+class _NothingNew(Exception):
+    """The answer came before; the transaction that found out is taken back."""
+
 
 def _get(connection: sa.Connection, run_id: str) -> Run:
     row = connection.execute(_WHOLE_RUN.where(RUNS.c.id == run_id)).mappings().first()
     if row is None:
         raise RunNotFound(run_id)
-    return _run({**row})
+    run = run_of({**row})
+    if run.status in FINAL or run.started_time is None:
+        return run
+    return replace(run, questions=questions.open_ones(connection, run_id))
 
 
-def _keyed(fast: Fast, key: str, fingerprint: str) -> str:
+def _keyed(statements: Statements, key: str, fingerprint: str) -> str:
     """The run that a key started; empty when it is new."""
-    known = fast.scalar(_KEYED, {"known": key})
+    known = statements.scalar(_KEYED, {"known": key})
     if known is None:
         return ""
-    if fast.scalar(_FINGERPRINT, {"known": key}) != fingerprint:
+    if statements.scalar(_FINGERPRINT, {"known": key}) != fingerprint:
         raise IdempotencyConflict(key, known)
     return str(known)
 
 
-def _keep_source(fast: Fast, text: str) -> str:
+def _keep_source(statements: Statements, text: str) -> str:
     digest = digest_of(text)
-    if fast.scalar(_HAS_SOURCE, {"kept": digest}) is None:
-        fast.add(_ADD_SOURCE, [{"digest": digest, "text": text}])
+    if statements.scalar(_HAS_SOURCE, {"kept": digest}) is None:
+        statements.add(_ADD_SOURCE, [{"digest": digest, "text": text}])
     return digest
 
 
-def _start(fast: Fast, run_id: str, owner: str, events: Iterable[Event]) -> None:
+def _start(statements: Statements, run_id: str, owner: str, events: Iterable[Event]) -> None:
     for event in events:
         if event.type is EventType.RUN_STARTED:
             started = {"run": run_id, "owner": owner, "started": seconds(event.time)}
-            fast.change(_START, started)
+            statements.change(_START, started)
 
 
-def _add_events(fast: Fast, run_id: str, events: Sequence[Event], *, last: int) -> None:
+def _add_events(statements: Statements, run_id: str, events: Sequence[Event], *, last: int) -> None:
     first = last - len(events) + 1
-    rows = [_event_row(run_id, event, first + place) for place, event in enumerate(events)]
+    rows = [event_row(run_id, event, first + place) for place, event in enumerate(events)]
     if rows:
-        fast.add(_ADD_EVENT, rows)
-
-
-def _replace_checkpoint(fast: Fast, run_id: str, document: str) -> None:
-    if fast.change(_MOVE_CHECKPOINT, {"run": run_id, "text": document}) == 0:
-        fast.add(_ADD_CHECKPOINT, [{"run_id": run_id, "document": document}])
-    fast.change(_DROP_WRITES, {"run": run_id})
-
-
-def _saved(connection: sa.Connection, run_id: str) -> Saved | None:
-    checkpoint = connection.execute(
-        sa.select(CHECKPOINTS.c.document).where(CHECKPOINTS.c.run_id == run_id)
-    ).scalar()
-    if checkpoint is None:
-        return None
-    writes = connection.execute(
-        sa.select(STEP_WRITES.c.task_id, STEP_WRITES.c.document).where(
-            STEP_WRITES.c.run_id == run_id
-        )
-    )
-    return Saved(checkpoint=checkpoint, writes=[(task, text) for task, text in writes])
-
-
-def _attempts(connection: sa.Connection, run_id: str) -> dict[tuple[str, int], int]:
-    statement = (
-        sa.select(EVENTS.c.node, EVENTS.c.iteration, sa.func.max(EVENTS.c.attempt))
-        .where(EVENTS.c.run_id == run_id, EVENTS.c.type == EventType.NODE_RETRIED.value)
-        .group_by(EVENTS.c.node, EVENTS.c.iteration)
-    )
-    return {(node, visit): tried + 1 for node, visit, tried in connection.execute(statement)}
-
-
-def _run_row(run: Run) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "workflow": run.workflow,
-        "version": run.version,
-        "status": run.status.value,
-        "inputs": dumped(run.inputs),
-        "usage": usage_to_text(run.usage),
-        "created_time": seconds(run.created_time),
-        "outputs": None,
-        "error": None,
-        "started_time": None,
-        "ended_time": None,
-        "trigger": run.trigger,
-        "trace_parent": run.trace_parent,
-        "last_sequence": 1,
-    }
-
-
-def _ending_row(run_id: str, ending: Ending, events: int) -> dict[str, Any]:
-    return {
-        "run": run_id,
-        "final": ending.status.value,
-        "result": None if ending.outputs is None else dumped(ending.outputs),
-        "failure": failure_to_text(ending.error),
-        "ended": seconds(ending.event.time),
-        "more": events,
-    }
-
-
-def _run(row: _Row) -> Run:
-    started, ended = row["started_time"], row["ended_time"]
-    return Run(
-        id=row["id"],
-        workflow=row["workflow"],
-        version=row["version"],
-        status=RunStatus(row["status"]),
-        source=row.get("source", ""),
-        inputs=loaded(row["inputs"]),
-        outputs=loaded(row["outputs"]),
-        usage=usage_from_text(row["usage"]),
-        error=failure_from_text(row["error"]),
-        created_time=moment(row["created_time"]),
-        started_time=None if started is None else moment(started),
-        ended_time=None if ended is None else moment(ended),
-        trigger=row["trigger"],
-        trace_parent=row["trace_parent"],
-    )
-
-
-def _event_row(run_id: str, event: Event, sequence: int) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        "sequence": sequence,
-        "time": seconds(event.time),
-        "type": event.type.value,
-        "node": event.node,
-        "iteration": event.iteration,
-        "attempt": event.attempt,
-        "duration_ms": event.duration_ms,
-        "data": None if event.data is None else dumped(event.data),
-        "usage": None if event.usage is None else usage_to_text(event.usage),
-        "error": failure_to_text(event.error),
-    }
-
-
-def _event(row: sa.RowMapping) -> Event:
-    return Event(
-        sequence=row["sequence"],
-        time=moment(row["time"]),
-        type=EventType(row["type"]),
-        node=row["node"],
-        iteration=row["iteration"],
-        attempt=row["attempt"],
-        duration_ms=row["duration_ms"],
-        data=loaded(row["data"]),
-        usage=None if row["usage"] is None else usage_from_text(row["usage"]),
-        error=failure_from_text(row["error"]),
-    )
+        statements.add(_ADD_EVENT, rows)

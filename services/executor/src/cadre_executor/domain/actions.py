@@ -1,49 +1,34 @@
-"""What nodes do, and the services that they need for it."""
+"""What nodes do, by their kind."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
-from cadre_executor.domain.runs import Usage
+from cadre_executor.domain.children import run_child
+from cadre_executor.domain.dialogues import converse
+from cadre_executor.domain.invocations import invoke, tool_context
+from cadre_executor.domain.peers import Outcome, Program
+from cadre_executor.domain.results import Form, Result
+from cadre_executor.domain.tasks import Task
 from cadre_executor.domain.workflows import (
     CodeAction,
     LlmAction,
     MemoryAction,
     MemoryVerb,
-    ModelChoice,
-    Node,
-    SandboxLimits,
+    OnError,
     Scope,
     Template,
+    ToolAction,
+    WorkflowAction,
 )
-from cadre_kit.errors import CadreError, NotFound
+from cadre_kit.errors import CadreError, Internal, NotFound
 
-__all__ = [
-    "Call",
-    "CodeBlocked",
-    "CodeFailed",
-    "CodeLimit",
-    "Execution",
-    "Form",
-    "Hit",
-    "Memory",
-    "Models",
-    "Outcome",
-    "Peers",
-    "Program",
-    "Question",
-    "Reply",
-    "Result",
-    "Sandbox",
-    "perform",
-]
+__all__ = ["CodeBlocked", "CodeFailed", "CodeLimit", "perform"]
 
-_MODEL_SECONDS = 120.0
 _CODE_SECONDS = 30.0
 _MEMORY_SECONDS = 30.0
 # A call gets this much longer than what it asks for, so that the other side's own error arrives.
 _GRACE_SECONDS = 5.0
+_ONLY_STEP = "1"
 
 
 class CodeFailed(CadreError):
@@ -64,201 +49,45 @@ class CodeLimit(CadreError):
     code = "CODE_LIMIT"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """For whom a service is called. `key` is the step's idempotency key: the same when the step is repeated."""
-
-    workflow: str
-    version: int
-    run_id: str
-    node: str
-    key: str
-    timeout_seconds: float | None = None
-
-    def seconds(self, default: float) -> float:
-        """How long the call may take."""
-        return default if self.timeout_seconds is None else self.timeout_seconds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What a model is asked; the reply must fit `schema` when there is one."""
-
-    prompt: str
-    system: str = ""
-    model: ModelChoice = field(default_factory=ModelChoice)
-    schema: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """What a model answered. `complete` is false when it was cut off."""
-
-    text: str
-    usage: Usage
-    model: str = ""
-    complete: bool = True
-
-
-class Outcome(Enum):
-    """How a program ended."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    BLOCKED = "blocked"
-    LIMIT = "limit"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """What the sandbox runs."""
-
-    code: str
-    inputs: Mapping[str, Any]
-    limits: SandboxLimits = field(default_factory=SandboxLimits)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """How a program ended: `result` is None with `has_result` false when it set none; `error` has its own lines."""
-
-    outcome: Outcome
-    stdout: str = ""
-    has_result: bool = False
-    result: Any = None
-    error: str = ""
-    resolution: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hit:
-    """A remembered value that a search found."""
-
-    key: str
-    value: Any
-    score: float
-    namespace: tuple[str, ...] = ()
-
-
-class Models(Protocol):
-    """Asks models."""
-
-    async def complete(self, question: Question, *, call: Call, seconds: float) -> Reply:
-        """The whole reply within `seconds`. Raises what the llm-proxy answered with."""
-
-
-class Sandbox(Protocol):
-    """Runs untrusted programs."""
-
-    async def execute(self, program: Program, *, call: Call, seconds: float) -> Execution:
-        """How it ended. Cancelling kills the program."""
-
-
-class Memory(Protocol):
-    """Remembers values by namespace and key."""
-
-    async def get(self, namespace: Sequence[str], key: str, *, call: Call, seconds: float) -> Any:
-        """The value. Raises NotFound."""
-
-    async def put(
-        self,
-        namespace: Sequence[str],
-        key: str,
-        value: object,
-        *,
-        ttl_seconds: float,
-        call: Call,
-        seconds: float,
-    ) -> None:
-        """Stores the value in place of an earlier one; gone after `ttl_seconds` unless that is 0."""
-
-    async def delete(
-        self, namespace: Sequence[str], key: str, *, call: Call, seconds: float
-    ) -> bool:
-        """Whether there was something to remove."""
-
-    async def search(
-        self, namespace: Sequence[str], query: str, *, top_k: int, call: Call, seconds: float
-    ) -> Sequence[Hit]:
-        """What matches best, best first."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Peers:
-    """The services that nodes call."""
-
-    models: Models
-    sandbox: Sandbox
-    memory: Memory
-
-
-class Form(Enum):
-    """What a result's value is: the value itself; text that may say it in JSON; text that must be a JSON document; a
-    JSON document whose member `value` it is."""
-
-    VALUE = "value"
-    TEXT = "text"
-    DOCUMENT = "document"
-    MEMBER = "member"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What an action gave. `complete` is false for a reply that was cut off."""
-
-    value: Any
-    form: Form = Form.VALUE
-    usage: Usage | None = None
-    complete: bool = True
-
-
-async def perform(node: Node, scope: Scope, *, peers: Peers, call: Call) -> Result:
+async def perform(task: Task) -> Result:
     """Does what a node does. Raises what went wrong, in the words of the service that was called."""
-    match node.action:
+    match task.place.node.action:
         case LlmAction() as action:
-            return await _ask(node, action, scope, models=peers.models, call=call)
+            return await converse(action, task)
         case CodeAction() as action:
-            return await _execute(action, scope, sandbox=peers.sandbox, call=call)
+            return await _execute(action, task)
         case MemoryAction() as action:
-            value = await _remember(action, scope, memory=peers.memory, call=call)
-            return Result(value=value)
+            return await _remember(action, task)
+        case ToolAction() as action:
+            return await _use(action, task)
+        case WorkflowAction() as action:
+            return await run_child(action, task)
+    raise Internal(f"nodes of kind {task.place.node.kind!r} are not performed")
 
 
-async def _ask(
-    node: Node, action: LlmAction, scope: Scope, *, models: Models, call: Call
-) -> Result:
-    schema, form = _schema(node)
-    question = Question(
-        prompt=action.prompt.render(scope),
-        system=_text(action.system, scope),
-        model=action.model,
-        schema=schema,
-    )
-    reply = await models.complete(question, call=call, seconds=call.seconds(_MODEL_SECONDS))
-    return Result(value=reply.text, form=form, usage=reply.usage, complete=reply.complete)
+async def _use(action: ToolAction, task: Task) -> Result:
+    tools, context = task.means.peers.tools, tool_context(task, _ONLY_STEP)
+    arguments = {name: value.resolve(task.scope) for name, value in action.arguments.items()}
+    specs = await task.patiently(lambda: tools.specs([action.tool], context=context))
+    returned = await invoke(action.tool, specs[0], arguments, task=task, step=_ONLY_STEP)
+    if returned.error is None:
+        return Result(value=returned.value)
+    if action.tool.on_error is OnError.FAIL:
+        raise returned.error
+    return Result(value={"error": returned.error.code, "message": returned.error.message})
 
 
-def _schema(node: Node) -> tuple[Mapping[str, Any] | None, Form]:
-    """What the reply must be. Providers take objects only, so any other type goes into one."""
-    if node.result_type is None:
-        return None, Form.TEXT
-    schema = node.result_type.json_schema()
-    if schema.get("type") == "object" and "properties" in schema:
-        return schema, Form.DOCUMENT
-    wrapped = {
-        "type": "object",
-        "properties": {"value": schema},
-        "required": ["value"],
-        "additionalProperties": False,
-    }
-    return wrapped, Form.MEMBER
-
-
-async def _execute(action: CodeAction, scope: Scope, *, sandbox: Sandbox, call: Call) -> Result:
+async def _execute(action: CodeAction, task: Task) -> Result:
+    call, sandbox = task.call.at(_ONLY_STEP), task.means.peers.sandbox
     limit = action.limits.timeout_seconds
     seconds = call.seconds(_CODE_SECONDS if limit is None else limit + _GRACE_SECONDS)
-    program = Program(code=action.code, inputs=scope.inputs, limits=action.limits)
-    execution = await sandbox.execute(program, call=call, seconds=seconds)
+    program = Program(
+        code=action.code,
+        inputs=task.scope.inputs,
+        limits=action.limits,
+        files={name: text.render(task.scope) for name, text in action.limits.files.items()},
+    )
+    execution = await task.patiently(lambda: sandbox.execute(program, call=call, seconds=seconds))
     match execution.outcome:
         case Outcome.FAILED:
             raise CodeFailed(execution.error, resolution=execution.resolution)
@@ -272,7 +101,12 @@ async def _execute(action: CodeAction, scope: Scope, *, sandbox: Sandbox, call: 
             return Result(value=execution.stdout.rstrip("\n"), form=Form.TEXT)
 
 
-async def _remember(action: MemoryAction, scope: Scope, *, memory: Memory, call: Call) -> Any:
+async def _remember(action: MemoryAction, task: Task) -> Result:
+    return Result(value=await task.patiently(lambda: _remembered(action, task)))
+
+
+async def _remembered(action: MemoryAction, task: Task) -> Any:
+    scope, memory, call = task.scope, task.means.peers.memory, task.call.at(_ONLY_STEP)
     namespace = [segment.render(scope) for segment in action.namespace]
     key = _text(action.key, scope)
     seconds = call.seconds(_MEMORY_SECONDS)
@@ -293,6 +127,8 @@ async def _remember(action: MemoryAction, scope: Scope, *, memory: Memory, call:
                 seconds=seconds,
             )
             return value
+        case MemoryVerb.APPEND:
+            return await _append(action, task, namespace, key)
         case MemoryVerb.DELETE:
             return await memory.delete(namespace, key, call=call, seconds=seconds)
         case MemoryVerb.SEARCH:
@@ -304,6 +140,28 @@ async def _remember(action: MemoryAction, scope: Scope, *, memory: Memory, call:
                 seconds=seconds,
             )
             return [{"key": hit.key, "value": hit.value, "score": hit.score} for hit in hits]
+
+
+async def _append(
+    action: MemoryAction, task: Task, namespace: Sequence[str], key: str
+) -> list[Any]:
+    """The list with the value at its end. What was there is recorded first, so that a repeated step appends once."""
+    memory, call = task.means.peers.memory, task.call.at(_ONLY_STEP)
+    seconds = call.seconds(_MEMORY_SECONDS)
+    known = task.find("before")
+    if known is None:
+        try:
+            before = await memory.get(namespace, key, call=call.at("before"), seconds=seconds)
+        except NotFound:
+            before = []
+        known = {"items": before if isinstance(before, list) else [before]}
+        task.record("before", known)
+        await task.means.records.store()
+    value = dict(task.scope.inputs) if action.value is None else action.value.resolve(task.scope)
+    items = [*known["items"], value]
+    ttl_seconds = action.ttl_seconds
+    await memory.put(namespace, key, items, ttl_seconds=ttl_seconds, call=call, seconds=seconds)
+    return items
 
 
 def _text(template: Template | None, scope: Scope) -> str:

@@ -6,15 +6,19 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from opentelemetry import propagate
 
+from cadre_executor.domain.answers import AnswerChosen, AnswerRun, NotWaiting
+from cadre_executor.domain.checkpoints import Checkpoint, CheckpointNotFound, Position
 from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.drivers import Driver, ending_of, mistake
 from cadre_executor.domain.journals import Journal, LeaseLost
+from cadre_executor.domain.peers import Children, ChildRun
 from cadre_executor.domain.runs import (
     FINAL,
     Event,
@@ -23,6 +27,7 @@ from cadre_executor.domain.runs import (
     RunPage,
     RunQuery,
     RunStatus,
+    Usage,
 )
 from cadre_executor.domain.stores import Claim, DefinitionStore, RunStore
 from cadre_executor.domain.watchers import Watchers
@@ -30,7 +35,7 @@ from cadre_kit.errors import CadreError
 from cadre_kit.ids import new_id
 from cadre_kit.logs import logger
 
-__all__ = ["Desk", "StartRun"]
+__all__ = ["Desk", "ForkRun", "StartRun"]
 
 log = logger()
 
@@ -38,10 +43,25 @@ _EVENTS_AT_ONCE = 200
 # How long a watcher waits for word before it looks for itself: another executor may drive the run.
 _LOOK_SECONDS = 1.0
 _LOOK_FOR_RUNS_SECONDS = 1.0
+_LOOK_FOR_DEADLINES_SECONDS = 0.5
 _RENEWALS_PER_LEASE = 3
 _CANCEL_SECONDS = 30.0
 _LOOK_FOR_LEASE_SECONDS = 0.05
 _CANDIDATES = 500
+# What a fork does not take over from the run that it starts from.
+_NOTHING_YET: dict[str, Any] = {
+    "outputs": None,
+    "usage": Usage(),
+    "error": None,
+    "started_time": None,
+    "ended_time": None,
+    "questions": (),
+    "paused_seconds": 0.0,
+    "last_sequence": 1,
+    "parent_run_id": "",
+    "root_run_id": "",
+    "depth": 0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +78,26 @@ class StartRun:
     @property
     def fingerprint(self) -> str:
         """Equal for equal requests."""
-        said = [self.workflow, self.version, self.source, self.inputs, self.trigger]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return _fingerprint([self.workflow, self.version, self.source, self.inputs, self.trigger])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForkRun:
+    """From where a new run starts, and which state fields are changed there. No `checkpoint_id` means the last one."""
+
+    run_id: str
+    changes: Mapping[str, Any]
+    checkpoint_id: str = ""
+    key: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal requests."""
+        return _fingerprint([self.run_id, self.checkpoint_id, self.changes])
+
+
+def _fingerprint(said: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(kw_only=True)
@@ -67,6 +105,7 @@ class _Driven:
     """A run that is ours. `error` is why it cannot go on here, if its journal could not be stored."""
 
     journal: Journal
+    is_child: bool = False
     task: "asyncio.Task[None] | None" = None
     error: CadreError | None = None
     cancelling: bool = False
@@ -76,7 +115,8 @@ class Desk:
     """Accepts runs and sees to it that each of them ends.
 
     `is_dead` tells of the owner of a lease whether that process has ended: its runs need not wait for the lease.
-    `max_runs` bounds how many are driven at once; others wait in the store, oldest first.
+    `max_runs` bounds how many are driven at once; others wait in the store, oldest first. Runs that are steps of others
+    do not wait and do not count: a run that holds a place waits for them.
     """
 
     def __init__(
@@ -85,7 +125,7 @@ class Desk:
         store: RunStore,
         definitions: DefinitionStore,
         library: Library,
-        driver: Driver,
+        driver: Callable[[Children], Driver],
         watchers: Watchers,
         is_dead: Callable[[str], bool],
         max_runs: int,
@@ -93,7 +133,7 @@ class Desk:
         self._store = store
         self._definitions = definitions
         self._library = library
-        self._driver = driver
+        self._driver = driver(self)
         self._is_dead = is_dead
         self._max_runs = max_runs
         self._driven: dict[str, _Driven] = {}
@@ -101,12 +141,17 @@ class Desk:
         self._watchers = watchers
         self._room = asyncio.Event()
         self._open = True
+        self._renewed = time.monotonic()
 
     async def start(self, request: StartRun) -> tuple[Run, bool]:
         """Checks and stores a run, and begins to drive it; whether it is new. Raises what is wrong with the request."""
+        run = await self._run_of(request)
+        return await self._accept(run, key=request.key, fingerprint=request.fingerprint)
+
+    async def _run_of(self, request: StartRun) -> Run:
         document, source, version = await self._target(request)
         self._library.language.check_inputs(document.workflow, request.inputs)
-        run = Run(
+        return Run(
             id=new_id(),
             workflow=document.workflow.name,
             version=version,
@@ -117,23 +162,120 @@ class Desk:
             created_time=datetime.now(UTC),
             trace_parent=_trace_parent(),
         )
-        has_room = self._open and self._has_room()
+
+    async def fork(self, request: ForkRun) -> Run:
+        """Stores a run that goes on from a checkpoint of another, and begins to drive it. Raises RunNotFound,
+        CheckpointNotFound, and what is wrong with the changes."""
+        origin = await self._store.get(request.run_id)
+        document = await self._library.document(origin.source)
+        inputs = {**origin.inputs, **request.changes}
+        fields = self._library.language.check_inputs(document.workflow, inputs)
+        position = await self._origin(request)
+        if position is not None:
+            position = position.edited({name: fields[name] for name in request.changes})
+        run = replace(
+            origin,
+            id=new_id(),
+            status=RunStatus.QUEUED,
+            inputs=inputs,
+            trigger="fork",
+            created_time=datetime.now(UTC),
+            trace_parent=_trace_parent(),
+            forked_from=origin.id,
+            **_NOTHING_YET,
+        )
+        fork, _ = await self._accept(
+            run, key=request.key, fingerprint=request.fingerprint, position=position
+        )
+        return fork
+
+    async def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
+        """The checkpoints of a run that are kept, oldest first. Raises RunNotFound."""
+        return await self._store.checkpoints(run_id)
+
+    async def resume(self, run_id: str) -> Run:
+        """Lets a failed run go on from the step that failed. Raises RunNotFound and NotFailed."""
+        await self._store.resume(run_id, Event(type=EventType.RUN_RESUMED, time=datetime.now(UTC)))
+        return await self._sent_on(run_id)
+
+    async def answer(self, request: AnswerRun) -> Run:
+        """Gives a run its answer. Raises RunNotFound, NotWaiting, UnknownQuestion, UnknownChoice and AnswerChosen."""
+        await self._store.answer(request)
+        return await self._sent_on(request.run_id)
+
+    async def _sent_on(self, run_id: str) -> Run:
+        """A run that may go on now; it is taken up at once if there is room."""
+        self._room.set()
+        self._watchers.notify(run_id)
+        return await self._store.get(run_id)
+
+    async def _origin(self, request: ForkRun) -> Position | None:
+        """Where a fork begins; None when that is the start, since the run took no step."""
+        try:
+            checkpoint = await self._store.checkpoint(request.run_id, request.checkpoint_id)
+        except CheckpointNotFound:
+            if request.checkpoint_id:
+                raise
+            return None
+        return checkpoint.position
+
+    async def _accept(
+        self, run: Run, *, key: str, fingerprint: str, position: Position | None = None
+    ) -> tuple[Run, bool]:
+        """Stores a run, and drives it if there is room."""
+        has_room = self._open and (bool(run.parent_run_id) or self._has_room())
         # Until it is driven, its lease looks like one that we lost sight of.
         self._starting.add(run.id)
         try:
             stored, created = await self._store.add(
                 run,
                 Event(type=EventType.RUN_QUEUED, time=run.created_time),
-                key=request.key,
-                fingerprint=request.fingerprint,
+                key=key,
+                fingerprint=fingerprint,
                 owner=self._driver.owner if has_room else "",
                 expires=self._lease() if has_room else 0.0,
+                position=position,
             )
             if created and has_room and self._open:
-                self._drive(Claim(run=stored))
+                self._drive(Claim(run=stored, position=position))
         finally:
             self._starting.discard(run.id)
         return stored, created
+
+    async def start_child(self, child: ChildRun) -> Run:
+        """The run of the child's key, started unless it was. Raises what is wrong with the workflow or its inputs."""
+        request = StartRun(
+            workflow=child.workflow,
+            version=child.version,
+            inputs=child.inputs,
+            trigger="workflow",
+            key=child.key,
+        )
+        run = replace(
+            await self._run_of(request),
+            parent_run_id=child.parent_run_id,
+            root_run_id=child.root_run_id,
+            depth=child.depth,
+        )
+        stored, _ = await self._accept(run, key=request.key, fingerprint=request.fingerprint)
+        return stored
+
+    async def wait_for(self, run_id: str) -> Run:
+        """The run once it has ended. Raises RunNotFound."""
+        with self._watchers.waiting(run_id) as word:
+            while True:
+                word.clear()
+                run = await self._store.get(run_id)
+                if run.status in FINAL:
+                    return run
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
+
+    async def end_children(self, run_id: str) -> Usage:
+        """Ends every run that is a step of a run and has not ended; what they used."""
+        children = await self._store.open_children(run_id)
+        ended = await asyncio.gather(*(self.cancel(child) for child in children))
+        return sum((run.usage for run in ended), Usage())
 
     async def get(self, run_id: str) -> Run:
         """The run. Raises RunNotFound."""
@@ -150,26 +292,32 @@ class Desk:
         """
         run = await self._store.get(run_id)
         with self._watchers.waiting(run_id) as word:
-            while True:
+            while run.status not in FINAL or run.last_sequence > after:
                 word.clear()
-                events = await self._store.events(run_id, after=after, limit=_EVENTS_AT_ONCE)
+                events = await self._watchers.events(
+                    run_id, after, partial(self._events, run_id, after)
+                )
                 for event in events:
                     yield event
                     after = event.sequence
-                    if event.type.is_last:
-                        return
-                if not events and run.status in FINAL:
-                    # Asked for events after the last one.
-                    return
-                if len(events) < _EVENTS_AT_ONCE:
-                    run = await self._word_of(run, word)
+                if events and events[-1].type.is_last:
+                    # A person may have resumed the run since.
+                    run = await self._store.get(run_id)
+                elif len(events) < _EVENTS_AT_ONCE:
+                    run = await self._word_of(run, after, word)
 
-    async def _word_of(self, run: Run, word: asyncio.Event) -> Run:
-        """Waits for word of a run, and looks for itself from time to time."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
-            return run
-        return await self._store.get(run.id)
+    async def _events(self, run_id: str, after: int) -> Sequence[Event]:
+        return await self._store.events(run_id, after=after, limit=_EVENTS_AT_ONCE)
+
+    async def _word_of(self, run: Run, after: int, word: asyncio.Event) -> Run:
+        """Waits for word of a run, and looks from time to time whether another executor had some."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
+                return run
+            found = await self._watchers.run(run.id, partial(self._store.get, run.id))
+            if found.last_sequence > after or found.status in FINAL:
+                return found
 
     async def cancel(self, run_id: str) -> Run:
         """Ends a run that has not ended. When it returns no further step can start. Raises RunNotFound."""
@@ -183,6 +331,7 @@ class Desk:
             ending = ending_of(RunStatus.CANCELLED, since=run.started_time or run.created_time)
             await self._store.finish(run_id, ending, None, owner=None)
             await self._wait_until_let_go(run_id)
+            await self.end_children(run_id)
         self._watchers.notify(run_id)
         return await self._store.get(run_id)
 
@@ -190,7 +339,9 @@ class Desk:
         """Renews leases and takes up runs that nobody drives, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_for_ever("renew", self._renew))
+            tasks.create_task(_for_ever("guard", self._guard))
             tasks.create_task(_for_ever("take_up", self._take_up))
+            tasks.create_task(_for_ever("expire", self._expire))
 
     async def close(self) -> None:
         """Stops driving at once and gives the leases back: another executor, or the next start, goes on."""
@@ -205,8 +356,9 @@ class Desk:
         since = run.started_time or run.created_time
         try:
             await self._halt(driven)
+            driven.journal.count(await self.end_children(run.id))
             ending = ending_of(RunStatus.CANCELLED, since=since, journal=driven.journal)
-            batch = driven.journal.close()
+            batch = driven.journal.take()
             ended = await self._store.finish(run.id, ending, batch, owner=self._driver.owner)
             if not ended:
                 await self._store.release([run.id], owner=self._driver.owner)
@@ -232,7 +384,10 @@ class Desk:
             if driven.task is not None:
                 driven.task.cancel()
 
-        driven = _Driven(journal=self._driver.journal(claim.run, broken=broken))
+        driven = _Driven(
+            journal=self._driver.journal(claim, broken=broken),
+            is_child=bool(claim.run.parent_run_id),
+        )
         self._driven[run_id] = driven
         driven.task = asyncio.create_task(self._see_through(claim, driven), name=f"run {run_id}")
 
@@ -266,7 +421,7 @@ class Desk:
             del self._driven[run_id]
 
     def _has_room(self) -> bool:
-        return len(self._driven) < self._max_runs
+        return sum(not one.is_child for one in self._driven.values()) < self._max_runs
 
     def _log_stop(self, run_id: str, error: CadreError) -> None:
         """The run stays as it was last stored; whoever has its lease, or we when the store is well again, goes on."""
@@ -282,7 +437,7 @@ class Desk:
         since = run.started_time or run.created_time
         ending = ending_of(RunStatus.FAILED, since=since, error=mistake(), journal=journal)
         try:
-            await self._store.finish(run.id, ending, journal.close(), owner=self._driver.owner)
+            await self._store.finish(run.id, ending, journal.take(), owner=self._driver.owner)
         except CadreError as error:
             self._log_stop(run.id, error)
         self._watchers.notify(run.id)
@@ -305,10 +460,35 @@ class Desk:
     async def _renew(self) -> None:
         await asyncio.sleep(self._driver.lease_seconds / _RENEWALS_PER_LEASE)
         run_ids = [run_id for run_id, one in self._driven.items() if not one.cancelling]
-        if not run_ids:
-            return
-        ours = await self._store.renew(run_ids, owner=self._driver.owner, expires=self._lease())
+        asked = time.monotonic()
+        ours: frozenset[str] = frozenset()
+        if run_ids:
+            ours = await self._store.renew(run_ids, owner=self._driver.owner, expires=self._lease())
+        self._renewed = asked
         await self._let_go([run_id for run_id in run_ids if run_id not in ours])
+
+    async def _guard(self) -> None:
+        """Stops driving when the leases ended because the store could not be reached: others may drive by now."""
+        over = self._renewed + self._driver.lease_seconds - time.monotonic()
+        if over > 0:
+            await asyncio.sleep(over)
+            return
+        for run_id, driven in list(self._driven.items()):
+            if not driven.cancelling and driven.error is None:
+                driven.error = LeaseLost(
+                    f"the lease of run {run_id!r} could not be renewed in time"
+                )
+                if driven.task is not None:
+                    driven.task.cancel()
+        await asyncio.sleep(self._driver.lease_seconds / _RENEWALS_PER_LEASE)
+
+    async def _expire(self) -> None:
+        """Answers the questions that nobody answered in time."""
+        for request in await self._store.overdue(now=time.time(), limit=_CANDIDATES):
+            # A person may be quicker, and the run may have ended.
+            with suppress(AnswerChosen, NotWaiting):
+                await self.answer(request)
+        await asyncio.sleep(_LOOK_FOR_DEADLINES_SECONDS)
 
     async def _let_go(self, run_ids: Sequence[str]) -> None:
         """Stops driving runs that were ended, or taken, by others."""
@@ -330,7 +510,7 @@ class Desk:
 
     async def _take_up(self) -> None:
         self._room.clear()
-        if self._open and self._has_room():
+        if self._open:
             await self._take_up_once()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._room.wait(), _LOOK_FOR_RUNS_SECONDS)
@@ -344,14 +524,21 @@ class Desk:
         for candidate in await self._store.candidates(owners=free, now=now, limit=_CANDIDATES):
             if candidate.run_id in self._driven or candidate.run_id in self._starting:
                 continue
-            if not self._has_room():
-                return
+            if not candidate.is_child and not self._has_room():
+                continue
             claim = await self._store.claim(
                 candidate, owner=self._driver.owner, expires=self._lease()
             )
             if claim is not None:
                 log.info("run_taken_up", run_id=candidate.run_id)
-                self._drive(claim)
+                await self._go_on(claim)
+
+    async def _go_on(self, claim: Claim) -> None:
+        """Drives a run, unless the run that it is a step of has ended meanwhile: nobody waits for it then."""
+        self._drive(claim)
+        parent_run_id = claim.run.parent_run_id
+        if parent_run_id and (await self._store.get(parent_run_id)).status in FINAL:
+            await self.cancel(claim.run.id)
 
 
 async def _for_ever(name: str, step: Callable[[], Awaitable[None]]) -> None:

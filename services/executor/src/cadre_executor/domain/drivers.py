@@ -3,21 +3,25 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from opentelemetry.trace import Span, StatusCode
 
-from cadre_executor.domain.actions import Peers
+from cadre_executor.domain.answers import Asked
+from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.journals import Batch, Journal, LeaseLost
+from cadre_executor.domain.peers import Children, Peers
+from cadre_executor.domain.records import Records
 from cadre_executor.domain.runs import Ending, Event, EventType, Failure, Run, RunStatus
-from cadre_executor.domain.stores import Claim, RunStore, Saved
-from cadre_executor.domain.visits import Drive, RunFailed
-from cadre_executor.domain.workflows import State
+from cadre_executor.domain.stores import Claim, ResultCache, RunStore
+from cadre_executor.domain.tasks import Means
+from cadre_executor.domain.visits import Drive, RunFailed, Step, begin, startable
+from cadre_executor.domain.workflows import State, Workflow
 from cadre_kit import semconv
 from cadre_kit.errors import CadreError, DeadlineExceeded, Internal
 from cadre_kit.logs import logger
@@ -43,10 +47,11 @@ class RunTimeout(DeadlineExceeded):
 class Engine(Protocol):
     """Takes the steps of a workflow."""
 
-    async def drive(
-        self, document: Document, drive: Drive, *, inputs: State, saved: Saved | None
-    ) -> dict[str, Any]:
-        """The fields at the end. Raises RunFailed, LeaseLost, and what is wrong with the store."""
+    async def advance(
+        self, document: Document, drive: Drive, position: Position, *, wake: Sequence[str]
+    ) -> Position:
+        """Takes every step that can be taken from a position by waking nodes; where the run stands then. Raises
+        RunFailed, LeaseLost, and what is wrong with the store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,75 +65,139 @@ class Driver:
     library: Library
     engine: Engine
     peers: Peers
+    children: Children
+    cache: ResultCache
     owner: str
     lease_seconds: float
     patience_seconds: float
     trace_content: bool
+    max_state_bytes: int
     stored: Callable[[str], None]
 
-    def journal(self, run: Run, *, broken: Callable[[CadreError], None]) -> Journal:
+    def journal(self, claim: Claim, *, broken: Callable[[CadreError], None]) -> Journal:
         """The journal of a run that is ours."""
+        run, position = claim.run, claim.position
 
         async def store(batch: Batch) -> None:
             expires = time.time() + self.lease_seconds
             await self.store.commit(run.id, batch, owner=self.owner, expires=expires)
             self.stored(run.id)
 
-        return Journal(store=store, usage=run.usage, broken=broken)
+        visits = {} if position is None else position.progress["visits"]
+        return Journal(store=store, usage=run.usage, visits=visits, broken=broken)
 
     async def drive(self, claim: Claim, journal: Journal) -> None:
-        """Drives a run to its end and stores that. Raises LeaseLost, and what is wrong with the store, with the run as
-        it was last stored."""
+        """Drives a run to its end, or until only people can let it go on, and stores that. Raises LeaseLost, and
+        what is wrong with the store, with the run as it was last stored."""
         run = claim.run
-        resumed = run.started_time is not None
-        with self._span(run, resumed=resumed) as span:
-            kind = EventType.RUN_RESUMED if resumed else EventType.RUN_STARTED
+        with self._span(run, resumed=run.started_time is not None) as span:
             began = datetime.now(UTC)
-            journal.emit(Event(type=kind, time=began))
+            if run.started_time is None:
+                journal.emit(Event(type=EventType.RUN_STARTED, time=began))
+            elif claim.interrupted:
+                journal.emit(Event(type=EventType.RUN_RESUMED, time=began))
             ending = await self._ending(claim, journal, since=run.started_time or began)
+            if ending is None:
+                self.stored(run.id)
+                log.info("run_waits", run_id=run.id)
+                return
             self._describe(span, run, ending)
             await journal.settle()
-            ended = await self.store.finish(run.id, ending, journal.close(), owner=self.owner)
+            ended = await self.store.finish(run.id, ending, journal.take(), owner=self.owner)
         if not ended:
             raise LeaseLost(f"run {run.id!r} ended, or is driven by another executor")
         self.stored(run.id)
         code = ending.error.code if ending.error is not None else None
         log.info("run_ended", run_id=run.id, status=ending.status.value, code=code)
 
-    async def _ending(self, claim: Claim, journal: Journal, *, since: datetime) -> Ending:
+    async def _ending(self, claim: Claim, journal: Journal, *, since: datetime) -> Ending | None:
+        """How the run ends; None when it waits."""
         status, outputs, failure = RunStatus.FAILED, None, None
         try:
-            outputs = await self._in_time(claim, journal, since=since)
-            status = RunStatus.SUCCEEDED
+            position = await self._in_time(claim, journal, since=since)
+            if position is None:
+                return None
+            status, outputs = RunStatus.SUCCEEDED, position.fields
         except RunFailed as exc:
             failure = exc.failure
+            journal.count(await self.children.end_children(claim.run.id))
         return ending_of(status, since=since, outputs=outputs, error=failure, journal=journal)
 
-    async def _in_time(self, claim: Claim, journal: Journal, *, since: datetime) -> dict[str, Any]:
+    async def _in_time(self, claim: Claim, journal: Journal, *, since: datetime) -> Position | None:
         document = await self._document(claim.run)
         limits = document.workflow.limits
-        left = limits.timeout_seconds - (datetime.now(UTC) - since).total_seconds()
-        drive = Drive(
-            run_id=claim.run.id,
-            version=claim.run.version,
-            workflow=document.workflow,
-            plan=document.plan,
-            journal=journal,
-            peers=self.peers,
-            gate=asyncio.Semaphore(limits.max_concurrency),
-            attempts=claim.attempts,
-            patience_seconds=self.patience_seconds,
-        )
-        inputs = self._inputs(claim.run, document)
+        taken = (datetime.now(UTC) - since).total_seconds() - claim.run.paused_seconds
+        drive = self._drive(claim, journal, document)
+        position = claim.position or self._start(claim.run, document)
         try:
-            async with asyncio.timeout(left):
-                return await self.engine.drive(document, drive, inputs=inputs, saved=claim.saved)
+            async with asyncio.timeout(limits.timeout_seconds - taken):
+                return await self._advance(document, drive, position)
         except TimeoutError as exc:
             error = RunTimeout(
                 f"the run took longer than its limit of {limits.timeout_seconds:g} s",
                 resolution="Raise config.execution.timeout, or give the run less to do.",
             )
             raise RunFailed(Failure.of(error)) from exc
+
+    def _drive(self, claim: Claim, journal: Journal, document: Document) -> Drive:
+        return Drive(
+            run_id=claim.run.id,
+            workflow=document.workflow,
+            plan=document.plan,
+            journal=journal,
+            means=self._means(claim, journal, document.workflow),
+            attempts=claim.attempts,
+            made={visit: Step.of(made) for visit, made in claim.made.items()},
+            asked=claim.asked,
+            max_state_bytes=self.max_state_bytes,
+        )
+
+    def _means(self, claim: Claim, journal: Journal, workflow: Workflow) -> Means:
+        run = claim.run
+        return Means(
+            run_id=run.id,
+            root_run_id=run.root_run_id or run.id,
+            depth=run.depth,
+            version=run.version,
+            workflow=workflow,
+            journal=journal,
+            records=Records(journal, recorded=claim.effects),
+            peers=self.peers,
+            children=self.children,
+            cache=self.cache,
+            gate=asyncio.Semaphore(workflow.limits.max_concurrency),
+            patience_seconds=self.patience_seconds,
+        )
+
+    async def _advance(
+        self, document: Document, drive: Drive, position: Position
+    ) -> Position | None:
+        """The position at the end; None when the run waits for people."""
+        while not position.has_ended:
+            wake = startable(position, drive=drive)
+            if wake:
+                position = await self.engine.advance(document, drive, position, wake=wake)
+                continue
+            answered = await self._suspend(drive, position)
+            if not answered:
+                return None
+            drive = replace(drive, asked={**drive.asked, **answered})
+        drive.check_size(position)
+        return position
+
+    async def _suspend(self, drive: Drive, position: Position) -> Mapping[tuple[str, int], Asked]:
+        """Lets the run wait, unless it got answers since."""
+        journal = drive.journal
+        journal.stand(position)
+        await journal.settle()
+        visits = position.progress["asked"].items()
+        return await self.store.suspend(
+            drive.run_id,
+            journal.take(),
+            owner=self.owner,
+            expires=time.time() + self.lease_seconds,
+            open_visits=visits,
+        )
 
     async def _document(self, run: Run) -> Document:
         """The run's file. It was valid when the run was accepted; a later release may see it otherwise."""
@@ -137,11 +206,13 @@ class Driver:
         except CadreError as error:
             raise RunFailed(Failure.of(error)) from error
 
-    def _inputs(self, run: Run, document: Document) -> State:
+    def _start(self, run: Run, document: Document) -> Position:
+        """Where the run begins."""
         try:
-            return self.library.language.check_inputs(document.workflow, run.inputs)
+            fields = self.library.language.check_inputs(document.workflow, run.inputs)
         except CadreError as error:
             raise RunFailed(Failure.of(error)) from error
+        return begin(document.workflow, document.plan, fields)
 
     def _span(self, run: Run, *, resumed: bool) -> AbstractContextManager[Span]:
         return tracer().start_as_current_span(
@@ -172,7 +243,7 @@ def ending_of(
     status: RunStatus,
     *,
     since: datetime,
-    outputs: dict[str, Any] | None = None,
+    outputs: State | None = None,
     error: Failure | None = None,
     journal: Journal | None = None,
 ) -> Ending:
@@ -182,7 +253,7 @@ def ending_of(
     event = Event(
         type=_ENDED_BY[status],
         time=now,
-        data=None if outputs is None else {"outputs": outputs},
+        data=None if outputs is None else {"outputs": dict(outputs)},
         usage=usage,
         error=error,
         duration_ms=max(0, round((now - since).total_seconds() * 1000)),

@@ -1,14 +1,18 @@
 """What a run did since it was last stored: collected, and stored in one transaction a step."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
-from cadre_executor.domain.runs import Event, Usage
+from cadre_executor.domain.answers import waiting_event
+from cadre_executor.domain.checkpoints import Checkpoint, Position
+from cadre_executor.domain.effects import Effect
+from cadre_executor.domain.runs import Event, Question, Usage
 from cadre_kit.errors import CadreError, FailedPrecondition
 
-__all__ = ["Batch", "Journal", "LeaseLost", "StepWrites", "StoreBatch"]
+__all__ = ["Batch", "Journal", "LeaseLost", "StoreBatch", "VisitWrites"]
 
 # An event that nothing else stores sooner is stored after this; a step that ends within it needs one transaction.
 _LINGER_SECONDS = 0.01
@@ -20,22 +24,40 @@ class LeaseLost(FailedPrecondition):
     code = "LEASE_LOST"
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepWrites:
-    """What one task of a step that is still going on wrote, so that it is not run again."""
+class Documented(Protocol):
+    """What can be stored."""
 
-    task_id: str
-    document: str
+    @property
+    def document(self) -> str:
+        """The whole as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisitWrites:
+    """What a visit of a step that is still going on changed, so that it is not made again."""
+
+    node: str
+    iteration: int
+    step: Documented
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What one transaction stores. A checkpoint replaces the one before it and the writes on that."""
+    """What one transaction stores. A checkpoint makes void what visits wrote before it; `forgets` says whether any of
+    that was stored."""
 
     events: Sequence[Event] = ()
     usage: Usage = field(default_factory=Usage)
-    checkpoint: str | None = None
-    writes: Sequence[StepWrites] = ()
+    checkpoint: Checkpoint | None = None
+    writes: Sequence[VisitWrites] = ()
+    effects: Sequence[Effect] = ()
+    questions: Sequence[Question] = ()
+    forgets: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to store."""
+        return not (self.events or self.writes or self.effects) and self.checkpoint is None
 
 
 StoreBatch = Callable[[Batch], Coroutine[Any, Any, None]]
@@ -45,56 +67,91 @@ StoreBatch = Callable[[Batch], Coroutine[Any, Any, None]]
 class Journal:
     """Collects one run's events, checkpoints and usage, and stores them in order.
 
-    `store` is called by one task at a time. `broken` is called once when a storing in the background failed: the run
-    must not go on, for the next step's events could not be stored before it starts.
+    `visits` are those of the position that the run goes on from. `store` is called by one task at a time. `broken` is
+    called once when a storing in the background failed: the run must not go on, for the next step's events could not be
+    stored before it starts.
     """
 
     def __init__(
-        self, *, store: StoreBatch, usage: Usage, broken: Callable[[CadreError], None]
+        self,
+        *,
+        store: StoreBatch,
+        usage: Usage,
+        visits: Mapping[str, int],
+        broken: Callable[[CadreError], None],
     ) -> None:
         self.usage = usage
+        self._visits = visits
         self._store = store
         self._broken = broken
         self._events: list[Event] = []
-        self._writes: list[StepWrites] = []
-        self._checkpoint: str | None = None
-        self._held: dict[str, list[Event]] = {}
+        self._writes: list[VisitWrites] = []
+        self._effects: list[Effect] = []
+        self._questions: list[Question] = []
+        self._checkpoint: Checkpoint | None = None
+        # A run that is taken up may have stored some before.
+        self._has_stored_writes = True
         self._lock = asyncio.Lock()
         self._lingering: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     def emit(self, event: Event) -> None:
         """Takes an event that is stored within 10 ms, or with the next step."""
-        self._take(event)
+        self._events.append(event)
         self._linger()
 
-    def hold(self, task_id: str, event: Event) -> None:
-        """Takes an event that is true only once the writes of its task are stored; goes with them."""
-        self._held.setdefault(task_id, []).append(event)
+    def count(self, usage: Usage) -> None:
+        """Takes what the run used; stored with whatever is stored next."""
+        self.usage = self.usage + usage
 
-    def keep(self, writes: StepWrites) -> None:
-        """Takes the writes of a task, and the events that were held for them."""
-        for event in self._held.pop(writes.task_id, ()):
-            self._take(event)
+    def record(self, effect: Effect) -> None:
+        """Takes what was done within a visit; `flush` before what depends on it. What it used counts once, with it."""
+        self.count(effect.usage)
+        self._effects.append(effect)
+        self._linger()
+
+    def keep(self, writes: VisitWrites, event: Event) -> None:
+        """Takes what a visit changed, with the event that is true only together with it."""
         self._writes.append(writes)
-        self._linger()
+        self.emit(event)
 
-    async def step(self, checkpoint: str) -> None:
-        """Stores everything with the checkpoint that ends a step; when it returns the next step may start."""
-        self._replace_checkpoint(checkpoint)
-        await self._flush()
+    def ask(self, question: Question) -> None:
+        """Takes a question, with the event that says so."""
+        self._questions.append(question)
+        self.emit(waiting_event(question))
 
-    def put_by(self, checkpoint: str) -> None:
-        """Takes a checkpoint that need not be stored before the run goes on; it is within 10 ms."""
-        self._replace_checkpoint(checkpoint)
-        self._linger()
+    def reach(self, position: Position) -> bool:
+        """Takes the checkpoint of a step that begins; whether the position is a new one."""
+        if position.progress["visits"] == self._visits:
+            return False
+        self.stand(position)
+        return True
+
+    def stand(self, position: Position) -> None:
+        """Takes the checkpoint of a position, in place of one of the same step."""
+        visits = position.progress["visits"]
+        nodes = tuple(node for node in visits if visits[node] != self._visits.get(node, 0))
+        if self._checkpoint is not None:
+            nodes = (*self._checkpoint.nodes, *nodes)
+        # What the visits of the step before changed is part of it.
+        self._writes.clear()
+        self._effects.clear()
+        self._visits = visits
+        self._checkpoint = Checkpoint(position=position, time=datetime.now(UTC), nodes=nodes)
+
+    async def secure(self) -> None:
+        """Returns when the last checkpoint is stored, and all that was taken with it: the next step may act."""
+        if self._checkpoint is not None or self._lock.locked():
+            # The other visits of the step say first what they begin with; then one transaction has it all.
+            await asyncio.sleep(0)
+            await self._flush()
 
     async def flush(self) -> None:
-        """Stores everything taken so far."""
-        await self._flush()
+        """Stores everything taken so far. Who is cancelled meanwhile takes nothing back."""
+        await asyncio.shield(self._in_background(self._flush()))
 
-    def close(self) -> Batch:
-        """What is not stored yet, for the transaction that ends the run. Nothing may be taken after it."""
+    def take(self) -> Batch:
+        """What is not stored yet, for the caller to store; only while no storing is under way."""
         self._stop_lingering()
         return self._batch()
 
@@ -103,11 +160,6 @@ class Journal:
         self._stop_lingering()
         if self._background:
             await asyncio.wait(self._background)
-
-    def _take(self, event: Event) -> None:
-        if event.usage is not None:
-            self.usage = self.usage + event.usage
-        self._events.append(event)
 
     def _linger(self) -> None:
         if self._lingering is None:
@@ -121,26 +173,25 @@ class Journal:
 
     def _flush_in_background(self) -> None:
         self._lingering = None
-        task = asyncio.get_running_loop().create_task(self._flush_or_break())
+        self._in_background(self._flush_or_break())
+
+    def _in_background(self, storing: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(storing)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     async def _flush_or_break(self) -> None:
         try:
-            await self.flush()
+            await self._flush()
         except CadreError as error:
             self._broken(error)
-
-    def _replace_checkpoint(self, checkpoint: str) -> None:
-        # What the tasks of a step wrote is part of the checkpoint that ends it.
-        self._writes.clear()
-        self._checkpoint = checkpoint
 
     async def _flush(self) -> None:
         async with self._lock:
             self._stop_lingering()
             batch = self._batch()
-            if batch.events or batch.writes or batch.checkpoint is not None:
+            if not batch.is_empty:
                 await self._store(batch)
 
     def _batch(self) -> Batch:
@@ -149,8 +200,16 @@ class Journal:
             usage=self.usage,
             checkpoint=self._checkpoint,
             writes=tuple(self._writes),
+            effects=tuple(self._effects),
+            questions=tuple(self._questions),
+            forgets=self._has_stored_writes and self._checkpoint is not None,
         )
+        if self._checkpoint is not None:
+            self._has_stored_writes = False
+        self._has_stored_writes |= bool(self._writes or self._effects)
         self._events.clear()
         self._writes.clear()
+        self._effects.clear()
+        self._questions.clear()
         self._checkpoint = None
         return batch

@@ -1,13 +1,13 @@
 """Runs and what happens in them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from cadre_kit.errors import CadreError, Conflict, InvalidInput, NotFound
+from cadre_kit.errors import CadreError, Conflict, FailedPrecondition, InvalidInput, NotFound
 
 __all__ = [
     "FINAL",
@@ -16,6 +16,8 @@ __all__ = [
     "EventType",
     "Failure",
     "IdempotencyConflict",
+    "NotFailed",
+    "Question",
     "Run",
     "RunNotFound",
     "RunPage",
@@ -51,6 +53,19 @@ class IdempotencyConflict(Conflict):
         )
 
 
+class NotFailed(FailedPrecondition):
+    """Only a run that failed can be resumed."""
+
+    code = "RUN_NOT_FAILED"
+
+    def __init__(self, run_id: str, status: "RunStatus") -> None:
+        super().__init__(
+            f"run {run_id!r} did not fail; it is {status.value}",
+            resolution="Only failed runs can be resumed; `cadre runs fork` starts a new run from any other.",
+            metadata={"run_id": run_id, "status": status.value},
+        )
+
+
 class BadPageToken(InvalidInput):
     """The page token is not one that a list answered."""
 
@@ -62,6 +77,7 @@ class RunStatus(Enum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -84,10 +100,15 @@ class EventType(Enum):
     NODE_FAILED = "node_failed"
     NODE_RETRIED = "node_retried"
     NODE_SKIPPED = "node_skipped"
+    NODE_WAITING = "node_waiting"
+    NODE_ANSWERED = "node_answered"
+    NODE_TEXT = "node_text"
+    TOOL_CALLED = "tool_called"
+    TOOL_RETURNED = "tool_returned"
 
     @property
     def is_last(self) -> bool:
-        """Whether no event follows it."""
+        """Whether the run ended with it; only a person's resuming lets events follow."""
         return self in _LAST
 
 
@@ -114,6 +135,29 @@ class Usage:
         )
 
     @property
+    def document(self) -> list[Any]:
+        """The whole as JSON; the money as an exact decimal."""
+        return [
+            self.input_tokens,
+            self.output_tokens,
+            str(self.known_usd),
+            self.calls,
+            self.unpriced_calls,
+        ]
+
+    @classmethod
+    def of(cls, document: Sequence[Any]) -> "Usage":
+        """The usage of a document."""
+        input_tokens, output_tokens, usd, calls, unpriced = document
+        return cls(
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            known_usd=Decimal(usd),
+            calls=calls,
+            unpriced_calls=unpriced,
+        )
+
+    @property
     def cost_usd(self) -> Decimal | None:
         """The whole cost; None when the price of any call is unknown."""
         return None if self.unpriced_calls else self.known_usd
@@ -136,7 +180,8 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened. The store gives it its sequence; 0 until then."""
+    """One thing that happened. The store gives it its sequence; 0 until then. `item` is the place from 1 in the node's
+    for_each; 0 for the node as a whole."""
 
     type: EventType
     time: datetime
@@ -148,6 +193,7 @@ class Event:
     usage: Usage | None = None
     error: Failure | None = None
     duration_ms: int = 0
+    item: int = 0
 
     def numbered(self, sequence: int) -> "Event":
         """The same event in its place."""
@@ -155,8 +201,27 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a node asks a person on one of its visits. `on_timeout` is the choice that counts when `deadline` is over;
+    without one the node fails then."""
+
+    node: str
+    iteration: int
+    message: str
+    choices: tuple[str, ...]
+    asked_time: datetime
+    deadline: datetime | None = None
+    on_timeout: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """One execution of one version of a workflow; `version` 0 is a file that was not applied."""
+    """One execution of one version of a workflow; `version` 0 is a file that was not applied.
+
+    `questions` are those that nobody has answered. `paused_seconds` is how long it waited for people, which its time
+    limit leaves out. `parent_run_id` names the run that it is a step of, `root_run_id` the one at the top; empty when
+    it is no step. `depth` is how many runs are above it.
+    """
 
     id: str
     workflow: str
@@ -172,6 +237,13 @@ class Run:
     started_time: datetime | None = None
     ended_time: datetime | None = None
     trace_parent: str = ""
+    forked_from: str = ""
+    questions: tuple[Question, ...] = ()
+    paused_seconds: float = 0.0
+    last_sequence: int = 0
+    parent_run_id: str = ""
+    root_run_id: str = ""
+    depth: int = 0
 
     @property
     def trace_id(self) -> str:

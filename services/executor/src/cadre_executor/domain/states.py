@@ -1,10 +1,11 @@
 """The state of a run: how writes combine, and what the engine itself keeps in it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
-from cadre_executor.domain.actions import Form, Result
+from cadre_executor.domain.results import Form, Result
 from cadre_executor.domain.workflows import (
     LlmAction,
     Node,
@@ -25,10 +26,12 @@ __all__ = [
     "Progress",
     "advanced",
     "combined",
+    "item_of",
     "no_progress",
     "visible",
     "with_writes",
     "writes_of",
+    "writes_of_items",
 ]
 
 
@@ -49,28 +52,30 @@ class Progress(TypedDict):
 
     `arrivals`: see `routes.Arrivals`. `visits`: how often each node was visited. `loops`: for each node with a loop,
     how often it was taken, and whether it still goes on. `laps`: visits of nodes in cycles that no loop bounds, since a
-    loop around them began its lap.
+    loop around them began its lap. `asked`: the visits that wait for a person's answer.
     """
 
     arrivals: dict[str, list[int]]
     visits: dict[str, int]
     loops: dict[str, list[int]]
     laps: dict[str, int]
+    asked: dict[str, int]
 
 
 class Advance(TypedDict):
     """What one visit changes in the progress: `arrivals` are differences, since several nodes add to one; the rest are
-    new values."""
+    new values, and a visit that was made no longer asks."""
 
     arrivals: dict[str, list[int]]
     visits: dict[str, int]
     loops: dict[str, list[int]]
     laps: dict[str, int]
+    asked: dict[str, int]
 
 
 def no_progress() -> Progress:
     """The progress of a run that has not begun."""
-    return Progress(arrivals={}, visits={}, loops={}, laps={})
+    return Progress(arrivals={}, visits={}, loops={}, laps={}, asked={})
 
 
 def advanced(progress: Progress, advance: Advance) -> Progress:
@@ -81,11 +86,13 @@ def advanced(progress: Progress, advance: Advance) -> Progress:
         now = [was[0] + forward, was[1] + back]
         if any(now):
             arrivals[node] = now
+    asked = progress["asked"] | advance["asked"]
     return Progress(
         arrivals=arrivals,
         visits=progress["visits"] | advance["visits"],
         loops=progress["loops"] | advance["loops"],
         laps=progress["laps"] | advance["laps"],
+        asked={node: visit for node, visit in asked.items() if node not in advance["visits"]},
     )
 
 
@@ -131,19 +138,69 @@ def with_writes(workflow: Workflow, fields: State, writes: State) -> dict[str, A
 
 def writes_of(node: Node, result: Result, fields: Mapping[str, StateField]) -> dict[str, Any]:
     """What a node's result writes, by field. Raises ModelOutputInvalid or OutputInvalid naming what does not fit."""
-    refused = ModelOutputInvalid if isinstance(node.action, LlmAction) else OutputInvalid
-    try:
+    with _refusals(node):
         value = _typed(node.result_type, result)
         is_text = result.form is Form.TEXT and node.result_type is None
         return {
             output.field: _fitted(fields[output.field], _part(value, output), is_text=is_text)
             for output in node.outputs
         }
+
+
+def item_of(node: Node, result: Result) -> list[Any]:
+    """What one item of a for_each gave, as it is recorded: the value, and whether it is text that may say another one.
+    Raises ModelOutputInvalid or OutputInvalid."""
+    with _refusals(node):
+        value = _typed(node.result_type, result)
+        for output in node.outputs:
+            _part(value, output)
+        return [value, result.form is Form.TEXT and node.result_type is None]
+
+
+def writes_of_items(
+    node: Node, items: Sequence[list[Any] | None], fields: Mapping[str, StateField]
+) -> dict[str, Any]:
+    """What the items of a for_each write: lists of their parts, with null for an item that failed. Raises as
+    `writes_of`."""
+    with _refusals(node):
+        return {
+            output.field: _fitted_items(
+                fields[output.field],
+                [None if item is None else (_part(item[0], output), item[1]) for item in items],
+            )
+            for output in node.outputs
+        }
+
+
+@contextmanager
+def _refusals(node: Node) -> Iterator[None]:
+    refused = ModelOutputInvalid if isinstance(node.action, LlmAction) else OutputInvalid
+    try:
+        yield
     except ValueRefused as exc:
         raise refused(
             exc.message,
             resolution=exc.resolution or "Check the node's output_schema and outputs.",
         ) from exc
+
+
+def _fitted_items(field: StateField, parts: Sequence[tuple[Any, bool] | None]) -> Any:
+    """The list as the field takes it; an item that is text may say its value in JSON."""
+    values = [None if part is None else part[0] for part in parts]
+    if not any(part is not None and part[1] for part in parts):
+        return _fitted(field, values, is_text=False)
+    try:
+        return field.type.accept(values)
+    except ValueRefused:
+        said = [_said(part[0]) if part is not None and part[1] else part for part in parts]
+        return _fitted(field, said, is_text=False)
+
+
+def _said(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _typed(result_type: ValueType | None, result: Result) -> Any:

@@ -1,14 +1,16 @@
 """What the executor stores, and what it asks of the store."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from cadre_executor.domain.answers import AnswerRun, Asked
+from cadre_executor.domain.checkpoints import Checkpoint, Position
 from cadre_executor.domain.definitions import Definition
 from cadre_executor.domain.journals import Batch
 from cadre_executor.domain.runs import Ending, Event, Run, RunPage, RunQuery
 
-__all__ = ["Candidate", "Claim", "DefinitionStore", "RunStore", "Saved"]
+__all__ = ["Candidate", "Claim", "DefinitionStore", "ResultCache", "RunStore"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,32 +20,43 @@ class Candidate:
     run_id: str
     owner: str
     lease_expires: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Saved:
-    """The last checkpoint of a run, and what tasks of the step after it wrote, by task id; documents of their maker."""
-
-    checkpoint: str
-    writes: Sequence[tuple[str, str]]
+    is_child: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A run that is ours to drive. `attempts` holds the try to go on with, by node and visit."""
+    """A run that is ours to drive, and what it goes on from. All by node and visit: `made` is what visits of the step
+    under way changed, `attempts` the try to go on with, `asked` the questions of the run. `effects` is what
+    was done within visits that have not ended, by key.
+
+    `interrupted` tells a run whose executor died or stopped from one that an answer, or a person, sent on.
+    """
 
     run: Run
-    saved: Saved | None = None
-    attempts: dict[tuple[str, int], int] = field(default_factory=dict)
+    position: Position | None = None
+    made: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    attempts: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    effects: Mapping[str, Any] = field(default_factory=dict)
+    asked: Mapping[tuple[str, int], Asked] = field(default_factory=dict)
+    interrupted: bool = False
 
 
 class RunStore(Protocol):
     """Runs, their events, checkpoints and leases. Every method raises what is wrong with the database."""
 
     async def add(
-        self, run: Run, event: Event, *, key: str, fingerprint: str, owner: str, expires: float
+        self,
+        run: Run,
+        event: Event,
+        *,
+        key: str,
+        fingerprint: str,
+        owner: str,
+        expires: float,
+        position: Position | None = None,
     ) -> tuple[Run, bool]:
-        """Stores a run, or finds the one of the same key; whether it was stored. Raises IdempotencyConflict."""
+        """Stores a run, that begins at a position or at its start, or finds the one of the same key; whether it was
+        stored. Raises IdempotencyConflict."""
 
     async def get(self, run_id: str) -> Run:
         """The run. Raises RunNotFound."""
@@ -73,7 +86,35 @@ class RunStore(Protocol):
         self, run_id: str, ending: Ending, batch: Batch | None, *, owner: str | None
     ) -> bool:
         """Ends a run; with an owner only if it holds the lease, which then is free. False when the run had ended, or
-        the lease was lost. Without a batch the usage stays as stored."""
+        the lease was lost. Without a batch the usage stays as stored. A failed run keeps what it can go on from."""
+
+    async def suspend(
+        self,
+        run_id: str,
+        batch: Batch,
+        *,
+        owner: str,
+        expires: float,
+        open_visits: Collection[tuple[str, int]],
+    ) -> Mapping[tuple[str, int], Asked]:
+        """Stores a batch, and lets the run wait for its open questions, held by nobody; unless some of them were
+        answered by then: those, and the run stays ours, its lease renewed. Raises LeaseLost."""
+
+    async def answer(self, request: AnswerRun) -> None:
+        """Stores an answer, and lets a waiting run go on. The same answer again changes nothing. Raises RunNotFound,
+        NotWaiting, UnknownQuestion, UnknownChoice, and AnswerChosen after another answer."""
+
+    async def overdue(self, *, now: float, limit: int) -> Sequence[AnswerRun]:
+        """What to answer to the questions of runs that have not ended whose deadline is over."""
+
+    async def resume(self, run_id: str, event: Event) -> None:
+        """Lets a failed run go on, with a time limit that begins anew. Raises RunNotFound, and NotFailed."""
+
+    async def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
+        """The checkpoints that are kept, oldest first. Raises RunNotFound."""
+
+    async def checkpoint(self, run_id: str, checkpoint_id: str) -> Checkpoint:
+        """One checkpoint; an empty id means the last. Raises CheckpointNotFound."""
 
     async def renew(self, run_ids: Sequence[str], *, owner: str, expires: float) -> frozenset[str]:
         """Renews the leases; those that still are ours, of runs that have not ended."""
@@ -81,8 +122,21 @@ class RunStore(Protocol):
     async def release(self, run_ids: Sequence[str], *, owner: str) -> None:
         """Gives leases back."""
 
+    async def open_children(self, run_id: str) -> Sequence[str]:
+        """The runs that are steps of a run and have not ended."""
+
     async def is_held(self, run_id: str, *, now: float) -> bool:
         """Whether some executor's lease on the run has not expired."""
+
+
+class ResultCache(Protocol):
+    """Results of nodes that may be taken again. Every method raises what is wrong with the database."""
+
+    async def find(self, digest: str, *, now: float) -> Any | None:
+        """The document kept under a digest, if it is not too old."""
+
+    async def keep(self, digest: str, document: object, *, now: float, expires: float) -> None:
+        """Keeps a document in place of an earlier one; drops what is too old."""
 
 
 class DefinitionStore(Protocol):

@@ -1,6 +1,6 @@
 """One visit of a node: whether it runs now, its tries, what it writes, and where the run goes from it."""
 
-import asyncio
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,54 +10,48 @@ from typing import Any
 
 from opentelemetry.trace import Span, StatusCode
 
-from cadre_executor.domain.actions import Call, Peers, Result, perform
-from cadre_executor.domain.journals import Journal
+from cadre_executor.domain.answers import Asked
+from cadre_executor.domain.approvals import answered, question_of
+from cadre_executor.domain.checkpoints import Position
+from cadre_executor.domain.cuts import shown_outputs
+from cadre_executor.domain.items import Items, items_of
+from cadre_executor.domain.journals import Journal, VisitWrites
 from cadre_executor.domain.routes import Plan
 from cadre_executor.domain.runs import Event, EventType, Failure, Usage
 from cadre_executor.domain.states import (
     Advance,
-    ModelOutputInvalid,
     Progress,
+    advanced,
+    no_progress,
     visible,
     with_writes,
     writes_of,
+    writes_of_items,
 )
+from cadre_executor.domain.tasks import Means, Place
+from cadre_executor.domain.tries import try_often
 from cadre_executor.domain.workflows import (
     END,
     START,
+    ApprovalAction,
     Exits,
+    ForEach,
     Goto,
     Node,
     OnError,
-    Retry,
     Scope,
     State,
     Workflow,
 )
 from cadre_kit import semconv
-from cadre_kit.errors import CadreError, DeadlineExceeded, FailedPrecondition, Kind, LimitExceeded
-from cadre_kit.logs import logger
+from cadre_kit.documents import json_text
+from cadre_kit.errors import CadreError, FailedPrecondition, LimitExceeded
 from cadre_kit.tracing import tracer
 
-__all__ = ["Drive", "LoopLimitReached", "RunFailed", "Step", "begin", "visit"]
+__all__ = ["Drive", "LoopLimitReached", "RunFailed", "Step", "begin", "startable", "visit"]
 
-log = logger()
-
-_LONGEST_BACKOFF_SECONDS = 60.0
 # How MLflow shows a node's span.
 _SPAN_TYPES = {"code": "TOOL", "memory": "MEMORY"}
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 2.0
-_MAY_PASS = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED})
-_MAY_PASS_CODES = frozenset({ModelOutputInvalid.code, "RATE_LIMITED", "PROVIDER_RATE_LIMITED"})
-# What a channel says when the process at its other end is not there: it was killed, or starts again.
-_PEER_GONE = "SERVICE_UNAVAILABLE"
-
-
-class NodeTimeout(DeadlineExceeded):
-    """A node's try took longer than its timeout."""
-
-    code = "NODE_TIMEOUT"
 
 
 class LoopLimitReached(LimitExceeded):
@@ -70,6 +64,23 @@ class StepLimitReached(LimitExceeded):
     """The run visited more nodes than it may."""
 
     code = "STEP_LIMIT_REACHED"
+
+
+class StateTooLarge(LimitExceeded):
+    """The fields of the run together are larger than they may be."""
+
+    code = "STATE_TOO_LARGE"
+
+    def __init__(self, position: Position, size: int, limit: int) -> None:
+        sizes = {name: len(json_text(value)) for name, value in position.fields.items()}
+        largest = max(sizes, key=lambda name: sizes[name])
+        super().__init__(
+            f"the run's state has {size:,} characters, more than its limit of {limit:,};"
+            f" {sizes[largest]:,} of them are in {largest!r}",
+            resolution="Keep less in the state, such as a name or a summary of what is large,"
+            " or raise CADRE_EXECUTOR_MAX_STATE_BYTES.",
+            metadata={"field": largest, "size": str(size), "limit": str(limit)},
+        )
 
 
 class NoRoute(FailedPrecondition):
@@ -88,17 +99,34 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Drive:
-    """A run while it is driven. `attempts` holds the try to go on with of visits that were interrupted."""
+    """A run while it is driven. `attempts` holds the try to go on with of visits that were interrupted, `made` what
+    visits of the step under way changed before, `asked` the run's questions; all by node and visit."""
 
     run_id: str
-    version: int
     workflow: Workflow
     plan: Plan
     journal: Journal
-    peers: Peers
-    gate: asyncio.Semaphore
+    means: Means
     attempts: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    patience_seconds: float = 30.0
+    made: Mapping[tuple[str, int], "Step"] = field(default_factory=dict)
+    asked: Mapping[tuple[str, int], Asked] = field(default_factory=dict)
+    max_state_bytes: int = 16 * 1024 * 1024
+
+    def begin_step(self, position: Position) -> None:
+        """Takes the checkpoint of a step that begins. Raises RunFailed when the state is too large."""
+        if self.journal.reach(position):
+            self.check_size(position)
+
+    def check_size(self, position: Position) -> None:
+        """Raises RunFailed when the state is too large."""
+        size = len(position.document)
+        if size > self.max_state_bytes:
+            raise RunFailed(Failure.of(StateTooLarge(position, size, self.max_state_bytes)))
+
+    def is_answered(self, node: str, iteration: int) -> bool:
+        """Whether what a visit asked has an answer."""
+        asked = self.asked.get((node, iteration))
+        return asked is not None and asked.answer is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +136,17 @@ class Step:
     writes: Mapping[str, Any]
     advance: Advance
     wake: tuple[str, ...]
+
+    @classmethod
+    def of(cls, document: str) -> "Step":
+        """The step of a document."""
+        writes, advance, wake = json.loads(document)
+        return cls(writes=writes, advance=advance, wake=tuple(wake))
+
+    @property
+    def document(self) -> str:
+        """The whole as JSON."""
+        return json_text([self.writes, self.advance, self.wake])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,35 +165,50 @@ class _Outcome:
     usage: Usage | None = None
     error: CadreError | None = None
     skipped: bool = False
+    cached: bool = False
+    waits: bool = False
 
 
-def begin(workflow: Workflow, plan: Plan, fields: State, progress: Progress) -> Step:
-    """The step from START. Raises RunFailed when no way leads on."""
+def begin(workflow: Workflow, plan: Plan, fields: State) -> Position:
+    """Where a run with these fields begins. Raises RunFailed when no way leads on."""
+    progress = no_progress()
     scope = Scope(state=visible(workflow, fields, progress))
     try:
         route = _route(workflow, START, scope, progress)
     except CadreError as error:
         raise RunFailed(Failure.of(error)) from error
-    return Step(
-        writes={}, advance=_advance(plan, START, route, progress, visits={}), wake=route.targets
+    first = _advance(plan, START, route, progress, visits={})
+    return Position(fields=fields, progress=advanced(progress, first))
+
+
+def startable(position: Position, *, drive: Drive) -> tuple[str, ...]:
+    """The nodes that a run goes on with: all that were reached and wait for no other, nor for a person."""
+    progress = position.progress
+    return tuple(
+        node
+        for node in progress["arrivals"]
+        if node in _ready(drive.plan, progress)
+        and (node not in progress["asked"] or drive.is_answered(node, progress["asked"][node]))
     )
 
 
-async def visit(
-    node: Node, fields: State, progress: Progress, *, drive: Drive, task_id: str
-) -> Step | None:
+async def visit(node: Node, fields: State, progress: Progress, *, drive: Drive) -> Step | None:
     """Runs a node that was reached, and says what follows; None when it has to wait for other branches.
 
     Raises RunFailed when its failure ends the run.
     """
-    ready = drive.plan.ready({n: (a[0], a[1]) for n, a in progress["arrivals"].items()})
+    ready = _ready(drive.plan, progress)
     if node.id not in ready or node.id not in progress["arrivals"]:
         return None
     iteration = progress["visits"].get(node.id, 0) + 1
+    if (node.id, iteration) in drive.made:
+        return drive.made[node.id, iteration]
     _check_limits(node, progress, drive)
     with _span(node, drive, iteration) as span:
-        started = time.monotonic()
+        started = time.monotonic() - _asked_seconds(node.id, iteration, drive)
         outcome = await _run(node, fields, progress, drive=drive, iteration=iteration)
+        if outcome.waits:
+            return Step(writes={}, advance=_asks(node.id, iteration), wake=())
         route = _leave(node, fields, progress, outcome, drive=drive)
         event = _event(node, iteration, outcome, route, started)
         if isinstance(route, Failure):
@@ -162,14 +216,32 @@ async def visit(
             span.set_status(StatusCode.ERROR, route.code)
             span.set_attribute(semconv.ERROR_TYPE, route.code)
             raise RunFailed(route)
-        drive.journal.hold(task_id, event)
     waiting = tuple(n for n in progress["arrivals"] if n not in ready)
-    visits = {node.id: iteration}
-    return Step(
+    step = Step(
         writes=outcome.writes,
-        advance=_advance(drive.plan, node.id, route, progress, visits=visits),
+        advance=_advance(drive.plan, node.id, route, progress, visits={node.id: iteration}),
         wake=tuple(dict.fromkeys((*route.targets, *waiting))),
     )
+    made = VisitWrites(node=node.id, iteration=iteration, step=step)
+    drive.journal.keep(made, event)
+    drive.means.records.forget(f"{node.id}/{iteration}")
+    return step
+
+
+def _asked_seconds(node: str, iteration: int, drive: Drive) -> float:
+    """How long ago the visit asked a person; 0 when it did not."""
+    asked = drive.asked.get((node, iteration))
+    if asked is None:
+        return 0.0
+    return (datetime.now(UTC) - asked.question.asked_time).total_seconds()
+
+
+def _ready(plan: Plan, progress: Progress) -> frozenset[str]:
+    return plan.ready({n: (a[0], a[1]) for n, a in progress["arrivals"].items()})
+
+
+def _asks(node: str, iteration: int) -> Advance:
+    return Advance(arrivals={}, visits={}, loops={}, laps={}, asked={node: iteration})
 
 
 def _check_limits(node: Node, progress: Progress, drive: Drive) -> None:
@@ -193,95 +265,78 @@ def _check_limits(node: Node, progress: Progress, drive: Drive) -> None:
 async def _run(
     node: Node, fields: State, progress: Progress, *, drive: Drive, iteration: int
 ) -> _Outcome:
-    first = drive.attempts.get((node.id, iteration), 1)
+    attempt = drive.attempts.get((node.id, iteration), 1)
+    place = Place(node=node, iteration=iteration, attempt=attempt)
     state = visible(drive.workflow, fields, progress)
+    has_asked = (node.id, iteration) in drive.asked
     try:
-        if node.when is not None and not node.when.holds(Scope(state=state)):
-            return _Outcome(attempt=first, skipped=True)
-        drive.journal.emit(_started(node, iteration, first))
+        if not has_asked and node.when is not None and not node.when.holds(Scope(state=state)):
+            return _Outcome(attempt=attempt, skipped=True)
+    except CadreError as error:
+        return _Outcome(attempt=attempt, error=error)
+    if node.for_each is not None:
+        return await _each(node.for_each, place, state, drive=drive)
+    if not has_asked:
+        drive.journal.emit(place.event(EventType.NODE_STARTED, {"kind": node.kind}))
+    try:
         outer = Scope(state=state)
         inputs = {name: template.resolve(outer) for name, template in node.inputs.items()}
     except CadreError as error:
-        return _Outcome(attempt=first, error=error)
+        return _Outcome(attempt=attempt, error=error)
     scope = Scope(state=state, inputs=inputs)
-    return await _try_often(node, scope, drive=drive, iteration=iteration, attempt=first)
+    if isinstance(node.action, ApprovalAction):
+        return _approve(node, node.action, scope, drive=drive, iteration=iteration)
+    return await _once(place, scope, drive=drive)
 
 
-async def _try_often(
-    node: Node, scope: Scope, *, drive: Drive, iteration: int, attempt: int
-) -> _Outcome:
-    while True:
-        started = time.monotonic()
-        outcome = await _try(node, scope, drive=drive, iteration=iteration, attempt=attempt)
-        if outcome.error is None or not _tries_again(node.retry, outcome.error, attempt):
-            return outcome
-        delay = _backoff(node.retry, attempt)
-        drive.journal.emit(_retried(node, iteration, outcome, delay, started))
-        # Stored before the next try, which has a key of its own: a run that is taken up again goes on with that one.
-        await drive.journal.flush()
-        await asyncio.sleep(delay)
-        attempt += 1
-
-
-async def _try(node: Node, scope: Scope, *, drive: Drive, iteration: int, attempt: int) -> _Outcome:
-    call = Call(
-        workflow=drive.workflow.name,
-        version=drive.version,
-        run_id=drive.run_id,
-        node=node.id,
-        key=f"{drive.run_id}/{node.id}/{iteration}/{attempt}/1",
-        timeout_seconds=node.timeout_seconds,
+async def _once(place: Place, scope: Scope, *, drive: Drive) -> _Outcome:
+    await drive.journal.secure()
+    tried = await try_often(
+        place,
+        scope,
+        lambda result: writes_of(place.node, result, drive.workflow.fields),
+        means=drive.means,
     )
-    usage: Usage | None = None
+    return _Outcome(
+        attempt=tried.place.attempt,
+        writes=tried.accepted or {},
+        usage=tried.usage if tried.usage.calls else None,
+        error=tried.error,
+        cached=tried.cached,
+    )
+
+
+async def _each(each: ForEach, place: Place, state: State, *, drive: Drive) -> _Outcome:
+    node = place.node
+    items = Items(place=place, each=each, state=state, means=drive.means)
+    writes: Mapping[str, Any] = {}
+    error: CadreError | None = None
     try:
-        async with drive.gate:
-            result = await _in_time(node, scope, drive=drive, call=call)
-        usage = result.usage
-        writes = writes_of(node, result, drive.workflow.fields)
+        found = items_of(each, Scope(state=state))
+        data = {"kind": node.kind, "items": len(found)}
+        drive.journal.emit(place.event(EventType.NODE_STARTED, data))
+        await drive.journal.secure()
+        writes = writes_of_items(node, await items.all(found), drive.workflow.fields)
+    except CadreError as exc:
+        error = exc
+    usage = items.usage if items.usage.calls else None
+    return _Outcome(attempt=place.attempt, writes=writes, usage=usage, error=error)
+
+
+def _approve(
+    node: Node, action: ApprovalAction, scope: Scope, *, drive: Drive, iteration: int
+) -> _Outcome:
+    """What the person answered; asks, the first time."""
+    asked = drive.asked.get((node.id, iteration))
+    try:
+        if asked is None:
+            drive.journal.ask(question_of(node.id, iteration, action, scope))
+        if asked is None or asked.answer is None:
+            return _Outcome(attempt=1, waits=True)
+        result = answered(asked)
+        return _Outcome(attempt=1, writes=writes_of(node, result, drive.workflow.fields))
     except CadreError as error:
-        return _Outcome(attempt=attempt, usage=usage, error=error)
-    return _Outcome(attempt=attempt, writes=writes, usage=usage)
-
-
-async def _in_time(node: Node, scope: Scope, *, drive: Drive, call: Call) -> Result:
-    try:
-        async with asyncio.timeout(node.timeout_seconds):
-            return await _patiently(node, scope, drive=drive, call=call)
-    except TimeoutError as exc:
-        raise NodeTimeout(
-            f"node {node.id!r} took longer than its timeout of {node.timeout_seconds:g} s",
-            resolution="Raise the node's timeout, or give it less to do.",
-            metadata={"node": node.id, "timeout_seconds": f"{node.timeout_seconds:g}"},
-        ) from exc
-
-
-async def _patiently(node: Node, scope: Scope, *, drive: Drive, call: Call) -> Result:
-    """Repeats a call whose service went away, with the same key, until it is back: no run is lost because another of
-    the platform's processes was killed, and nothing is paid for twice."""
-    deadline = time.monotonic() + drive.patience_seconds
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            return await perform(node, scope, peers=drive.peers, call=call)
-        except CadreError as error:
-            if error.code != _PEER_GONE or time.monotonic() + pause > deadline:
-                raise
-            log.warning("service_awaited", run_id=drive.run_id, node=node.id, reason=error.message)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-
-
-def _tries_again(retry: Retry, error: CadreError, attempt: int) -> bool:
-    if attempt >= retry.max_attempts:
-        return False
-    if retry.on:
-        return error.code in retry.on
-    return error.kind in _MAY_PASS or error.code in _MAY_PASS_CODES
-
-
-def _backoff(retry: Retry, attempt: int) -> float:
-    # The exponent is bounded: 2.0 ** 1100 is an error.
-    return float(min(retry.backoff_seconds * 2.0 ** min(attempt - 1, 32), _LONGEST_BACKOFF_SECONDS))
+        return _Outcome(attempt=1, error=error)
 
 
 def _leave(
@@ -354,33 +409,7 @@ def _advance(
     if route.took_loop:
         laps |= dict.fromkeys(plan.restarts.get(node, ()), 0)
     loops = {} if route.loop is None else {node: list(route.loop)}
-    return Advance(arrivals=arrivals, visits=visits, loops=loops, laps=laps)
-
-
-def _started(node: Node, iteration: int, attempt: int) -> Event:
-    return Event(
-        type=EventType.NODE_STARTED,
-        time=datetime.now(UTC),
-        node=node.id,
-        iteration=iteration,
-        attempt=attempt,
-        data={"kind": node.kind},
-    )
-
-
-def _retried(node: Node, iteration: int, outcome: _Outcome, delay: float, started: float) -> Event:
-    assert outcome.error is not None
-    return Event(
-        type=EventType.NODE_RETRIED,
-        time=datetime.now(UTC),
-        node=node.id,
-        iteration=iteration,
-        attempt=outcome.attempt,
-        data={"delay_seconds": delay},
-        usage=outcome.usage,
-        error=Failure.of(outcome.error, node=node.id),
-        duration_ms=_since(started),
-    )
+    return Advance(arrivals=arrivals, visits=visits, loops=loops, laps=laps, asked={})
 
 
 def _event(
@@ -394,7 +423,9 @@ def _event(
         kind = _kind(outcome)
         data["route"] = list(route.targets) or [END]
     if kind is EventType.NODE_SUCCEEDED:
-        data["outputs"] = dict(outcome.writes)
+        data["outputs"] = shown_outputs(dict(outcome.writes))
+        if outcome.cached:
+            data["cached"] = True
     return Event(
         type=kind,
         time=datetime.now(UTC),

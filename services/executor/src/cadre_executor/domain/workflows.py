@@ -5,6 +5,7 @@ The language (`language/`) makes these from a file; nothing here knows YAML.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
@@ -125,7 +126,11 @@ class Goto:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelChoice:
-    """Which model, and how it is asked; empty and None leave it to the platform or the provider."""
+    """Which model, and how it is asked; empty and None leave it to the platform or the provider.
+
+    `fallbacks` are asked in order when the model cannot answer; they have none of their own. `params` goes to the
+    provider as it is.
+    """
 
     provider: str = ""
     model: str = ""
@@ -136,24 +141,65 @@ class ModelChoice:
     stop: tuple[str, ...] = ()
     api_base: str = ""
     api_key_env: str = ""
+    fallbacks: tuple["ModelChoice", ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolUse:
+    """A tool that a node may call. `name` is the catalogue's, or `mcp:<server>/<tool>`; `config` is the tool's own.
+
+    `on_error` CONTINUE tells the model, or the next node, of a failure instead of failing the node.
+    """
+
+    name: str
+    on_error: OnError = OnError.FAIL
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """What an llm node remembers: the `top_k` best matches for its prompt in `namespace`, at most `max_tokens` of them,
+    go before the prompt, and the exchange is stored there after the reply."""
+
+    namespace: tuple[Template, ...]
+    top_k: int = 5
+    max_tokens: int = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class LlmAction:
-    """Asks a model."""
+    """Asks a model, up to `max_steps` times when it calls tools; the last time without tools."""
 
     prompt: Template
     system: Template | None = None
     model: ModelChoice = ModelChoice()
+    tools: tuple[ToolUse, ...] = ()
+    max_steps: int = 8
+    stream: bool = False
+    recall: Recall | None = None
+
+
+class SandboxMode(Enum):
+    """How code is run."""
+
+    PYTHON = "python"
+    DOCKER = "docker"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxLimits:
-    """What a program may use; None means the sandbox's default."""
+    """What a program may use; None and empty mean the sandbox's default."""
 
+    mode: SandboxMode = SandboxMode.PYTHON
+    preset: str = ""
     timeout_seconds: float | None = None
     cpu_seconds: float | None = None
+    cpus: float | None = None
     memory_mb: int | None = None
+    network: bool = False
+    packages: tuple[str, ...] = ()
+    files: Mapping[str, Template] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +217,7 @@ class MemoryVerb(Enum):
     SAVE = "save"
     SEARCH = "search"
     DELETE = "delete"
+    APPEND = "append"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,12 +233,60 @@ class MemoryAction:
     ttl_seconds: float = 0.0
 
 
-Action: TypeAlias = LlmAction | CodeAction | MemoryAction
+@dataclass(frozen=True, kw_only=True)
+class ToolAction:
+    """Calls one tool, without a model. An argument that is text may be a template; its value keeps its type."""
+
+    tool: ToolUse
+    arguments: Mapping[str, Template] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkflowAction:
+    """Runs another applied workflow on the node's inputs; its result is that run's outputs. `version` 0: the newest."""
+
+    workflow: str
+    version: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalAction:
+    """Waits for a person's choice; its result is {"choice": ..., "comment": ..., "by": ...}.
+
+    `on_timeout` is one of the choices, or empty: the node then fails.
+    """
+
+    message: Template
+    choices: tuple[str, ...] = ("approve", "reject")
+    timeout_seconds: float | None = None
+    on_timeout: str = ""
+
+
+Action: TypeAlias = (
+    LlmAction | CodeAction | MemoryAction | ToolAction | WorkflowAction | ApprovalAction
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForEach:
+    """Does the node's action once for each of `items`, at most `max_concurrency` at once.
+
+    The item is a local input by the name `item_name` (its place, from 0, by `item_name`_index), which the node's own
+    inputs may name too; `when` is asked once, before there are items. The node's result is the list of results, in the
+    items' order; its `outputs` take lists of their parts, and `result_type` is that of one item's result.
+    """
+
+    items: Template
+    item_name: str = "item"
+    max_concurrency: int = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One step. Its action's result, checked by `result_type` where there is one, goes into the state by `outputs`."""
+    """One step. Its action's result, checked by `result_type` where there is one, goes into the state by `outputs`.
+
+    `cache_seconds`: a result of equal inputs that is not older is taken again; 0 means never.
+    """
 
     id: str
     action: Action
@@ -204,6 +299,8 @@ class Node:
     retry: Retry = Retry()
     on_error: OnError | Goto = OnError.FAIL
     when: Condition | None = None
+    for_each: ForEach | None = None
+    cache_seconds: float = 0.0
 
     @property
     def kind(self) -> str:
@@ -215,6 +312,12 @@ class Node:
                 return "code"
             case MemoryAction():
                 return "memory"
+            case ToolAction():
+                return "tool"
+            case WorkflowAction():
+                return "workflow"
+            case ApprovalAction():
+                return "approval"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +359,33 @@ class Limits:
     max_steps: int = 1000
 
 
+class OnExceed(Enum):
+    """What happens to a run whose budget is used up."""
+
+    FAIL = "fail"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a run with its sub-workflows may spend on models; None is no bound."""
+
+    usd: Decimal | None = None
+    tokens: int | None = None
+    on_exceed: OnExceed = OnExceed.FAIL
+
+
+@dataclass(frozen=True, kw_only=True)
+class McpServer:
+    """An MCP server that the workflow's tools come from: by `url` (streamable HTTP), or, without one, the one that the
+    operator configured under the same name. `tools` are those that may be used; empty means all."""
+
+    name: str
+    url: str = ""
+    headers_env: Mapping[str, str] = field(default_factory=dict)
+    tools: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workflow:
     """A checked workflow: every name in it is defined, every type fits. `exits` has START and each node."""
@@ -267,3 +397,6 @@ class Workflow:
     description: str = ""
     tags: tuple[str, ...] = ()
     limits: Limits = Limits()
+    budget: Budget = Budget()
+    mcp_servers: Mapping[str, McpServer] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()

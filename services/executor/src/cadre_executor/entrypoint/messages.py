@@ -8,15 +8,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cadre.common.v1 import common_pb2
 from cadre.executor.v1 import runs_pb2, schedules_pb2, workflows_pb2
+from cadre_executor.domain.checkpoints import Checkpoint
 from cadre_executor.domain.clocks import Clock, Cron, Interval, Recurrence
 from cadre_executor.domain.definitions import Definition, Graph, InputField, Parsed
-from cadre_executor.domain.runs import Event, EventType, Failure, Run, RunStatus, Usage
+from cadre_executor.domain.runs import Event, EventType, Failure, Question, Run, RunStatus, Usage
 from cadre_executor.domain.timetables import CatchUp, Schedule
 from cadre_kit.documents import to_json
 from cadre_kit.errors import InvalidInput
 
 __all__ = [
     "catch_up_from_message",
+    "checkpoint_message",
     "clock_from_request",
     "event_message",
     "page_size",
@@ -31,6 +33,7 @@ __all__ = [
 _STATUSES = {
     RunStatus.QUEUED: runs_pb2.RUN_STATUS_QUEUED,
     RunStatus.RUNNING: runs_pb2.RUN_STATUS_RUNNING,
+    RunStatus.WAITING: runs_pb2.RUN_STATUS_WAITING,
     RunStatus.SUCCEEDED: runs_pb2.RUN_STATUS_SUCCEEDED,
     RunStatus.FAILED: runs_pb2.RUN_STATUS_FAILED,
     RunStatus.CANCELLED: runs_pb2.RUN_STATUS_CANCELLED,
@@ -54,6 +57,11 @@ _EVENT_TYPES = {
     EventType.NODE_FAILED: runs_pb2.EVENT_TYPE_NODE_FAILED,
     EventType.NODE_RETRIED: runs_pb2.EVENT_TYPE_NODE_RETRIED,
     EventType.NODE_SKIPPED: runs_pb2.EVENT_TYPE_NODE_SKIPPED,
+    EventType.NODE_WAITING: runs_pb2.EVENT_TYPE_NODE_WAITING,
+    EventType.NODE_ANSWERED: runs_pb2.EVENT_TYPE_NODE_ANSWERED,
+    EventType.NODE_TEXT: runs_pb2.EVENT_TYPE_NODE_TEXT,
+    EventType.TOOL_CALLED: runs_pb2.EVENT_TYPE_TOOL_CALLED,
+    EventType.TOOL_RETURNED: runs_pb2.EVENT_TYPE_TOOL_RETURNED,
 }
 _LARGEST_PAGE = 500
 
@@ -123,6 +131,9 @@ def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
         trigger=run.trigger,
         trace_id=run.trace_id,
         source="" if listed else run.source,
+        parent_run_id=run.parent_run_id,
+        forked_from_run_id=run.forked_from,
+        questions=[] if listed else [_question(question) for question in run.questions],
     )
     if not listed:
         message.inputs.CopyFrom(to_json(run.inputs))
@@ -134,6 +145,31 @@ def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
         message.started_time.CopyFrom(_time(run.started_time))
     if run.ended_time is not None:
         message.ended_time.CopyFrom(_time(run.ended_time))
+    return message
+
+
+def checkpoint_message(checkpoint: Checkpoint) -> runs_pb2.Checkpoint:
+    """A checkpoint."""
+    position = checkpoint.position
+    return runs_pb2.Checkpoint(
+        id=checkpoint.id,
+        step=position.step,
+        time=_time(checkpoint.time),
+        nodes=checkpoint.nodes,
+        next_nodes=position.progress["arrivals"],
+        state=to_json(position.fields),
+    )
+
+
+def _question(question: Question) -> runs_pb2.Question:
+    message = runs_pb2.Question(
+        node=question.node,
+        iteration=question.iteration,
+        message=question.message,
+        choices=question.choices,
+    )
+    if question.deadline is not None:
+        message.deadline.CopyFrom(_time(question.deadline))
     return message
 
 
@@ -150,6 +186,7 @@ def event_message(event: Event) -> runs_pb2.Event:
         usage=None if event.usage is None else _usage(event.usage),
         error=None if event.error is None else _failure(event.error),
         duration_ms=event.duration_ms,
+        item=event.item,
     )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import grpc
 
 from cadre.executor.v1 import runs_pb2, runs_pb2_grpc
-from cadre_executor.domain.desks import Desk, StartRun
+from cadre_executor.domain.answers import Answer, AnswerRun
+from cadre_executor.domain.desks import Desk, ForkRun, StartRun
 from cadre_executor.domain.runs import RunQuery
 from cadre_executor.entrypoint.messages import (
+    checkpoint_message,
     event_message,
     page_size,
     page_token,
@@ -28,6 +31,8 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _INPUT_BYTES = 4 * 1024 * 1024
 _TRIGGER_CHARACTERS = 50
+_COMMENT_CHARACTERS = 10_000
+_NAME_CHARACTERS = 100
 _RUNS = 50
 
 
@@ -89,6 +94,36 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         run = await self._desk.cancel(request.run_id)
         return runs_pb2.CancelRunResponse(run=run_message(run))
 
+    async def ResumeRun(
+        self, request: runs_pb2.ResumeRunRequest, context: Context
+    ) -> runs_pb2.ResumeRunResponse:
+        """Goes on with a failed run."""
+        run = await self._desk.resume(request.run_id)
+        return runs_pb2.ResumeRunResponse(run=run_message(run))
+
+    async def AnswerRun(
+        self, request: runs_pb2.AnswerRunRequest, context: Context
+    ) -> runs_pb2.AnswerRunResponse:
+        """Gives a run its answer."""
+        run = await self._desk.answer(_answer(request))
+        return runs_pb2.AnswerRunResponse(run=run_message(run))
+
+    async def ForkRun(
+        self, request: runs_pb2.ForkRunRequest, context: Context
+    ) -> runs_pb2.ForkRunResponse:
+        """Starts a run from a checkpoint of another."""
+        run = await self._desk.fork(_fork(request, idempotency_key(context)))
+        return runs_pb2.ForkRunResponse(run=run_message(run))
+
+    async def ListCheckpoints(
+        self, request: runs_pb2.ListCheckpointsRequest, context: Context
+    ) -> runs_pb2.ListCheckpointsResponse:
+        """Lists a run's checkpoints."""
+        found = await self._desk.checkpoints(request.run_id)
+        return runs_pb2.ListCheckpointsResponse(
+            checkpoints=[checkpoint_message(checkpoint) for checkpoint in found]
+        )
+
 
 def _start(request: runs_pb2.StartRunRequest, key: str) -> StartRun:
     if not (request.workflow or request.source):
@@ -108,5 +143,34 @@ def _start(request: runs_pb2.StartRunRequest, key: str) -> StartRun:
         source=request.source,
         inputs=object_from_json(request.inputs, field="inputs"),
         trigger=request.trigger or "api",
+        key=key,
+    )
+
+
+def _answer(request: runs_pb2.AnswerRunRequest) -> AnswerRun:
+    if len(request.comment) > _COMMENT_CHARACTERS:
+        raise BadRequest(f"comment has more than {_COMMENT_CHARACTERS:,} characters")
+    if len(request.answered_by) > _NAME_CHARACTERS:
+        raise BadRequest(f"answered_by has more than {_NAME_CHARACTERS} characters")
+    if request.iteration < 0:
+        raise BadRequest(f"iteration is {request.iteration}; it must be 0 or more")
+    answer = Answer(
+        choice=request.choice,
+        comment=request.comment,
+        by=request.answered_by,
+        time=datetime.now(UTC),
+    )
+    return AnswerRun(
+        run_id=request.run_id, node=request.node, iteration=request.iteration, answer=answer
+    )
+
+
+def _fork(request: runs_pb2.ForkRunRequest, key: str) -> ForkRun:
+    if len(request.state.text.encode()) > _INPUT_BYTES:
+        raise BadRequest("the state is larger than 4 MiB", code="STATE_TOO_LARGE")
+    return ForkRun(
+        run_id=request.run_id,
+        checkpoint_id=request.checkpoint_id,
+        changes=object_from_json(request.state, field="state"),
         key=key,
     )

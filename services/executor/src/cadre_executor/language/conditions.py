@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from cadre_executor.domain.workflows import Scope
+from cadre_executor.language.positions import Path
 from cadre_executor.language.references import Names, UnknownName, find
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.reports import Report, Suggestion, shown
 from cadre_executor.language.types import (
     Anything,
     Boolean,
@@ -54,7 +55,12 @@ class ConditionFailed(FailedPrecondition):
 class _Bad(Exception):
     """A condition is not written as the language writes them."""
 
-    def __init__(self, message: str, resolution: str = "", code: str = "INVALID_CONDITION") -> None:
+    def __init__(
+        self,
+        message: str,
+        resolution: str | Suggestion = "",
+        code: str = "INVALID_CONDITION",
+    ) -> None:
         super().__init__(message)
         self.resolution = resolution
         self.code = code
@@ -122,7 +128,10 @@ def _parsed(text: str) -> ast.expr:
     outside = _STRINGS.split(text)
     for wrong, right in (("&&", "and"), ("||", "or"), ("===", "==")):
         if any(wrong in part for part in outside):
-            raise _Bad(f"{wrong} is not an operator here", f"write `{right}`")
+            raise _Bad(
+                f"{wrong} is not an operator here",
+                Suggestion(text=f"write `{right}`", old=wrong, new=right),
+            )
     _check_nesting(outside)
     source = "".join(
         part.replace("{", "(").replace("}", ")") + quoted
@@ -238,7 +247,11 @@ class _ConditionCompiler:
                     "UNQUOTED_TEXT",
                     self._path,
                     f"{shown(node.id)} names nothing and is taken as text",
-                    f"write '{node.id[:40]}' with quotes",
+                    Suggestion(
+                        text=f"write '{node.id[:40]}' with quotes",
+                        old=node.id,
+                        new=f"'{node.id}'",
+                    ),
                 )
                 return _constant(node.id)
         return self.part(node)

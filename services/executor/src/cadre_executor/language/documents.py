@@ -7,12 +7,13 @@ several documents, and aliases that would unfold into more than the limits are r
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # PyYAML ships no annotations
 
-from cadre_executor.language.reports import Path, Position, path_text, shown
+from cadre_executor.language.positions import LINE_END, Path, Position
+from cadre_executor.language.reports import path_text, shown
 from cadre_kit.errors import Problem
 
 MAX_BYTES = 1024 * 1024
@@ -92,7 +93,7 @@ def read_document(source: str) -> Document:
     except yaml.reader.ReaderError as exc:
         return _unread(reader, _bad_character(source, exc))
     except yaml.YAMLError as exc:
-        return _unread(reader, _bad_yaml(exc))
+        return _unread(reader, _bad_yaml(source, exc))
     return Document(
         value=value, keys=reader.keys, values=reader.values, problems=tuple(reader.problems)
     )
@@ -133,8 +134,8 @@ def _too_large(source: str) -> _Refused:
 
 def _mark(source: str, index: int) -> Any:
     before = source[: max(index, 0)]
-    line = before.count("\n")
-    return yaml.Mark("file", index, line, len(before) - before.rfind("\n") - 1, None, None)
+    ends = [match.end() for match in LINE_END.finditer(before)]
+    return yaml.Mark("file", index, len(ends), len(before) - (ends or [0])[-1], None, None)
 
 
 def _bad_character(source: str, exc: Any) -> Problem:
@@ -146,8 +147,11 @@ def _bad_character(source: str, exc: Any) -> Problem:
     ).problem
 
 
-def _bad_yaml(exc: Any) -> Problem:
+def _bad_yaml(source: str, exc: Any) -> Problem:
     mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
+    # libyaml reads on past a last line without an end, and says the line after it.
+    if mark is not None and mark.line > len(LINE_END.findall(source)):
+        mark = _mark(source, len(source))
     said = (
         " ".join(filter(None, (getattr(exc, "context", ""), getattr(exc, "problem", ""))))
         or "unreadable"
@@ -211,7 +215,7 @@ class _Reader:
             elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
                 self._start(event)
             elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-                self._end()
+                self._end(event)
         return self._root
 
     def _alias(self, event: Any) -> None:
@@ -271,8 +275,13 @@ class _Reader:
         if event.anchor:
             self._anchors.pop(event.anchor, None)
 
-    def _end(self) -> None:
+    def _end(self, event: Any) -> None:
         closed = self._open.pop()
+        started = self.values[closed.path]
+        end = event.end_mark
+        self.values[closed.path] = replace(
+            started, end_line=end.line + 1, end_column=end.column + 1
+        )
         if isinstance(closed.container, dict):
             for merged, event in closed.merged:
                 for mapping in _mappings(merged, event):
@@ -404,7 +413,12 @@ def _events(source: str) -> Iterator[Any]:
 
 
 def _position(event: Any) -> Position:
-    return Position(line=event.start_mark.line + 1, column=event.start_mark.column + 1)
+    return Position(
+        line=event.start_mark.line + 1,
+        column=event.start_mark.column + 1,
+        end_line=event.end_mark.line + 1,
+        end_column=event.end_mark.column + 1,
+    )
 
 
 def _mappings(value: Any, event: Any) -> list[dict[str, Any]]:

@@ -6,14 +6,16 @@ from itertools import pairwise
 
 from cadre_executor.domain.workflows import END, START, Condition, Exits, Loop, Rule
 from cadre_executor.language.conditions import Expression, compile_condition
+from cadre_executor.language.file_shapes import EdgeShape, LogicShape, LoopShape
 from cadre_executor.language.nodes import condition_text
+from cadre_executor.language.positions import Path
 from cadre_executor.language.references import Names
-from cadre_executor.language.reports import Path, Report, shown
-from cadre_executor.language.shapes import EdgeShape, LogicShape, LoopShape
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.types import Anything, Boolean, bare
 
 DEFAULT = "default"
 DEFAULT_ITERATIONS = 10
+_WAYS_ON = ("to", "routes", "loop", "parallel")
 MAX_WAYS = 5000
 """Ways from one node to one node, lists on either side of an edge multiplied out."""
 MAX_CONDITIONS = 200_000
@@ -125,12 +127,12 @@ class _EdgeCompiler:
         sources = list(self._sources(shape.from_, (*path, "from")))
         if not self._few_enough(shape, len(sources), path):
             return []
-        said = [key for key in ("to", "routes", "loop") if getattr(shape, key) is not None]
+        said = [key for key in _WAYS_ON if getattr(shape, key) is not None]
         if len(said) != 1:
             self._report.error(
                 "INVALID_EDGE",
                 path,
-                f"an edge has one of to, routes and loop, not {' and '.join(said) or 'none'}",
+                f"an edge has one of {', '.join(_WAYS_ON)}, not {' and '.join(said) or 'none'}",
                 "make each an edge of its own" if said else "add `to: <node>`",
             )
         if shape.condition is not None and shape.to is None:
@@ -141,7 +143,7 @@ class _EdgeCompiler:
                 "write it in the route, or as the loop's until",
             )
         lines: list[GraphEdge] = []
-        if shape.to is not None or shape.routes is not None:
+        if shape.loop is None or shape.to is not None or shape.routes is not None:
             lines += self._add_ways(sources, list(self._ways(shape, path)))
         if shape.loop is not None:
             for source in sources:
@@ -232,6 +234,9 @@ class _EdgeCompiler:
         if shape.to is not None:
             written = shape.condition
             yield self._way(written, shape.to, path, (*path, "condition"))
+        if shape.parallel is not None:
+            at = (*path, "parallel", "target_node")
+            yield Way(targets=self._targets(shape.parallel.target_node, at), path=path)
         for index, route in enumerate(shape.routes or ()):
             at = (*path, "routes", index)
             yield self._way(route.condition, route.to, at, (*at, "condition"))

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cadre_executor.language.reports import Path, Report
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report
 
-NODE_KINDS = ("tool", "workflow", "approval", "agent")
+NODE_KINDS = ("agent",)
 """Kinds of node that the language knows and that are not built."""
 
 _EVERY = "*"
@@ -15,30 +16,19 @@ _KEPT = {"id", "name", "description", "on_error"}
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """A key that is not acted upon. `refused` says that a run without it would be another run."""
+    """A key that is not acted upon."""
 
     path: tuple[str, ...]
     instead: str
-    refused: bool = False
 
 
 def _noted(path: str, instead: str) -> Feature:
     return Feature(path=tuple(path.split(".")), instead=instead)
 
 
-def _refused(path: str, instead: str) -> Feature:
-    return Feature(path=tuple(path.split(".")), instead=instead, refused=True)
-
-
 _DEPLOYMENT = "the deployment decides this; see its settings"
 
 FEATURES = (
-    _noted(
-        "triggers",
-        "start runs with `cadre run`, a schedule (`cadre deploy`) or POST /hooks/<workflow>",
-    ),
-    _noted("webhook", "start runs with POST /hooks/<workflow>; give defaults under state.fields"),
-    _noted("tests", "run the workflow with chosen inputs and look at its outputs"),
     _noted("optimization", "prompts are used as they are written"),
     _noted("memory", "use memory nodes: memory: {action: load, key: ...}"),
     _noted("config.storage", _DEPLOYMENT),
@@ -48,43 +38,18 @@ FEATURES = (
     _noted("config.mlflow", _DEPLOYMENT),
     _noted("config.ab_test", "make one workflow a variant and compare their runs"),
     _noted("config.gates", "test outputs with a condition on an edge"),
-    _noted("config.secrets", "name a key's variable under llm.api_key_env"),
     _noted("config.memory.enabled", "use memory nodes"),
     _noted("config.memory.default_scope", "say it on the memory nodes, under memory.scope"),
     _noted("config.memory.backend", _DEPLOYMENT),
     _noted("config.memory.connection_string", _DEPLOYMENT),
-    _refused("config.budget", "bound the run with config.execution.max_steps and llm.max_tokens"),
-    _refused(
-        "config.mcp_servers", "call the tool before the run, and pass what it gives as an input"
-    ),
-    _refused("config.llm.fallbacks", "name one model, and retry: {max_attempts: ...} on the nodes"),
-    _refused("config.llm.params", "use temperature, max_tokens, top_p, seed and stop"),
-    _refused("nodes.*.llm.fallbacks", "name one model, and retry: {max_attempts: ...} on the node"),
-    _refused("nodes.*.llm.params", "use temperature, max_tokens, top_p, seed and stop"),
-    _refused(
-        "nodes.*.tools",
-        "fetch what it needs before the run and pass it as an input, or use a code node",
-    ),
-    _noted("nodes.*.tool_config", "leave it out"),
-    _refused(
-        "nodes.*.for_each", "name the whole list in one prompt, or go through it in a code node"
-    ),
-    _noted("nodes.*.cache", "every visit asks anew"),
-    _noted("nodes.*.stream", "replies are recorded whole"),
-    _noted("nodes.*.max_steps", "a node without tools takes one step"),
+    _noted("nodes.*.tool_config", "write it with the tool: tools: [{name: ..., config: {...}}]"),
     _noted("nodes.*.optimize", "prompts are used as they are written"),
     _noted("nodes.*.log_prompts", _DEPLOYMENT),
     _noted("nodes.*.log_artifacts", _DEPLOYMENT),
     _noted("nodes.*.mlflow", _DEPLOYMENT),
     _noted("nodes.*.memory.enabled", "use memory nodes: memory: {action: load, key: ...}"),
     _noted("nodes.*.memory.default_scope", "use memory nodes: memory: {action: load, key: ...}"),
-    _refused("nodes.*.sandbox.packages", "use Python's standard library"),
-    _refused("nodes.*.sandbox.files", "pass the content as an input"),
     _noted("nodes.*.sandbox.resources.disk", "programs have no files"),
-    _refused(
-        "edges.*.parallel",
-        "name each branch: {from: a, to: [b, c]}, or go through the list in a code node",
-    ),
 )
 
 
@@ -137,12 +102,7 @@ def _take_out(holder: dict[str, Any], path: Path, feature: Feature, report: Repo
     if value is None or value in ([], {}):
         return
     name = ".".join(part for part in feature.path if part != _EVERY and part != "nodes")
-    if feature.refused:
-        report.error(
-            "NOT_SUPPORTED", path, f"`{name}` is not supported", feature.instead, at_key=True
-        )
-    else:
-        report.note("NO_EFFECT", path, f"`{name}` has no effect", feature.instead, at_key=True)
+    report.note("NO_EFFECT", path, f"`{name}` has no effect", feature.instead, at_key=True)
 
 
 def _nodes(document: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -156,14 +116,14 @@ def _unbuilt_nodes(document: dict[str, Any], report: Report) -> Iterator[int]:
     for index, node in _nodes(document):
         kind = node.get("type")
         if kind not in NODE_KINDS:
-            kind = next((name for name in ("workflow", "agent") if name in node), None)
+            kind = next((name for name in NODE_KINDS if name in node), None)
         if kind is not None:
             at = "type" if node.get("type") == kind else str(kind)
             report.error(
                 "NOT_SUPPORTED",
                 ("nodes", index, at),
                 f"nodes of type {kind} are not supported",
-                "use a node with prompt, code or memory",
+                "use a node of another type",
             )
             for key in node.keys() - _KEPT:
                 del node[key]
@@ -191,20 +151,12 @@ def _check_sandboxes(document: dict[str, Any], report: Report) -> None:
                 "code always runs in the sandbox; it cannot be switched off",
                 "remove `enabled: false`",
             )
-        if sandbox.get("mode") == "docker":
-            del sandbox["mode"]
-            report.error(
-                "NOT_SUPPORTED",
-                (*path, "mode"),
-                "sandbox.mode docker is not supported",
-                "use mode: python",
-            )
         for key in ("network", "network_enabled"):
-            if isinstance(sandbox.get(key), dict) or sandbox.get(key) is True:
+            if isinstance(sandbox.get(key), dict):
                 sandbox[key] = False
                 report.note(
                     "NO_EFFECT",
                     (*path, key),
-                    "programs have no network",
-                    "pass what it fetches as an input",
+                    f"`{key}` is true or false here",
+                    "write network: true; which hosts are reached is the operator's setting",
                 )

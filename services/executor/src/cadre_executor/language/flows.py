@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cadre_executor.domain.workflows import END, START, Exits, Goto, Node, Reducer
 from cadre_executor.language.edges import Flow
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.states import DeclaredField
 
 

@@ -12,7 +12,9 @@ from cadre_executor.domain.workflows import (
     ValueType,
     Workflow,
 )
+from cadre_executor.language.positions import Path
 from cadre_executor.language.reports import Report, shown
+from cadre_executor.language.states import DeclaredField
 from cadre_kit.errors import InvalidInput, Problem
 
 
@@ -39,7 +41,7 @@ def check_inputs(workflow: Workflow, inputs: Mapping[str, Any]) -> State:
 
     Raises InputsRefused with a problem for each input that is wrong, unknown or missing.
     """
-    report = Report(keys={}, values={})
+    report = Report()
     for name in inputs:
         if name not in workflow.fields:
             report.error(
@@ -73,6 +75,32 @@ def check_output(field: StateField, value: object) -> Any:
         except ValueRefused:
             return field.type.accept([value])
     return field.type.accept(value)
+
+
+def check_values(
+    values: Mapping[str, Any], declared: Mapping[str, DeclaredField], path: Path, report: Report
+) -> None:
+    """Reports what is wrong with the inputs that a file itself gives for some of its runs."""
+    for name, value in values.items():
+        field = declared.get(name)
+        if field is None:
+            report.error(
+                "UNKNOWN_STATE_FIELD",
+                (*path, name),
+                f"{shown(name)} is not a state field",
+                report.did_you_mean(name, declared, "declare it under state.fields"),
+                at_key=True,
+            )
+            continue
+        try:
+            field.type.accept(value)
+        except ValueRefused as exc:
+            report.error(
+                "INVALID_INPUT_VALUE",
+                (*path, name),
+                f"the value does not fit the field {shown(name)}: {exc.message}",
+                exc.resolution,
+            )
 
 
 def inputs_of(workflow: Workflow, enums: Mapping[str, tuple[Any, ...] | None]) -> tuple[Input, ...]:

@@ -3,9 +3,17 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from cadre_executor.domain.workflows import END, START, Exits, Goto, Limits, Node, Workflow
+from cadre_executor.domain.cases import Case
+from cadre_executor.domain.triggers import Trigger
+from cadre_executor.domain.workflows import END, START, Exits, Goto, Node, Workflow
+from cadre_executor.language.cases import compile_cases
+from cadre_executor.language.configs import (
+    compile_budget,
+    compile_limits,
+    compile_secrets,
+    compile_servers,
+)
 from cadre_executor.language.documents import Document, read_document
 from cadre_executor.language.edges import (
     Graph,
@@ -15,14 +23,16 @@ from cadre_executor.language.edges import (
     loops_without_exit,
 )
 from cadre_executor.language.features import without_unbuilt
+from cadre_executor.language.file_shapes import ConfigShape, FileShape
 from cadre_executor.language.flows import FlowChecker
 from cadre_executor.language.inputs import Input, inputs_of
+from cadre_executor.language.iterations import written_at_edges
 from cadre_executor.language.nodes import NodeCompiler, check_ids, with_memory_defaults
 from cadre_executor.language.references import Names
 from cadre_executor.language.reports import Report, shown
-from cadre_executor.language.shapes import ConfigShape, ExecutionShape, FileShape
-from cadre_executor.language.states import DeclaredField, compile_fields
+from cadre_executor.language.states import compile_fields
 from cadre_executor.language.structure import Structure, read_structure
+from cadre_executor.language.triggers import compile_triggers
 from cadre_executor.language.types import bare
 from cadre_kit.errors import Problem, Severity
 
@@ -37,6 +47,8 @@ class Parsed:
     problems: tuple[Problem, ...] = ()
     graph: Graph = field(default_factory=Graph)
     inputs: tuple[Input, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
+    cases: tuple[Case, ...] = ()
 
     @property
     def valid(self) -> bool:
@@ -54,7 +66,7 @@ def parse_workflow(source: str) -> Parsed:
     document = read_document(source)
     if document.value is None and document.problems:
         return Parsed(workflow=None, problems=document.problems)
-    report = Report(keys=document.keys, values=document.values)
+    report = Report(keys=document.keys, values=document.values, source=source)
     parsed = _checked(document, report)
     problems = _merged(document.problems, report.problems())
     failed = any(problem.severity is Severity.ERROR for problem in problems)
@@ -89,7 +101,21 @@ def _compiled(
 ) -> Parsed:
     name = _name(file, report)
     declared = compile_fields(file.state.fields, report)
-    nodes, indexes = _nodes(structure, file, name, declared, unbuilt, report)
+    config = file.config or ConfigShape()
+    servers = compile_servers(config, report)
+    secrets = compile_secrets(config, report)
+    compiler = NodeCompiler(
+        workflow=name,
+        declared=declared,
+        ids=list(dict.fromkeys(shape.id for shape in file.nodes)),
+        config=config,
+        servers=servers,
+        secrets=secrets,
+        iterations=written_at_edges(file.edges or (), report),
+        report=report,
+        whole=structure.whole,
+    )
+    nodes, indexes = _nodes(file, compiler, unbuilt)
     ids = list(nodes)
     names = Names(state={field.name: field.type for field in declared.values()}, nodes=ids)
     flow = compile_edges(file.edges, ids, names, report)
@@ -107,13 +133,18 @@ def _compiled(
         exits=exits,
         description=file.flow.description or "",
         tags=tuple(file.flow.tags or ()),
-        limits=_limits(file.config.execution if file.config else None),
+        limits=compile_limits(config.execution),
+        budget=compile_budget(config.budget, report),
+        mcp_servers=servers,
+        secrets=secrets,
     )
     enums = {field.name: bare(field.type).limits.enum for field in declared.values()}
     return Parsed(
         workflow=workflow,
         graph=_graph(nodes, flow.lines, exits),
         inputs=inputs_of(workflow, enums),
+        triggers=compile_triggers(file, declared, report),
+        cases=compile_cases(file.tests or [], declared, names, report),
     )
 
 
@@ -139,23 +170,10 @@ def _name(file: FileShape, report: Report) -> str:
 
 
 def _nodes(
-    structure: Structure,
-    file: FileShape,
-    name: str,
-    declared: Mapping[str, DeclaredField],
-    unbuilt: frozenset[int],
-    report: Report,
+    file: FileShape, compiler: NodeCompiler, unbuilt: frozenset[int]
 ) -> tuple[dict[str, Node], dict[str, int]]:
     """The nodes by id, and where each stands in the file; a repeated id keeps its first node."""
-    check_ids(file.nodes, report)
-    compiler = NodeCompiler(
-        workflow=name,
-        declared=declared,
-        ids=list(dict.fromkeys(shape.id for shape in file.nodes)),
-        config=file.config or ConfigShape(),
-        report=report,
-        whole=structure.whole,
-    )
+    check_ids(file.nodes, compiler.report)
     nodes: dict[str, Node] = {}
     indexes: dict[str, int] = {}
     for index, shape in enumerate(file.nodes):
@@ -165,18 +183,6 @@ def _nodes(
             nodes[shape.id] = node
             indexes[shape.id] = index
     return nodes, indexes
-
-
-def _limits(shape: ExecutionShape | None) -> Limits:
-    default = Limits()
-    if shape is None:
-        return default
-    given: dict[str, Any] = {
-        "timeout_seconds": shape.timeout,
-        "max_concurrency": shape.max_concurrency,
-        "max_steps": shape.max_steps,
-    }
-    return replace(default, **{name: value for name, value in given.items() if value is not None})
 
 
 def _graph(

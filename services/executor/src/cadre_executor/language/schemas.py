@@ -1,10 +1,12 @@
 """The JSON Schema of workflow files, by which editors complete and check them."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel
+from pydantic import AliasChoices
 
-from cadre_executor.language import shapes
+from cadre_executor.language.file_shapes import FileShape
+from cadre_executor.language.shapes import Shape
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -19,15 +21,22 @@ _EXAMPLE = {
 
 def workflow_schema() -> dict[str, Any]:
     """The schema, draft 2020-12. It describes what is built, and nothing else."""
-    made: dict[str, Any] = _tidied(shapes.FileShape.model_json_schema())
+    made: dict[str, Any] = _tidied(FileShape.model_json_schema())
+    shapes = {shape.__name__: shape for shape in _shapes_below(Shape)}
     for name, definition in made["$defs"].items():
-        _add_other_names(getattr(shapes, name), definition)
+        _add_other_names(shapes[name], definition)
     return {
         "$schema": DIALECT,
         "title": "Cadre workflow",
         **made,
         "examples": [_EXAMPLE],
     }
+
+
+def _shapes_below(shape: type[Shape]) -> Iterator[type[Shape]]:
+    for inner in shape.__subclasses__():
+        yield inner
+        yield from _shapes_below(inner)
 
 
 def _tidied(value: Any) -> Any:
@@ -58,7 +67,7 @@ def _tidied_mapping(schema: dict[str, Any]) -> dict[str, Any]:
     return tidied
 
 
-def _add_other_names(shape: type[BaseModel], definition: dict[str, Any]) -> None:
+def _add_other_names(shape: type[Shape], definition: dict[str, Any]) -> None:
     """The first generation's names of keys that have a newer one."""
     for info in shape.model_fields.values():
         if isinstance(info.validation_alias, AliasChoices):

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cadre_executor.domain.workflows import Reducer, StateField, ValueRefused
+from cadre_executor.language.positions import Path
 from cadre_executor.language.references import LOOP_COUNTER
-from cadre_executor.language.reports import Path, Report, shown
+from cadre_executor.language.reports import Report, Suggestion, shown
 from cadre_executor.language.shapes import (
     FieldShape,
     LimitsShape,
@@ -240,8 +241,10 @@ def _type(text: str, members: Mapping[str, Member] | None, path: Path, report: R
         return parse_type(text, members)
     except BadType as exc:
         meant = OTHER_NAMES.get(exc.unknown) or OTHER_NAMES.get(exc.unknown.lower())
-        hint = f"write `{meant}`" if meant else ""
-        if exc.unknown and not hint:
+        hint = Suggestion(text="")
+        if meant:
+            hint = Suggestion(text=f"write `{meant}`", old=exc.unknown, new=meant)
+        elif exc.unknown:
             hint = report.did_you_mean(exc.unknown, TYPE_NAMES)
         report.error(
             "UNKNOWN_TYPE" if exc.unknown else "INVALID_TYPE",

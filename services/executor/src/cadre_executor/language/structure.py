@@ -7,8 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cadre_executor.language.reports import MAX_PROBLEMS, Path, Report, shown
-from cadre_executor.language.shapes import LONG, SHORT, FileShape
+from cadre_executor.language.file_shapes import FileShape
+from cadre_executor.language.positions import Path
+from cadre_executor.language.reports import MAX_PROBLEMS, Report, Suggestion, shown
+from cadre_executor.language.shapes import LONG, SHORT
 from cadre_executor.language.types import kind_of
 
 _TYPE_ERRORS = {
@@ -60,7 +62,7 @@ class Structure:
 def read_structure(document: dict[str, Any], report: Report) -> Structure:
     """The shape of a document. What does not fit is reported and taken out, so that the rest can be checked."""
     document = _without_nulls(document)
-    _refuse_both_names(document, report)
+    _check_old_names(document, report)
     flow_known = True
     for attempt in range(_ATTEMPTS):
         try:
@@ -83,8 +85,10 @@ def _path(loc: tuple[int | str, ...]) -> Path:
 
 
 def _without_nulls(value: Any) -> Any:
-    """A key without a value counts as left out."""
+    """A key without a value counts as left out; what was meant as a reference is left, to be explained."""
     match value:
+        case dict() if _was_braces(value):
+            return value
         case dict():
             return {
                 key: item if key in _ANYTHING_KEYS else _without_nulls(item)
@@ -96,44 +100,56 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-_TWO_NAMES = (
-    ("timeout", "timeout_seconds"),
-    ("preset", "resource_preset"),
-    ("network", "network_enabled"),
-    ("ttl_seconds", "ttl"),
-    ("ttl_seconds", "default_ttl"),
-)
+_OLD_NAMES = {
+    "node": {"timeout_seconds": "timeout"},
+    "sandbox": {
+        "timeout_seconds": "timeout",
+        "resource_preset": "preset",
+        "network_enabled": "network",
+    },
+    "memory": {"ttl": "ttl_seconds", "default_ttl": "ttl_seconds"},
+    "execution": {"timeout_seconds": "timeout"},
+}
+"""What the first generation called keys that have a newer name, by the mapping that holds them."""
 
 
-def _refuse_both_names(document: Any, report: Report) -> None:
-    """A key and its other name given together: one of them would silently win."""
-    for path, mapping in _mappings(document):
-        for name, other in _TWO_NAMES:
-            if name in mapping and other in mapping:
-                del mapping[other]
+def _check_old_names(document: Any, report: Report) -> None:
+    """Notes old names; a key that is given by both its names is refused, as one of them would silently win."""
+    for path, kind, mapping in _mappings(document):
+        for old, name in _OLD_NAMES[kind].items():
+            if old in mapping and name in mapping:
+                del mapping[old]
                 report.error(
                     "SAME_KEY_TWICE",
-                    (*path, other),
-                    f"`{other}` and `{name}` say the same",
+                    (*path, old),
+                    f"`{old}` and `{name}` say the same",
                     f"keep `{name}`",
+                    at_key=True,
+                )
+            elif old in mapping:
+                report.note(
+                    "OLD_NAME",
+                    (*path, old),
+                    f"`{old}` is an old name of `{name}`",
+                    Suggestion(text=f"write `{name}`", old=old, new=name),
                     at_key=True,
                 )
 
 
-def _mappings(document: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The mappings of a file in which keys have two names."""
+def _mappings(document: Any) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    """The mappings of a file in which keys have two names, with what each is."""
     config = document.get("config")
-    places: list[tuple[Path, Any]] = []
+    places: list[tuple[Path, str, Any]] = []
     if isinstance(config, dict):
-        places += [(("config", key), config.get(key)) for key in ("execution", "memory")]
+        places += [(("config", key), key, config.get(key)) for key in ("execution", "memory")]
     nodes = document.get("nodes")
     for index, node in enumerate(nodes if isinstance(nodes, list) else []):
         if isinstance(node, dict):
-            places.append((("nodes", index), node))
-            places += [(("nodes", index, key), node.get(key)) for key in ("sandbox", "memory")]
-    for path, mapping in places:
+            places.append((("nodes", index), "node", node))
+            places += [(("nodes", index, key), key, node.get(key)) for key in ("sandbox", "memory")]
+    for path, kind, mapping in places:
         if isinstance(mapping, dict):
-            yield path, mapping
+            yield path, kind, mapping
 
 
 def _explain(error: Any, path: Path, report: Report) -> None:
@@ -166,11 +182,11 @@ def _explain(error: Any, path: Path, report: Report) -> None:
 
 
 def _explain_type(expected: str, path: Path, value: Any, report: Report) -> None:
-    resolution = ""
+    resolution: str | Suggestion = ""
     if expected == "text" and _was_braces(value):
-        resolution = "put quotes around text that begins with {"
+        resolution = Suggestion(text="put quotes around text that begins with {", quotes=True)
     elif expected == "text" and not isinstance(value, (dict, list)):
-        resolution = "put quotes around it"
+        resolution = Suggestion(text="put quotes around it", quotes=True)
     elif expected == "a list":
         resolution = "write [a, b], or one `- entry` a line"
     name = str(path[-1]) if path else "the file"
@@ -180,7 +196,10 @@ def _explain_type(expected: str, path: Path, value: Any, report: Report) -> None
 
 def _was_braces(value: Any) -> bool:
     """Whether a value is what YAML makes of an unquoted {state.x}."""
-    return isinstance(value, dict) and len(value) == 1 and next(iter(value.values())) is None
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    ((key, inner),) = value.items()
+    return inner is None and "." in key
 
 
 def _explain_choice(error: Any, path: Path, report: Report) -> None:
@@ -190,7 +209,7 @@ def _explain_choice(error: Any, path: Path, report: Report) -> None:
     value = error["input"]
     said = shown(value) if isinstance(value, str) else kind_of(value)
     otherwise = f"write {'one of ' if choices[1:] else ''}{', '.join(choices)}"
-    resolution = (
+    resolution: str | Suggestion = (
         report.did_you_mean(value, choices, otherwise) if isinstance(value, str) else otherwise
     )
     report.error("INVALID_VALUE", path, f"`{path[-1]}` cannot be {said}", resolution)

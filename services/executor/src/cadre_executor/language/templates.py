@@ -8,17 +8,30 @@ from itertools import groupby
 from typing import Any, TypeAlias
 
 from cadre_executor.domain.workflows import Scope, Template
+from cadre_executor.language.positions import Path
 from cadre_executor.language.references import Names, Reference, Steps, UnknownName, find
-from cadre_executor.language.reports import Path, Report, shown
-from cadre_executor.language.types import Anything, Text, Type
+from cadre_executor.language.reports import Report, shown
+from cadre_executor.language.types import (
+    Anything,
+    ListOf,
+    Member,
+    ObjectOf,
+    Text,
+    Type,
+    common_type,
+    type_of_literal,
+)
 from cadre_kit.errors import LimitExceeded
 
 MAX_RENDERED = 4 * 1024 * 1024
 """Characters of a rendered template; a model takes no more."""
 
-_REFERENCE = re.compile(
-    r"""\{[ ]*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[-?[0-9]{1,9}\]|\['[^'\]]*'\]|\["[^"\]]*"\])*)[ ]*\}"""
+REFERENCE_TEXT = re.compile(
+    r"""[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[-?[0-9]{1,9}\]|\['[^'\]]*'\]|\["[^"\]]*"\])*"""
 )
+"""What stands between the braces of a reference."""
+
+_REFERENCE = re.compile(rf"\{{[ ]*({REFERENCE_TEXT.pattern})[ ]*\}}")
 _STEP = re.compile(r"""\.?([A-Za-z_]\w*)|\[(-?[0-9]+)\]|\['([^']*)'\]|\["([^"]*)"\]""")
 _LITERAL = re.compile(r"""\{(?=\s*["'}\[{0-9,\\]|\s*\n|\s*$|-?\d)""")
 _NEXT_BRACE = re.compile(r"[{}]")
@@ -111,14 +124,20 @@ class Compiler:
             case str():
                 pieces, types = self._compiled(value, path)
                 lone = len(pieces) == 1 and isinstance(pieces[0], Reference)
-                return TextTemplate(pieces=tuple(pieces)), types[0] if lone else Text()
+                unknown = bool(value) and not pieces
+                type_ = types[0] if lone else Anything() if unknown else Text()
+                return TextTemplate(pieces=tuple(pieces)), type_
             case list():
-                items = tuple(self.value(item, (*path, i))[0] for i, item in enumerate(value))
-                return Structure(parts=items), Anything()
+                items = [self.value(item, (*path, i)) for i, item in enumerate(value)]
+                parts = tuple(template for template, _ in items)
+                return Structure(parts=parts), ListOf(items=common_type([t for _, t in items]))
             case dict():
-                parts = {name: self.value(item, (*path, name))[0] for name, item in value.items()}
-                return Structure(parts=parts), Anything()
-        return Constant(value=value), Anything()
+                members = {name: self.value(item, (*path, name)) for name, item in value.items()}
+                return (
+                    Structure(parts={name: template for name, (template, _) in members.items()}),
+                    ObjectOf(members={name: Member(type=t) for name, (_, t) in members.items()}),
+                )
+        return Constant(value=value), type_of_literal(value)
 
     def _compiled(self, text: str, path: Path) -> tuple[list[Piece], list[Type]]:
         """The pieces, and the type of each reference among them."""
@@ -129,7 +148,7 @@ class Compiler:
             pieces.append(text[at : found.start()])
             at = found.start()
             if match := _REFERENCE.match(text, at):
-                if resolved := self._reference(match[1], path):
+                if resolved := self._reference(match, path):
                     pieces.append(resolved[0])
                     types.append(resolved[1])
                 at = match.end()
@@ -148,19 +167,21 @@ class Compiler:
         pieces.append(text[at:])
         return _merged(pieces), types
 
-    def _reference(self, written: str, path: Path) -> tuple[Reference, Type] | None:
+    def _reference(self, match: re.Match[str], path: Path) -> tuple[Reference, Type] | None:
+        written = match[1]
         try:
             return find(self.names, split_reference(written))
         except UnknownName as exc:
+            suggestion = self.report.did_you_mean(
+                exc.name,
+                exc.known,
+                "declare it under state.fields, or write {{ and }} for braces",
+            )
             self.report.error(
                 exc.code,
                 path,
                 f"{{{written[:80]}}}: {exc}",
-                self.report.did_you_mean(
-                    exc.name,
-                    exc.known,
-                    "declare it under state.fields, or write {{ and }} for braces",
-                ),
+                suggestion.within(match[0]),
             )
             return None
 
@@ -182,6 +203,24 @@ class Compiler:
                 "write {state.field} for a value, {{ and }} for literal braces",
             )
         return 1
+
+
+def literal(template: Template) -> Constant | None:
+    """The value of a template that names nothing, or None for one that does."""
+    match template:
+        case Constant():
+            return template
+        case TextTemplate(pieces=pieces) if all(isinstance(piece, str) for piece in pieces):
+            return Constant(value="".join(str(piece) for piece in pieces))
+        case Structure(parts=Mapping() as parts):
+            found = {name: literal(part) for name, part in parts.items()}
+            if all(found.values()):
+                return Constant(value={name: part.value for name, part in found.items() if part})
+        case Structure(parts=tuple() as items):
+            listed = [literal(item) for item in items]
+            if all(listed):
+                return Constant(value=[item.value for item in listed if item])
+    return None
 
 
 def split_reference(written: str) -> Steps:

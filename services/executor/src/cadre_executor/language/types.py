@@ -6,7 +6,7 @@ A value is coerced only where nothing is lost: "3" to 3, 3 to 3.0, 3 to "3", JSO
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -428,6 +428,27 @@ def bare(type_: Type) -> Type:
     while isinstance(type_, (Nullable, OrDefault)):
         type_ = type_.of
     return type_
+
+
+def type_of_literal(value: object) -> Type:
+    """The type of a value that a file writes and that is neither text with references nor made of parts."""
+    match value:
+        case bool():
+            return Boolean()
+        case int():
+            return Integer()
+        case float():
+            return Number()
+        case str():
+            return Text()
+    return Anything()
+
+
+def common_type(types: Sequence[Type]) -> Type:
+    """The type of a list's items: theirs when they have the same, else any."""
+    texts = {type_.text for type_ in types}
+    plain = not any(isinstance(bare(type_), ObjectOf) for type_ in types)
+    return types[0] if len(texts) == 1 and (plain or len(types) == 1) else Anything()
 
 
 def is_number(type_: Type) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from google.protobuf.message import Message
@@ -22,6 +23,7 @@ __all__ = [
     "RUN_STATUS_NUMBERS",
     "SEARCH_MODE_NUMBERS",
     "USAGE_DIMENSION_NUMBERS",
+    "checkpoint",
     "event",
     "memory_hit",
     "memory_item",
@@ -39,6 +41,7 @@ __all__ = [
 RUN_STATUS_NUMBERS: Mapping[d.RunStatus, runs_pb2.RunStatus.ValueType] = {
     d.RunStatus.QUEUED: runs_pb2.RUN_STATUS_QUEUED,
     d.RunStatus.RUNNING: runs_pb2.RUN_STATUS_RUNNING,
+    d.RunStatus.WAITING: runs_pb2.RUN_STATUS_WAITING,
     d.RunStatus.SUCCEEDED: runs_pb2.RUN_STATUS_SUCCEEDED,
     d.RunStatus.FAILED: runs_pb2.RUN_STATUS_FAILED,
     d.RunStatus.CANCELLED: runs_pb2.RUN_STATUS_CANCELLED,
@@ -51,11 +54,16 @@ _EVENT_TYPES: Mapping[runs_pb2.EventType.ValueType, d.EventType] = {
     runs_pb2.EVENT_TYPE_RUN_SUCCEEDED: d.EventType.RUN_SUCCEEDED,
     runs_pb2.EVENT_TYPE_RUN_FAILED: d.EventType.RUN_FAILED,
     runs_pb2.EVENT_TYPE_RUN_CANCELLED: d.EventType.RUN_CANCELLED,
+    runs_pb2.EVENT_TYPE_NODE_TEXT: d.EventType.NODE_TEXT,
+    runs_pb2.EVENT_TYPE_TOOL_CALLED: d.EventType.TOOL_CALLED,
+    runs_pb2.EVENT_TYPE_TOOL_RETURNED: d.EventType.TOOL_RETURNED,
     runs_pb2.EVENT_TYPE_NODE_STARTED: d.EventType.NODE_STARTED,
     runs_pb2.EVENT_TYPE_NODE_SUCCEEDED: d.EventType.NODE_SUCCEEDED,
     runs_pb2.EVENT_TYPE_NODE_FAILED: d.EventType.NODE_FAILED,
     runs_pb2.EVENT_TYPE_NODE_RETRIED: d.EventType.NODE_RETRIED,
     runs_pb2.EVENT_TYPE_NODE_SKIPPED: d.EventType.NODE_SKIPPED,
+    runs_pb2.EVENT_TYPE_NODE_WAITING: d.EventType.NODE_WAITING,
+    runs_pb2.EVENT_TYPE_NODE_ANSWERED: d.EventType.NODE_ANSWERED,
 }
 USAGE_DIMENSION_NUMBERS: Mapping[d.UsageDimension, usage_pb2.UsageDimension.ValueType] = {
     d.UsageDimension.WORKFLOW: usage_pb2.USAGE_DIMENSION_WORKFLOW,
@@ -92,6 +100,7 @@ def problem(found: KitProblem) -> d.Problem:
         column=found.column,
         resolution=found.resolution,
         severity=d.Severity(found.severity.value),
+        fix=None if found.fix is None else d.TextEdit.model_validate(asdict(found.fix)),
     )
 
 
@@ -158,6 +167,31 @@ def run(message: runs_pb2.Run) -> d.Run:
         trigger=message.trigger,
         trace_id=message.trace_id,
         source=message.source,
+        parent_run_id=message.parent_run_id,
+        forked_from_run_id=message.forked_from_run_id,
+        questions=[_question(one) for one in message.questions],
+    )
+
+
+def _question(message: runs_pb2.Question) -> d.Question:
+    return d.Question(
+        node=message.node,
+        iteration=message.iteration,
+        message=message.message,
+        choices=list(message.choices),
+        deadline=_moment(message, "deadline"),
+    )
+
+
+def checkpoint(message: runs_pb2.Checkpoint) -> d.Checkpoint:
+    """Where a run stood."""
+    return d.Checkpoint(
+        id=message.id,
+        step=message.step,
+        time=_moment(message, "time"),
+        nodes=list(message.nodes),
+        next_nodes=list(message.next_nodes),
+        state=_object(message, "state"),
     )
 
 
@@ -170,6 +204,7 @@ def event(message: runs_pb2.Event) -> d.Event:
         node=message.node,
         iteration=message.iteration,
         attempt=message.attempt,
+        item=message.item,
         data=_object(message, "data"),
         usage=usage(message.usage) if message.HasField("usage") else None,
         error=_failure(message.error) if message.HasField("error") else None,

@@ -44,6 +44,7 @@ __all__ = [
     "Source",
     "Statuses",
     "Text",
+    "TextEdit",
     "Usage",
     "UsageDimension",
     "UsageGroup",
@@ -131,6 +132,16 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
+class TextEdit(Answer):
+    """A part of a file, and what to put in its place. Lines and columns count from 1, columns in code points."""
+
+    line: int = Field(description="The line in which the part begins.")
+    column: int = Field(description="The column at which it begins.")
+    end_line: int = Field(description="The line in which it ends.")
+    end_column: int = Field(description="The column after its last character.")
+    text: str = Field(description="What stands there instead; empty removes the part.")
+
+
 class Problem(Answer):
     """Something wrong, or worth knowing, in a workflow file or a request. Lines and columns count from 1."""
 
@@ -141,6 +152,9 @@ class Problem(Answer):
     column: int = Field(0, description="Column in the line; 0 when unknown.")
     resolution: str = Field("", description="What to do about it.")
     severity: Severity = Severity.ERROR
+    fix: TextEdit | None = Field(
+        None, description="A change that mends it, where a program can be sure of that."
+    )
 
 
 class ProblemDetails(Answer):
@@ -275,6 +289,7 @@ class RunStatus(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -286,7 +301,7 @@ class RunStatus(StrEnum):
 
 
 class EventType(StrEnum):
-    """What happened in a run. run_succeeded, run_failed and run_cancelled are last."""
+    """What happened in a run. run_succeeded, run_failed and run_cancelled are last, unless the run is resumed."""
 
     RUN_QUEUED = "run_queued"
     RUN_STARTED = "run_started"
@@ -294,11 +309,16 @@ class EventType(StrEnum):
     RUN_SUCCEEDED = "run_succeeded"
     RUN_FAILED = "run_failed"
     RUN_CANCELLED = "run_cancelled"
+    NODE_TEXT = "node_text"
+    TOOL_CALLED = "tool_called"
+    TOOL_RETURNED = "tool_returned"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
     NODE_RETRIED = "node_retried"
     NODE_SKIPPED = "node_skipped"
+    NODE_WAITING = "node_waiting"
+    NODE_ANSWERED = "node_answered"
 
     @property
     def is_last(self) -> bool:
@@ -315,6 +335,59 @@ class NewRun(Asked):
         None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
     )
     inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
+
+
+class Question(Answer):
+    """What a node of a run asks a person."""
+
+    node: str
+    iteration: int = Field(description="Which visit of the node, from 1.")
+    message: str
+    choices: list[str]
+    deadline: datetime | None = Field(description="When it gives up; null when it never does.")
+
+
+class NewAnswer(Asked):
+    """What a person answers to a run that waits."""
+
+    choice: Text = Field(description="One of the question's choices.")
+    node: Text = Field("", description="The node that asks; needed when several do.")
+    iteration: int = Field(
+        0,
+        ge=0,
+        le=2**31 - 1,
+        description="Which visit asks; 0 is the one that waits. Tells a repeated answer from one to the next question.",
+    )
+    comment: Text = Field("", max_length=10_000, description="What the person adds.")
+    answered_by: Text = Field("", max_length=100, description="Who answers.")
+
+
+class NewFork(Asked):
+    """From where a new run starts."""
+
+    checkpoint_id: Text = Field(
+        "", max_length=100, description="One of the run's checkpoints; empty means the last."
+    )
+    state: JsonObject = Field(
+        default_factory=dict, description="State fields to change; checked as inputs are."
+    )
+
+
+class Checkpoint(Answer):
+    """Where a run stood after a step."""
+
+    id: str
+    step: int = Field(description="How many steps were taken, from 1.")
+    time: datetime | None
+    nodes: list[str] = Field(description="The nodes that ran since the checkpoint before.")
+    next_nodes: list[str] = Field(description="The nodes that were reached and had not run.")
+    state: dict[str, JsonValue] | None
+
+
+class Checkpoints(Answer):
+    """The checkpoints of a run that are kept, oldest first."""
+
+    checkpoints: list[Checkpoint]
 
 
 class Run(Answer):
@@ -334,6 +407,11 @@ class Run(Answer):
     trigger: str = Field(description="What started it: api, webhook, schedule, ...")
     trace_id: str = Field(description="The trace that shows it; empty when tracing is off.")
     source: str = Field(description="The workflow file that it runs.")
+    parent_run_id: str = Field(description="The run that it is a step of; empty when it is none.")
+    forked_from_run_id: str = Field(description="The run that it was forked from, if it was.")
+    questions: list[Question] = Field(
+        description="What it asked and nobody has answered. Empty in lists."
+    )
 
 
 class RunPage(Answer):
@@ -352,6 +430,9 @@ class Event(Answer):
     node: str = Field(description="Empty for the run as a whole.")
     iteration: int = Field(description="Which visit of the node, from 1.")
     attempt: int = Field(description="Which try within the visit, from 1.")
+    item: int = Field(
+        description="Which item of the node's for_each, from 1; 0 for the node as a whole."
+    )
     data: dict[str, JsonValue] | None
     usage: Usage | None
     error: Failure | None

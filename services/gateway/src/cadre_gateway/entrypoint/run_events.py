@@ -51,19 +51,19 @@ async def run_events(
     """
     give_up, pause, ended = 0.0, _FIRST_PAUSE_SECONDS, False
     while True:
-        news = False
+        news = last = False
         try:
             async with aclosing(_watched(executor, run_id, after=after)) as watched:
                 async for event in watched:
                     give_up, pause, news = 0.0, _FIRST_PAUSE_SECONDS, True
-                    after = event.sequence
+                    after, last = event.sequence, event.type.is_last
                     yield event
-                    if event.type.is_last:
-                        return
             if ended and not news:
                 return
             # An executor that stops may end the stream in good order; so does a run without further events.
             ended = await _has_ended(executor, run_id)
+            if ended and last:
+                return
         except CadreError as error:
             give_up = give_up or time.monotonic() + reconnect_seconds
             if error.kind not in _PASSING or time.monotonic() > give_up:

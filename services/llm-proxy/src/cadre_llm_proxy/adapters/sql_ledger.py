@@ -15,10 +15,10 @@ from typing import Any, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from cadre_kit.databases import database_errors
+from cadre_llm_proxy.adapters.reply_documents import reply_document, reply_of
 from cadre_llm_proxy.domain.calls import (
     Attempt,
     AttemptStatus,
-    FinishReason,
     Reply,
     Usage,
 )
@@ -139,7 +139,7 @@ class SqlLedger:
             row = connection.execute(_SELECT_REPLY, {"key": key}).one_or_none()
         if row is None:
             return None
-        return StoredReply(request_digest=row.request_digest, reply=_reply(json.loads(row.reply)))
+        return StoredReply(request_digest=row.request_digest, reply=reply_of(json.loads(row.reply)))
 
     def _forget_replies(self, before: datetime) -> None:
         with self._writing() as connection:
@@ -250,38 +250,5 @@ def _reply_row(attempt: Attempt, reply: Reply) -> dict[str, Any]:
         "call_id": attempt.id,
         "request_digest": attempt.request_digest,
         "time": _time_text(attempt.time),
-        "reply": json.dumps(_reply_document(reply)),
+        "reply": json.dumps(reply_document(reply)),
     }
-
-
-def _reply_document(reply: Reply) -> dict[str, Any]:
-    usage = reply.usage
-    return {
-        "content": reply.content,
-        "finish_reason": reply.finish_reason.value,
-        "provider": reply.provider,
-        "model": reply.model,
-        "latency_ms": reply.latency_ms,
-        "call_id": reply.call_id,
-        "usage": {
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "cost_usd": None if usage.cost_usd is None else f"{usage.cost_usd:f}",
-            "calls": usage.calls,
-            "unpriced_calls": usage.unpriced_calls,
-        },
-    }
-
-
-def _reply(document: dict[str, Any]) -> Reply:
-    usage = document["usage"]
-    cost = usage["cost_usd"]
-    return Reply(
-        content=document["content"],
-        finish_reason=FinishReason(document["finish_reason"]),
-        provider=document["provider"],
-        model=document["model"],
-        latency_ms=document["latency_ms"],
-        call_id=document["call_id"],
-        usage=Usage(**{**usage, "cost_usd": None if cost is None else Decimal(cost)}),
-    )

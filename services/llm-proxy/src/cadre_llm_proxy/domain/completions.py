@@ -1,9 +1,8 @@
 """Asks a model, once for each idempotency key, and writes down what every request to a provider used."""
 
 import asyncio
-import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -15,10 +14,9 @@ from cadre_llm_proxy.domain.calls import (
     Attempt,
     CompletionRequest,
     Delta,
-    FinishReason,
-    Message,
+    EmbedAsk,
+    Embeddings,
     Reply,
-    Role,
 )
 from cadre_llm_proxy.domain.facts import (
     OutputInvalid,
@@ -26,15 +24,17 @@ from cadre_llm_proxy.domain.facts import (
     ProviderFailure,
     ProviderTimeout,
 )
+from cadre_llm_proxy.domain.forms import Form, form_of
 from cadre_llm_proxy.domain.metering import Call, Meter
 from cadre_llm_proxy.domain.providers import ListedModel, Providers
-from cadre_llm_proxy.domain.schemas import check_schema, checked_output
+from cadre_llm_proxy.domain.schemas import check_schema
 from cadre_llm_proxy.domain.turns import Turns, key_reused
 
 __all__ = ["Completions", "Ledger", "Models", "StoredReply"]
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
+_MENDS = 2
 
 
 class Models(Protocol):
@@ -46,6 +46,10 @@ class Models(Protocol):
 
     def stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
         """Text as it is written, then the whole answer. Raises a ProviderFailure."""
+        ...
+
+    async def embed(self, ask: EmbedAsk) -> Embeddings:
+        """Vectors of texts. Raises a ProviderFailure."""
         ...
 
 
@@ -75,7 +79,7 @@ class Completions:
     def __init__(
         self,
         *,
-        providers: Callable[[], Awaitable[Providers]],
+        providers: Providers,
         models: Models,
         ledger: Ledger,
         retries: int,
@@ -91,10 +95,7 @@ class Completions:
         async with self._once(request, key) as found:
             if isinstance(found, Reply):
                 return found
-            try:
-                return await self._persistently(found, request.messages)
-            except OutputInvalid as failure:
-                return await self._persistently(found, _asked_again(request, failure))
+            return await self._mended(found, form_of(request, found.target.abilities))
 
     async def stream(
         self, request: CompletionRequest, *, key: str = ""
@@ -105,10 +106,11 @@ class Completions:
                 yield Delta(text=found.content)
                 yield found
                 return
+            form = form_of(request, found.target.abilities)
             sent = False
             for attempt in count():
                 try:
-                    async with aclosing(self._streamed(found)) as parts:
+                    async with aclosing(self._streamed(found, form)) as parts:
                         async for part in parts:
                             sent = True
                             yield part
@@ -120,13 +122,15 @@ class Completions:
 
     async def list_models(self) -> tuple[ListedModel, ...]:
         """The models that can be named."""
-        return (await self._providers()).listed()
+        return self._providers.listed()
 
     @asynccontextmanager
     async def _once(self, request: CompletionRequest, key: str) -> AsyncIterator[Call | Reply]:
         """The call to make, or the reply that its key has already."""
         if request.output_schema is not None:
             check_schema(request.output_schema)
+        for tool in request.tools:
+            check_schema(tool.parameters)
         digest = request.digest()
         if not key:
             yield await self._call(request, key, digest)
@@ -141,14 +145,22 @@ class Completions:
                 yield replace(stored.reply, replayed=True)
 
     async def _call(self, request: CompletionRequest, key: str, digest: str) -> Call:
-        providers = await self._providers()
-        target = providers.target(request.options)
+        target = self._providers.target(request.options)
         return Call(request=request, target=target, key=key, digest=digest)
 
-    async def _persistently(self, call: Call, messages: Sequence[Message]) -> Reply:
+    async def _mended(self, call: Call, form: Form) -> Reply:
+        """A reply that is what was asked for; one that is not is sent back to be mended, a few times."""
+        for _ in range(_MENDS):
+            try:
+                return await self._persistently(call, form)
+            except OutputInvalid as failure:
+                form = form.asked_again(failure)
+        return await self._persistently(call, form)
+
+    async def _persistently(self, call: Call, form: Form) -> Reply:
         for attempt in count():
             try:
-                return await self._asked(call, messages)
+                return await self._asked(call, form)
             except ProviderFailure as failure:
                 await self._pause(call, failure, attempt)
         raise AssertionError("count() does not end")
@@ -164,28 +176,29 @@ class Completions:
             raise failure
         await asyncio.sleep(pause)
 
-    async def _asked(self, call: Call, messages: Sequence[Message]) -> Reply:
-        meter = Meter(call, messages)
+    async def _asked(self, call: Call, form: Form) -> Reply:
+        meter = Meter(call, form.messages)
         try:
-            answer = await self._models.ask(_ask(call, messages))
+            answer = await self._models.ask(_ask(call, form))
         except ProviderFailure as failure:
             await self._ledger.add(meter.failed(failure))
             raise
         except asyncio.CancelledError:
             await self._note_cancelled(meter)
             raise
-        return await self._settled(call, meter, answer)
+        return await self._settled(call, meter, answer, form)
 
-    async def _streamed(self, call: Call) -> AsyncGenerator[Delta | Reply]:
-        meter = Meter(call, call.request.messages)
+    async def _streamed(self, call: Call, form: Form) -> AsyncGenerator[Delta | Reply]:
+        meter = Meter(call, form.messages)
         answer: Answer | None = None
         try:
-            async with aclosing(self._models.stream(_ask(call, call.request.messages))) as parts:
+            async with aclosing(self._models.stream(_ask(call, form))) as parts:
                 async for part in parts:
                     if isinstance(part, Answer):
                         answer = part
-                    else:
-                        meter.written.append(part.text)
+                        continue
+                    meter.written.append(part.text + part.reasoning)
+                    if form.shows_text:
                         yield part
         except ProviderFailure as failure:
             await self._ledger.add(meter.failed(failure))
@@ -194,24 +207,30 @@ class Completions:
             await self._note_cancelled(meter)
             raise
         assert answer is not None, "a stream ends with the whole answer"
-        yield await self._settled(call, meter, answer)
+        reply = await self._settled(call, meter, answer, form)
+        if reply.content and not form.shows_text:
+            yield Delta(text=reply.content)
+        yield reply
 
-    async def _settled(self, call: Call, meter: Meter, answer: Answer) -> Reply:
-        """Writes an answer down, as a reply or, when it does not match the schema, as a failure."""
+    async def _settled(self, call: Call, meter: Meter, answer: Answer, form: Form) -> Reply:
+        """Writes an answer down, as a reply or, when it is not what was asked for, as a failure."""
         try:
-            content = _content(call, answer)
+            said = form.read(answer)
         except (OutputInvalid, OutputTruncated) as failure:
             await self._ledger.add(meter.unusable(answer, failure))
             raise
         attempt = meter.succeeded(answer)
         reply = Reply(
-            content=content,
-            finish_reason=answer.finish_reason,
+            content=said.content,
+            finish_reason=said.finish_reason,
             provider=call.target.provider,
             model=answer.model,
             usage=call.usage,
             latency_ms=call.latency_ms(),
             call_id=meter.id,
+            tool_calls=said.tool_calls,
+            reasoning=answer.reasoning,
+            likelihoods=answer.likelihoods,
         )
         await self._ledger.add(attempt, reply=reply)
         return reply
@@ -221,7 +240,7 @@ class Completions:
         await asyncio.shield(self._ledger.add(meter.cancelled()))
 
 
-def _ask(call: Call, messages: Sequence[Message]) -> Ask:
+def _ask(call: Call, form: Form) -> Ask:
     seconds = call.seconds_left()
     if seconds <= 0:
         raise ProviderTimeout(
@@ -231,33 +250,9 @@ def _ask(call: Call, messages: Sequence[Message]) -> Ask:
     return Ask(
         target=call.target,
         options=call.request.options,
-        messages=tuple(messages),
-        output_schema=call.request.output_schema,
+        messages=form.messages,
+        output_schema=form.output_schema,
+        tools=form.tools,
+        tool_choice=form.tool_choice,
         seconds=seconds,
-    )
-
-
-def _content(call: Call, answer: Answer) -> str:
-    """The reply's text: as it is, or as the JSON document that was asked for."""
-    if call.request.output_schema is None:
-        return answer.content
-    try:
-        return checked_output(answer.content, call.request.output_schema)
-    except OutputInvalid as failure:
-        if answer.finish_reason is FinishReason.LENGTH:
-            raise OutputTruncated(
-                "the reply reached its token limit before its JSON document was complete",
-                resolution="Raise max_tokens, or bound strings and lists in the output_schema (maxLength, maxItems).",
-            ) from failure
-        failure.output = answer.content
-        raise
-
-
-def _asked_again(request: CompletionRequest, failure: OutputInvalid) -> tuple[Message, ...]:
-    schema = json.dumps(request.output_schema, ensure_ascii=False)
-    wish = f"{failure.message}. Answer again, with a JSON document of this JSON Schema and nothing else:\n{schema}"
-    return (
-        *request.messages,
-        Message(role=Role.ASSISTANT, content=failure.output or "(nothing)"),
-        Message(role=Role.USER, content=wish),
     )

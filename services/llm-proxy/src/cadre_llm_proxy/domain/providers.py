@@ -1,12 +1,12 @@
 """Which providers there are, which model of theirs is meant, and with which address and key it is reached."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pydantic import SecretStr
 
-from cadre_llm_proxy.domain.calls import Options, Target
+from cadre_llm_proxy.domain.calls import Abilities, Options, Target
 from cadre_llm_proxy.domain.facts import (
     ApiBaseRefused,
     KeyMissing,
@@ -19,6 +19,7 @@ from cadre_llm_proxy.domain.prices import FREE, Price
 __all__ = [
     "EMBEDDED",
     "OLLAMA",
+    "OPENAI",
     "OPENAI_COMPATIBLE",
     "PROVIDERS",
     "Environment",
@@ -30,9 +31,11 @@ __all__ = [
 ]
 
 EMBEDDED = "embedded"
+OPENAI = "openai"
 OLLAMA = "ollama"
 OPENAI_COMPATIBLE = "openai_compatible"
 _ALIASES = {"gemini": "google"}
+_EMBEDDED_ABILITIES = Abilities(tools=False, images=False)
 _KEY_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_(API_)?(KEY|TOKEN)")
 
 
@@ -63,7 +66,7 @@ class Provider:
 # In the order in which a default is looked for. The first of `models` is its default.
 PROVIDERS = (
     Provider(
-        name="openai",
+        name=OPENAI,
         key_variables=("OPENAI_API_KEY",),
         default_model="gpt-4.1-mini",
         models=("gpt-4.1-mini", "gpt-4.1", "gpt-5.4-mini", "gpt-5.5"),
@@ -95,10 +98,15 @@ _OWNERS = {variable: p.name for p in PROVIDERS for variable in p.key_variables}
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What is published of a model: `price` None and `context_tokens` 0 when unknown."""
+    """What is published of a model: `price` None, the counts 0 when unknown.
+
+    A model that nobody wrote of is trusted to do all: most servers of OpenAI's format do, and others say so.
+    """
 
     price: Price | None = None
     context_tokens: int = 0
+    max_output_tokens: int = 0
+    abilities: Abilities = field(default_factory=Abilities)
 
 
 class PublishedModels(Protocol):
@@ -164,12 +172,14 @@ class Providers:
         known = _BY_NAME.get(provider)
         if known is None:
             return self._foreign(provider, model, options)
+        facts = self._facts(provider, model)
         return Target(
             provider=provider,
             model=model,
             api_base=self._first_text(known.base_variables),
             api_key=self._key(known, options),
-            price=FREE if known.local else self._published.facts(provider, model).price,
+            price=facts.price,
+            abilities=facts.abilities,
         )
 
     def default(self) -> tuple[str, str]:
@@ -202,9 +212,11 @@ class Providers:
 
     def _facts(self, provider: str, model: str) -> ModelFacts:
         facts = self._published.facts(provider, model)
+        if provider == EMBEDDED:
+            return replace(facts, price=FREE, abilities=_EMBEDDED_ABILITIES)
         known = _BY_NAME.get(provider)
         if known is not None and known.local:
-            return ModelFacts(price=FREE, context_tokens=facts.context_tokens)
+            return replace(facts, price=FREE)
         return facts
 
     def _unavailable(self, provider: str) -> str:
@@ -274,12 +286,14 @@ class Providers:
             key = self._named_key(provider, options.api_key_env)
         else:
             key = self._environment.secret(own.key_variables[0])
+        facts = self._published.facts(provider, model)
         return Target(
             provider=provider,
             model=model,
             api_base=self._first_text(own.base_variables),
             api_key=key,
-            price=self._published.facts(provider, model).price,
+            price=facts.price,
+            abilities=facts.abilities,
         )
 
     def _key(self, provider: Provider, options: Options) -> SecretStr | None:

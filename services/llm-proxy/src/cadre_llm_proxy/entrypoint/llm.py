@@ -46,7 +46,10 @@ class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
         async with aclosing(parts):
             async for part in parts:
                 if isinstance(part, Delta):
-                    yield llm_pb2.StreamCompleteResponse(delta=part.text)
+                    if part.reasoning:
+                        yield llm_pb2.StreamCompleteResponse(reasoning_delta=part.reasoning)
+                    if part.text:
+                        yield llm_pb2.StreamCompleteResponse(delta=part.text)
                 else:
                     yield llm_pb2.StreamCompleteResponse(reply=reply_message(part))
 

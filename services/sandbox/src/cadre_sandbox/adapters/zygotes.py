@@ -13,9 +13,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from cadre_kit.logs import logger
-from cadre_sandbox.domain.executions import Ending, Limits, Program, RunnerLost, Usage, Wall
-from cadre_sandbox.domain.outputs import Kept
-from cadre_sandbox.worker.frames import BadFrame, FrameReader, Tag
+from cadre_sandbox.adapters.collected import Collected
+from cadre_sandbox.domain.executions import (
+    Ending,
+    Limits,
+    OnOutput,
+    Program,
+    RunnerLost,
+    Usage,
+    Wall,
+)
+from cadre_sandbox.worker.frames import BadFrame
 
 __all__ = ["ZygoteRunner", "zygote_runner"]
 
@@ -27,9 +35,6 @@ _STOP_SECONDS = 3.0
 _GRACE_SECONDS = 5.0
 _READ_BYTES = 256 * 1024
 _MESSAGE_BYTES = 64 * 1024
-# A program that writes on and on is cut first, and killed beyond this.
-_FLOOD_TIMES = 16
-_END_BYTES = 64 * 1024
 _LONGEST_PAUSE_SECONDS = 5.0
 _LANGUAGE_ATTEMPTS = (
     "import os",
@@ -41,49 +46,6 @@ _ATTEMPT_LIMITS = Limits(timeout_seconds=5, cpu_seconds=5, memory_mb=64, output_
 
 
 _NO_LINUX = Wall(name="process", holds=False, detail="programs are confined on Linux only")
-
-
-class _Collected:
-    """What one program wrote."""
-
-    def __init__(self, limit: int) -> None:
-        self.stdout, self.stderr = Kept(limit), Kept(limit)
-        self.result: bytearray | None = None
-        self.result_cut = False
-        self.flood = False
-        self._end = bytearray()
-        self._limit = limit
-        self._reader = FrameReader()
-
-    def feed(self, data: bytes) -> None:
-        """Takes bytes of the pipe. Raises BadFrame."""
-        for tag, part in self._reader.feed(data):
-            match tag:
-                case Tag.STDOUT:
-                    self.stdout.add(part)
-                case Tag.STDERR:
-                    self.stderr.add(part)
-                case Tag.RESULT:
-                    self._add_result(part)
-                case Tag.END:
-                    self._end += part
-        if len(self._end) > _END_BYTES:
-            raise BadFrame("the end is too long")
-        self.flood = self.stdout.total + self.stderr.total > self._limit * _FLOOD_TIMES
-
-    def _add_result(self, part: bytes) -> None:
-        self.result = self.result if self.result is not None else bytearray()
-        self.result_cut = self.result_cut or len(self.result) + len(part) > self._limit
-        if not self.result_cut:
-            self.result += part
-
-    def said(self) -> Mapping[str, str] | None:
-        """The program's own last word; None when there is none that makes sense."""
-        try:
-            said = json.loads(self._end)
-        except (ValueError, RecursionError):
-            return None
-        return said if isinstance(said, dict) else None
 
 
 class _Zygote:
@@ -134,7 +96,7 @@ class _Zygote:
             raise RunnerLost("the process that starts programs did not get ready") from exc
         return [Wall(name=w["name"], holds=w["holds"], detail=w["detail"]) for w in ready["walls"]]
 
-    async def run(self, program: Program) -> Ending:
+    async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
         self._ids += 1
         number = self._ids
         ended = self._endings[number] = asyncio.get_running_loop().create_future()
@@ -146,7 +108,8 @@ class _Zygote:
             finally:
                 os.close(request)
                 os.close(theirs)
-            return await self._collect(number, program.limits, out, ended)
+            collected = Collected(program.limits.output_bytes, on_output)
+            return await self._collect(number, program.limits, out, ended, collected)
         except BaseException:
             self.kill(number)
             raise
@@ -169,9 +132,13 @@ class _Zygote:
             raise _lost() from exc
 
     async def _collect(
-        self, number: int, limits: Limits, out: int, ended: asyncio.Future[Mapping[str, Any]]
+        self,
+        number: int,
+        limits: Limits,
+        out: int,
+        ended: asyncio.Future[Mapping[str, Any]],
+        collected: Collected,
     ) -> Ending:
-        collected = _Collected(limits.output_bytes)
         killed = ""
         try:
             async with asyncio.timeout(limits.timeout_seconds + _GRACE_SECONDS):
@@ -250,7 +217,7 @@ class ZygoteRunner:
         """The walls that were proved when the present zygote started."""
         return self._walls
 
-    async def run(self, program: Program) -> Ending:
+    async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
         """Runs it to its end. Raises RunnerLost when the zygote dies. Cancelling kills the program."""
         try:
             async with asyncio.timeout(_START_SECONDS):
@@ -259,7 +226,7 @@ class ZygoteRunner:
             raise _lost() from exc
         if self._zygote is None:
             raise _lost()
-        return await self._zygote.run(program)
+        return await self._zygote.run(program, on_output)
 
     async def keep_alive(self, first: asyncio.Future[None]) -> None:
         """Starts zygotes for ever; resolves `first` with how the first start went."""
@@ -374,16 +341,9 @@ async def _chunks(fd: int) -> AsyncIterator[bytes]:
         loop.remove_reader(fd)
 
 
-def _ending(collected: _Collected, facts: Mapping[str, Any], killed: str) -> Ending:
-    said = collected.said()
-    return Ending(
-        stdout=collected.stdout.content(),
-        stdout_cut=collected.stdout.cut,
-        stderr=collected.stderr.content(),
-        stderr_cut=collected.stderr.cut,
-        result=None if collected.result is None else bytes(collected.result),
-        result_cut=collected.result_cut,
-        said={} if killed == "frames" else said,
+def _ending(collected: Collected, facts: Mapping[str, Any], killed: str) -> Ending:
+    return collected.ending(
+        said={} if killed == "frames" else collected.said(),
         killed=facts["killed"] if facts["killed"] != "asked" else killed,
         status=facts["status"],
         usage=Usage(

@@ -89,6 +89,7 @@ class Answers:
             return
         execution = answer.task.result()
         size = len(execution.stdout) + len(execution.stderr) + len(execution.result or "")
+        size += sum(len(file.content) for file in execution.files)
         self._kept[key] = (answer, self._clock() + self._seconds, size)
         self._size += size
         self._forget_old()

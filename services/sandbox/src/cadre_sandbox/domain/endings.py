@@ -34,6 +34,8 @@ def execution_of(ending: Ending, limits: Limits) -> Execution:
         result = _json(ending.result)
         if result is None:
             outcome, failure = Outcome.FAILED, _failure("RESULT_NOT_JSON", "the result is not JSON")
+    if ending.files_left_out:
+        reached.append(UsedUp.FILES)
     return Execution(
         outcome=outcome,
         stdout=_shown(ending.stdout, limits),
@@ -42,6 +44,7 @@ def execution_of(ending: Ending, limits: Limits) -> Execution:
         limits_reached=list(dict.fromkeys([*used_up, *reached])),
         usage=ending.usage,
         failure=failure,
+        files=ending.files,
     )
 
 

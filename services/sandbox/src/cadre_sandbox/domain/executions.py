@@ -1,23 +1,37 @@
 """Programs, how they end, and what the walls around them are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from cadre_kit.errors import FailedPrecondition, InvalidInput, LimitExceeded, Unavailable
+from cadre_kit.errors import (
+    FailedPrecondition,
+    InvalidInput,
+    LimitExceeded,
+    Unavailable,
+    Unsupported,
+)
 
 __all__ = [
     "CODE_BYTES",
+    "CONTAINER_MINIMUM",
     "MINIMUM",
     "Capabilities",
     "CodeTooLong",
+    "Containers",
     "Ending",
     "Execution",
     "Failure",
+    "File",
+    "FileRefused",
     "LimitOutOfRange",
     "Limits",
+    "Mode",
+    "ModeNotOffered",
+    "OnOutput",
     "Outcome",
+    "PackageNotAllowed",
     "Program",
     "Runner",
     "RunnerLost",
@@ -44,6 +58,24 @@ class LimitOutOfRange(InvalidInput):
     code = "LIMIT_OUT_OF_RANGE"
 
 
+class FileRefused(InvalidInput):
+    """A file's name leaves the program's folder, or the files are too many or too large."""
+
+    code = "FILE_REFUSED"
+
+
+class PackageNotAllowed(InvalidInput):
+    """The package is not one of those that the operator allows."""
+
+    code = "PACKAGE_NOT_ALLOWED"
+
+
+class ModeNotOffered(Unsupported):
+    """The mode is not one of this sandbox's."""
+
+    code = "MODE_NOT_OFFERED"
+
+
 class SandboxBusy(LimitExceeded):
     """As many programs as may run are running, and the queue is full."""
 
@@ -60,6 +92,13 @@ class RunnerLost(Unavailable):
     """The process that starts programs died, and took the program with it. Another is started at once."""
 
     code = "SANDBOX_WORKER_LOST"
+
+
+class Mode(Enum):
+    """How a program is run."""
+
+    PYTHON = "python"
+    DOCKER = "docker"
 
 
 class Outcome(Enum):
@@ -79,6 +118,7 @@ class UsedUp(Enum):
     MEMORY = "memory"
     OUTPUT = "output"
     PROCESSES = "processes"
+    FILES = "files"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +129,26 @@ class Limits:
     cpu_seconds: float
     memory_mb: int
     output_bytes: int
+    cpus: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file of a program, by its path within the program's folder."""
+
+    name: str
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run."""
+    """What to run. Files and packages are for containers."""
 
     code: str = field(repr=False)
     inputs: Mapping[str, Any] = field(repr=False)
     limits: Limits
+    files: Sequence[File] = ()
+    packages: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +179,8 @@ class Ending:
     killed: str
     status: int
     usage: Usage
+    files: Sequence[File] = ()
+    files_left_out: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +203,8 @@ class Execution:
     limits_reached: Sequence[UsedUp]
     usage: Usage
     failure: Failure | None
+    files: Sequence[File] = ()
+    walls: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,18 +223,39 @@ class Capabilities:
     walls: Sequence[Wall]
     modules: Sequence[str]
     ceiling: Limits
-    runs: bool
+    modes: Sequence[Mode]
+    docker_walls: Sequence[Wall]
+    docker_missing: str
+    packages: Sequence[str]
+
+
+OnOutput = Callable[[bool, bytes], None]
+"""Takes output as it is written: whether it is stderr, and the bytes."""
 
 
 class Runner(Protocol):
     """Runs programs behind walls."""
 
-    async def run(self, program: Program) -> Ending:
+    async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
         """Runs it to its end. Raises RunnerLost. Cancelling kills the program."""
         ...
 
     def walls(self) -> Sequence[Wall]:
         """The walls that hold and those that do not."""
+        ...
+
+
+class Containers(Runner, Protocol):
+    """Runs programs in containers, where there is an engine for them."""
+
+    @property
+    def missing(self) -> str:
+        """Why no program can be run, and what would make it; "" when one can."""
+        ...
+
+    @property
+    def packages(self) -> Sequence[str]:
+        """What programs may ask for."""
         ...
 
 
@@ -190,9 +266,13 @@ MINIMUM: tuple[frozenset[str], ...] = (
     frozenset(("limits",)),
     frozenset(("network", "syscalls")),
 )
+# A container that lacks one of these is no wall.
+CONTAINER_MINIMUM: tuple[frozenset[str], ...] = tuple(
+    frozenset((name,)) for name in ("network", "user", "privileges", "files", "limits", "syscalls")
+)
 
 
-def missing_walls(walls: Sequence[Wall]) -> list[str]:
+def missing_walls(walls: Sequence[Wall], minimum: Sequence[frozenset[str]] = MINIMUM) -> list[str]:
     """What the walls lack to the least that code may run behind."""
     held = {wall.name for wall in walls if wall.holds}
-    return [" or ".join(sorted(group)) for group in MINIMUM if not group & held]
+    return [" or ".join(sorted(group)) for group in minimum if not group & held]

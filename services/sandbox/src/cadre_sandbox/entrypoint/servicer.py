@@ -1,14 +1,28 @@
 """SandboxService: converts, calls, converts."""
 
+import asyncio
 import hashlib
+import mimetypes
+from collections.abc import AsyncIterator
 
 from cadre.common.v1 import common_pb2
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
 from cadre_kit.documents import object_from_json
-from cadre_kit.errors import Unsupported
 from cadre_kit.interceptor import Context, idempotency_key
-from cadre_sandbox.domain.executions import Capabilities, Execution, Limits, Outcome, UsedUp
-from cadre_sandbox.domain.sandbox import Sandbox
+from cadre_sandbox.domain.executions import (
+    Capabilities,
+    Execution,
+    File,
+    LimitOutOfRange,
+    Limits,
+    Mode,
+    ModeNotOffered,
+    Outcome,
+    UsedUp,
+    Wall,
+)
+from cadre_sandbox.domain.presets import Preset
+from cadre_sandbox.domain.sandbox import Asked, Sandbox
 
 __all__ = ["SandboxServicer"]
 
@@ -24,14 +38,24 @@ _LIMITS = {
     UsedUp.MEMORY: sandbox_pb2.LIMIT_MEMORY,
     UsedUp.OUTPUT: sandbox_pb2.LIMIT_OUTPUT,
     UsedUp.PROCESSES: sandbox_pb2.LIMIT_PROCESSES,
+    UsedUp.FILES: sandbox_pb2.LIMIT_FILES,
 }
-_PYTHON = (sandbox_pb2.MODE_UNSPECIFIED, sandbox_pb2.MODE_PYTHON)
-
-
-class ModeNotOffered(Unsupported):
-    """The mode is not one of this sandbox's."""
-
-    code = "MODE_NOT_OFFERED"
+_MODES = {
+    sandbox_pb2.MODE_UNSPECIFIED: Mode.PYTHON,
+    sandbox_pb2.MODE_PYTHON: Mode.PYTHON,
+    sandbox_pb2.MODE_DOCKER: Mode.DOCKER,
+}
+_MODE_NUMBERS = {
+    Mode.PYTHON: sandbox_pb2.MODE_PYTHON,
+    Mode.DOCKER: sandbox_pb2.MODE_DOCKER,
+}
+_PRESETS = {
+    sandbox_pb2.PRESET_UNSPECIFIED: Preset.NONE,
+    sandbox_pb2.PRESET_LOW: Preset.LOW,
+    sandbox_pb2.PRESET_MEDIUM: Preset.MEDIUM,
+    sandbox_pb2.PRESET_HIGH: Preset.HIGH,
+    sandbox_pb2.PRESET_MAX: Preset.MAX,
+}
 
 
 class SandboxServicer(sandbox_pb2_grpc.SandboxServiceServicer):
@@ -44,20 +68,33 @@ class SandboxServicer(sandbox_pb2_grpc.SandboxServiceServicer):
         self, request: sandbox_pb2.ExecuteRequest, context: Context
     ) -> sandbox_pb2.ExecuteResponse:
         """Runs a program."""
-        if request.mode not in _PYTHON:
-            raise ModeNotOffered(
-                f"mode {request.mode} is not offered",
-                resolution="GetCapabilities lists the modes.",
-                metadata={"mode": str(request.mode)},
-            )
         execution = await self._sandbox.execute(
-            code=request.code,
-            inputs=object_from_json(request.inputs, field="inputs"),
-            asked=_limits_from(request.limits),
+            _asked(request),
             key=idempotency_key(context),
             request=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
         )
         return _execution_to(execution)
+
+    async def StreamExecute(
+        self, request: sandbox_pb2.StreamExecuteRequest, context: Context
+    ) -> AsyncIterator[sandbox_pb2.StreamExecuteResponse]:
+        """Runs a program; its output comes as it is written."""
+        # Bounded by the program's output limit, beyond which nothing is passed on.
+        written: asyncio.Queue[sandbox_pb2.StreamExecuteResponse | None] = asyncio.Queue()
+        running = asyncio.create_task(
+            self._sandbox.stream(
+                _asked(request.request),
+                key=idempotency_key(context),
+                on_output=lambda is_stderr, data: written.put_nowait(_piece(is_stderr, data)),
+            )
+        )
+        running.add_done_callback(lambda _: written.put_nowait(None))
+        try:
+            while (piece := await written.get()) is not None:
+                yield piece
+            yield sandbox_pb2.StreamExecuteResponse(response=_execution_to(await running))
+        finally:
+            running.cancel()
 
     async def GetCapabilities(
         self, request: sandbox_pb2.GetCapabilitiesRequest, context: Context
@@ -66,12 +103,41 @@ class SandboxServicer(sandbox_pb2_grpc.SandboxServiceServicer):
         return _capabilities_to(self._sandbox.capabilities())
 
 
+def _asked(request: sandbox_pb2.ExecuteRequest) -> Asked:
+    if request.mode not in _MODES:
+        raise ModeNotOffered(
+            f"mode {request.mode} is not offered",
+            resolution="GetCapabilities lists the modes.",
+            metadata={"mode": str(request.mode)},
+        )
+    if request.preset not in _PRESETS:
+        raise LimitOutOfRange(
+            f"there is no preset {request.preset}", resolution="Use low, medium, high or max."
+        )
+    return Asked(
+        code=request.code,
+        inputs=object_from_json(request.inputs, field="inputs"),
+        limits=_limits_from(request.limits),
+        mode=_MODES[request.mode],
+        preset=_PRESETS[request.preset],
+        packages=frozenset(request.packages),
+        files=[File(name=file.name, content=file.content) for file in request.files],
+    )
+
+
+def _piece(is_stderr: bool, data: bytes) -> sandbox_pb2.StreamExecuteResponse:
+    if is_stderr:
+        return sandbox_pb2.StreamExecuteResponse(stderr=data)
+    return sandbox_pb2.StreamExecuteResponse(stdout=data)
+
+
 def _limits_from(message: sandbox_pb2.Limits) -> Limits:
     return Limits(
         timeout_seconds=message.timeout_seconds,
         cpu_seconds=message.cpu_seconds,
         memory_mb=message.memory_mb,
         output_bytes=message.output_bytes,
+        cpus=message.cpus,
     )
 
 
@@ -81,6 +147,7 @@ def _limits_to(limits: Limits) -> sandbox_pb2.Limits:
         cpu_seconds=limits.cpu_seconds,
         memory_mb=limits.memory_mb,
         output_bytes=limits.output_bytes,
+        cpus=limits.cpus,
     )
 
 
@@ -95,6 +162,8 @@ def _execution_to(execution: Execution) -> sandbox_pb2.ExecuteResponse:
             cpu_ms=execution.usage.cpu_ms,
             peak_memory_bytes=execution.usage.peak_memory_bytes,
         ),
+        files=[_file_to(file) for file in execution.files],
+        walls=execution.walls,
     )
     if execution.result is not None:
         response.result.CopyFrom(common_pb2.Json(text=execution.result))
@@ -107,13 +176,22 @@ def _execution_to(execution: Execution) -> sandbox_pb2.ExecuteResponse:
     return response
 
 
+def _file_to(file: File) -> sandbox_pb2.File:
+    media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    return sandbox_pb2.File(name=file.name, content=file.content, media_type=media_type)
+
+
 def _capabilities_to(capabilities: Capabilities) -> sandbox_pb2.GetCapabilitiesResponse:
     return sandbox_pb2.GetCapabilitiesResponse(
-        modes=[sandbox_pb2.MODE_PYTHON] if capabilities.runs else [],
-        walls=[
-            sandbox_pb2.Wall(name=wall.name, holds=wall.holds, detail=wall.detail)
-            for wall in capabilities.walls
-        ],
+        modes=[_MODE_NUMBERS[mode] for mode in capabilities.modes],
+        walls=[_wall_to(wall) for wall in capabilities.walls],
         modules=capabilities.modules,
         ceiling=_limits_to(capabilities.ceiling),
+        docker_walls=[_wall_to(wall) for wall in capabilities.docker_walls],
+        docker_missing=capabilities.docker_missing,
+        packages=capabilities.packages,
     )
+
+
+def _wall_to(wall: Wall) -> sandbox_pb2.Wall:
+    return sandbox_pb2.Wall(name=wall.name, holds=wall.holds, detail=wall.detail)

@@ -8,7 +8,7 @@ import warnings
 
 from cadre_sandbox.worker import syscalls
 from cadre_sandbox.worker.jail import Jail
-from cadre_sandbox.worker.language import guards, modules
+from cadre_sandbox.worker.language import modules, ownership
 from cadre_sandbox.worker.zygote import Zygote
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     os.environ.clear()
     warnings.simplefilter("ignore")
     modules.preload()
-    guards.know_classes()
+    ownership.know_classes()
     Zygote(control=socket.socket(fileno=control_fd), jail=Jail.prepare(first_uid=first_uid)).serve()
 
 

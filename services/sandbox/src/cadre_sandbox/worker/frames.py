@@ -21,6 +21,9 @@ class Tag(Enum):
     STDERR = b"E"
     RESULT = b"R"
     END = b"X"
+    READY = b"Y"
+    FILE = b"F"
+    FILE_LEFT_OUT = b"C"
 
 
 class BadFrame(Exception):

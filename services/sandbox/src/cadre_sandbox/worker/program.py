@@ -1,17 +1,19 @@
 """Runs one program in its own process, from its request to the frame that says how it ended."""
 
 import builtins
+import contextlib
 import json
 import keyword
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
 from cadre_sandbox.worker.frames import Tag, frame
 from cadre_sandbox.worker.language import guards, modules
 from cadre_sandbox.worker.language.builtin_names import program_builtins
+from cadre_sandbox.worker.language.ownership import NotAllowed
 from cadre_sandbox.worker.language.rules import variable_problem
 from cadre_sandbox.worker.language.transformer import (
     FILENAME,
@@ -33,12 +35,29 @@ class _Stream:
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send = send
+        self._redirections: list[Any] = []
+
+    @contextlib.contextmanager
+    def redirected(self, target: Any) -> Iterator[Any]:
+        """contextlib.redirect_stdout and redirect_stderr."""
+        self._redirections.append(target)
+        try:
+            yield target
+        finally:
+            self._redirections.pop()
 
     def write(self, text: str, /) -> int:
         if not issubclass(type(text), str):
             raise TypeError(f"write() takes text, not {type(text).__name__}")
+        if self._redirections:
+            target = self._redirections[-1]
+            return len(text) if target is None else guards.read(target, "write")(text)
         self._send(str.__str__(text).encode("utf-8", "surrogatepass"))
         return len(text)
+
+    def writelines(self, lines: Iterable[str], /) -> None:
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         """Nothing is held back."""
@@ -130,7 +149,7 @@ def _ending(exc: BaseException, stderr: _Stream) -> dict[str, str]:
         return {"outcome": "succeeded"}
     stderr.write(_traceback(exc))
     where = _where(exc)
-    if isinstance(exc, guards.NotAllowed):
+    if isinstance(exc, NotAllowed):
         return {"outcome": "blocked", "code": "CODE_BLOCKED", "message": where + _text(exc)}
     if isinstance(exc, SystemExit):
         return _failed(f"{where}the program ended itself with status {_text(exc)}")

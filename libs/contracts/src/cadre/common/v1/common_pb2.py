@@ -24,23 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x61\x64re/common/v1/common.proto\x12\x0f\x63\x61\x64re.common.v1\"\x14\n\x04Json\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x95\x01\n\x07Problem\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x0c\n\x04line\x18\x04 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x05 \x01(\x05\x12\x12\n\nresolution\x18\x06 \x01(\t\x12+\n\x08severity\x18\x07 \x01(\x0e\x32\x19.cadre.common.v1.Severity\"6\n\x08Problems\x12*\n\x08problems\x18\x01 \x03(\x0b\x32\x18.cadre.common.v1.Problem\"\x7f\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\x12\x15\n\x08\x63ost_usd\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x63\x61lls\x18\x04 \x01(\x03\x12\x16\n\x0eunpriced_calls\x18\x05 \x01(\x03\x42\x0b\n\t_cost_usd\"J\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x12\n\nresolution\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t*K\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_ERROR\x10\x01\x12\x11\n\rSEVERITY_NOTE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x61\x64re/common/v1/common.proto\x12\x0f\x63\x61\x64re.common.v1\"\x14\n\x04Json\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xbd\x01\n\x07Problem\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x0c\n\x04line\x18\x04 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x05 \x01(\x05\x12\x12\n\nresolution\x18\x06 \x01(\t\x12+\n\x08severity\x18\x07 \x01(\x0e\x32\x19.cadre.common.v1.Severity\x12&\n\x03\x66ix\x18\x08 \x01(\x0b\x32\x19.cadre.common.v1.TextEdit\"\\\n\x08TextEdit\x12\x0c\n\x04line\x18\x01 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\x05\x12\x10\n\x08\x65nd_line\x18\x03 \x01(\x05\x12\x12\n\nend_column\x18\x04 \x01(\x05\x12\x0c\n\x04text\x18\x05 \x01(\t\"6\n\x08Problems\x12*\n\x08problems\x18\x01 \x03(\x0b\x32\x18.cadre.common.v1.Problem\"\x7f\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\x12\x15\n\x08\x63ost_usd\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x63\x61lls\x18\x04 \x01(\x03\x12\x16\n\x0eunpriced_calls\x18\x05 \x01(\x03\x42\x0b\n\t_cost_usd\"J\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x12\n\nresolution\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t*K\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_ERROR\x10\x01\x12\x11\n\rSEVERITY_NOTE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cadre.common.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEVERITY']._serialized_start=484
-  _globals['_SEVERITY']._serialized_end=559
+  _globals['_SEVERITY']._serialized_start=618
+  _globals['_SEVERITY']._serialized_end=693
   _globals['_JSON']._serialized_start=49
   _globals['_JSON']._serialized_end=69
   _globals['_PROBLEM']._serialized_start=72
-  _globals['_PROBLEM']._serialized_end=221
-  _globals['_PROBLEMS']._serialized_start=223
-  _globals['_PROBLEMS']._serialized_end=277
-  _globals['_USAGE']._serialized_start=279
-  _globals['_USAGE']._serialized_end=406
-  _globals['_FAILURE']._serialized_start=408
-  _globals['_FAILURE']._serialized_end=482
+  _globals['_PROBLEM']._serialized_end=261
+  _globals['_TEXTEDIT']._serialized_start=263
+  _globals['_TEXTEDIT']._serialized_end=355
+  _globals['_PROBLEMS']._serialized_start=357
+  _globals['_PROBLEMS']._serialized_end=411
+  _globals['_USAGE']._serialized_start=413
+  _globals['_USAGE']._serialized_end=540
+  _globals['_FAILURE']._serialized_start=542
+  _globals['_FAILURE']._serialized_end=616
 # @@protoc_insertion_point(module_scope)

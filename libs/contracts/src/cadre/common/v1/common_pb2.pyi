@@ -80,6 +80,7 @@ class Problem(_message.Message):
     COLUMN_FIELD_NUMBER: _builtins.int
     RESOLUTION_FIELD_NUMBER: _builtins.int
     SEVERITY_FIELD_NUMBER: _builtins.int
+    FIX_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Which rule, in UPPER_SNAKE, such as UNKNOWN_STATE_FIELD. Stable across versions."""
     message: _builtins.str
@@ -94,6 +95,10 @@ class Problem(_message.Message):
     """What to do about it."""
     severity: Global___Severity.ValueType
     """How bad it is."""
+    @_builtins.property
+    def fix(self) -> Global___TextEdit:
+        """A change to the file that mends it and that a program may make by itself. Absent when only its author can tell."""
+
     def __init__(
         self,
         *,
@@ -104,14 +109,55 @@ class Problem(_message.Message):
         column: _builtins.int = ...,
         resolution: _builtins.str = ...,
         severity: Global___Severity.ValueType = ...,
+        fix: Global___TextEdit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fix", b"fix"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "column", b"column", "line", b"line", "message", b"message", "path", b"path", "resolution", b"resolution", "severity", b"severity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "column", b"column", "fix", b"fix", "line", b"line", "message", b"message", "path", b"path", "resolution", b"resolution", "severity", b"severity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Problem: _TypeAlias = Problem  # noqa: Y015
+
+@_typing.final
+class TextEdit(_message.Message):
+    """A part of a file, and what to put in its place. Lines and columns count from 1, columns in code points; a line ends
+    with LF, CR or CR LF.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_FIELD_NUMBER: _builtins.int
+    COLUMN_FIELD_NUMBER: _builtins.int
+    END_LINE_FIELD_NUMBER: _builtins.int
+    END_COLUMN_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    line: _builtins.int
+    """The line in which the part begins."""
+    column: _builtins.int
+    """The column at which it begins."""
+    end_line: _builtins.int
+    """The line in which it ends."""
+    end_column: _builtins.int
+    """The column after its last character."""
+    text: _builtins.str
+    """What stands there instead; empty removes the part."""
+    def __init__(
+        self,
+        *,
+        line: _builtins.int = ...,
+        column: _builtins.int = ...,
+        end_line: _builtins.int = ...,
+        end_column: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "end_column", b"end_column", "end_line", b"end_line", "line", b"line", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextEdit: _TypeAlias = TextEdit  # noqa: Y015
 
 @_typing.final
 class Problems(_message.Message):

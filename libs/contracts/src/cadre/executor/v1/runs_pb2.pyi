@@ -30,7 +30,7 @@ class _RunStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunStatus.V
     RUN_STATUS_UNSPECIFIED: _RunStatus.ValueType  # 0
     """Never sent; in a filter, any status."""
     RUN_STATUS_QUEUED: _RunStatus.ValueType  # 1
-    """Stored, not started yet."""
+    """Stored; waits for its turn to start, or to go on after an answer or a resumption."""
     RUN_STATUS_RUNNING: _RunStatus.ValueType  # 2
     """Steps are being taken."""
     RUN_STATUS_SUCCEEDED: _RunStatus.ValueType  # 3
@@ -39,6 +39,8 @@ class _RunStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunStatus.V
     """Ended with an error. Final."""
     RUN_STATUS_CANCELLED: _RunStatus.ValueType  # 5
     """Stopped as asked. Final."""
+    RUN_STATUS_WAITING: _RunStatus.ValueType  # 6
+    """Every step that can be taken was; a person has to answer."""
 
 class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper):
     """Where a run stands."""
@@ -46,7 +48,7 @@ class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper):
 RUN_STATUS_UNSPECIFIED: RunStatus.ValueType  # 0
 """Never sent; in a filter, any status."""
 RUN_STATUS_QUEUED: RunStatus.ValueType  # 1
-"""Stored, not started yet."""
+"""Stored; waits for its turn to start, or to go on after an answer or a resumption."""
 RUN_STATUS_RUNNING: RunStatus.ValueType  # 2
 """Steps are being taken."""
 RUN_STATUS_SUCCEEDED: RunStatus.ValueType  # 3
@@ -55,6 +57,8 @@ RUN_STATUS_FAILED: RunStatus.ValueType  # 4
 """Ended with an error. Final."""
 RUN_STATUS_CANCELLED: RunStatus.ValueType  # 5
 """Stopped as asked. Final."""
+RUN_STATUS_WAITING: RunStatus.ValueType  # 6
+"""Every step that can be taken was; a person has to answer."""
 Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
 class _EventType:
@@ -70,11 +74,11 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     EVENT_TYPE_RUN_STARTED: _EventType.ValueType  # 2
     """The run's first step is about to begin."""
     EVENT_TYPE_RUN_RESUMED: _EventType.ValueType  # 3
-    """Another executor, or the restarted one, went on with the run from its last step."""
+    """The run goes on from its last step: in another executor or a restarted one, or since a person resumed it."""
     EVENT_TYPE_RUN_SUCCEEDED: _EventType.ValueType  # 4
     """The run ended with its outputs. Last event."""
     EVENT_TYPE_RUN_FAILED: _EventType.ValueType  # 5
-    """The run ended with an error. Last event."""
+    """The run ended with an error. Last event, unless the run is resumed."""
     EVENT_TYPE_RUN_CANCELLED: _EventType.ValueType  # 6
     """The run stopped as asked. Last event."""
     EVENT_TYPE_NODE_STARTED: _EventType.ValueType  # 7
@@ -87,6 +91,16 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """A node failed and will be tried again."""
     EVENT_TYPE_NODE_SKIPPED: _EventType.ValueType  # 11
     """A node was passed over because its condition did not hold."""
+    EVENT_TYPE_NODE_WAITING: _EventType.ValueType  # 12
+    """A node waits for a person; data has its message and choices, and when it gives up."""
+    EVENT_TYPE_NODE_ANSWERED: _EventType.ValueType  # 13
+    """A person answered, or the wait was over; data has the choice."""
+    EVENT_TYPE_NODE_TEXT: _EventType.ValueType  # 14
+    """A model wrote; data has the text to append. Some texts may come together in one event."""
+    EVENT_TYPE_TOOL_CALLED: _EventType.ValueType  # 15
+    """A tool was called; data has its name and arguments."""
+    EVENT_TYPE_TOOL_RETURNED: _EventType.ValueType  # 16
+    """A tool returned, or failed with an error; data has its result, cut when it is long."""
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """What happened in a run."""
@@ -98,11 +112,11 @@ EVENT_TYPE_RUN_QUEUED: EventType.ValueType  # 1
 EVENT_TYPE_RUN_STARTED: EventType.ValueType  # 2
 """The run's first step is about to begin."""
 EVENT_TYPE_RUN_RESUMED: EventType.ValueType  # 3
-"""Another executor, or the restarted one, went on with the run from its last step."""
+"""The run goes on from its last step: in another executor or a restarted one, or since a person resumed it."""
 EVENT_TYPE_RUN_SUCCEEDED: EventType.ValueType  # 4
 """The run ended with its outputs. Last event."""
 EVENT_TYPE_RUN_FAILED: EventType.ValueType  # 5
-"""The run ended with an error. Last event."""
+"""The run ended with an error. Last event, unless the run is resumed."""
 EVENT_TYPE_RUN_CANCELLED: EventType.ValueType  # 6
 """The run stopped as asked. Last event."""
 EVENT_TYPE_NODE_STARTED: EventType.ValueType  # 7
@@ -115,6 +129,16 @@ EVENT_TYPE_NODE_RETRIED: EventType.ValueType  # 10
 """A node failed and will be tried again."""
 EVENT_TYPE_NODE_SKIPPED: EventType.ValueType  # 11
 """A node was passed over because its condition did not hold."""
+EVENT_TYPE_NODE_WAITING: EventType.ValueType  # 12
+"""A node waits for a person; data has its message and choices, and when it gives up."""
+EVENT_TYPE_NODE_ANSWERED: EventType.ValueType  # 13
+"""A person answered, or the wait was over; data has the choice."""
+EVENT_TYPE_NODE_TEXT: EventType.ValueType  # 14
+"""A model wrote; data has the text to append. Some texts may come together in one event."""
+EVENT_TYPE_TOOL_CALLED: EventType.ValueType  # 15
+"""A tool was called; data has its name and arguments."""
+EVENT_TYPE_TOOL_RETURNED: EventType.ValueType  # 16
+"""A tool returned, or failed with an error; data has its result, cut when it is long."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 @_typing.final
@@ -137,6 +161,9 @@ class Run(_message.Message):
     TRIGGER_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    PARENT_RUN_ID_FIELD_NUMBER: _builtins.int
+    FORKED_FROM_RUN_ID_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, a ULID."""
     workflow: _builtins.str
@@ -151,6 +178,10 @@ class Run(_message.Message):
     """The trace that shows it, 32 hex digits. Empty when tracing is off."""
     source: _builtins.str
     """The workflow file that it runs, as YAML text. Empty in lists."""
+    parent_run_id: _builtins.str
+    """The run that it is a step of; empty when it is none."""
+    forked_from_run_id: _builtins.str
+    """The run that it was forked from; empty when it was not."""
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """What it was given, an object by state field. Absent in lists."""
@@ -179,6 +210,10 @@ class Run(_message.Message):
     def ended_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended. Absent before."""
 
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Question]:
+        """What it asked and nobody has answered, one for each node. Other branches may still run. Empty in lists."""
+
     def __init__(
         self,
         *,
@@ -196,14 +231,59 @@ class Run(_message.Message):
         trigger: _builtins.str = ...,
         trace_id: _builtins.str = ...,
         source: _builtins.str = ...,
+        parent_run_id: _builtins.str = ...,
+        forked_from_run_id: _builtins.str = ...,
+        questions: _abc.Iterable[Global___Question] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "inputs", b"inputs", "outputs", b"outputs", "started_time", b"started_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "id", b"id", "inputs", b"inputs", "outputs", b"outputs", "source", b"source", "started_time", b"started_time", "status", b"status", "trace_id", b"trace_id", "trigger", b"trigger", "usage", b"usage", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "forked_from_run_id", b"forked_from_run_id", "id", b"id", "inputs", b"inputs", "outputs", b"outputs", "parent_run_id", b"parent_run_id", "questions", b"questions", "source", b"source", "started_time", b"started_time", "status", b"status", "trace_id", b"trace_id", "trigger", b"trigger", "usage", b"usage", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class Question(_message.Message):
+    """What a waiting node asks a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    ITERATION_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """The node that waits."""
+    iteration: _builtins.int
+    """Which visit of the node, from 1."""
+    message: _builtins.str
+    """What it asks."""
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The answers to choose from."""
+
+    @_builtins.property
+    def deadline(self) -> _timestamp_pb2.Timestamp:
+        """When it gives up. Absent when it never does."""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        iteration: _builtins.int = ...,
+        message: _builtins.str = ...,
+        choices: _abc.Iterable[_builtins.str] | None = ...,
+        deadline: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "deadline", b"deadline", "iteration", b"iteration", "message", b"message", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Question: _TypeAlias = Question  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
@@ -221,6 +301,7 @@ class Event(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its place in the run, from 1, without gaps."""
     type: Global___EventType.ValueType
@@ -233,6 +314,8 @@ class Event(_message.Message):
     """Which try within the visit, from 1. 0 for the run as a whole."""
     duration_ms: _builtins.int
     """How long the node, or the run, took, in milliseconds; 0 for events that start something."""
+    item: _builtins.int
+    """Which item of the node's for_each, from 1. 0 when it has none, or for the node as a whole."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
@@ -264,10 +347,11 @@ class Event(_message.Message):
         usage: _common_pb2.Usage | None = ...,
         error: _common_pb2.Failure | None = ...,
         duration_ms: _builtins.int = ...,
+        item: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "time", b"time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "data", b"data", "duration_ms", b"duration_ms", "error", b"error", "iteration", b"iteration", "node", b"node", "sequence", b"sequence", "time", b"time", "type", b"type", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "data", b"data", "duration_ms", b"duration_ms", "error", b"error", "item", b"item", "iteration", b"iteration", "node", b"node", "sequence", b"sequence", "time", b"time", "type", b"type", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -546,3 +630,269 @@ class CancelRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelRunResponse: _TypeAlias = CancelRunResponse  # noqa: Y015
+
+@_typing.final
+class ResumeRunRequest(_message.Message):
+    """Which run to go on with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The failed run's id."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRunRequest: _TypeAlias = ResumeRunRequest  # noqa: Y015
+
+@_typing.final
+class ResumeRunResponse(_message.Message):
+    """The run as it stands after the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """The run."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRunResponse: _TypeAlias = ResumeRunResponse  # noqa: Y015
+
+@_typing.final
+class AnswerRunRequest(_message.Message):
+    """A person's answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    ANSWERED_BY_FIELD_NUMBER: _builtins.int
+    ITERATION_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The waiting run's id."""
+    node: _builtins.str
+    """The node that waits; empty when only one does."""
+    choice: _builtins.str
+    """One of its choices. INVALID_ARGUMENT when it is none of them."""
+    comment: _builtins.str
+    """What the person adds; at most 10,000 characters."""
+    answered_by: _builtins.str
+    """Who answers; empty means unknown. At most 100 characters."""
+    iteration: _builtins.int
+    """Which visit of the node asked, from 1; 0 means the one that waits. In a loop it tells a repeated answer from the
+    answer to the next question.
+    """
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        node: _builtins.str = ...,
+        choice: _builtins.str = ...,
+        comment: _builtins.str = ...,
+        answered_by: _builtins.str = ...,
+        iteration: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "choice", b"choice", "comment", b"comment", "iteration", b"iteration", "node", b"node", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerRunRequest: _TypeAlias = AnswerRunRequest  # noqa: Y015
+
+@_typing.final
+class AnswerRunResponse(_message.Message):
+    """The run as it stands after the answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """The run."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerRunResponse: _TypeAlias = AnswerRunResponse  # noqa: Y015
+
+@_typing.final
+class ForkRunRequest(_message.Message):
+    """Where a new run starts from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run to start from, whatever its status."""
+    checkpoint_id: _builtins.str
+    """One of its checkpoints; empty means the last."""
+    @_builtins.property
+    def state(self) -> _common_pb2.Json:
+        """State fields to change, an object. Checked as inputs are. Absent means none."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        checkpoint_id: _builtins.str = ...,
+        state: _common_pb2.Json | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "run_id", b"run_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForkRunRequest: _TypeAlias = ForkRunRequest  # noqa: Y015
+
+@_typing.final
+class ForkRunResponse(_message.Message):
+    """The new run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """The run."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForkRunResponse: _TypeAlias = ForkRunResponse  # noqa: Y015
+
+@_typing.final
+class ListCheckpointsRequest(_message.Message):
+    """Which run's checkpoints to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run's id."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCheckpointsRequest: _TypeAlias = ListCheckpointsRequest  # noqa: Y015
+
+@_typing.final
+class ListCheckpointsResponse(_message.Message):
+    """The checkpoints that are kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Checkpoint]:
+        """The checkpoints, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        checkpoints: _abc.Iterable[Global___Checkpoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCheckpointsResponse: _TypeAlias = ListCheckpointsResponse  # noqa: Y015
+
+@_typing.final
+class Checkpoint(_message.Message):
+    """Where a run stood after a step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    NEXT_NODES_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, for ForkRun."""
+    step: _builtins.int
+    """How many steps were taken, from 1."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When the step ended."""
+
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The nodes that ran in it."""
+
+    @_builtins.property
+    def next_nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The nodes that look next whether they run."""
+
+    @_builtins.property
+    def state(self) -> _common_pb2.Json:
+        """The state fields, an object."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        step: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        next_nodes: _abc.Iterable[_builtins.str] | None = ...,
+        state: _common_pb2.Json | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "next_nodes", b"next_nodes", "nodes", b"nodes", "state", b"state", "step", b"step", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015

@@ -60,6 +60,26 @@ class RunServiceStub:
                 request_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.ResumeRun = channel.unary_unary(
+                '/cadre.executor.v1.RunService/ResumeRun',
+                request_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ResumeRunRequest.SerializeToString,
+                response_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ResumeRunResponse.FromString,
+                _registered_method=True)
+        self.AnswerRun = channel.unary_unary(
+                '/cadre.executor.v1.RunService/AnswerRun',
+                request_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.AnswerRunRequest.SerializeToString,
+                response_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.AnswerRunResponse.FromString,
+                _registered_method=True)
+        self.ForkRun = channel.unary_unary(
+                '/cadre.executor.v1.RunService/ForkRun',
+                request_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ForkRunRequest.SerializeToString,
+                response_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ForkRunResponse.FromString,
+                _registered_method=True)
+        self.ListCheckpoints = channel.unary_unary(
+                '/cadre.executor.v1.RunService/ListCheckpoints',
+                request_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsRequest.SerializeToString,
+                response_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsResponse.FromString,
+                _registered_method=True)
 
 
 class RunServiceServicer:
@@ -103,6 +123,34 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResumeRun(self, request, context):
+        """Goes on with a failed run from the step that failed, after its cause is mended. FAILED_PRECONDITION unless it failed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerRun(self, request, context):
+        """Answers what a run waits for. The first answer counts; the same one again is accepted, another is ABORTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForkRun(self, request, context):
+        """Starts a new run from a checkpoint of another, with chosen fields changed. Idempotency as in StartRun.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCheckpoints(self, request, context):
+        """Lists the checkpoints of a run, oldest first: one after each step that is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -130,6 +178,26 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.CancelRunRequest.FromString,
                     response_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'ResumeRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRun,
+                    request_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ResumeRunRequest.FromString,
+                    response_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ResumeRunResponse.SerializeToString,
+            ),
+            'AnswerRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerRun,
+                    request_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.AnswerRunRequest.FromString,
+                    response_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.AnswerRunResponse.SerializeToString,
+            ),
+            'ForkRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkRun,
+                    request_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ForkRunRequest.FromString,
+                    response_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ForkRunResponse.SerializeToString,
+            ),
+            'ListCheckpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCheckpoints,
+                    request_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsRequest.FromString,
+                    response_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -268,6 +336,114 @@ class RunService:
             '/cadre.executor.v1.RunService/CancelRun',
             cadre_dot_executor_dot_v1_dot_runs__pb2.CancelRunRequest.SerializeToString,
             cadre_dot_executor_dot_v1_dot_runs__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.executor.v1.RunService/ResumeRun',
+            cadre_dot_executor_dot_v1_dot_runs__pb2.ResumeRunRequest.SerializeToString,
+            cadre_dot_executor_dot_v1_dot_runs__pb2.ResumeRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.executor.v1.RunService/AnswerRun',
+            cadre_dot_executor_dot_v1_dot_runs__pb2.AnswerRunRequest.SerializeToString,
+            cadre_dot_executor_dot_v1_dot_runs__pb2.AnswerRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForkRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.executor.v1.RunService/ForkRun',
+            cadre_dot_executor_dot_v1_dot_runs__pb2.ForkRunRequest.SerializeToString,
+            cadre_dot_executor_dot_v1_dot_runs__pb2.ForkRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCheckpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.executor.v1.RunService/ListCheckpoints',
+            cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsRequest.SerializeToString,
+            cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsResponse.FromString,
             options,
             channel_credentials,
             insecure,

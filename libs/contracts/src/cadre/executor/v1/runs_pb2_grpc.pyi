@@ -47,6 +47,14 @@ class RunServiceStub:
     """
     CancelRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.CancelRunRequest, _runs_pb2.CancelRunResponse]
     """Asks a run to stop. When the answer comes no further step of it can start. A run that had ended stays as it was."""
+    ResumeRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ResumeRunRequest, _runs_pb2.ResumeRunResponse]
+    """Goes on with a failed run from the step that failed, after its cause is mended. FAILED_PRECONDITION unless it failed."""
+    AnswerRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.AnswerRunRequest, _runs_pb2.AnswerRunResponse]
+    """Answers what a run waits for. The first answer counts; the same one again is accepted, another is ABORTED."""
+    ForkRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ForkRunRequest, _runs_pb2.ForkRunResponse]
+    """Starts a new run from a checkpoint of another, with chosen fields changed. Idempotency as in StartRun."""
+    ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListCheckpointsRequest, _runs_pb2.ListCheckpointsResponse]
+    """Lists the checkpoints of a run, oldest first: one after each step that is kept."""
 
 @_typing.type_check_only
 class RunServiceAsyncStub(RunServiceStub):
@@ -67,6 +75,14 @@ class RunServiceAsyncStub(RunServiceStub):
     """
     CancelRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.CancelRunRequest, _runs_pb2.CancelRunResponse]  # type: ignore[assignment]
     """Asks a run to stop. When the answer comes no further step of it can start. A run that had ended stays as it was."""
+    ResumeRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.ResumeRunRequest, _runs_pb2.ResumeRunResponse]  # type: ignore[assignment]
+    """Goes on with a failed run from the step that failed, after its cause is mended. FAILED_PRECONDITION unless it failed."""
+    AnswerRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.AnswerRunRequest, _runs_pb2.AnswerRunResponse]  # type: ignore[assignment]
+    """Answers what a run waits for. The first answer counts; the same one again is accepted, another is ABORTED."""
+    ForkRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.ForkRunRequest, _runs_pb2.ForkRunResponse]  # type: ignore[assignment]
+    """Starts a new run from a checkpoint of another, with chosen fields changed. Idempotency as in StartRun."""
+    ListCheckpoints: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListCheckpointsRequest, _runs_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
+    """Lists the checkpoints of a run, oldest first: one after each step that is kept."""
 
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs workflows. A run that StartRun acknowledged is stored, and goes on whichever process dies."""
@@ -114,5 +130,37 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.CancelRunResponse, _abc.Awaitable[_runs_pb2.CancelRunResponse]]:
         """Asks a run to stop. When the answer comes no further step of it can start. A run that had ended stays as it was."""
+
+    @_abc_1.abstractmethod
+    def ResumeRun(
+        self,
+        request: _runs_pb2.ResumeRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.ResumeRunResponse, _abc.Awaitable[_runs_pb2.ResumeRunResponse]]:
+        """Goes on with a failed run from the step that failed, after its cause is mended. FAILED_PRECONDITION unless it failed."""
+
+    @_abc_1.abstractmethod
+    def AnswerRun(
+        self,
+        request: _runs_pb2.AnswerRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.AnswerRunResponse, _abc.Awaitable[_runs_pb2.AnswerRunResponse]]:
+        """Answers what a run waits for. The first answer counts; the same one again is accepted, another is ABORTED."""
+
+    @_abc_1.abstractmethod
+    def ForkRun(
+        self,
+        request: _runs_pb2.ForkRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.ForkRunResponse, _abc.Awaitable[_runs_pb2.ForkRunResponse]]:
+        """Starts a new run from a checkpoint of another, with chosen fields changed. Idempotency as in StartRun."""
+
+    @_abc_1.abstractmethod
+    def ListCheckpoints(
+        self,
+        request: _runs_pb2.ListCheckpointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.ListCheckpointsResponse, _abc.Awaitable[_runs_pb2.ListCheckpointsResponse]]:
+        """Lists the checkpoints of a run, oldest first: one after each step that is kept."""
 
 def add_RunServiceServicer_to_server(servicer: RunServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

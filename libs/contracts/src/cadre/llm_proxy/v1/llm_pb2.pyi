@@ -20,6 +20,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ToolChoice:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ToolChoiceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolChoice.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOOL_CHOICE_UNSPECIFIED: _ToolChoice.ValueType  # 0
+    """Means auto."""
+    TOOL_CHOICE_AUTO: _ToolChoice.ValueType  # 1
+    """The model decides."""
+    TOOL_CHOICE_NONE: _ToolChoice.ValueType  # 2
+    """It may not."""
+    TOOL_CHOICE_REQUIRED: _ToolChoice.ValueType  # 3
+    """It must call at least one."""
+
+class ToolChoice(_ToolChoice, metaclass=_ToolChoiceEnumTypeWrapper):
+    """Whether a model calls tools."""
+
+TOOL_CHOICE_UNSPECIFIED: ToolChoice.ValueType  # 0
+"""Means auto."""
+TOOL_CHOICE_AUTO: ToolChoice.ValueType  # 1
+"""The model decides."""
+TOOL_CHOICE_NONE: ToolChoice.ValueType  # 2
+"""It may not."""
+TOOL_CHOICE_REQUIRED: ToolChoice.ValueType  # 3
+"""It must call at least one."""
+Global___ToolChoice: _TypeAlias = ToolChoice  # noqa: Y015
+
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -34,6 +62,8 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """The one who asks."""
     ROLE_ASSISTANT: _Role.ValueType  # 3
     """The model."""
+    ROLE_TOOL: _Role.ValueType  # 4
+    """A tool that the model called."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """Who says a message."""
@@ -46,6 +76,8 @@ ROLE_USER: Role.ValueType  # 2
 """The one who asks."""
 ROLE_ASSISTANT: Role.ValueType  # 3
 """The model."""
+ROLE_TOOL: Role.ValueType  # 4
+"""A tool that the model called."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 class _FinishReason:
@@ -62,6 +94,8 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     """max_tokens, or the context, was reached."""
     FINISH_REASON_CONTENT_FILTER: _FinishReason.ValueType  # 3
     """The provider withheld it."""
+    FINISH_REASON_TOOL_CALLS: _FinishReason.ValueType  # 4
+    """The model wants tools called."""
 
 class FinishReason(_FinishReason, metaclass=_FinishReasonEnumTypeWrapper):
     """Why a reply ended."""
@@ -74,6 +108,8 @@ FINISH_REASON_LENGTH: FinishReason.ValueType  # 2
 """max_tokens, or the context, was reached."""
 FINISH_REASON_CONTENT_FILTER: FinishReason.ValueType  # 3
 """The provider withheld it."""
+FINISH_REASON_TOOL_CALLS: FinishReason.ValueType  # 4
+"""The model wants tools called."""
 Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
 @_typing.final
@@ -91,6 +127,8 @@ class ModelOptions(_message.Message):
     STOP_FIELD_NUMBER: _builtins.int
     API_BASE_FIELD_NUMBER: _builtins.int
     API_KEY_ENV_FIELD_NUMBER: _builtins.int
+    PARAMS_FIELD_NUMBER: _builtins.int
+    TOP_LOGPROBS_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """openai, anthropic, google, ollama, embedded, openai_compatible, or any other that litellm knows. Empty, with no
     model either, means the platform's default: the first provider whose key is present, else embedded.
@@ -109,9 +147,17 @@ class ModelOptions(_message.Message):
     """Base address of an openai_compatible provider, http or https. Empty otherwise."""
     api_key_env: _builtins.str
     """Name of the llm-proxy's environment variable that holds the key. Empty means the provider's usual one."""
+    top_logprobs: _builtins.int
+    """The reply says how likely each token was, and this many others in its place, 0 to 20. Absent means it does not."""
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Writing ends before any of these; at most 4."""
+
+    @_builtins.property
+    def params(self) -> _common_pb2.Json:
+        """Further settings for the provider, an object, sent as they are, such as {"reasoning_effort": "low"}. One that has a
+        field of its own is refused. Absent means none.
+        """
 
     def __init__(
         self,
@@ -125,10 +171,12 @@ class ModelOptions(_message.Message):
         stop: _abc.Iterable[_builtins.str] | None = ...,
         api_base: _builtins.str = ...,
         api_key_env: _builtins.str = ...,
+        params: _common_pb2.Json | None = ...,
+        top_logprobs: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_logprobs", b"_top_logprobs", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "params", b"params", "seed", b"seed", "temperature", b"temperature", "top_logprobs", b"top_logprobs", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "api_base", b"api_base", "api_key_env", b"api_key_env", "max_tokens", b"max_tokens", "model", b"model", "provider", b"provider", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_logprobs", b"_top_logprobs", "_top_p", b"_top_p", "api_base", b"api_base", "api_key_env", b"api_key_env", "max_tokens", b"max_tokens", "model", b"model", "params", b"params", "provider", b"provider", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_logprobs", b"top_logprobs", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
@@ -136,6 +184,8 @@ class ModelOptions(_message.Message):
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__top_logprobs: _TypeAlias = _typing.Literal["top_logprobs"]  # noqa: Y015
+    _WhichOneofArgType__top_logprobs: _TypeAlias = _typing.Literal["_top_logprobs", b"_top_logprobs"]  # noqa: Y015
     _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
     _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
     @_typing.overload
@@ -144,6 +194,8 @@ class ModelOptions(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_logprobs) -> _WhichOneofReturnType__top_logprobs | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
 
@@ -157,23 +209,133 @@ class Message(_message.Message):
 
     ROLE_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
     role: Global___Role.ValueType
     """Who says it."""
     content: _builtins.str
-    """What is said."""
+    """What is said. May be empty beside tool calls or images."""
+    tool_call_id: _builtins.str
+    """Which call this is the result of. Only, and always, with ROLE_TOOL."""
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """The tools that the assistant called. Only with ROLE_ASSISTANT."""
+
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___Image]:
+        """Images that the user shows, at most 16. Only with ROLE_USER."""
+
     def __init__(
         self,
         *,
         role: Global___Role.ValueType = ...,
         content: _builtins.str = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
+        tool_call_id: _builtins.str = ...,
+        images: _abc.Iterable[Global___Image] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "images", b"images", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class Image(_message.Message):
+    """A picture for a model that can see."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Its bytes: PNG, JPEG, GIF or WebP, at most 8 MiB. Empty when url is set."""
+    media_type: _builtins.str
+    """Its media type, such as image/png. Needed with data."""
+    url: _builtins.str
+    """Where the provider fetches it, https. Empty when data is set."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        media_type: _builtins.str = ...,
+        url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "media_type", b"media_type", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Image: _TypeAlias = Image  # noqa: Y015
+
+@_typing.final
+class ToolDefinition(_message.Message):
+    """A tool that a model may call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: letters, digits, '_' and '-', at most 64 characters, unique in a request."""
+    description: _builtins.str
+    """What it does, for the model."""
+    @_builtins.property
+    def parameters(self) -> _common_pb2.Json:
+        """The JSON Schema of its arguments, an object."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        parameters: _common_pb2.Json | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolDefinition: _TypeAlias = ToolDefinition  # noqa: Y015
+
+@_typing.final
+class ToolCall(_message.Message):
+    """A call of a tool that a model asks for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, unique in the reply."""
+    name: _builtins.str
+    """The tool's name."""
+    @_builtins.property
+    def arguments(self) -> _common_pb2.Json:
+        """The arguments, an object that fits the tool's parameters."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        arguments: _common_pb2.Json | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolCall: _TypeAlias = ToolCall  # noqa: Y015
 
 @_typing.final
 class Attribution(_message.Message):
@@ -185,6 +347,9 @@ class Attribution(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    ROOT_RUN_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """The workflow's name."""
     version: _builtins.int
@@ -193,6 +358,12 @@ class Attribution(_message.Message):
     """The run's id."""
     node: _builtins.str
     """The node's id."""
+    root_run_id: _builtins.str
+    """The run at the top, when run_id is a step of another run; empty means run_id itself. Budgets of runs count here."""
+    schedule: _builtins.str
+    """The schedule that started the run; empty when none did."""
+    api_key: _builtins.str
+    """The public prefix of the API key that started the run; empty when unknown."""
     def __init__(
         self,
         *,
@@ -200,10 +371,13 @@ class Attribution(_message.Message):
         version: _builtins.int = ...,
         run_id: _builtins.str = ...,
         node: _builtins.str = ...,
+        root_run_id: _builtins.str = ...,
+        schedule: _builtins.str = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "run_id", b"run_id", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "node", b"node", "root_run_id", b"root_run_id", "run_id", b"run_id", "schedule", b"schedule", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,8 +394,13 @@ class CompleteRequest(_message.Message):
     OUTPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
     timeout_seconds: _builtins.float
     """The provider's call is given up after this many seconds, up to 3600; 0 means 120."""
+    tool_choice: Global___ToolChoice.ValueType
+    """Whether it calls them."""
     @_builtins.property
     def options(self) -> Global___ModelOptions:
         """Which model, and how."""
@@ -238,6 +417,14 @@ class CompleteRequest(_message.Message):
     def attribution(self) -> Global___Attribution:
         """For whom."""
 
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolDefinition]:
+        """Tools that the model may call, at most 128. A model without tool calls of its own gets them as a choice in JSON."""
+
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelOptions]:
+        """Asked in order when a model before cannot answer: it is down, overloaded, filtered, or too small."""
+
     def __init__(
         self,
         *,
@@ -246,10 +433,13 @@ class CompleteRequest(_message.Message):
         output_schema: _common_pb2.Json | None = ...,
         attribution: Global___Attribution | None = ...,
         timeout_seconds: _builtins.float = ...,
+        tools: _abc.Iterable[Global___ToolDefinition] | None = ...,
+        tool_choice: Global___ToolChoice.ValueType = ...,
+        fallbacks: _abc.Iterable[Global___ModelOptions] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "options", b"options", "output_schema", b"output_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "messages", b"messages", "options", b"options", "output_schema", b"output_schema", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "fallbacks", b"fallbacks", "messages", b"messages", "options", b"options", "output_schema", b"output_schema", "timeout_seconds", b"timeout_seconds", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -293,6 +483,10 @@ class Reply(_message.Message):
     LATENCY_MS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
+    LIKELIHOODS_FIELD_NUMBER: _builtins.int
+    DROPPED_OPTIONS_FIELD_NUMBER: _builtins.int
     content: _builtins.str
     """The text; a JSON document when a schema was asked for."""
     finish_reason: Global___FinishReason.ValueType
@@ -307,9 +501,25 @@ class Reply(_message.Message):
     """Whether this is the stored reply to an earlier call with the same idempotency key."""
     call_id: _builtins.str
     """The ledger's id of the call."""
+    reasoning: _builtins.str
+    """What the model thought before it answered, where the provider shows it."""
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
         """What it used."""
+
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """The tools that the model wants called. Empty with a final answer."""
+
+    @_builtins.property
+    def likelihoods(self) -> _containers.RepeatedCompositeFieldContainer[Global___Likelihood]:
+        """How likely each token was; empty unless top_logprobs was set and the provider says so."""
+
+    @_builtins.property
+    def dropped_options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Options of the request that the model does not take and that were left out, which only a setting of the llm-proxy
+        allows.
+        """
 
     def __init__(
         self,
@@ -322,14 +532,50 @@ class Reply(_message.Message):
         latency_ms: _builtins.int = ...,
         replayed: _builtins.bool = ...,
         call_id: _builtins.str = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
+        reasoning: _builtins.str = ...,
+        likelihoods: _abc.Iterable[Global___Likelihood] | None = ...,
+        dropped_options: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "finish_reason", b"finish_reason", "latency_ms", b"latency_ms", "model", b"model", "provider", b"provider", "replayed", b"replayed", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "dropped_options", b"dropped_options", "finish_reason", b"finish_reason", "latency_ms", b"latency_ms", "likelihoods", b"likelihoods", "model", b"model", "provider", b"provider", "reasoning", b"reasoning", "replayed", b"replayed", "tool_calls", b"tool_calls", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reply: _TypeAlias = Reply  # noqa: Y015
+
+@_typing.final
+class Likelihood(_message.Message):
+    """How likely a token was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    LOGPROB_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """The token's text."""
+    logprob: _builtins.float
+    """Natural logarithm of its probability."""
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___Likelihood]:
+        """What else could have stood there, the likeliest first."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        logprob: _builtins.float = ...,
+        others: _abc.Iterable[Global___Likelihood] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprob", b"logprob", "others", b"others", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Likelihood: _TypeAlias = Likelihood  # noqa: Y015
 
 @_typing.final
 class StreamCompleteRequest(_message.Message):
@@ -363,8 +609,11 @@ class StreamCompleteResponse(_message.Message):
 
     DELTA_FIELD_NUMBER: _builtins.int
     REPLY_FIELD_NUMBER: _builtins.int
+    REASONING_DELTA_FIELD_NUMBER: _builtins.int
     delta: _builtins.str
     """Text to append."""
+    reasoning_delta: _builtins.str
+    """What the model thinks, to append to what it thought."""
     @_builtins.property
     def reply(self) -> Global___Reply:
         """The whole reply. Last message."""
@@ -374,16 +623,117 @@ class StreamCompleteResponse(_message.Message):
         *,
         delta: _builtins.str = ...,
         reply: Global___Reply | None = ...,
+        reasoning_delta: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "part", b"part", "reply", b"reply"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "part", b"part", "reasoning_delta", b"reasoning_delta", "reply", b"reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "part", b"part", "reply", b"reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "part", b"part", "reasoning_delta", b"reasoning_delta", "reply", b"reply"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["delta", "reply"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["delta", "reply", "reasoning_delta"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___StreamCompleteResponse: _TypeAlias = StreamCompleteResponse  # noqa: Y015
+
+@_typing.final
+class EmbedRequest(_message.Message):
+    """What to embed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    API_BASE_FIELD_NUMBER: _builtins.int
+    API_KEY_ENV_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_FIELD_NUMBER: _builtins.int
+    TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """As in ModelOptions. Empty, with no model either, means embedded."""
+    model: _builtins.str
+    """As in ModelOptions. Empty means the provider's default model for embeddings."""
+    dimensions: _builtins.int
+    """How many numbers a vector shall have, where the model lets one choose. 0 leaves it to the model."""
+    api_base: _builtins.str
+    """As in ModelOptions."""
+    api_key_env: _builtins.str
+    """As in ModelOptions."""
+    timeout_seconds: _builtins.float
+    """As in CompleteRequest."""
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The texts, 1 to 2048, each of at least one character, at most 4 MiB in all."""
+
+    @_builtins.property
+    def attribution(self) -> Global___Attribution:
+        """For whom."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        texts: _abc.Iterable[_builtins.str] | None = ...,
+        dimensions: _builtins.int = ...,
+        api_base: _builtins.str = ...,
+        api_key_env: _builtins.str = ...,
+        attribution: Global___Attribution | None = ...,
+        timeout_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_base", b"api_base", "api_key_env", b"api_key_env", "attribution", b"attribution", "dimensions", b"dimensions", "model", b"model", "provider", b"provider", "texts", b"texts", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
+
+@_typing.final
+class EmbedResponse(_message.Message):
+    """The vectors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VECTORS_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    dimensions: _builtins.int
+    """How many numbers each has."""
+    provider: _builtins.str
+    """Which provider answered."""
+    model: _builtins.str
+    """Which model answered, as the provider names it."""
+    call_id: _builtins.str
+    """The ledger's id of the call."""
+    @_builtins.property
+    def vectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """One for each text, in order: 32-bit floats, little-endian, one after another."""
+
+    @_builtins.property
+    def usage(self) -> _common_pb2.Usage:
+        """What it used."""
+
+    def __init__(
+        self,
+        *,
+        vectors: _abc.Iterable[_builtins.bytes] | None = ...,
+        dimensions: _builtins.int = ...,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        usage: _common_pb2.Usage | None = ...,
+        call_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "dimensions", b"dimensions", "model", b"model", "provider", b"provider", "usage", b"usage", "vectors", b"vectors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedResponse: _TypeAlias = EmbedResponse  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
@@ -440,6 +790,12 @@ class Model(_message.Message):
     CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
     INPUT_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
     OUTPUT_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
+    EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Its provider."""
     name: _builtins.str
@@ -456,6 +812,18 @@ class Model(_message.Message):
     """US dollars per million tokens in, an exact decimal. Absent when unknown."""
     output_usd_per_million: _builtins.str
     """US dollars per million tokens out, an exact decimal. Absent when unknown."""
+    tools: _builtins.bool
+    """Whether it calls tools by itself; if not, tools are offered to it as a choice in JSON."""
+    json_schema: _builtins.bool
+    """Whether it keeps to a JSON Schema by itself; if not, it is made to and its replies are checked all the same."""
+    images: _builtins.bool
+    """Whether it takes images."""
+    reasoning: _builtins.bool
+    """Whether it thinks before it answers."""
+    embeddings: _builtins.bool
+    """Whether it embeds texts, and then does nothing else."""
+    max_output_tokens: _builtins.int
+    """How many tokens it writes at most; 0 when unknown."""
     def __init__(
         self,
         *,
@@ -467,10 +835,16 @@ class Model(_message.Message):
         context_tokens: _builtins.int = ...,
         input_usd_per_million: _builtins.str | None = ...,
         output_usd_per_million: _builtins.str | None = ...,
+        tools: _builtins.bool = ...,
+        json_schema: _builtins.bool = ...,
+        images: _builtins.bool = ...,
+        reasoning: _builtins.bool = ...,
+        embeddings: _builtins.bool = ...,
+        max_output_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input_usd_per_million", b"_input_usd_per_million", "_output_usd_per_million", b"_output_usd_per_million", "input_usd_per_million", b"input_usd_per_million", "output_usd_per_million", b"output_usd_per_million"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_usd_per_million", b"_input_usd_per_million", "_output_usd_per_million", b"_output_usd_per_million", "available", b"available", "context_tokens", b"context_tokens", "default", b"default", "input_usd_per_million", b"input_usd_per_million", "name", b"name", "output_usd_per_million", b"output_usd_per_million", "provider", b"provider", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_usd_per_million", b"_input_usd_per_million", "_output_usd_per_million", b"_output_usd_per_million", "available", b"available", "context_tokens", b"context_tokens", "default", b"default", "embeddings", b"embeddings", "images", b"images", "input_usd_per_million", b"input_usd_per_million", "json_schema", b"json_schema", "max_output_tokens", b"max_output_tokens", "name", b"name", "output_usd_per_million", b"output_usd_per_million", "provider", b"provider", "reasoning", b"reasoning", "tools", b"tools", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input_usd_per_million: _TypeAlias = _typing.Literal["input_usd_per_million"]  # noqa: Y015
     _WhichOneofArgType__input_usd_per_million: _TypeAlias = _typing.Literal["_input_usd_per_million", b"_input_usd_per_million"]  # noqa: Y015

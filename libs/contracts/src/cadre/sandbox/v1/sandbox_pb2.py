@@ -25,33 +25,41 @@ _sym_db = _symbol_database.Default()
 from cadre.common.v1 import common_pb2 as cadre_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x61\x64re/sandbox/v1/sandbox.proto\x12\x10\x63\x61\x64re.sandbox.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\"_\n\x06Limits\x12\x17\n\x0ftimeout_seconds\x18\x01 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x02 \x01(\x01\x12\x11\n\tmemory_mb\x18\x03 \x01(\x05\x12\x14\n\x0coutput_bytes\x18\x04 \x01(\x05\"\x95\x01\n\x0e\x45xecuteRequest\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12$\n\x04mode\x18\x02 \x01(\x0e\x32\x16.cadre.sandbox.v1.Mode\x12%\n\x06inputs\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12(\n\x06limits\x18\x04 \x01(\x0b\x32\x18.cadre.sandbox.v1.Limits\"\x8f\x02\n\x0f\x45xecuteResponse\x12*\n\x07outcome\x18\x01 \x01(\x0e\x32\x19.cadre.sandbox.v1.Outcome\x12\x0e\n\x06stdout\x18\x02 \x01(\t\x12\x0e\n\x06stderr\x18\x03 \x01(\t\x12%\n\x06result\x18\x04 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12/\n\x0elimits_reached\x18\x05 \x03(\x0e\x32\x17.cadre.sandbox.v1.Limit\x12/\n\x05usage\x18\x06 \x01(\x0b\x32 .cadre.sandbox.v1.ExecutionUsage\x12\'\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x18.cadre.common.v1.Failure\"L\n\x0e\x45xecutionUsage\x12\x0f\n\x07wall_ms\x18\x01 \x01(\x03\x12\x0e\n\x06\x63pu_ms\x18\x02 \x01(\x03\x12\x19\n\x11peak_memory_bytes\x18\x03 \x01(\x03\"\x18\n\x16GetCapabilitiesRequest\"\xa3\x01\n\x17GetCapabilitiesResponse\x12%\n\x05modes\x18\x01 \x03(\x0e\x32\x16.cadre.sandbox.v1.Mode\x12%\n\x05walls\x18\x02 \x03(\x0b\x32\x16.cadre.sandbox.v1.Wall\x12\x0f\n\x07modules\x18\x03 \x03(\t\x12)\n\x07\x63\x65iling\x18\x04 \x01(\x0b\x32\x18.cadre.sandbox.v1.Limits\"3\n\x04Wall\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05holds\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t*-\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMODE_PYTHON\x10\x01*u\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_BLOCKED\x10\x03\x12\x11\n\rOUTCOME_LIMIT\x10\x04*v\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\x0e\n\nLIMIT_TIME\x10\x01\x12\r\n\tLIMIT_CPU\x10\x02\x12\x10\n\x0cLIMIT_MEMORY\x10\x03\x12\x10\n\x0cLIMIT_OUTPUT\x10\x04\x12\x13\n\x0fLIMIT_PROCESSES\x10\x05\x32\xc8\x01\n\x0eSandboxService\x12N\n\x07\x45xecute\x12 .cadre.sandbox.v1.ExecuteRequest\x1a!.cadre.sandbox.v1.ExecuteResponse\x12\x66\n\x0fGetCapabilities\x12(.cadre.sandbox.v1.GetCapabilitiesRequest\x1a).cadre.sandbox.v1.GetCapabilitiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x61\x64re/sandbox/v1/sandbox.proto\x12\x10\x63\x61\x64re.sandbox.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\"m\n\x06Limits\x12\x17\n\x0ftimeout_seconds\x18\x01 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x02 \x01(\x01\x12\x11\n\tmemory_mb\x18\x03 \x01(\x05\x12\x14\n\x0coutput_bytes\x18\x04 \x01(\x05\x12\x0c\n\x04\x63pus\x18\x05 \x01(\x01\"9\n\x04\x46ile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x12\n\nmedia_type\x18\x03 \x01(\t\"\xf8\x01\n\x0e\x45xecuteRequest\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12$\n\x04mode\x18\x02 \x01(\x0e\x32\x16.cadre.sandbox.v1.Mode\x12%\n\x06inputs\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12(\n\x06limits\x18\x04 \x01(\x0b\x32\x18.cadre.sandbox.v1.Limits\x12(\n\x06preset\x18\x05 \x01(\x0e\x32\x18.cadre.sandbox.v1.Preset\x12\x10\n\x08packages\x18\x06 \x03(\t\x12%\n\x05\x66iles\x18\x07 \x03(\x0b\x32\x16.cadre.sandbox.v1.File\"I\n\x14StreamExecuteRequest\x12\x31\n\x07request\x18\x01 \x01(\x0b\x32 .cadre.sandbox.v1.ExecuteRequest\"{\n\x15StreamExecuteResponse\x12\x10\n\x06stdout\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x02 \x01(\x0cH\x00\x12\x35\n\x08response\x18\x03 \x01(\x0b\x32!.cadre.sandbox.v1.ExecuteResponseH\x00\x42\x07\n\x05\x65vent\"\xc5\x02\n\x0f\x45xecuteResponse\x12*\n\x07outcome\x18\x01 \x01(\x0e\x32\x19.cadre.sandbox.v1.Outcome\x12\x0e\n\x06stdout\x18\x02 \x01(\t\x12\x0e\n\x06stderr\x18\x03 \x01(\t\x12%\n\x06result\x18\x04 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12/\n\x0elimits_reached\x18\x05 \x03(\x0e\x32\x17.cadre.sandbox.v1.Limit\x12/\n\x05usage\x18\x06 \x01(\x0b\x32 .cadre.sandbox.v1.ExecutionUsage\x12\'\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x18.cadre.common.v1.Failure\x12%\n\x05\x66iles\x18\x08 \x03(\x0b\x32\x16.cadre.sandbox.v1.File\x12\r\n\x05walls\x18\t \x03(\t\"L\n\x0e\x45xecutionUsage\x12\x0f\n\x07wall_ms\x18\x01 \x01(\x03\x12\x0e\n\x06\x63pu_ms\x18\x02 \x01(\x03\x12\x19\n\x11peak_memory_bytes\x18\x03 \x01(\x03\"\x18\n\x16GetCapabilitiesRequest\"\xfb\x01\n\x17GetCapabilitiesResponse\x12%\n\x05modes\x18\x01 \x03(\x0e\x32\x16.cadre.sandbox.v1.Mode\x12%\n\x05walls\x18\x02 \x03(\x0b\x32\x16.cadre.sandbox.v1.Wall\x12\x0f\n\x07modules\x18\x03 \x03(\t\x12)\n\x07\x63\x65iling\x18\x04 \x01(\x0b\x32\x18.cadre.sandbox.v1.Limits\x12,\n\x0c\x64ocker_walls\x18\x05 \x03(\x0b\x32\x16.cadre.sandbox.v1.Wall\x12\x16\n\x0e\x64ocker_missing\x18\x06 \x01(\t\x12\x10\n\x08packages\x18\x07 \x03(\t\"3\n\x04Wall\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05holds\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t*>\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMODE_PYTHON\x10\x01\x12\x0f\n\x0bMODE_DOCKER\x10\x02*d\n\x06Preset\x12\x16\n\x12PRESET_UNSPECIFIED\x10\x00\x12\x0e\n\nPRESET_LOW\x10\x01\x12\x11\n\rPRESET_MEDIUM\x10\x02\x12\x0f\n\x0bPRESET_HIGH\x10\x03\x12\x0e\n\nPRESET_MAX\x10\x04*u\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_BLOCKED\x10\x03\x12\x11\n\rOUTCOME_LIMIT\x10\x04*\x87\x01\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\x0e\n\nLIMIT_TIME\x10\x01\x12\r\n\tLIMIT_CPU\x10\x02\x12\x10\n\x0cLIMIT_MEMORY\x10\x03\x12\x10\n\x0cLIMIT_OUTPUT\x10\x04\x12\x13\n\x0fLIMIT_PROCESSES\x10\x05\x12\x0f\n\x0bLIMIT_FILES\x10\x06\x32\xac\x02\n\x0eSandboxService\x12N\n\x07\x45xecute\x12 .cadre.sandbox.v1.ExecuteRequest\x1a!.cadre.sandbox.v1.ExecuteResponse\x12\x62\n\rStreamExecute\x12&.cadre.sandbox.v1.StreamExecuteRequest\x1a\'.cadre.sandbox.v1.StreamExecuteResponse0\x01\x12\x66\n\x0fGetCapabilities\x12(.cadre.sandbox.v1.GetCapabilitiesRequest\x1a).cadre.sandbox.v1.GetCapabilitiesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cadre.sandbox.v1.sandbox_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODE']._serialized_start=928
-  _globals['_MODE']._serialized_end=973
-  _globals['_OUTCOME']._serialized_start=975
-  _globals['_OUTCOME']._serialized_end=1092
-  _globals['_LIMIT']._serialized_start=1094
-  _globals['_LIMIT']._serialized_end=1212
+  _globals['_MODE']._serialized_start=1442
+  _globals['_MODE']._serialized_end=1504
+  _globals['_PRESET']._serialized_start=1506
+  _globals['_PRESET']._serialized_end=1606
+  _globals['_OUTCOME']._serialized_start=1608
+  _globals['_OUTCOME']._serialized_end=1725
+  _globals['_LIMIT']._serialized_start=1728
+  _globals['_LIMIT']._serialized_end=1863
   _globals['_LIMITS']._serialized_start=82
-  _globals['_LIMITS']._serialized_end=177
-  _globals['_EXECUTEREQUEST']._serialized_start=180
-  _globals['_EXECUTEREQUEST']._serialized_end=329
-  _globals['_EXECUTERESPONSE']._serialized_start=332
-  _globals['_EXECUTERESPONSE']._serialized_end=603
-  _globals['_EXECUTIONUSAGE']._serialized_start=605
-  _globals['_EXECUTIONUSAGE']._serialized_end=681
-  _globals['_GETCAPABILITIESREQUEST']._serialized_start=683
-  _globals['_GETCAPABILITIESREQUEST']._serialized_end=707
-  _globals['_GETCAPABILITIESRESPONSE']._serialized_start=710
-  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=873
-  _globals['_WALL']._serialized_start=875
-  _globals['_WALL']._serialized_end=926
-  _globals['_SANDBOXSERVICE']._serialized_start=1215
-  _globals['_SANDBOXSERVICE']._serialized_end=1415
+  _globals['_LIMITS']._serialized_end=191
+  _globals['_FILE']._serialized_start=193
+  _globals['_FILE']._serialized_end=250
+  _globals['_EXECUTEREQUEST']._serialized_start=253
+  _globals['_EXECUTEREQUEST']._serialized_end=501
+  _globals['_STREAMEXECUTEREQUEST']._serialized_start=503
+  _globals['_STREAMEXECUTEREQUEST']._serialized_end=576
+  _globals['_STREAMEXECUTERESPONSE']._serialized_start=578
+  _globals['_STREAMEXECUTERESPONSE']._serialized_end=701
+  _globals['_EXECUTERESPONSE']._serialized_start=704
+  _globals['_EXECUTERESPONSE']._serialized_end=1029
+  _globals['_EXECUTIONUSAGE']._serialized_start=1031
+  _globals['_EXECUTIONUSAGE']._serialized_end=1107
+  _globals['_GETCAPABILITIESREQUEST']._serialized_start=1109
+  _globals['_GETCAPABILITIESREQUEST']._serialized_end=1133
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_start=1136
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=1387
+  _globals['_WALL']._serialized_start=1389
+  _globals['_WALL']._serialized_end=1440
+  _globals['_SANDBOXSERVICE']._serialized_start=1866
+  _globals['_SANDBOXSERVICE']._serialized_end=2166
 # @@protoc_insertion_point(module_scope)

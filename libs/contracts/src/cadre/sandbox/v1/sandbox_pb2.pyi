@@ -30,6 +30,8 @@ class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mode.ValueType],
     """Means python."""
     MODE_PYTHON: _Mode.ValueType  # 1
     """A restricted Python in a confined process: fast, standard library only."""
+    MODE_DOCKER: _Mode.ValueType  # 2
+    """Any Python, in a container of its own without a network: packages and files."""
 
 class Mode(_Mode, metaclass=_ModeEnumTypeWrapper):
     """How a program is run."""
@@ -38,7 +40,41 @@ MODE_UNSPECIFIED: Mode.ValueType  # 0
 """Means python."""
 MODE_PYTHON: Mode.ValueType  # 1
 """A restricted Python in a confined process: fast, standard library only."""
+MODE_DOCKER: Mode.ValueType  # 2
+"""Any Python, in a container of its own without a network: packages and files."""
 Global___Mode: _TypeAlias = Mode  # noqa: Y015
+
+class _Preset:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PresetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Preset.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRESET_UNSPECIFIED: _Preset.ValueType  # 0
+    """None: the defaults of Limits."""
+    PRESET_LOW: _Preset.ValueType  # 1
+    """0.5 CPU, 256 MiB, 30 s."""
+    PRESET_MEDIUM: _Preset.ValueType  # 2
+    """1 CPU, 512 MiB, 60 s."""
+    PRESET_HIGH: _Preset.ValueType  # 3
+    """2 CPUs, 1024 MiB, 120 s."""
+    PRESET_MAX: _Preset.ValueType  # 4
+    """4 CPUs, 2048 MiB, 300 s."""
+
+class Preset(_Preset, metaclass=_PresetEnumTypeWrapper):
+    """What a program may use, in one word. Its values are lowered to the operator's ceiling; Limits come before them."""
+
+PRESET_UNSPECIFIED: Preset.ValueType  # 0
+"""None: the defaults of Limits."""
+PRESET_LOW: Preset.ValueType  # 1
+"""0.5 CPU, 256 MiB, 30 s."""
+PRESET_MEDIUM: Preset.ValueType  # 2
+"""1 CPU, 512 MiB, 60 s."""
+PRESET_HIGH: Preset.ValueType  # 3
+"""2 CPUs, 1024 MiB, 120 s."""
+PRESET_MAX: Preset.ValueType  # 4
+"""4 CPUs, 2048 MiB, 300 s."""
+Global___Preset: _TypeAlias = Preset  # noqa: Y015
 
 class _Outcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -90,6 +126,8 @@ class _LimitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Limit.ValueType
     """stdout, stderr or result; what is over it was cut off."""
     LIMIT_PROCESSES: _Limit.ValueType  # 5
     """Processes or threads."""
+    LIMIT_FILES: _Limit.ValueType  # 6
+    """Files: some were too many, too large, or no regular files, and were left out."""
 
 class Limit(_Limit, metaclass=_LimitEnumTypeWrapper):
     """A limit that a program reached."""
@@ -106,6 +144,8 @@ LIMIT_OUTPUT: Limit.ValueType  # 4
 """stdout, stderr or result; what is over it was cut off."""
 LIMIT_PROCESSES: Limit.ValueType  # 5
 """Processes or threads."""
+LIMIT_FILES: Limit.ValueType  # 6
+"""Files: some were too many, too large, or no regular files, and were left out."""
 Global___Limit: _TypeAlias = Limit  # noqa: Y015
 
 @_typing.final
@@ -118,14 +158,19 @@ class Limits(_message.Message):
     CPU_SECONDS_FIELD_NUMBER: _builtins.int
     MEMORY_MB_FIELD_NUMBER: _builtins.int
     OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
+    CPUS_FIELD_NUMBER: _builtins.int
     timeout_seconds: _builtins.float
     """Wall clock, in seconds, up to 300. Default 10."""
     cpu_seconds: _builtins.float
-    """CPU time, in seconds, up to 300. Default: the wall clock's limit."""
+    """CPU time, in seconds, up to 300. Default: the wall clock's limit times cpus, the clock's limit at most in mode
+    python.
+    """
     memory_mb: _builtins.int
     """Memory, in MiB, 32 to 2048. Default 256."""
     output_bytes: _builtins.int
     """stdout, stderr and result, in bytes each, up to 16 MiB. Default 1 MiB."""
+    cpus: _builtins.float
+    """CPUs at once, 0.1 to 4. Default 1. In mode python, where a program has one thread, it bounds the CPU time only."""
     def __init__(
         self,
         *,
@@ -133,14 +178,45 @@ class Limits(_message.Message):
         cpu_seconds: _builtins.float = ...,
         memory_mb: _builtins.int = ...,
         output_bytes: _builtins.int = ...,
+        cpus: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_seconds", b"cpu_seconds", "memory_mb", b"memory_mb", "output_bytes", b"output_bytes", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_seconds", b"cpu_seconds", "cpus", b"cpus", "memory_mb", b"memory_mb", "output_bytes", b"output_bytes", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Limits: _TypeAlias = Limits  # noqa: Y015
+
+@_typing.final
+class File(_message.Message):
+    """A file that a program finds, or leaves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its path within the program's folder: no "..", at most 200 bytes."""
+    content: _builtins.bytes
+    """What is in it, at most 10 MiB."""
+    media_type: _builtins.str
+    """Its media type, such as image/png, by its name. Not trusted: set by the sandbox in answers, ignored in requests."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+        media_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "media_type", b"media_type", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___File: _TypeAlias = File  # noqa: Y015
 
 @_typing.final
 class ExecuteRequest(_message.Message):
@@ -152,10 +228,15 @@ class ExecuteRequest(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    PRESET_FIELD_NUMBER: _builtins.int
+    PACKAGES_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """The program's text, at most 1 MiB."""
     mode: Global___Mode.ValueType
     """How to run it."""
+    preset: Global___Preset.ValueType
+    """What it may use, in one word."""
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """Variables that the program finds set, an object; also in the variable "inputs". Absent means none."""
@@ -164,6 +245,14 @@ class ExecuteRequest(_message.Message):
     def limits(self) -> Global___Limits:
         """What it may use. Absent means the defaults."""
 
+    @_builtins.property
+    def packages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Mode docker only: packages that it may import, of those that GetCapabilities lists. Absent means none."""
+
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___File]:
+        """Mode docker only: files that it finds in its folder, /work; at most 100, and 32 MiB together."""
+
     def __init__(
         self,
         *,
@@ -171,14 +260,75 @@ class ExecuteRequest(_message.Message):
         mode: Global___Mode.ValueType = ...,
         inputs: _common_pb2.Json | None = ...,
         limits: Global___Limits | None = ...,
+        preset: Global___Preset.ValueType = ...,
+        packages: _abc.Iterable[_builtins.str] | None = ...,
+        files: _abc.Iterable[Global___File] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "inputs", b"inputs", "limits", b"limits", "mode", b"mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "files", b"files", "inputs", b"inputs", "limits", b"limits", "mode", b"mode", "packages", b"packages", "preset", b"preset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExecuteRequest: _TypeAlias = ExecuteRequest  # noqa: Y015
+
+@_typing.final
+class StreamExecuteRequest(_message.Message):
+    """What to run, with its output as it is written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> Global___ExecuteRequest:
+        """As for Execute."""
+
+    def __init__(
+        self,
+        *,
+        request: Global___ExecuteRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamExecuteRequest: _TypeAlias = StreamExecuteRequest  # noqa: Y015
+
+@_typing.final
+class StreamExecuteResponse(_message.Message):
+    """One piece of output, or the end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STDOUT_FIELD_NUMBER: _builtins.int
+    STDERR_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    stdout: _builtins.bytes
+    """A piece of stdout, as the program wrote it: any bytes. None come once the output limit is reached."""
+    stderr: _builtins.bytes
+    """A piece of stderr, likewise."""
+    @_builtins.property
+    def response(self) -> Global___ExecuteResponse:
+        """The last message: all that Execute answers."""
+
+    def __init__(
+        self,
+        *,
+        stdout: _builtins.bytes = ...,
+        stderr: _builtins.bytes = ...,
+        response: Global___ExecuteResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "response", b"response", "stderr", b"stderr", "stdout", b"stdout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "response", b"response", "stderr", b"stderr", "stdout", b"stdout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["stdout", "stderr", "response"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___StreamExecuteResponse: _TypeAlias = StreamExecuteResponse  # noqa: Y015
 
 @_typing.final
 class ExecuteResponse(_message.Message):
@@ -193,6 +343,8 @@ class ExecuteResponse(_message.Message):
     LIMITS_REACHED_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    WALLS_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """How it ended."""
     stdout: _builtins.str
@@ -217,6 +369,14 @@ class ExecuteResponse(_message.Message):
         when it succeeded.
         """
 
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___File]:
+        """Files that the program made or changed in its folder, in mode docker."""
+
+    @_builtins.property
+    def walls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the walls that held around it."""
+
     def __init__(
         self,
         *,
@@ -227,10 +387,12 @@ class ExecuteResponse(_message.Message):
         limits_reached: _abc.Iterable[Global___Limit.ValueType] | None = ...,
         usage: Global___ExecutionUsage | None = ...,
         error: _common_pb2.Failure | None = ...,
+        files: _abc.Iterable[Global___File] | None = ...,
+        walls: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result", b"result", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "limits_reached", b"limits_reached", "outcome", b"outcome", "result", b"result", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "files", b"files", "limits_reached", b"limits_reached", "outcome", b"outcome", "result", b"result", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage", "walls", b"walls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -293,6 +455,11 @@ class GetCapabilitiesResponse(_message.Message):
     WALLS_FIELD_NUMBER: _builtins.int
     MODULES_FIELD_NUMBER: _builtins.int
     CEILING_FIELD_NUMBER: _builtins.int
+    DOCKER_WALLS_FIELD_NUMBER: _builtins.int
+    DOCKER_MISSING_FIELD_NUMBER: _builtins.int
+    PACKAGES_FIELD_NUMBER: _builtins.int
+    docker_missing: _builtins.str
+    """Why there is no mode docker, and what would make it. Empty when there is."""
     @_builtins.property
     def modes(self) -> _containers.RepeatedScalarFieldContainer[Global___Mode.ValueType]:
         """The modes that programs can run in."""
@@ -309,6 +476,14 @@ class GetCapabilitiesResponse(_message.Message):
     def ceiling(self) -> Global___Limits:
         """The operator's ceiling for each limit."""
 
+    @_builtins.property
+    def docker_walls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Wall]:
+        """The walls around a program in mode docker. Empty when there is no such mode."""
+
+    @_builtins.property
+    def packages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The packages that a program in mode docker may ask for."""
+
     def __init__(
         self,
         *,
@@ -316,10 +491,13 @@ class GetCapabilitiesResponse(_message.Message):
         walls: _abc.Iterable[Global___Wall] | None = ...,
         modules: _abc.Iterable[_builtins.str] | None = ...,
         ceiling: Global___Limits | None = ...,
+        docker_walls: _abc.Iterable[Global___Wall] | None = ...,
+        docker_missing: _builtins.str = ...,
+        packages: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ceiling", b"ceiling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling", b"ceiling", "modes", b"modes", "modules", b"modules", "walls", b"walls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling", b"ceiling", "docker_missing", b"docker_missing", "docker_walls", b"docker_walls", "modes", b"modes", "modules", b"modules", "packages", b"packages", "walls", b"walls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class SandboxServiceStub:
                 request_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ExecuteRequest.SerializeToString,
                 response_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ExecuteResponse.FromString,
                 _registered_method=True)
+        self.StreamExecute = channel.unary_stream(
+                '/cadre.sandbox.v1.SandboxService/StreamExecute',
+                request_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteRequest.SerializeToString,
+                response_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteResponse.FromString,
+                _registered_method=True)
         self.GetCapabilities = channel.unary_unary(
                 '/cadre.sandbox.v1.SandboxService/GetCapabilities',
                 request_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.GetCapabilitiesRequest.SerializeToString,
@@ -59,6 +64,13 @@ class SandboxServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamExecute(self, request, context):
+        """As Execute, with output as it is written; the last message is the response.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCapabilities(self, request, context):
         """Says what the sandbox can do on this machine, and which walls hold.
         """
@@ -73,6 +85,11 @@ def add_SandboxServiceServicer_to_server(servicer, server):
                     servicer.Execute,
                     request_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ExecuteRequest.FromString,
                     response_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ExecuteResponse.SerializeToString,
+            ),
+            'StreamExecute': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamExecute,
+                    request_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteRequest.FromString,
+                    response_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteResponse.SerializeToString,
             ),
             'GetCapabilities': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCapabilities,
@@ -108,6 +125,33 @@ class SandboxService:
             '/cadre.sandbox.v1.SandboxService/Execute',
             cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ExecuteRequest.SerializeToString,
             cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ExecuteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamExecute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/cadre.sandbox.v1.SandboxService/StreamExecute',
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteRequest.SerializeToString,
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class SandboxServiceStub:
     """Runs a program to its end, or to the first limit it reaches. A program that fails is an answer, not an error.
     Cancelling the call kills the program.
     """
+    StreamExecute: _grpc.UnaryStreamMultiCallable[_sandbox_pb2.StreamExecuteRequest, _sandbox_pb2.StreamExecuteResponse]
+    """As Execute, with output as it is written; the last message is the response."""
     GetCapabilities: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.GetCapabilitiesRequest, _sandbox_pb2.GetCapabilitiesResponse]
     """Says what the sandbox can do on this machine, and which walls hold."""
 
@@ -49,6 +51,8 @@ class SandboxServiceAsyncStub(SandboxServiceStub):
     """Runs a program to its end, or to the first limit it reaches. A program that fails is an answer, not an error.
     Cancelling the call kills the program.
     """
+    StreamExecute: _aio.UnaryStreamMultiCallable[_sandbox_pb2.StreamExecuteRequest, _sandbox_pb2.StreamExecuteResponse]  # type: ignore[assignment]
+    """As Execute, with output as it is written; the last message is the response."""
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.GetCapabilitiesRequest, _sandbox_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
     """Says what the sandbox can do on this machine, and which walls hold."""
 
@@ -64,6 +68,14 @@ class SandboxServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs a program to its end, or to the first limit it reaches. A program that fails is an answer, not an error.
         Cancelling the call kills the program.
         """
+
+    @_abc_1.abstractmethod
+    def StreamExecute(
+        self,
+        request: _sandbox_pb2.StreamExecuteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_sandbox_pb2.StreamExecuteResponse], _abc.AsyncIterator[_sandbox_pb2.StreamExecuteResponse]]:
+        """As Execute, with output as it is written; the last message is the response."""
 
     @_abc_1.abstractmethod
     def GetCapabilities(

@@ -1,4 +1,4 @@
-"""Runs: started, followed, stopped."""
+"""Runs: started, followed, stopped, answered, resumed and forked."""
 
 from typing import Annotated, Any
 
@@ -100,6 +100,59 @@ async def cancel_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
     request = runs_pb2.CancelRunRequest(run_id=run_id)
     answer = await executor.call(executor.runs.CancelRun, request)
     return conversions.run(answer.run)
+
+
+@router.post("/api/v1/runs/{run_id}/resume")
+async def resume_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
+    """Goes on with a failed run from the step that failed, once its cause is mended."""
+    request = runs_pb2.ResumeRunRequest(run_id=run_id)
+    answer = await executor.call(executor.runs.ResumeRun, request)
+    return conversions.run(answer.run)
+
+
+@router.post("/api/v1/runs/{run_id}/answer")
+async def answer_run(
+    run_id: _RunId, asked: documents.NewAnswer, executor: TheExecutor
+) -> documents.Run:
+    """Answers what a run waits for. The first answer counts; the same again is accepted, another is refused (409)."""
+    request = runs_pb2.AnswerRunRequest(
+        run_id=run_id,
+        node=asked.node,
+        iteration=asked.iteration,
+        choice=asked.choice,
+        comment=asked.comment,
+        answered_by=asked.answered_by,
+    )
+    answer = await executor.call(executor.runs.AnswerRun, request)
+    return conversions.run(answer.run)
+
+
+@router.post("/api/v1/runs/{run_id}/fork", status_code=status.HTTP_202_ACCEPTED)
+async def fork_run(
+    run_id: _RunId,
+    asked: documents.NewFork,
+    executor: TheExecutor,
+    key: IdempotencyKey,
+    response: Response,
+) -> documents.Run:
+    """Starts a new run from a checkpoint of this one, with chosen fields changed."""
+    request = runs_pb2.ForkRunRequest(
+        run_id=run_id, checkpoint_id=asked.checkpoint_id, state=to_json(asked.state)
+    )
+    answer = await executor.call(
+        executor.runs.ForkRun, request, idempotency_key=key or f"request/{new_id()}"
+    )
+    response.headers["Location"] = run_path(answer.run.id)
+    return conversions.run(answer.run)
+
+
+@router.get("/api/v1/runs/{run_id}/checkpoints")
+async def list_checkpoints(run_id: _RunId, executor: TheExecutor) -> documents.Checkpoints:
+    """Lists a run's checkpoints, oldest first: one after each step that is kept."""
+    request = runs_pb2.ListCheckpointsRequest(run_id=run_id)
+    answer = await executor.call(executor.runs.ListCheckpoints, request)
+    found = [conversions.checkpoint(one) for one in answer.checkpoints]
+    return documents.Checkpoints(checkpoints=found)
 
 
 @router.get("/api/v1/runs/{run_id}/events", response_class=Response, responses=_EVENTS_DOCUMENTED)

@@ -4,7 +4,7 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-from cadre_sandbox.worker.language import guards
+from cadre_sandbox.worker.language import classes, guards
 
 __all__ = ["program_builtins"]
 
@@ -15,7 +15,9 @@ _PLAIN = [
     "Ellipsis",
     "NotImplemented",
     "abs",
+    "aiter",
     "all",
+    "anext",
     "any",
     "ascii",
     "bin",
@@ -68,8 +70,6 @@ _PLAIN = [
     "zip",
     "__debug__",
 ]
-# Groups are left out with except*: CPython trusts their parts more than it should.
-_WITHOUT = ("BaseExceptionGroup", "ExceptionGroup")
 _REFUSED = {
     "open": "a program has no files; its inputs are in the variable 'inputs'",
     "input": "nobody is there to answer; the inputs are in the variable 'inputs'",
@@ -87,9 +87,7 @@ def _exceptions() -> dict[str, Any]:
     return {
         name: found
         for name in dir(builtins)
-        if isinstance(found := getattr(builtins, name), type)
-        and issubclass(found, BaseException)
-        and name not in _WITHOUT
+        if isinstance(found := getattr(builtins, name), type) and issubclass(found, BaseException)
     }
 
 
@@ -101,7 +99,7 @@ def program_builtins(
         **{name: getattr(builtins, name) for name in _PLAIN},
         **_exceptions(),
         **{name: guards.refused_builtin(name, why) for name, why in _REFUSED.items()},
-        "__build_class__": guards.build_class,
+        "__build_class__": classes.build_class,
         "__import__": import_module,
         "delattr": guards.delete_attribute,
         "dir": guards.names,
@@ -111,6 +109,6 @@ def program_builtins(
         "print": print_,
         "quit": leave,
         "setattr": guards.set_attribute,
-        "type": guards.type_,
+        "type": classes.type_,
         "vars": guards.variables,
     }

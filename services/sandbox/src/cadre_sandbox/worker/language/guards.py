@@ -4,18 +4,24 @@ The guards judge objects by `type(x)` and texts by exact type only: everything e
 own invention. They keep no state that a program could reach.
 """
 
-import builtins
 import functools
 import importlib
 import string
 import types
-import typing
-from abc import ABCMeta
 from collections import defaultdict
 from collections.abc import Callable
 from decimal import Context
 from typing import Any, NoReturn
 
+from cadre_sandbox.worker.language.classes import type_of
+from cadre_sandbox.worker.language.coroutines import LEADS_INSIDE
+from cadre_sandbox.worker.language.ownership import (
+    AttributeNotAllowed,
+    CallNotAllowed,
+    NotAllowed,
+    is_class,
+    is_own,
+)
 from cadre_sandbox.worker.language.rules import (
     READABLE_DUNDERS,
     WATCHED,
@@ -24,71 +30,29 @@ from cadre_sandbox.worker.language.rules import (
 )
 
 __all__ = [
-    "NotAllowed",
-    "build_class",
-    "know_classes",
+    "attrgetter",
+    "delete_attribute",
+    "get_attribute",
+    "has_attribute",
+    "methodcaller",
+    "names",
     "read",
     "refused_builtin",
+    "set_attribute",
+    "update_wrapper",
+    "variables",
+    "wraps",
     "write",
 ]
-
-
-class NotAllowed(Exception):
-    """What a program may not do. A program can catch it, as it could the error of a machine that lacks the thing."""
-
-
-class AttributeNotAllowed(NotAllowed, AttributeError):
-    """An attribute that programs may not reach."""
-
-
-class CallNotAllowed(NotAllowed, PermissionError):
-    """A call that programs may not make."""
-
-
-class ImportNotAllowed(NotAllowed, ImportError):
-    """A module that programs may not have."""
 
 
 _NOWHERE = frozenset(
     (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType)
 )
 _WRITABLE = frozenset((types.SimpleNamespace, Context, defaultdict))
-_known: set[int] = set()
 _type = type
 # What string.Formatter.get_field itself uses; it has no public name.
 _split_field: Callable[[str], Any] = importlib.import_module("_string").formatter_field_name_split
-_python_build_class = builtins.__build_class__
-# Generic[T], list[int], NamedTuple and the like put classes in their place.
-_STANDS_FOR_A_CLASS = frozenset(
-    (
-        types.GenericAlias,
-        types.FunctionType,
-        *(_type(getattr(typing, name)) for name in ("List", "Tuple", "Callable")),
-        _type(typing.Generic[typing.AnyStr]),  # type: ignore[index]  # an alias, made only to see its class
-    )
-)
-
-
-def know_classes() -> None:
-    """Takes every class that there is now for the platform's. All that come later are the program's own."""
-    found: list[type] = [object]
-    while found:
-        cls = found.pop()
-        if id(cls) not in _known:
-            _known.add(id(cls))
-            found.extend(_type.__subclasses__(cls))
-
-
-def _is_class(value: object) -> bool:
-    return issubclass(_type(value), _type)
-
-
-def _own(value: Any) -> bool:
-    """Whether it is a class of the program, an instance of one, or a function of the program."""
-    cls = _type(value)
-    if cls is types.FunctionType:
-        return value.__globals__.get("<program>") is True
-    return id(value if issubclass(cls, _type) else cls) not in _known
 
 
 def _no_attribute(value: object, name: str) -> NoReturn:
@@ -114,9 +78,11 @@ def _read_watched(value: Any, name: str) -> Any:
         return _read_format(value, name)
     if name == "obj" and issubclass(_type(value), (AttributeError, memoryview)):
         _no_attribute(value, name)
-    if name == "mro" and _is_class(value):
+    if name == "mro" and is_class(value):
         _no_attribute(value, name)
-    if name[0] == "_" and not (_own(value) or _type(value) is super):
+    if name in LEADS_INSIDE and not (is_own(value) or _type(value) is super):
+        _no_attribute(value, name)
+    if name[0] == "_" and not (is_own(value) or _type(value) is super):
         _no_attribute(value, name)
     found = getattr(value, name)
     if _type(found) in _NOWHERE:
@@ -134,14 +100,21 @@ def _read_dunder(value: Any, name: str) -> Any:
             return _set_from(value)
         case "__delattr__":
             return _delete_from(value)
-        case "__annotations__" if not _own(value):
-            _no_attribute(value, name)
+        case "__annotations__":
+            return _annotations(value)
     if name not in READABLE_DUNDERS:
         _no_attribute(value, name)
     found = getattr(value, name)
     if _type(found) in _NOWHERE:
         _no_attribute(value, name)
     return found
+
+
+def _annotations(value: Any) -> dict[str, Any]:
+    """A copy: @dataclass writes code out of the names in the original, and would out of any text put there."""
+    if not is_own(value):
+        _no_attribute(value, "__annotations__")
+    return dict(value.__annotations__)
 
 
 def _set_from(value: Any) -> Callable[..., None]:
@@ -179,10 +152,15 @@ def _object_delattr(value: Any, name: str) -> None:
 def write(value: Any) -> Any:
     """`value` itself, when a program may set attributes of it; their names were checked when it was compiled."""
     cls = _type(value)
-    if cls in _WRITABLE or issubclass(cls, BaseException) or _own(value):
+    if cls in _WRITABLE or _is_plain_exception(cls) or is_own(value):
         return value
     what = value.__name__ if issubclass(cls, _type) else cls.__name__
     raise AttributeNotAllowed(f"attributes of {what!r} may not be changed")
+
+
+def _is_plain_exception(cls: type) -> bool:
+    # except* calls the methods of a group by name, and believes what they answer.
+    return issubclass(cls, BaseException) and not issubclass(cls, BaseExceptionGroup)
 
 
 def _check_name(name: object) -> None:
@@ -237,7 +215,7 @@ def delete_attribute(value: Any, name: str, /) -> None:
 
 def variables(value: Any, /) -> dict[str, Any]:
     """vars(), as a copy: a change to it changes nothing."""
-    if not _own(value) and _type(value) is not types.SimpleNamespace:
+    if not is_own(value) and _type(value) is not types.SimpleNamespace:
         _no_attribute(value, "__dict__")
     if _type(value) is types.FunctionType:
         return {}
@@ -249,67 +227,6 @@ def names(value: Any = _ABSENT, /) -> list[str]:
     if value is _ABSENT:
         raise CallNotAllowed("dir() without an object is not allowed")
     return [name for name in dir(value) if _type(name) is str and name[:1] != "_"]
-
-
-# Classes
-
-
-class _OnlyAsks(type):
-    """`isinstance(x, type)` as ever."""
-
-    def __instancecheck__(cls, value: object) -> bool:
-        return _is_class(value)
-
-    def __subclasscheck__(cls, other: object) -> bool:
-        return _is_class(other) and issubclass(other, _type)  # type: ignore[arg-type]
-
-
-class type_(metaclass=_OnlyAsks):
-    """The `type` of programs: tells what something is, and makes no classes."""
-
-    def __new__(cls, *values: Any) -> Any:
-        """type(x)."""
-        if len(values) != 1:
-            raise CallNotAllowed(
-                "type() with three arguments is not allowed; use a class statement"
-            )
-        return type_of(values[0])
-
-    def __class_getitem__(cls, item: Any) -> Any:
-        return types.GenericAlias(_type, item)
-
-
-type_.__name__ = type_.__qualname__ = "type"
-
-
-class _Abstract:
-    """What programs get as abc.ABCMeta: good for `metaclass=ABCMeta` alone."""
-
-
-ABSTRACT = _Abstract()
-
-
-def type_of(value: Any, /) -> Any:
-    """The class of a value; never a metaclass, with which classes could be made past the guards."""
-    cls = _type(value)
-    return type_ if issubclass(cls, _type) else cls
-
-
-def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
-    """The class statement: as ever, without metaclasses of the program."""
-    metaclass = keywords.pop("metaclass", None)
-    if metaclass is ABSTRACT:
-        keywords["metaclass"] = ABCMeta
-    elif metaclass is not None and metaclass is not type_:
-        raise CallNotAllowed("a metaclass is not allowed")
-    for base in bases:
-        if base is type_ or base is ABSTRACT or (_is_class(base) and issubclass(base, _type)):
-            raise CallNotAllowed("a class that makes classes is not allowed")
-        if not _is_class(base) and _type(base) not in _STANDS_FOR_A_CLASS:
-            raise TypeError(f"{_type(base).__name__!r} is no class")
-        if _is_class(base) and issubclass(base, (NotAllowed, _OnlyAsks, string.Formatter)):
-            raise CallNotAllowed(f"a subclass of {base.__name__!r} is not allowed")
-    return _python_build_class(body, name, *bases, **keywords)
 
 
 # Formatting
@@ -388,7 +305,7 @@ def update_wrapper(wrapper: Any, wrapped: Any) -> Any:
     """functools.update_wrapper: the name and the description."""
     for name in ("__name__", "__qualname__", "__doc__"):
         found = getattr(wrapped, name, None)
-        if _type(found) is str and _own(wrapper):
+        if _type(found) is str and is_own(wrapper):
             setattr(wrapper, name, found)
     return wrapper
 

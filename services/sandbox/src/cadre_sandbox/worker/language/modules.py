@@ -3,13 +3,19 @@
 import ast
 import enum
 import importlib
+import platform
 import pprint
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from cadre_sandbox.worker.language import guards
+from cadre_sandbox.worker.language import classes, coroutines, dispatch, guards
 from cadre_sandbox.worker.language.module_names import MODULE_TABLE
+from cadre_sandbox.worker.language.ownership import (
+    AttributeNotAllowed,
+    CallNotAllowed,
+    ImportNotAllowed,
+)
 
 __all__ = ["FrozenModule", "frozen_modules", "importer", "preload"]
 
@@ -30,7 +36,7 @@ class FrozenModule:
         self.__dict__["__name__"] = name
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise guards.AttributeNotAllowed("attributes of a module may not be changed")
+        raise AttributeNotAllowed("attributes of a module may not be changed")
 
     __delattr__ = None  # type: ignore[assignment]  # a module loses nothing either
 
@@ -39,7 +45,7 @@ class FrozenModule:
 
     def __getattr__(self, name: str) -> NoReturn:
         module = self.__dict__["__name__"]
-        raise guards.AttributeNotAllowed(f"{module}.{name} is not there, or not allowed")
+        raise AttributeNotAllowed(f"{module}.{name} is not there, or not allowed")
 
 
 def preload() -> None:
@@ -61,8 +67,17 @@ def frozen_modules(
         }
         for name, names in MODULE_TABLE.items()
     }
-    contents["abc"]["ABCMeta"] = guards.ABSTRACT
-    contents["functools"] |= {"wraps": guards.wraps, "update_wrapper": guards.update_wrapper}
+    contents["abc"]["ABCMeta"] = classes.ABSTRACT
+    contents["asyncio"] |= coroutines.replacements()
+    contents["contextlib"]["redirect_stdout"] = streams["stdout"].redirected
+    contents["contextlib"]["redirect_stderr"] = streams["stderr"].redirected
+    contents["dataclasses"]["dataclass"] = classes.dataclass
+    contents["functools"] |= {
+        "singledispatch": dispatch.singledispatch,
+        "singledispatchmethod": dispatch.singledispatchmethod,
+        "update_wrapper": guards.update_wrapper,
+        "wraps": guards.wraps,
+    }
     contents["operator"] |= {"attrgetter": guards.attrgetter, "methodcaller": guards.methodcaller}
     contents["pprint"] |= {"pprint": _pretty_printer(streams["stdout"])}
     contents["pprint"]["pp"] = contents["pprint"]["pprint"]
@@ -90,16 +105,14 @@ def importer(modules: Mapping[str, FrozenModule]) -> Callable[..., Any]:
         name: str, _globals: Any = None, _locals: Any = None, names: Any = (), level: int = 0
     ) -> FrozenModule:
         if type(name) is not str or level or name not in modules:
-            raise guards.ImportNotAllowed(
+            raise ImportNotAllowed(
                 f"the module {name!r} is not allowed" if not level else "a program has no package",
                 name=name,
             )
         module = modules[name]
         for wanted in names or ():
             if wanted != "*" and wanted not in module.__dict__:
-                raise guards.ImportNotAllowed(
-                    f"{name}.{wanted} is not there, or not allowed", name=name
-                )
+                raise ImportNotAllowed(f"{name}.{wanted} is not there, or not allowed", name=name)
         return module if names else modules[name.partition(".")[0]]
 
     return import_module
@@ -124,8 +137,11 @@ def _system(streams: Mapping[str, Any]) -> dict[str, Any]:
     )
     return {name: getattr(sys, name) for name in plain} | {
         **streams,
+        "argv": [""],
         "exit": leave,
+        "platform": "linux",
         "setrecursionlimit": set_recursion_limit,
+        "version": platform.python_version(),
         "version_info": tuple(sys.version_info),
     }
 
@@ -161,7 +177,7 @@ def _close_functional_enums() -> None:
         )
         for name, _value in pairs:
             if type(name) is not str or name[:1] == "_":
-                raise guards.CallNotAllowed("an Enum's names must be plain and public")
+                raise CallNotAllowed("an Enum's names must be plain and public")
         return create(cls, class_name, pairs, start=start)
 
     enum.EnumMeta._create_ = checked  # type: ignore[attr-defined]

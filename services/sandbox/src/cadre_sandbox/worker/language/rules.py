@@ -2,6 +2,8 @@
 
 from RestrictedPython.transformer import INSPECT_ATTRIBUTES
 
+from cadre_sandbox.worker.language.coroutines import LEADS_INSIDE
+
 __all__ = [
     "DEFINABLE_DUNDERS",
     "MODULE_DUNDERS",
@@ -25,7 +27,8 @@ DEFINABLE_DUNDERS = frozenset(
         "init new post_init del repr str bytes format hash bool len length_hint contains iter next reversed "
         "getitem setitem delitem missing call enter exit eq ne lt le gt ge neg pos abs invert int float complex "
         "index round trunc floor ceil getattr setattr delattr get set delete set_name init_subclass "
-        "class_getitem copy deepcopy " + _OPERATORS
+        "class_getitem copy deepcopy aiter anext aenter aexit await dir sizeof subclasshook "
+        + _OPERATORS
     ).split()
 ) | frozenset(f"__{kind}{name}__" for name in _OPERATORS.split() for kind in ("r", "i"))
 
@@ -57,7 +60,7 @@ MODULE_DUNDERS = frozenset(("__version__", "__author__", "__all__", "__doc__"))
 
 # Public names that lead somewhere they should not: format strings walk attributes by themselves, AttributeError.obj is
 # whatever some library looked at, mro() names the classes that __mro__ names.
-WATCHED = INSPECT_ATTRIBUTES | frozenset(("format", "format_map", "obj", "mro"))
+WATCHED = INSPECT_ATTRIBUTES | LEADS_INSIDE | frozenset(("format", "format_map", "obj", "mro"))
 
 
 def is_dunder(name: str) -> bool:

@@ -81,8 +81,7 @@ class _Transformer(RestrictingNodeTransformer):
         self.not_allowed(node)
         return node
 
-    visit_TryStar = visit_TemplateStr = visit_Interpolation = generic_visit
-    visit_Await = visit_AsyncFor = visit_AsyncWith = visit_AsyncFunctionDef = generic_visit
+    visit_TemplateStr = visit_Interpolation = generic_visit
 
     def _visit_inside(self, node: ast.AST) -> ast.AST:
         inside: ast.AST = self.node_contents_visit(node)
@@ -186,12 +185,12 @@ class _Transformer(RestrictingNodeTransformer):
         return self._visit_inside(node)
 
     def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
-        if node.is_async:
-            self.error(node.target, "an async comprehension is not supported")
         return self._visit_inside(node)
 
-    def visit_With(self, node: ast.With) -> ast.AST:
+    def visit_With(self, node: ast.AST) -> ast.AST:
         return self._visit_inside(node)
+
+    visit_AsyncWith = visit_AsyncFor = visit_Await = visit_TryStar = visit_With
 
     def visit_Module(self, node: ast.Module) -> ast.AST:
         return self._visit_inside(node)
@@ -239,7 +238,7 @@ class _Transformer(RestrictingNodeTransformer):
 
     # Functions and classes
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         self.check_name(node, node.name)
         node.returns = None
         node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
@@ -251,6 +250,8 @@ class _Transformer(RestrictingNodeTransformer):
         node.decorator_list = decorators
         self._refuse_type_parameters(node)
         return node
+
+    visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
         self._visit_defaults(node.args)
@@ -338,11 +339,6 @@ _PLAIN_PATTERN_PARTS = (
     ast.expr_context,
 )
 _SAID = {
-    "TryStar": "except*",
-    "AsyncFunctionDef": "async def",
-    "Await": "await",
-    "AsyncFor": "async for",
-    "AsyncWith": "async with",
     "TypeAlias": "the type statement",
 }
 

@@ -1,0 +1,94 @@
+"""What happens within nodes, as a person sees it at a terminal: text as it is written, tools, items as they end."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cadre_cli.screen import escape
+from cadre_cli.words import duration
+
+if TYPE_CHECKING:
+    from cadre_client import Event
+
+__all__ = ["WithinNodes"]
+
+_SHOWN = 100
+_SHOWN_BELOW = 60
+
+
+class WithinNodes:
+    """Remembers what is under way in nodes: lines of text that have not ended, and how many items have."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._items: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+
+    def lines(self, event: "Event") -> Iterator[str]:
+        """What to print when an event comes."""
+        data = event.data or {}
+        match event.type:
+            case "node_started" if not event.item:
+                self._items[event.node] = _number(data, "items")
+                self._done[event.node] = 0
+            case "node_text":
+                yield from self._written(event.node, data)
+            case "tool_called":
+                yield f"  [dim]→ {escape(event.node)} calls {_tool(data)} {_short(data, 'arguments')}[/]"
+            case "tool_returned":
+                yield f"  {_returned(event, data)}"
+            case "node_succeeded" | "node_failed":
+                yield from self._ended(event)
+
+    def state(self, node: str) -> str:
+        """A node that is under way: how many of its items have ended, or what is being written."""
+        name = escape(node)
+        if self._items.get(node):
+            return f"{name} {self._done[node]}/{self._items[node]}"
+        writes = self._texts.get(node, "")[-_SHOWN_BELOW:].strip()
+        return f"{name}: {escape(writes)}" if writes else name
+
+    def _written(self, node: str, data: Mapping[str, Any]) -> Iterator[str]:
+        """The lines that have ended; a reply that begins anew is a new line."""
+        if not data.get("offset") and (left := self._texts.pop(node, "")):
+            yield _text(left)
+        *ended, rest = (self._texts.get(node, "") + str(data.get("text", ""))).split("\n")
+        self._texts[node] = rest
+        yield from map(_text, ended)
+
+    def _ended(self, event: "Event") -> Iterator[str]:
+        if event.item:
+            self._done[event.node] = self._done.get(event.node, 0) + 1
+            if event.error is not None:
+                reason = escape(f"{event.error.code}: {event.error.message}")
+                yield f"  [red]✗[/] {escape(event.node)} item {event.item}  {reason}"
+        elif left := self._texts.pop(event.node, ""):
+            yield _text(left)
+
+
+def _text(line: str) -> str:
+    return f"  [dim]│[/] {escape(line)}"
+
+
+def _tool(data: Mapping[str, Any]) -> str:
+    return escape(str(data.get("tool", "")))
+
+
+def _returned(event: "Event", data: Mapping[str, Any]) -> str:
+    took = duration(event.duration_ms)
+    if event.error is not None:
+        said = escape(f"{event.error.code}: {event.error.message}")
+        return f"[yellow]← {_tool(data)} failed after {took}: {said}[/]"
+    return f"[dim]← {_tool(data)} {took} {_short(data, 'result')}[/]"
+
+
+def _short(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    return escape(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
+def _number(data: Mapping[str, Any], name: str) -> int:
+    value = data.get(name)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,107 @@
+"""What happens within the steps of a run: text while it is written, and the tools that are called."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from cadre_client import Event, EventType
+from cadre_frontend.widgets.amounts import duration
+
+__all__ = ["ToolUse", "Written", "draw_activity", "tool_uses", "writings"]
+
+_SHOWN_TOOLS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a model wrote so far in one call, on one visit of a step."""
+
+    node: str
+    text: str
+    done: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolUse:
+    """A call of a tool; `result` is None until it returns."""
+
+    node: str
+    tool: str
+    arguments: Any
+    result: Any = None
+    error: str = ""
+    duration_ms: int | None = None
+
+
+def writings(events: Sequence[Event]) -> list[Written]:
+    """The texts by call, in the order in which they began; a call that was repeated begins anew."""
+    found: dict[tuple[object, ...], Written] = {}
+    for event in events:
+        data = event.data or {}
+        if event.type is EventType.NODE_TEXT:
+            key = (event.node, event.iteration, event.item, event.attempt, str(data.get("call")))
+            before = found[key].text if key in found and data.get("offset") else ""
+            found[key] = Written(node=event.node, text=before + str(data.get("text", "")))
+        elif event.type in (EventType.NODE_SUCCEEDED, EventType.NODE_FAILED):
+            for place, written in found.items():
+                if place[:2] == (event.node, event.iteration):
+                    found[place] = replace(written, done=True)
+    return list(found.values())
+
+
+def tool_uses(events: Sequence[Event]) -> list[ToolUse]:
+    """The calls of tools, in the order in which they began."""
+    found: dict[tuple[object, ...], ToolUse] = {}
+    for event in events:
+        data = event.data or {}
+        key = (event.node, event.iteration, event.item, event.attempt, str(data.get("call")))
+        if event.type is EventType.TOOL_CALLED:
+            found[key] = ToolUse(
+                node=event.node, tool=str(data.get("tool")), arguments=data.get("arguments")
+            )
+        elif event.type is EventType.TOOL_RETURNED and key in found:
+            found[key] = replace(
+                found[key],
+                result=data.get("result"),
+                error=event.error.message if event.error else "",
+                duration_ms=event.duration_ms,
+            )
+    return list(found.values())
+
+
+def draw_activity(events: Sequence[Event]) -> None:
+    """Texts that are being written, then the tools, each to be opened."""
+    for written in writings(events):
+        if not written.done:
+            with st.container(border=True):
+                st.caption(f"`{written.node}` writes")
+                st.text(written.text)
+    uses = tool_uses(events)
+    if uses:
+        st.subheader("Tools")
+    for use in uses[-_SHOWN_TOOLS:]:
+        _draw_tool(use)
+    if len(uses) > _SHOWN_TOOLS:
+        st.caption(f"The last {_SHOWN_TOOLS} of {len(uses)} calls.")
+
+
+def _draw_tool(use: ToolUse) -> None:
+    took = "under way" if use.duration_ms is None else duration(use.duration_ms)
+    icon = ":material/error:" if use.error else ":material/build:"
+    with st.expander(f"{use.tool} · {use.node} · {took}", icon=icon):
+        _draw_value("Arguments", use.arguments)
+        if use.error:
+            st.error(use.error)
+        elif use.duration_ms is not None:
+            _draw_value("Result", use.result)
+
+
+def _draw_value(label: str, value: Any) -> None:
+    st.caption(label)
+    if isinstance(value, dict | list):
+        st.json(value, expanded=len(json.dumps(value)) < 1000)
+    else:
+        st.text(str(value))

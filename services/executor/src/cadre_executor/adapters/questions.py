@@ -1,0 +1,154 @@
+"""Questions of waiting runs, and their answers, as rows."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from cadre_executor.adapters.database import QUESTIONS, RUNS
+from cadre_executor.adapters.documents import loaded, moment, seconds
+from cadre_executor.domain.answers import (
+    Answer,
+    AnswerChosen,
+    AnswerRun,
+    Asked,
+    question_for,
+)
+from cadre_executor.domain.runs import Question
+from cadre_kit.documents import json_text
+from cadre_kit.transactions import Statements
+
+__all__ = ["answer", "ask", "by_visit", "open_ones", "overdue", "put_off"]
+
+# Who answers when nobody did in time.
+_TIMEOUT = "timeout"
+
+_ADD = sa.insert(QUESTIONS)
+
+
+def ask(statements: Statements, run_id: str, questions: Sequence[Question]) -> None:
+    """Stores questions that were not asked before."""
+    statements.add(_ADD, [_row(run_id, question) for question in questions])
+
+
+def by_visit(connection: sa.Connection, run_id: str) -> dict[tuple[str, int], Asked]:
+    """All questions of a run, by node and visit, in the order in which they were asked."""
+    return {asked.place: asked for asked in _all(connection, run_id)}
+
+
+def open_ones(connection: sa.Connection, run_id: str) -> tuple[Question, ...]:
+    """The questions of a run that nobody has answered."""
+    return tuple(a.question for a in _all(connection, run_id) if a.answer is None)
+
+
+def answer(connection: sa.Connection, request: AnswerRun, *, ended: bool) -> Question | None:
+    """Stores an answer; None when the same one was there. Nothing new is taken of a run that has ended. Raises
+    NotWaiting, UnknownQuestion, UnknownChoice and AnswerChosen."""
+    asked = _all(connection, request.run_id)
+    if ended:
+        asked = [one for one in asked if one.answer is not None]
+    found = question_for(request, asked)
+    if found.answer is not None:
+        if not found.answer.says_the_same(request.answer):
+            raise AnswerChosen(found.question, found.answer)
+        return None
+    said = request.answer
+    connection.execute(
+        sa.update(QUESTIONS)
+        .where(
+            QUESTIONS.c.run_id == request.run_id,
+            QUESTIONS.c.node == found.question.node,
+            QUESTIONS.c.iteration == found.question.iteration,
+        )
+        .values(
+            choice=said.choice,
+            comment=said.comment,
+            answered_by=said.by,
+            answered_time=seconds(said.time),
+            due=None,
+        )
+    )
+    return found.question
+
+
+def overdue(connection: sa.Connection, *, now: float, limit: int) -> list[AnswerRun]:
+    """What to answer to the questions of runs that have not ended whose deadline is over."""
+    statement = (
+        sa.select(
+            QUESTIONS.c.run_id, QUESTIONS.c.node, QUESTIONS.c.iteration, QUESTIONS.c.on_timeout
+        )
+        .join(RUNS, RUNS.c.id == QUESTIONS.c.run_id)
+        .where(QUESTIONS.c.due < now, RUNS.c.ended_time.is_(None))
+        .order_by(QUESTIONS.c.due)
+        .limit(limit)
+    )
+    time = datetime.now(UTC)
+    return [
+        AnswerRun(
+            run_id=run_id,
+            node=node,
+            iteration=iteration,
+            answer=Answer(choice=choice, time=time, by=_TIMEOUT),
+            late=True,
+        )
+        for run_id, node, iteration, choice in connection.execute(statement)
+    ]
+
+
+def put_off(connection: sa.Connection, run_id: str, *, pause: float) -> None:
+    """Moves the deadlines of a run's open questions; `pause` is in seconds."""
+    connection.execute(
+        sa.update(QUESTIONS)
+        .where(QUESTIONS.c.run_id == run_id, QUESTIONS.c.due.is_not(None))
+        .values(due=QUESTIONS.c.due + pause, deadline=QUESTIONS.c.deadline + pause)
+    )
+
+
+def _all(connection: sa.Connection, run_id: str) -> list[Asked]:
+    statement = (
+        sa.select(QUESTIONS)
+        .where(QUESTIONS.c.run_id == run_id)
+        .order_by(QUESTIONS.c.asked_time, QUESTIONS.c.node, QUESTIONS.c.iteration)
+    )
+    return [_asked(row) for row in connection.execute(statement).mappings()]
+
+
+def _asked(row: sa.RowMapping) -> Asked:
+    deadline = row["deadline"]
+    question = Question(
+        node=row["node"],
+        iteration=row["iteration"],
+        message=row["message"],
+        choices=tuple(loaded(row["choices"])),
+        asked_time=moment(row["asked_time"]),
+        deadline=None if deadline is None else moment(deadline),
+        on_timeout=row["on_timeout"],
+    )
+    if row["choice"] is None:
+        return Asked(question=question)
+    answer = Answer(
+        choice=row["choice"],
+        time=moment(row["answered_time"]),
+        comment=row["comment"],
+        by=row["answered_by"],
+    )
+    return Asked(question=question, answer=answer)
+
+
+def _row(run_id: str, question: Question) -> dict[str, object]:
+    deadline = None if question.deadline is None else seconds(question.deadline)
+    return {
+        "run_id": run_id,
+        "node": question.node,
+        "iteration": question.iteration,
+        "message": question.message,
+        "choices": json_text(question.choices),
+        "asked_time": seconds(question.asked_time),
+        "deadline": deadline,
+        "on_timeout": question.on_timeout,
+        "due": deadline,
+        "choice": None,
+        "comment": None,
+        "answered_by": None,
+        "answered_time": None,
+    }

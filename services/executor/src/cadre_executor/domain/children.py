@@ -1,0 +1,104 @@
+"""What workflow nodes do: run another workflow as a step."""
+
+from typing import Any
+
+from cadre_executor.domain.peers import ChildRun
+from cadre_executor.domain.results import Result
+from cadre_executor.domain.runs import Run, RunStatus, Usage
+from cadre_executor.domain.tasks import Means, Task
+from cadre_executor.domain.workflows import WorkflowAction
+from cadre_kit.errors import CadreError, LimitExceeded
+
+__all__ = ["ChildFailed", "DepthExceeded", "abandon", "run_child"]
+
+_DEEPEST = 8
+_STEP = "1"
+
+
+class ChildFailed(CadreError):
+    """The run of a workflow node did not succeed."""
+
+    code = "CHILD_RUN_FAILED"
+
+
+class DepthExceeded(LimitExceeded):
+    """Workflows run each other too deep, as one that runs itself does."""
+
+    code = "RUN_DEPTH_EXCEEDED"
+
+
+async def run_child(action: WorkflowAction, task: Task) -> Result:
+    """The outputs of the run. It is an ordinary run, started once for this try, whose usage counts here too. Raises
+    ChildFailed, DepthExceeded, and what is wrong with the workflow or its inputs."""
+    ended = task.find(_STEP)
+    if ended is None:
+        ended = await _ended(action, task)
+    task.usage = task.usage + Usage.of(ended["usage"])
+    if ended["failure"] is not None:
+        raise ChildFailed(
+            ended["failure"],
+            resolution=f"`cadre runs show {ended['run_id']}` has the details.",
+            metadata={"run_id": ended["run_id"], "workflow": action.workflow},
+        )
+    return Result(value=ended["outputs"])
+
+
+async def _ended(action: WorkflowAction, task: Task) -> dict[str, Any]:
+    children, open_children = task.means.children, task.means.open_children
+    run = await children.start_child(_child(action, task))
+    open_children[run.id] = task.key(_STEP)
+    run = await children.wait_for(run.id)
+    del open_children[run.id]
+    document = _document(run)
+    task.record(_STEP, document, usage=run.usage)
+    return document
+
+
+async def abandon(visit: str, means: Means) -> Usage:
+    """Ends the runs that a visit waited for when it is over before them; what they used."""
+    used = Usage()
+    begun = (f"{visit}/", f"{visit}.")
+    for run_id, key in list(means.open_children.items()):
+        if key.startswith(begun):
+            del means.open_children[run_id]
+            run = await means.children.cancel(run_id)
+            means.records.record(key, _document(run), usage=run.usage)
+            used = used + run.usage
+    return used
+
+
+def _child(action: WorkflowAction, task: Task) -> ChildRun:
+    means = task.means
+    if means.depth >= _DEEPEST:
+        raise DepthExceeded(
+            f"workflow {action.workflow!r} would run {means.depth + 1} deep; the limit is {_DEEPEST}",
+            resolution="Let workflows not run themselves, directly or by others; use a loop instead.",
+            metadata={"workflow": action.workflow, "limit": str(_DEEPEST)},
+        )
+    return ChildRun(
+        workflow=action.workflow,
+        version=action.version,
+        inputs={name: task.scope.inputs[name] for name in task.place.node.inputs},
+        key=f"child/{task.call.at(_STEP).key}",
+        parent_run_id=means.run_id,
+        root_run_id=means.root_run_id,
+        depth=means.depth + 1,
+    )
+
+
+def _document(run: Run) -> dict[str, Any]:
+    succeeded = run.status is RunStatus.SUCCEEDED
+    return {
+        "run_id": run.id,
+        "outputs": dict(run.outputs or {}),
+        "failure": None if succeeded else _why(run),
+        "usage": run.usage.document,
+    }
+
+
+def _why(run: Run) -> str:
+    ended = f"run {run.id} of workflow {run.workflow!r} ended as {run.status.value}"
+    if run.error is None:
+        return ended
+    at = f" at node {run.error.node!r}" if run.error.node else ""
+    return f"{ended}{at} with {run.error.code}: {run.error.message}"

@@ -1,0 +1,230 @@
+"""The services that nodes call: what each is asked, what it answers, and the ports behind which they are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Protocol
+
+from cadre_executor.domain.runs import Run, Usage
+from cadre_executor.domain.tools import Tools, ToolSpec
+from cadre_executor.domain.workflows import ModelChoice, SandboxLimits
+
+__all__ = [
+    "Call",
+    "ChildRun",
+    "Children",
+    "Execution",
+    "Hit",
+    "Memory",
+    "Message",
+    "Models",
+    "Outcome",
+    "Peers",
+    "Program",
+    "Question",
+    "Reply",
+    "Role",
+    "Sandbox",
+    "ToolCall",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """For whom a service is called. `key` is the step's idempotency key: the same when the step is repeated."""
+
+    workflow: str
+    version: int
+    run_id: str
+    root_run_id: str
+    node: str
+    key: str
+    timeout_seconds: float | None = None
+
+    def at(self, step: str) -> "Call":
+        """The call of one step of what this call is for."""
+        return replace(self, key=f"{self.key}/{step}")
+
+    def seconds(self, default: float) -> float:
+        """How long the call may take."""
+        return default if self.timeout_seconds is None else self.timeout_seconds
+
+
+class Role(Enum):
+    """Who says a message."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCall:
+    """A call of a tool that a model asks for; `id` is unique in its reply."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One message of a conversation; what a tool says names its call."""
+
+    role: Role
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a model is asked. The reply must fit `schema` when there is one; it may call `tools` if `may_call`."""
+
+    messages: tuple[Message, ...]
+    model: ModelChoice = field(default_factory=ModelChoice)
+    schema: Mapping[str, Any] | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    may_call: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a model answered. `complete` is false when it was cut off; with `tool_calls` it is no final answer."""
+
+    text: str
+    usage: Usage
+    complete: bool = True
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+class Outcome(Enum):
+    """How a program ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    LIMIT = "limit"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What the sandbox runs, with the texts of its files by name."""
+
+    code: str
+    inputs: Mapping[str, Any]
+    limits: SandboxLimits = field(default_factory=SandboxLimits)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a program ended: `result` is None with `has_result` false when it set none; `error` has its own lines."""
+
+    outcome: Outcome
+    stdout: str = ""
+    has_result: bool = False
+    result: Any = None
+    error: str = ""
+    resolution: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A remembered value that a search found."""
+
+    key: str
+    value: Any
+    score: float
+    namespace: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildRun:
+    """A run of an applied workflow as a step of another run. `key` starts one run, however often it comes."""
+
+    workflow: str
+    version: int
+    inputs: Mapping[str, Any]
+    key: str
+    parent_run_id: str
+    root_run_id: str
+    depth: int
+
+
+class Models(Protocol):
+    """Asks models."""
+
+    async def complete(
+        self,
+        question: Question,
+        *,
+        call: Call,
+        seconds: float,
+        heard: Callable[[str], None] | None = None,
+    ) -> Reply:
+        """The whole reply within `seconds`; `heard` is told its text as it is written. Raises what the llm-proxy
+        answered with. Cancelling stops the provider's call."""
+
+
+class Sandbox(Protocol):
+    """Runs untrusted programs."""
+
+    async def execute(self, program: Program, *, call: Call, seconds: float) -> Execution:
+        """How it ended. Cancelling kills the program."""
+
+
+class Memory(Protocol):
+    """Remembers values by namespace and key."""
+
+    async def get(self, namespace: Sequence[str], key: str, *, call: Call, seconds: float) -> Any:
+        """The value. Raises NotFound."""
+
+    async def put(
+        self,
+        namespace: Sequence[str],
+        key: str,
+        value: object,
+        *,
+        ttl_seconds: float,
+        call: Call,
+        seconds: float,
+    ) -> None:
+        """Stores the value in place of an earlier one; gone after `ttl_seconds` unless that is 0."""
+
+    async def delete(
+        self, namespace: Sequence[str], key: str, *, call: Call, seconds: float
+    ) -> bool:
+        """Whether there was something to remove."""
+
+    async def search(
+        self, namespace: Sequence[str], query: str, *, top_k: int, call: Call, seconds: float
+    ) -> Sequence[Hit]:
+        """What matches best, best first."""
+
+
+class Children(Protocol):
+    """Runs that are steps of other runs."""
+
+    async def start_child(self, child: ChildRun) -> Run:
+        """The run of the key, started unless it was. Raises what is wrong with the workflow or its inputs."""
+
+    async def wait_for(self, run_id: str) -> Run:
+        """The run once it has ended."""
+
+    async def cancel(self, run_id: str) -> Run:
+        """The run, ended; no step of it goes on."""
+
+    async def end_children(self, run_id: str) -> Usage:
+        """Ends every run that is a step of a run and has not ended; what they used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peers:
+    """The services that nodes call."""
+
+    models: Models
+    sandbox: Sandbox
+    memory: Memory
+    tools: Tools

@@ -1,0 +1,156 @@
+"""One try of a node, or of one of its items: for whom it is done, with what, and where it is recorded."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from cadre_executor.domain.journals import Journal
+from cadre_executor.domain.peers import Call, Children, Peers
+from cadre_executor.domain.records import Records
+from cadre_executor.domain.runs import Event, EventType, Failure, Usage
+from cadre_executor.domain.stores import ResultCache
+from cadre_executor.domain.workflows import Node, Scope, Workflow
+from cadre_kit.errors import CadreError
+from cadre_kit.logs import logger
+
+__all__ = ["Means", "Place", "Task"]
+
+log = logger()
+
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 2.0
+# What a channel says when the process at its other end is not there: it was killed, or starts again.
+_PEER_GONE = "SERVICE_UNAVAILABLE"
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What the visits of one run share. `gate` bounds how much of the run is done at once; `patience_seconds` is how
+    long a service that went away is waited for; `open_children` are the runs that are waited for, with the keys
+    of their steps."""
+
+    run_id: str
+    root_run_id: str
+    depth: int
+    version: int
+    workflow: Workflow
+    journal: Journal
+    records: Records
+    peers: Peers
+    children: Children
+    cache: ResultCache
+    gate: asyncio.Semaphore
+    patience_seconds: float = 30.0
+    open_children: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A try: of which visit of which node, and of which item of its for_each, from 1; 0 without one."""
+
+    node: Node
+    iteration: int
+    attempt: int = 1
+    item: int = 0
+
+    @property
+    def visit(self) -> str:
+        """What the records of the visit, or of its item, begin with."""
+        item = f".{self.item}" if self.item else ""
+        return f"{self.node.id}/{self.iteration}{item}"
+
+    def event(
+        self,
+        kind: EventType,
+        data: Mapping[str, Any] | None = None,
+        *,
+        usage: Usage | None = None,
+        error: CadreError | None = None,
+        duration_ms: int = 0,
+    ) -> Event:
+        """What happens here now."""
+        return Event(
+            type=kind,
+            time=datetime.now(UTC),
+            node=self.node.id,
+            iteration=self.iteration,
+            attempt=self.attempt,
+            item=self.item,
+            data=data or None,
+            usage=usage,
+            error=None if error is None else Failure.of(error, node=self.node.id),
+            duration_ms=duration_ms,
+        )
+
+
+@dataclass(kw_only=True)
+class Task:
+    """A try under way. `usage` is what its model calls used so far, those that are only remembered included."""
+
+    place: Place
+    scope: Scope
+    means: Means
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def call(self) -> Call:
+        """For whom services are called; each step has a key of its own."""
+        means = self.means
+        return Call(
+            workflow=means.workflow.name,
+            version=means.version,
+            run_id=means.run_id,
+            root_run_id=means.root_run_id,
+            node=self.place.node.id,
+            key=f"{means.run_id}/{self.place.visit}/{self.place.attempt}",
+            timeout_seconds=self.place.node.timeout_seconds,
+        )
+
+    def key(self, step: str) -> str:
+        """What a step of this try is recorded under."""
+        return f"{self.place.visit}/{self.place.attempt}/{step}"
+
+    def find(self, step: str) -> Mapping[str, Any] | None:
+        """What is recorded of a step of this try."""
+        return self.means.records.find(self.key(step))
+
+    def record(self, step: str, document: Mapping[str, Any], *, usage: Usage | None = None) -> None:
+        """Records a step of this try, with what it used."""
+        self.means.records.record(self.key(step), document, usage=usage)
+
+    def tell(
+        self,
+        kind: EventType,
+        data: Mapping[str, Any],
+        *,
+        error: CadreError | None = None,
+        duration_ms: int = 0,
+    ) -> None:
+        """Says what happens, to those who watch the run."""
+        event = self.place.event(kind, data, error=error, duration_ms=duration_ms)
+        self.means.journal.emit(event)
+
+    async def patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Repeats a call whose service went away, with the same key, until it is back: no run is lost because another
+        of the platform's processes was killed, and nothing is paid for twice."""
+        deadline = time.monotonic() + self.means.patience_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await ask()
+            except CadreError as error:
+                if error.code != _PEER_GONE or time.monotonic() + pause > deadline:
+                    raise
+                log.warning(
+                    "service_awaited",
+                    run_id=self.means.run_id,
+                    node=self.place.node.id,
+                    reason=error.message,
+                )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

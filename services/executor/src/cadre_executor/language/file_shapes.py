@@ -1,0 +1,270 @@
+"""The shape of a whole file: the ways between its nodes, what holds for all, what starts it and what tests it."""
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Discriminator, Field, Tag
+
+from cadre_executor.language.node_shapes import LlmDefaultsShape, NodeShape
+from cadre_executor.language.shapes import (
+    LONG,
+    SHORT,
+    FlowShape,
+    OneOrMore,
+    Shape,
+    StateShape,
+    form_of,
+)
+
+MAX_NODES = 500
+MAX_EDGES = 2000
+MAX_CASES = 500
+MAX_TRIGGERS = 50
+
+
+class LogicShape(Shape):
+    """A condition, in the first generation's form."""
+
+    logic: str | bool = Field(description="A condition, or default.")
+
+
+ConditionForm = Annotated[
+    Annotated[str | bool, Tag(SHORT)] | Annotated[LogicShape, Tag(LONG)], Discriminator(form_of)
+]
+
+
+class RouteShape(Shape):
+    """One way of several."""
+
+    condition: ConditionForm = Field(
+        description="An expression over the state, or default.",
+        examples=["state.score >= 7", "default"],
+    )
+    to: OneOrMore = Field(description="Where it leads: a node, END, or several at once.")
+
+
+class LoopShape(Shape):
+    """Goes back until a condition holds."""
+
+    to: str | None = Field(None, description="The node it goes back to. Default the edge's own.")
+    max_iterations: int | None = Field(
+        None, ge=1, le=1000, description="It goes back at most so often. Default 10."
+    )
+    until: str | bool | None = Field(None, description="A condition that ends it.")
+    condition_field: str | None = Field(
+        None, description="A bool field that ends it, in place of until."
+    )
+    exit_to: OneOrMore | None = Field(
+        None, description="Where it goes on. Default the node's other edges, else END."
+    )
+
+
+class ParallelShape(Shape):
+    """(1.0) Runs a node once for each item of a list; the same as for_each on that node."""
+
+    items_field: str = Field(min_length=1, description="The state field that holds the list.")
+    target_node: str = Field(description="The node that is run for each item.")
+    collect_field: str | None = Field(
+        None, description="The state field that takes the list of results, in the items' order."
+    )
+
+
+class EdgeShape(Shape):
+    """A way from a node: `to`, `routes`, `loop` or `parallel`."""
+
+    from_: OneOrMore = Field(alias="from", description="A node, START, or several nodes.")
+    to: OneOrMore | None = Field(None, description="A node, END, or several, all at once.")
+    condition: ConditionForm | None = Field(
+        None,
+        description="Taken when it holds; the node's edges are asked in order.",
+    )
+    routes: list[RouteShape] | None = Field(
+        None, min_length=1, max_length=200, description="The first whose condition holds is taken."
+    )
+    loop: LoopShape | None = Field(
+        None, description="Goes back to a node, a bounded number of times."
+    )
+    parallel: ParallelShape | None = Field(
+        None, description="Runs a node once for each item of a list; for_each says the same."
+    )
+
+
+class ExecutionShape(Shape):
+    """Bounds of a run."""
+
+    timeout: float | None = Field(
+        None,
+        gt=0,
+        le=7 * 86_400,
+        validation_alias=AliasChoices("timeout", "timeout_seconds"),
+        description="Seconds for the whole run. Default 3600.",
+    )
+    max_retries: int | None = Field(
+        None, ge=0, le=19, description="Further tries of a node that names no retry. Default 0."
+    )
+    max_concurrency: int | None = Field(
+        None, ge=1, le=1000, description="Nodes that run at once. Default 16."
+    )
+    max_steps: int | None = Field(
+        None, ge=1, le=100_000, description="Nodes that a run visits at most. Default 1000."
+    )
+
+
+class MemoryDefaultsShape(Shape):
+    """What all memory nodes share."""
+
+    namespace: OneOrMore | None = Field(None, description="The namespace of nodes that name none.")
+    ttl_seconds: float | None = Field(
+        None,
+        gt=0,
+        validation_alias=AliasChoices("ttl_seconds", "default_ttl"),
+        description="Saved values are forgotten after so many seconds. Default never.",
+    )
+
+
+class BudgetShape(Shape):
+    """What a run, with the workflows that it runs, may spend on models."""
+
+    usd: Decimal | None = Field(None, gt=0, le=1_000_000, description="US dollars.")
+    tokens: int | None = Field(None, ge=1, description="Tokens, sent and written.")
+    on_exceed: Literal["fail", "pause"] | None = Field(
+        None, description="fail (default) ends the run; pause lets it wait for a person."
+    )
+
+
+class McpServerShape(Shape):
+    """An MCP server. Without `url` it is the one that the operator configured under its name."""
+
+    url: str | None = Field(
+        None, pattern=r"^https?://[^\s]+$", description="Where it speaks streamable HTTP."
+    )
+    headers_env: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] | None = (
+        Field(
+            None,
+            max_length=20,
+            description="Headers, each with the environment variable that holds its value.",
+            examples=[{"Authorization": "DOCS_TOKEN"}],
+        )
+    )
+    tools: list[str] | None = Field(
+        None, max_length=200, description="The only tools of it that may be used. Default all."
+    )
+
+
+class ConfigShape(Shape):
+    """What holds for the whole workflow."""
+
+    llm: LlmDefaultsShape | None = Field(None, description="Which model nodes use that name none.")
+    execution: ExecutionShape | None = Field(None, description="Bounds of a run.")
+    memory: MemoryDefaultsShape | None = Field(None, description="What memory nodes share.")
+    budget: BudgetShape | None = Field(None, description="What a run may spend on models.")
+    mcp_servers: dict[str, McpServerShape] | None = Field(
+        None,
+        max_length=20,
+        description="MCP servers by name; their tools are mcp:<server>/<tool>.",
+        examples=[{"docs": {"url": "https://docs.example.com/mcp"}}],
+    )
+    secrets: list[str] | None = Field(
+        None,
+        max_length=100,
+        description="Environment variables that its tools may see.",
+        examples=[["WEATHER_TOKEN"]],
+    )
+
+
+class WebhookShape(Shape):
+    """Starts a run when a request comes to /hooks/<workflow>."""
+
+    secret: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="The environment variable that holds the secret by which requests are signed.",
+    )
+    input: str | None = Field(
+        None, description="The state field that takes the whole body. Default: fields by name."
+    )
+    enabled: bool | None = Field(None, description="Whether it is on. Default true.")
+    allowed_methods: list[str] | None = Field(
+        None, max_length=10, description="(1.0) Kinds of requests; kept, without effect."
+    )
+    default_inputs: dict[str, Any] | None = Field(
+        None, max_length=100, description="Values of state fields that the body does not give."
+    )
+
+
+class TelegramShape(Shape):
+    """Starts a run when a message comes to a Telegram bot."""
+
+    bot: str = Field(min_length=1, max_length=100, description="The bot's name in the gateway.")
+    input: str | None = Field(None, description="The state field that takes the message.")
+    reply: str | None = Field(None, description="The state field that is sent back.")
+
+
+class WhatsAppShape(Shape):
+    """Starts a run when a message comes to a WhatsApp number."""
+
+    number: str = Field(
+        min_length=1, max_length=100, description="The number's name in the gateway."
+    )
+    input: str | None = Field(None, description="The state field that takes the message.")
+    reply: str | None = Field(None, description="The state field that is sent back.")
+
+
+class TriggerShape(Shape):
+    """What starts a run by itself: one of cron, webhook, telegram and whatsapp."""
+
+    cron: str | None = Field(None, description="When: minute hour day month weekday.")
+    timezone: str | None = Field(
+        None, description="The IANA time zone of cron. Default UTC.", examples=["Europe/Berlin"]
+    )
+    inputs: dict[str, Any] | None = Field(
+        None, max_length=100, description="Values of state fields for the runs that cron starts."
+    )
+    webhook: WebhookShape | None = Field(None, description="A request from outside.")
+    telegram: TelegramShape | None = Field(None, description="A message to a Telegram bot.")
+    whatsapp: WhatsAppShape | None = Field(None, description="A message to a WhatsApp number.")
+
+
+class CaseShape(Shape):
+    """A run whose models' replies are written down, and what must hold at its end."""
+
+    name: str = Field(min_length=1, max_length=200, description="What it shows.")
+    inputs: dict[str, Any] | None = Field(
+        None, max_length=500, description="The run's inputs, by state field."
+    )
+    replies: dict[str, Any] | None = Field(
+        None,
+        max_length=MAX_NODES,
+        description="By node what its model replies; a list gives one reply a visit.",
+    )
+    expect: OneOrMore | None = Field(
+        None, description="Conditions over the state at the run's end; all must hold."
+    )
+
+
+class FileShape(Shape):
+    """A workflow that Cadre runs."""
+
+    schema_version: Literal["1.0"] | None = Field(None, description="The language's version.")
+    flow: FlowShape = Field(description="What the workflow is.")
+    state: StateShape = Field(
+        default_factory=StateShape, description="What its nodes read and write."
+    )
+    nodes: list[NodeShape] = Field(
+        min_length=1, max_length=MAX_NODES, description="The steps.", examples=[]
+    )
+    edges: list[EdgeShape] | None = Field(
+        None,
+        max_length=MAX_EDGES,
+        description="The ways between them. Left out: the nodes run in the file's order.",
+    )
+    config: ConfigShape | None = Field(None, description="What holds for the whole workflow.")
+    triggers: list[TriggerShape] | None = Field(
+        None, max_length=MAX_TRIGGERS, description="What starts runs by itself."
+    )
+    webhook: WebhookShape | None = Field(
+        None, description="(1.0) The same as a webhook among the triggers."
+    )
+    tests: list[CaseShape] | None = Field(
+        None, max_length=MAX_CASES, description="Runs with written replies, and what must hold."
+    )

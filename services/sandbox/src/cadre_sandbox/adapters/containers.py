@@ -1,0 +1,293 @@
+"""Runs each program in a container of its own, out of a pool of started ones in which an interpreter waits."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from cadre_kit.logs import logger
+from cadre_sandbox.adapters.collected import Collected
+from cadre_sandbox.adapters.engines import Engine, Started
+from cadre_sandbox.adapters.guest_streams import ReadyContainer, request_bytes
+from cadre_sandbox.domain.executions import (
+    Ending,
+    Limits,
+    OnOutput,
+    Program,
+    RunnerLost,
+    Usage,
+    Wall,
+)
+from cadre_sandbox.worker.frames import BadFrame
+
+__all__ = ["ContainerRunner", "container_runner"]
+
+log = logger()
+
+_READY_SECONDS = 60.0
+_KILLED = -9
+_OFF = "CADRE_SANDBOX_DOCKER is off"
+_PREPARING = "its containers are being prepared; try again in a moment"
+# Those of a program that asks for nothing: other limits cost a call of the engine.
+_POOL_LIMITS = Limits(
+    timeout_seconds=10, cpu_seconds=10, memory_mb=256, output_bytes=65536, cpus=1.0
+)
+
+
+class ContainerRunner:
+    """Runs programs in containers. One without an engine says why, and runs none."""
+
+    def __init__(self, *, engine: Engine, pool: int, packages: Sequence[str]) -> None:
+        self._engine = engine
+        self._size = pool
+        self._packages = packages
+        self._missing = _OFF
+        self._connected = False
+        self._walls: Sequence[Wall] = ()
+        self._pools: dict[tuple[str, ...], asyncio.Queue[ReadyContainer]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refills: set[asyncio.Task[None]] = set()
+        self._building: dict[tuple[str, ...], asyncio.Lock] = {}
+
+    @property
+    def missing(self) -> str:
+        """Why no program can be run; "" when one can."""
+        return self._missing
+
+    @property
+    def packages(self) -> Sequence[str]:
+        """What programs may ask for."""
+        return self._packages
+
+    def walls(self) -> Sequence[Wall]:
+        """The walls that a container proved at start."""
+        return self._walls
+
+    async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
+        """Runs it in a container of its own, which ends with it. Raises RunnerLost."""
+        packages = tuple(sorted(program.packages))
+        container = await self._claim(packages)
+        try:
+            limits = program.limits
+            if (limits.memory_mb, limits.cpus) != (_POOL_LIMITS.memory_mb, _POOL_LIMITS.cpus):
+                await self._engine.adjust(container.started.id, limits)
+            return await self._collect(container, program, on_output)
+        finally:
+            self._discard(container.started)
+            # Only now, so that the program had the processor to itself.
+            self._refill_later(packages)
+
+    async def _collect(
+        self, container: ReadyContainer, program: Program, on_output: OnOutput | None
+    ) -> Ending:
+        limits, began = program.limits, time.monotonic()
+        collected, killed = Collected(limits.output_bytes, on_output), ""
+        try:
+            async with asyncio.timeout(limits.timeout_seconds):
+                await container.send(request_bytes(program))
+                async for data in container.received():
+                    collected.feed(data)
+                    if collected.flood:
+                        killed = "output"
+                    if collected.flood or collected.said() is not None:
+                        break
+        except TimeoutError:
+            killed = "time"
+        except BadFrame:
+            killed = "frames"
+        facts = {} if killed else collected.said() or {}
+        usage = Usage(
+            wall_ms=round((time.monotonic() - began) * 1000),
+            cpu_ms=_number(facts.get("cpu_ms")),
+            peak_memory_bytes=_number(facts.get("peak_memory_bytes")),
+        )
+        said = facts.get("said")
+        ending = collected.ending(
+            said={} if killed == "frames" else said if isinstance(said, dict) else None,
+            killed=killed,
+            status=_number(facts.get("status"), _KILLED),
+            usage=usage,
+        )
+        return _with_files(ending, collected)
+
+    async def _claim(self, packages: tuple[str, ...]) -> ReadyContainer:
+        pool = self._pools.setdefault(packages, asyncio.Queue())
+        while True:
+            try:
+                container = pool.get_nowait()
+            except asyncio.QueueEmpty:
+                return await self._make(packages)
+            if not container.gone():
+                return container
+            self._discard(container.started)
+
+    async def _refill(self, packages: tuple[str, ...]) -> None:
+        pool = self._pools.setdefault(packages, asyncio.Queue())
+        # One at a time, so that programs under way get the processor.
+        async with self._building.setdefault(packages, asyncio.Lock()):
+            while pool.qsize() < self._size:
+                try:
+                    pool.put_nowait(await self._make(packages))
+                except RunnerLost as exc:
+                    log.warning("sandbox_pool_not_refilled", reason=exc.message)
+                    return
+
+    async def _make(self, packages: tuple[str, ...]) -> ReadyContainer:
+        image = await self._engine.image(packages)
+        starting = asyncio.create_task(self._engine.start(image, packages, _POOL_LIMITS))
+        try:
+            started = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The engine starts it all the same.
+            self._spawn(self._give_up(starting))
+            raise
+        container = ReadyContainer(started)
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await container.ready()
+        except (TimeoutError, BadFrame) as exc:
+            raise RunnerLost("a container did not get ready") from exc
+        finally:
+            if not container.is_ready:
+                self._discard(started)
+        return container
+
+    async def _give_up(self, starting: asyncio.Task[Started]) -> None:
+        with contextlib.suppress(RunnerLost):
+            self._discard(await starting)
+
+    def _discard(self, started: Started) -> None:
+        started.stream.close()
+        self._spawn(self._remove(started))
+
+    async def _remove(self, started: Started) -> None:
+        try:
+            await self._engine.remove(started.id)
+        except RunnerLost as exc:
+            log.warning("sandbox_container_not_removed", container=started.id, reason=exc.message)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _refill_later(self, packages: tuple[str, ...]) -> None:
+        task = self._spawn(self._refill(packages))
+        self._refills.add(task)
+        task.add_done_callback(self._refills.discard)
+
+    async def prepare(self, sets: Sequence[tuple[str, ...]]) -> None:
+        """Removes what an earlier process left, proves the walls, and fills the pools."""
+        self._missing = _PREPARING
+        try:
+            await self._engine.connect()
+            self._connected = True
+            removed = await self._engine.remove_orphans()
+            self._walls = await self._prove()
+        except RunnerLost as exc:
+            self._missing = exc.message
+            log.info("sandbox_without_docker", reason=exc.message)
+            return
+        self._missing = ""
+        log.info("sandbox_docker_ready", orphans_removed=removed)
+        for packages in sets:
+            self._refill_later(packages)
+
+    async def _prove(self) -> Sequence[Wall]:
+        limits = replace(_POOL_LIMITS, timeout_seconds=_READY_SECONDS)
+        ending = await self.run(Program(code=_PROOF, inputs={}, limits=limits))
+        found = json.loads(ending.result or b"{}")
+        return [
+            Wall(name=name, holds=found.get(name) is True, detail=detail)
+            for name, detail in _KEEPS_OUT.items()
+        ]
+
+    def _empty_pools(self) -> None:
+        for pool in self._pools.values():
+            while not pool.empty():
+                self._discard(pool.get_nowait().started)
+
+    async def close(self) -> None:
+        """Ends every container."""
+        self._size = 0
+        for refilling in tuple(self._refills):
+            refilling.cancel()
+        self._empty_pools()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._empty_pools()
+        if self._connected:
+            with contextlib.suppress(RunnerLost):
+                await self._engine.remove_orphans()
+
+
+@asynccontextmanager
+async def container_runner(
+    *, engine: Engine, wanted: bool, pool: int, packages: Sequence[str], prepared: Sequence[str]
+) -> AsyncIterator[ContainerRunner]:
+    """A runner that gets ready by itself, as an image may have to come first; until then it says what is missing."""
+    runner = ContainerRunner(engine=engine, pool=pool, packages=packages)
+    sets = [(), tuple(sorted(prepared))] if prepared else [()]
+    preparing = asyncio.create_task(runner.prepare(sets)) if wanted else None
+    try:
+        yield runner
+    finally:
+        if preparing is not None:
+            preparing.cancel()
+            await asyncio.gather(preparing, return_exceptions=True)
+        await runner.close()
+        engine.close()
+
+
+def _number(value: object, default: int = 0) -> int:
+    return value if type(value) is int and abs(value) < 1 << 62 else default
+
+
+def _with_files(ending: Ending, collected: Collected) -> Ending:
+    try:
+        files = collected.files()
+    except BadFrame:
+        return replace(ending, said={}, files_left_out=True)
+    return replace(ending, files=files, files_left_out=collected.files_left_out)
+
+
+_KEEPS_OUT = {
+    "network": "every address: no interface but loopback",
+    "user": "the rights of root and of other users",
+    "privileges": "capabilities, set-user-id programs (no-new-privileges)",
+    "files": "writing anywhere but to a work volume of 64 MiB (read-only root)",
+    "limits": "memory, CPUs, processes, descriptors, file size (cgroups, rlimits)",
+    "syscalls": "the engine's list of forbidden system calls (seccomp)",
+    "processes": "the sight of other processes",
+}
+_PROOF = """
+import os, socket
+status = dict(line.rstrip().split(':\\t', 1) for line in open('/proc/self/status') if ':\\t' in line)
+def refused(attempt):
+    try:
+        attempt()
+    except OSError:
+        return True
+    return False
+def limits():
+    for path in ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes'):
+        if os.path.exists(path):
+            return int(open(path).read()) <= 512 * 1024 * 1024
+    return False
+def connect():
+    socket.create_connection(('192.0.2.1', 80), 1)
+result = {
+    'network': refused(connect) and os.listdir('/sys/class/net') == ['lo'],
+    'user': os.getuid() != 0 and refused(lambda: os.setuid(0)),
+    'privileges': int(status['CapEff'], 16) == 0 and status.get('NoNewPrivs', '1') == '1',
+    'files': refused(lambda: open('/etc/found', 'w')) and refused(lambda: open('/found', 'w')),
+    'limits': limits(),
+    'syscalls': status.get('Seccomp') == '2' or os.path.exists('/proc/gvisor'),
+    'processes': len([n for n in os.listdir('/proc') if n.isdigit()]) < 8,
+}
+"""

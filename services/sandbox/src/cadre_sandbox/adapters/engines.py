@@ -1,0 +1,263 @@
+"""The Docker engine: makes, starts, adjusts and removes the containers of programs, and builds their images."""
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import socket
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import docker
+import docker.errors
+import requests
+
+from cadre_sandbox.domain.executions import Limits, RunnerLost
+
+__all__ = ["Engine", "EngineSettings", "Started"]
+
+_GUEST = resources.files("cadre_sandbox.guest").joinpath("run_one.py")
+_OWNER = "io.cadre.sandbox"
+_USER = "65534:65534"
+_CALL_SECONDS = 60
+_PIDS = 64
+_PERIOD_US = 100_000
+_WORK = "rw,nosuid,nodev,size=64m,nr_inodes=2048,mode=0700,uid=65534,gid=65534"
+_TEMPORARY = "rw,nosuid,nodev,size=16m,nr_inodes=512,mode=1777"
+_ENVIRONMENT = {
+    "HOME": "/tmp",
+    "MPLBACKEND": "Agg",
+    "MPLCONFIGDIR": "/tmp",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "PYTHONHASHSEED": "random",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """How containers are made. `owner` marks those of one service; `runtime` "" takes runsc when it is installed."""
+
+    address: str
+    image: str
+    runtime: str
+    owner: str
+    wheels: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A started container, and the two-way stream to the program that waits in it."""
+
+    id: str
+    stream: socket.socket
+
+
+class Engine:
+    """Talks with the engine from threads, as its client blocks."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._client: docker.DockerClient | None = None
+        self._runtime = settings.runtime
+
+    async def connect(self) -> None:
+        """Raises RunnerLost when no engine answers, or the image is not there and cannot be pulled."""
+        await _in_thread(self._connect)
+
+    def _connect(self) -> None:
+        _check_address(self._settings.address)
+        client = docker.DockerClient(base_url=self._settings.address, timeout=_CALL_SECONDS)
+        try:
+            runtimes = client.info().get("Runtimes", {})
+        except BaseException:
+            client.close()
+            raise
+        self._client = client
+        if not self._runtime and "runsc" in runtimes:
+            self._runtime = "runsc"
+
+    @property
+    def _api(self) -> Any:
+        assert self._client is not None
+        return self._client.api
+
+    async def remove_orphans(self) -> int:
+        """Ends the containers that an earlier process of this service left."""
+        return await _in_thread(self._remove_orphans)
+
+    def _remove_orphans(self) -> int:
+        label = f"{_OWNER}={self._settings.owner}"
+        found = self._api.containers(all=True, quiet=True, filters={"label": label})
+        for container in found:
+            self._remove(container["Id"])
+        return len(found)
+
+    async def image(self, packages: Sequence[str]) -> str:
+        """The image that holds the packages, built when it is not there yet. Raises RunnerLost."""
+        return await _in_thread(lambda: self._image(packages))
+
+    def _image(self, packages: Sequence[str]) -> str:
+        if not packages:
+            with contextlib.suppress(docker.errors.ImageNotFound):
+                self._api.inspect_image(self._settings.image)
+                return self._settings.image
+            self._api.pull(*self._settings.image.rsplit(":", 1))
+            return self._settings.image
+        # Another base or another wheel folder is another image.
+        parts = (self._settings.image, str(self._settings.wheels), *packages)
+        tag = f"cadre-sandbox-set:{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
+        try:
+            self._api.inspect_image(tag)
+        except docker.errors.ImageNotFound:
+            self._build(tag, packages)
+        return tag
+
+    def _build(self, tag: str, packages: Sequence[str]) -> None:
+        context = _build_context(self._settings.image, packages, self._settings.wheels)
+        lines = self._api.build(
+            fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, decode=True
+        )
+        for line in lines:
+            if "error" in line:
+                raise RunnerLost(
+                    f"the image with {', '.join(packages)} cannot be built",
+                    resolution="See that the packages can be installed into CADRE_SANDBOX_DOCKER_IMAGE.",
+                )
+
+    async def start(self, image: str, modules: Sequence[str], limits: Limits) -> Started:
+        """A container whose interpreter imports the modules and waits. Raises RunnerLost."""
+        return await _in_thread(lambda: self._start(image, modules, limits))
+
+    def _start(self, image: str, modules: Sequence[str], limits: Limits) -> Started:
+        container = self._api.create_container(
+            image,
+            command=["python3", "-I", "-c", _GUEST.read_text(encoding="utf-8"), *modules],
+            entrypoint=[],
+            user=_USER,
+            working_dir="/work",
+            environment=_ENVIRONMENT,
+            stdin_open=True,
+            network_disabled=True,
+            labels={_OWNER: self._settings.owner},
+            host_config=self._host_config(limits),
+        )["Id"]
+        try:
+            attached = self._api.attach_socket(
+                container, params={"stdin": 1, "stdout": 1, "stream": 1}
+            )
+            stream: socket.socket = attached._sock
+            # Kept open by us alone: the client's own wrapper would close it when it is collected.
+            stream = socket.socket(fileno=stream.detach())
+            stream.setblocking(False)
+            self._api.start(container)
+        except BaseException:
+            self._remove(container)
+            raise
+        return Started(id=container, stream=stream)
+
+    def _host_config(self, limits: Limits) -> Any:
+        memory = limits.memory_mb * 1024 * 1024
+        return self._api.create_host_config(
+            network_mode="none",
+            read_only=True,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            ipc_mode="none",
+            init=True,
+            pids_limit=_PIDS,
+            mem_limit=memory,
+            memswap_limit=memory,
+            cpu_period=_PERIOD_US,
+            cpu_quota=round(limits.cpus * _PERIOD_US),
+            tmpfs={"/work": _WORK, "/tmp": _TEMPORARY},
+            ulimits=[
+                docker.types.Ulimit(name=name, soft=value, hard=value)
+                for name, value in (("nofile", 256), ("fsize", 64 * 1024 * 1024), ("core", 0))
+            ],
+            log_config=docker.types.LogConfig(type="none"),
+            runtime=self._runtime or None,
+        )
+
+    async def adjust(self, container: str, limits: Limits) -> None:
+        """Gives a waiting container other limits than it was started with. Raises RunnerLost."""
+        memory = limits.memory_mb * 1024 * 1024
+        quota = round(limits.cpus * _PERIOD_US)
+        await _in_thread(
+            lambda: self._api.update_container(
+                container,
+                mem_limit=memory,
+                memswap_limit=memory,
+                cpu_period=_PERIOD_US,
+                cpu_quota=quota,
+            )
+        )
+
+    async def remove(self, container: str) -> None:
+        """Ends a container and everything in it."""
+        await _in_thread(lambda: self._remove(container))
+
+    def _remove(self, container: str) -> None:
+        # Gone, or being removed by another call.
+        with contextlib.suppress(docker.errors.NotFound, docker.errors.APIError):
+            self._api.remove_container(container, force=True, v=True)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        if self._client is not None:
+            self._client.close()
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    with _translated():
+        return await asyncio.to_thread(call)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (docker.errors.DockerException, requests.RequestException, OSError) as exc:
+        raise RunnerLost(
+            f"the Docker engine did not do it ({type(exc).__name__})",
+            resolution="Check that the engine runs and that the sandbox may use it.",
+        ) from exc
+
+
+def _check_address(address: str) -> None:
+    kind, _, path = address.partition("://")
+    if kind == "unix" and not Path(path).is_socket():
+        raise RunnerLost(
+            f"no Docker engine listens at {address}",
+            resolution="Start one, or set CADRE_SANDBOX_DOCKER_HOST to where it listens.",
+        )
+
+
+def _build_context(image: str, packages: Sequence[str], wheels: Path | None) -> io.BytesIO:
+    """A build context: the recipe, and the wheels where they come from a folder."""
+    source = "--no-index --find-links /wheels" if wheels else ""
+    copy = "COPY wheels /wheels\n" if wheels else ""
+    recipe = (
+        f"FROM {image}\n{copy}"
+        f"RUN python3 -m venv --system-site-packages /tmp/pip && /tmp/pip/bin/pip install --quiet --no-cache-dir"
+        f" --disable-pip-version-check --only-binary :all: {source}"
+        f" --target /opt/packages {' '.join(packages)} && rm -rf /tmp/pip\n"
+        'RUN python3 -c "import pathlib, sysconfig;'
+        " pathlib.Path(sysconfig.get_path('purelib')).mkdir(parents=True, exist_ok=True);"
+        " pathlib.Path(sysconfig.get_path('purelib'), 'cadre.pth').write_text('/opt/packages\\n')\"\n"
+    )
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as tar:
+        info = tarfile.TarInfo("Dockerfile")
+        info.size = len(recipe.encode())
+        tar.addfile(info, io.BytesIO(recipe.encode()))
+        if wheels:
+            tar.add(wheels, arcname="wheels")
+    context.seek(0)
+    return context

@@ -1,0 +1,1 @@
+"""What runs inside a container: one file, which needs nothing but the container's own Python."""

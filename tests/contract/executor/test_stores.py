@@ -1,0 +1,360 @@
+"""What the executor asks of its stores, held to by SQLite and by PostgreSQL."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cadre_executor.adapters.database import open_executor_database
+from cadre_executor.adapters.definition_store import SqlDefinitionStore
+from cadre_executor.adapters.run_store import SqlRunStore
+from cadre_executor.domain.answers import Answer, AnswerChosen, AnswerRun
+from cadre_executor.domain.checkpoints import Checkpoint, CheckpointNotFound, Position
+from cadre_executor.domain.definitions import Definition, WorkflowNotFound
+from cadre_executor.domain.drivers import ending_of
+from cadre_executor.domain.journals import Batch, LeaseLost, VisitWrites
+from cadre_executor.domain.runs import (
+    Event,
+    EventType,
+    Failure,
+    IdempotencyConflict,
+    NotFailed,
+    Question,
+    Run,
+    RunNotFound,
+    RunQuery,
+    RunStatus,
+    Usage,
+)
+from cadre_executor.domain.states import no_progress
+from cadre_executor.domain.stores import Candidate
+from cadre_executor.domain.visits import Step
+from cadre_kit.ids import new_id
+from cadre_kit.transactions import Transactions
+
+SOON = 1e12
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
+
+
+@pytest.fixture(params=KINDS)
+async def database(request: Any, tmp_path: Path) -> AsyncIterator[Transactions]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/executor.db"
+    else:
+        url = request.getfixturevalue("postgresql_server").fresh()
+    found = await open_executor_database(url)
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+def store(database: Transactions) -> SqlRunStore:
+    return SqlRunStore(database, kept_checkpoints=3)
+
+
+def a_run(**more: Any) -> Run:
+    run = Run(
+        id=new_id(),
+        workflow="w",
+        version=1,
+        status=RunStatus.QUEUED,
+        source="flow: w",
+        inputs={"text": "ünicode \u0000 ☃", "n": 2**70},
+        trigger="api",
+        created_time=datetime.now(UTC),
+    )
+    return replace(run, **more)
+
+
+def event(kind: EventType, node: str = "", **more: Any) -> Event:
+    return Event(type=kind, time=datetime.now(UTC), node=node, **more)
+
+
+def position(step: int, **fields: Any) -> Position:
+    progress = no_progress()
+    progress["visits"] = {"n": step}
+    return Position(fields=fields, progress=progress)
+
+
+def at(step: int, **fields: Any) -> Checkpoint:
+    return Checkpoint(position=position(step, **fields), time=datetime.now(UTC), nodes=("n",))
+
+
+def a_question(node: str = "ask", **more: Any) -> Question:
+    question = Question(
+        node=node, iteration=1, message="?", choices=("yes", "no"), asked_time=datetime.now(UTC)
+    )
+    return replace(question, **more)
+
+
+def yes(run: Run, choice: str = "yes") -> AnswerRun:
+    return AnswerRun(run_id=run.id, answer=Answer(choice=choice, time=datetime.now(UTC)))
+
+
+async def added(store: SqlRunStore, owner: str = "me", key: str = "", **more: Any) -> Run:
+    run, _ = await store.add(
+        a_run(**more),
+        event(EventType.RUN_QUEUED),
+        key=key,
+        fingerprint="f",
+        owner=owner,
+        expires=SOON,
+    )
+    return run
+
+
+async def commit(store: SqlRunStore, run: Run, owner: str = "me", **batch: Any) -> None:
+    await store.commit(run.id, Batch(**batch), owner=owner, expires=SOON)
+
+
+async def waits(store: SqlRunStore, run: Run, *questions: Question) -> None:
+    started = event(EventType.RUN_STARTED)
+    batch = Batch(events=[started], questions=questions or (a_question(),))
+    visits = {(q.node, q.iteration) for q in batch.questions}
+    assert not await store.suspend(run.id, batch, owner="me", expires=SOON, open_visits=visits)
+
+
+async def failed(store: SqlRunStore, run: Run) -> None:
+    ending = ending_of(
+        RunStatus.FAILED, since=run.created_time, error=Failure(code="X", message="x", node="n")
+    )
+    batch = Batch(events=[event(EventType.RUN_STARTED)])
+    assert await store.finish(run.id, ending, batch, owner="me")
+
+
+async def test_a_run_is_kept_as_it_was_given(store: SqlRunStore) -> None:
+    run = await added(store, trace_parent="00-a-b-01", forked_from="x")
+
+    found = await store.get(run.id)
+
+    assert found == replace(run, last_sequence=1)
+    with pytest.raises(RunNotFound):
+        await store.get(new_id())
+
+
+async def test_of_many_requests_with_one_key_one_run_comes(store: SqlRunStore) -> None:
+    runs = await asyncio.gather(*(added(store, key="k", source=str(n)) for n in range(8)))
+
+    assert len({run.id for run in runs}) == 1
+    with pytest.raises(IdempotencyConflict):
+        await store.add(
+            a_run(),
+            event(EventType.RUN_QUEUED),
+            key="k",
+            fingerprint="other",
+            owner="",
+            expires=0.0,
+        )
+
+
+async def test_events_are_numbered_without_gaps_whoever_stores_them(store: SqlRunStore) -> None:
+    runs = [await added(store) for _ in range(3)]
+
+    await asyncio.gather(
+        *(
+            commit(store, run, events=[event(EventType.NODE_STARTED, "n")] * 2)
+            for run in runs
+            for _ in range(10)
+        )
+    )
+
+    for run in runs:
+        events = await store.events(run.id, after=0, limit=100)
+        assert [e.sequence for e in events] == list(range(1, 22))
+
+
+async def test_one_of_many_takes_a_run(store: SqlRunStore) -> None:
+    run = await added(store, owner="")
+    (candidate,) = await store.candidates(owners=[], now=time.time(), limit=5)
+
+    claims = await asyncio.gather(
+        *(store.claim(candidate, owner=f"o{n}", expires=SOON) for n in range(8))
+    )
+
+    assert sum(claim is not None for claim in claims) == 1
+    assert candidate.run_id == run.id
+    assert await store.candidates(owners=[], now=time.time(), limit=5) == []
+
+
+async def test_who_lost_the_lease_stores_nothing(store: SqlRunStore) -> None:
+    run = await added(store)
+    held = Candidate(run_id=run.id, owner="me", lease_expires=SOON)
+    assert await store.claim(held, owner="other", expires=SOON) is not None
+
+    with pytest.raises(LeaseLost):
+        await commit(store, run, events=[event(EventType.NODE_STARTED)], checkpoint=at(1))
+    ending = ending_of(RunStatus.SUCCEEDED, since=run.created_time)
+
+    assert not await store.finish(run.id, ending, Batch(), owner="me")
+    assert len(await store.events(run.id, after=0, limit=9)) == 1
+    assert await store.checkpoints(run.id) == []
+
+
+async def test_a_claim_has_all_that_the_run_goes_on_with(store: SqlRunStore) -> None:
+    run = await added(store)
+    retried = event(EventType.NODE_RETRIED, "n", iteration=1, attempt=2)
+    step = Step(writes={"x": 1}, advance=no_progress(), wake=("z",))
+    made = VisitWrites(node="m", iteration=1, step=step)
+    usage = Usage(input_tokens=3, known_usd=Decimal("0.10"), calls=1)
+    await commit(store, run, events=[event(EventType.RUN_STARTED), retried], checkpoint=at(1, a=1))
+    await commit(store, run, writes=[made], questions=[a_question()], usage=usage)
+    await store.release([run.id], owner="me")
+
+    (candidate,) = await store.candidates(owners=[], now=time.time(), limit=5)
+    claim = await store.claim(candidate, owner="other", expires=SOON)
+
+    assert claim is not None
+    assert claim.position == position(1, a=1)
+    assert claim.attempts == {("n", 1): 3}
+    assert Step.of(claim.made["m", 1]) == step
+    assert claim.asked["ask", 1].answer is None
+    assert (claim.run.usage, claim.interrupted) == (usage, True)
+
+
+async def test_the_last_checkpoints_are_kept(store: SqlRunStore) -> None:
+    run = await added(store)
+    for step in range(1, 6):
+        await commit(store, run, checkpoint=at(step, a=step))
+    await commit(store, run, checkpoint=at(5, a="again"))
+
+    found = await store.checkpoints(run.id)
+
+    assert [(c.id, c.position.fields["a"]) for c in found] == [("3", 3), ("4", 4), ("5", "again")]
+    assert (await store.checkpoint(run.id, "")).id == "5"
+    assert (await store.checkpoint(run.id, "4")).nodes == ("n",)
+    for gone in ("1", "x", "9" * 40):
+        with pytest.raises(CheckpointNotFound):
+            await store.checkpoint(run.id, gone)
+
+
+async def test_a_waiting_run_is_held_by_nobody_and_nobodys_to_take(store: SqlRunStore) -> None:
+    run = await added(store)
+
+    await waits(store, run)
+    found = await store.get(run.id)
+
+    assert (found.status, [q.node for q in found.questions]) == (RunStatus.WAITING, ["ask"])
+    assert not await store.is_held(run.id, now=time.time())
+    assert await store.candidates(owners=["me"], now=SOON * 2, limit=5) == []
+
+
+async def test_an_answer_sends_a_run_on(store: SqlRunStore) -> None:
+    run = await added(store)
+    await waits(store, run)
+
+    await store.answer(yes(run))
+    (candidate,) = await store.candidates(owners=[], now=time.time(), limit=5)
+    claim = await store.claim(candidate, owner="other", expires=SOON)
+
+    assert claim is not None
+    answer = claim.asked["ask", 1].answer
+    assert answer is not None
+    assert (answer.choice, claim.interrupted) == ("yes", False)
+    events = await store.events(run.id, after=2, limit=9)
+    assert [e.type for e in events] == [EventType.NODE_ANSWERED]
+
+
+async def test_one_answer_of_many_counts(store: SqlRunStore) -> None:
+    run = await added(store)
+    await waits(store, run)
+    choices = ["yes", "no"] * 5
+
+    results = await asyncio.gather(
+        *(store.answer(yes(run, choice)) for choice in choices), return_exceptions=True
+    )
+
+    refused = {choice for choice, r in zip(choices, results, strict=True) if r is not None}
+    assert len(refused) == 1
+    assert sum(isinstance(r, AnswerChosen) for r in results) == 5
+    assert len(await store.events(run.id, after=2, limit=9)) == 1
+
+
+async def test_a_run_does_not_begin_to_wait_for_what_is_answered(store: SqlRunStore) -> None:
+    run = await added(store)
+    started = event(EventType.RUN_STARTED)
+    await commit(store, run, events=[started], questions=[a_question()])
+    await store.answer(yes(run))
+
+    answered = await store.suspend(
+        run.id, Batch(), owner="me", expires=SOON, open_visits={("ask", 1)}
+    )
+
+    assert list(answered) == [("ask", 1)]
+    assert (await store.get(run.id)).status is RunStatus.RUNNING
+
+
+async def test_a_deadline_that_is_over_is_found_until_it_is_answered(store: SqlRunStore) -> None:
+    run, now = await added(store), datetime.now(UTC)
+    early = a_question(deadline=now, on_timeout="no")
+    late = a_question("late", deadline=now + timedelta(hours=1))
+    await waits(store, run, early, late)
+
+    (found,) = await store.overdue(now=time.time() + 1, limit=9)
+    await store.answer(found)
+
+    assert (found.node, found.answer.choice, found.answer.by) == ("ask", "no", "timeout")
+    assert await store.overdue(now=time.time() + 1, limit=9) == []
+
+
+async def test_a_failed_run_can_be_sent_on_with_new_tries(store: SqlRunStore) -> None:
+    run = await added(store)
+    broken = event(EventType.NODE_FAILED, "n", iteration=1, attempt=1)
+    await commit(store, run, events=[broken], checkpoint=at(1, a=1))
+    await failed(store, run)
+
+    await store.resume(run.id, event(EventType.RUN_RESUMED))
+    found = await store.get(run.id)
+    (candidate,) = await store.candidates(owners=[], now=time.time(), limit=5)
+    claim = await store.claim(candidate, owner="other", expires=SOON)
+
+    assert (found.status, found.error, found.ended_time) == (RunStatus.QUEUED, None, None)
+    assert claim is not None
+    assert claim.position == position(1, a=1)
+    assert claim.attempts == {("n", 1): 2}
+    with pytest.raises(NotFailed):
+        await store.resume(run.id, event(EventType.RUN_RESUMED))
+
+
+async def test_runs_are_listed_by_page_workflow_and_status(store: SqlRunStore) -> None:
+    runs = [await added(store, workflow=name) for name in "aabbb"]
+    await waits(store, runs[4])
+
+    page = await store.list(RunQuery(limit=2))
+    rest = await store.list(RunQuery(limit=5, before=page.runs[-1].id))
+    waiting = await store.list(RunQuery(limit=5, status=RunStatus.WAITING))
+
+    assert [r.id for r in (*page.runs, *rest.runs)] == [r.id for r in reversed(runs)]
+    assert (page.more, rest.more) == (True, False)
+    assert [r.id for r in waiting.runs] == [runs[4].id]
+    assert len((await store.list(RunQuery(limit=5, workflow="a"))).runs) == 2
+
+
+async def test_leases_are_renewed_of_runs_that_still_are_ours(store: SqlRunStore) -> None:
+    mine, lost, over = [await added(store) for _ in range(3)]
+    held = Candidate(run_id=lost.id, owner="me", lease_expires=SOON)
+    await store.claim(held, owner="other", expires=SOON)
+    await failed(store, over)
+
+    ours = await store.renew([mine.id, lost.id, over.id], owner="me", expires=SOON)
+
+    assert ours == {mine.id}
+    assert set(await store.owners()) == {"me", "other"}
+
+
+async def test_versions_that_come_at_once_get_numbers_of_their_own(database: Transactions) -> None:
+    store = SqlDefinitionStore(database)
+
+    applied = await asyncio.gather(
+        *(store.apply(Definition(name="w", source=f"s{n}")) for n in range(5))
+    )
+
+    assert sorted(definition.version for definition, _ in applied) == [1, 2, 3, 4, 5]
+    assert [d.version for d in await store.versions("w")] == [5, 4, 3, 2, 1]
+    with pytest.raises(WorkflowNotFound):
+        await store.get("w", 9)

@@ -1,0 +1,245 @@
+"""Attacks on what the language offers beyond the plain: asyncio, metaclasses, exception groups, generated code."""
+
+# ruff: noqa: E501 - an attack is read best on one line
+
+ASYNC = {
+    "frame of a coroutine": "async def f(): pass\nf().cr_frame",
+    "code of a coroutine": "async def f(): pass\nf().cr_code",
+    "what a coroutine awaits": "async def f(): pass\nf().cr_await",
+    "origin of a coroutine": "async def f(): pass\nf().cr_origin",
+    "frame of an async generator": "async def f(): yield 1\nf().ag_frame",
+    "code of an async generator": "async def f(): yield 1\nf().ag_code",
+    "what an async generator awaits": "async def f(): yield 1\nf().ag_await",
+    "frame of a coroutine by text": "async def f(): pass\ngetattr(f(), 'cr_' + 'frame')",
+    "frame of a coroutine by format": "async def f(): pass\n'{0.cr_frame.f_back}'.format(f())",
+    "frame of a coroutine by pattern": "async def f(): pass\nmatch f():\n case object(cr_frame=x): print('LEAKED')",
+    "frame by attrgetter": "import operator\nasync def f(): pass\noperator.attrgetter('cr_frame.f_globals')(f())",
+    "stack of a task": """
+        import asyncio
+        async def main(): asyncio.current_task().get_stack()
+        asyncio.run(main())
+        """,
+    "printed stack of a task": """
+        import asyncio
+        async def main(): asyncio.current_task().print_stack()
+        asyncio.run(main())
+        """,
+    "loop of a task": """
+        import asyncio
+        async def main(): asyncio.current_task().get_loop().subprocess_exec
+        asyncio.run(main())
+        """,
+    "coroutine of a task": """
+        import asyncio
+        async def main(): asyncio.current_task().get_coro().cr_frame
+        asyncio.run(main())
+        """,
+    "context of a task by text": """
+        import asyncio
+        async def main(): getattr(asyncio.current_task(), 'get_' + 'loop')()
+        asyncio.run(main())
+        """,
+    "loop of a task by format": """
+        import asyncio
+        async def main(): '{0._loop}'.format(asyncio.current_task())
+        asyncio.run(main())
+        """,
+    "loop of a lock": "import asyncio\nasyncio.Lock()._get_loop()",
+    "subclass of a queue": "import asyncio\nclass Q(asyncio.Queue):\n    def loop(self): return self._get_loop()",
+    "subclass of a future": "import asyncio\nclass F(asyncio.Future): pass",
+    "subclass of a task": "import asyncio\nclass T(asyncio.Task): pass",
+    "subclass of a lock": "import asyncio\nclass L(asyncio.Lock): pass",
+    "subclass of an event": "import asyncio\nclass E(asyncio.Event): pass",
+    "subclass of a condition": "import asyncio\nclass C(asyncio.Condition): pass",
+    "subclass of a semaphore": "import asyncio\nclass S(asyncio.BoundedSemaphore): pass",
+    "subclass of a task group": "import asyncio\nclass G(asyncio.TaskGroup): pass",
+    "subclass by an alias": "import asyncio\nclass Q(asyncio.Queue[int]): pass",
+    "inside of a task group": "import asyncio\nasyncio.TaskGroup()._loop",
+    "inside of the loop": "import asyncio\nasyncio.new_event_loop()._selector",
+    "globals of asyncio.run": "import asyncio\nasyncio.run.__globals__",
+    "globals of the loop's method": "import asyncio\nasyncio.new_event_loop().run_until_complete.__func__",
+    "awaiting through a dunder": "class A:\n    def __await__(self): return self.__globals__\n",
+    "frame through aexit": """
+        import asyncio
+        class C:
+            async def __aenter__(self): return self
+            async def __aexit__(self, kind, e, tb): return tb.tb_frame
+        async def main():
+            async with C(): 1 / 0
+        asyncio.run(main())
+        """,
+    "comprehension that awaits": "async def f(): return [x async for x in y if print.__globals__]",
+    "overwrite by async for": "async def f():\n    async for __builtins__ in x: pass",
+    "overwrite by async with": "async def f():\n    async with x as __builtins__: pass",
+    "overwrite by async def": "async def __builtins__(): pass",
+    "overwrite by async argument": "async def f(__builtins__): pass",
+    "decorated coroutine": "@(lambda f: f.__code__)\nasync def f(): pass",
+}
+CLASSES = {
+    "metaclass by an alias": "class M(type[int]): pass",
+    "metaclass by an alias of typing": "from typing import Type\nclass M(Type[int]): pass",
+    "getattribute by type": "type('C', (), {'__getattribute__': lambda s, n: n})",
+    "reduce by type": "type('C', (), {'__reduce_ex__': lambda s, n: (print, ('LEAKED',))})",
+    "class lie by type": "type('C', (), {'__class__': str})",
+    "module by type": "type('C', (), {'__module__': 'os'})",
+    "fields by type": "type('C', (), {'__dataclass_fields__': {}})",
+    "match args by type": "type('E', (Exception,), {'__match_args__': ('__traceback__',)})",
+    "slots by type": "type('C', (), {'__slots__': ('__globals__',)})",
+    "match args by a list that lies": """
+        class L(list):
+            def __iter__(self): return iter(('__traceback__',))
+        type('E', (Exception,), {'__match_args__': L(['a'])})
+        """,
+    "annotations by type": "type('C', (), {'__annotations__': {'x=print(1)': int}})",
+    "instancecheck by type": "type('C', (), {'__instancecheck__': lambda c, o: True})",
+    "metaclass by type": "type('M', (type,), {})",
+    "metaclass by type of a metaclass": "class M(type): pass\ntype('N', (M,), {})",
+    "namespace by a metaclass": """
+        class M(type):
+            def __new__(m, name, bases, ns): return super().__new__(m, name, bases, {**ns, '__getattribute__': print})
+        class C(metaclass=M): pass
+        """,
+    "namespace by type.__new__": """
+        class M(type):
+            def __new__(m, name, bases, ns): return type.__new__(m, name, bases, {**ns, '__reduce__': print})
+        class C(metaclass=M): pass
+        """,
+    "namespace by a call": "class M(type): pass\nM('C', (), {'__getattribute__': print})",
+    "getattr of a metaclass": "class M(type):\n    def __getattr__(c, name): return {}",
+    "mro of a metaclass": "class M(type):\n    def mro(c): return [c, int, object]",
+    "prepare of a metaclass": "class M(type):\n    def __prepare__(*a): return {}",
+    "getattribute of a metaclass": "class M(type):\n    def __getattribute__(c, name): return {}",
+    "subclasscheck of a metaclass": "class M(type):\n    def __subclasscheck__(c, o): return True",
+    "subclasses through a metaclass": "class M(type):\n    def all(c): return c.__subclasses__()\nclass C(metaclass=M): pass\nC.all()",
+    "bases through a metaclass": "class M(type): pass\nclass C(metaclass=M): pass\nC.__bases__",
+    "base of a metaclass": "class M(type): pass\nM.__base__",
+    "mro of a class with a metaclass": "class M(type): pass\nclass C(metaclass=M): pass\nC.mro()",
+    "getattribute of super in a metaclass": """
+        class M(type):
+            def f(c): return super().__getattribute__('__subclasses__')
+        class C(metaclass=M): pass
+        C.f()
+        """,
+    "slots of a dataclass with a metaclass": """
+        from dataclasses import dataclass
+        class M(type):
+            def __new__(m, name, bases, ns): return super().__new__(m, name, bases, ns)
+        @dataclass(slots=True)
+        class C(metaclass=M):
+            x: int
+        """,
+    "metaclass that is a function": "def m(*a): print('LEAKED')\nclass C(metaclass=m): pass",
+    "metaclass that is an instance": "class X:\n    def __call__(s, *a): print('LEAKED')\nclass C(metaclass=X()): pass",
+    "metaclass of an enumeration": "import enum\nclass M(type(enum.Enum)): pass\nM('E', (), {'__reduce_ex__': 1})",
+    "bases that resolve": "class R:\n    def __mro_entries__(self, b): return (type,)",
+    "setattr on a metaclass": "class M(type): pass\nsetattr(M, '__getattribute__', 1)",
+    "fields of a dataclass": "from dataclasses import dataclass\n@dataclass\nclass C:\n    x: int\nC.__dataclass_fields__",
+    "parameters of a dataclass": "from dataclasses import dataclass\n@dataclass\nclass C:\n    x: int\nC.__dataclass_params__",
+    "a name of a field": "from dataclasses import dataclass, fields\n@dataclass\nclass C:\n    x: int\nfields(C)[0].name = 'y=1'",
+    "subclass of a group": "class G(ExceptionGroup):\n    def split(self, x): return 1, 2",
+    "subclass of a base group": "class G(BaseExceptionGroup): pass",
+    "subclass of a group and an error": "class G(ExceptionGroup, ValueError): pass",
+    "subclass of a group by an alias": "class G(ExceptionGroup[ValueError]): pass",
+    "subclass of a group by type": "type('G', (ExceptionGroup,), {})",
+    "split of a group": "g = ExceptionGroup('g', [ValueError()])\ng.split = lambda t: (1, 2)",
+    "split of a group by setattr": "g = ExceptionGroup('g', [ValueError()])\nsetattr(g, 'split', 1)",
+    "split of a group by object": "g = ExceptionGroup('g', [ValueError()])\nobject.__setattr__(g, 'split', 1)",
+    "traceback of a group": "try: raise ExceptionGroup('g', [ValueError()])\nexcept* ValueError as g: g.__traceback__",
+    "traceback in a group": "try: raise ExceptionGroup('g', [ValueError()])\nexcept* ValueError as g: g.exceptions[0].__traceback__",
+    "traceback of a group set": "ExceptionGroup('g', [ValueError()]).with_traceback.__self__",
+    "overwrite by except*": "try: pass\nexcept* ValueError as __builtins__: pass",
+    "spoken name in except*": "try: pass\nexcept* print.__globals__ as e: pass",
+}
+LIBRARY = {
+    "registry of a dispatch": "from functools import singledispatch\n@singledispatch\ndef f(x): pass\nf._singledispatch__registry",
+    "text evaluated by a dispatch": """
+        from functools import singledispatch
+        @singledispatch
+        def f(x): pass
+        f.__wrapped__
+        """,
+    "weak proxy": "import weakref\nweakref.proxy",
+    "current frame": "import inspect\ninspect.currentframe()",
+    "stack": "import inspect\ninspect.stack()",
+    "members": "import inspect\ninspect.getmembers(int)",
+    "source": "import inspect\ninspect.getsource(print)",
+    "signature": "import inspect\ninspect.signature(print)",
+    "method's function": "import types\ntypes.MethodType(print, 1).__func__",
+    "function from code": "import types\ntypes.FunctionType",
+    "code": "import types\ntypes.CodeType",
+    "module": "import types\ntypes.ModuleType",
+    "new class": "import types\ntypes.new_class",
+    "resolved bases": "import types\ntypes.resolve_bases",
+    "hidden in a redirection": "from contextlib import redirect_stdout\nredirect_stdout.__func__",
+    "redirection inside": "import sys\nsys.stdout._redirections",
+    "redirection into a guard": "from contextlib import redirect_stdout\nimport sys\nredirect_stdout.__self__",
+    "mutex of a queue": "import queue\nqueue.Queue().mutex.__class__.__base__.__subclasses__()",
+    "threading through a queue": "import queue\nqueue.threading",
+    "weak set's inside": "import weakref\nweakref.WeakSet()._remove",
+    "getattr of a context variable": "import contextvars\ncontextvars.copy_context().run.__self__",
+    "array from a file": "import array\narray.array.__reduce_ex__",
+    "template by delimiters": "import string\nstring.Template.pattern.__class__.__base__",
+    "namedtuple's code": "from collections import namedtuple\nnamedtuple('P', 'x').__new__.__globals__",
+    "namedtuple's field": "from collections import namedtuple\nnamedtuple('P', 'x').__getnewargs__",
+    "partial's state": "from functools import partial\npartial(print).__reduce__()",
+    "partial's new state": "from functools import partial\npartial(print).__setstate__((1, (), {}, {}))",
+    "cached property's function": "from functools import cached_property\ncached_property.__set_name__.__globals__",
+    "enum's new member": "from enum import Enum\nclass E(Enum):\n    A = 1\nE.A._value_ = 5\nE.A.__objclass__",
+    "typed dict's module": "from typing import TypedDict\nTypedDict.__module__",
+    "generic's origin": "from typing import List\nList[int].__origin__.__subclasses__()",
+    "regex scanner": "import re\nre.Scanner",
+    "regex's cache": "import re\nre._cache",
+    "json's scanner": "import json\njson.JSONDecoder().scan_once.__self__",
+    "json's encoder inside": "import json\njson.encoder",
+    "decimal's module": "import decimal\ndecimal.Decimal.__module__",
+    "copy's hook": "class C:\n    def __reduce__(self): return print, ('LEAKED',)",
+    "copy's arguments": "class C:\n    def __getnewargs_ex__(self): return (), {}",
+    "copy's state": "class C:\n    def __getstate__(self): return {}",
+    "pickle": "import copyreg",
+    "datetime's C module": "import datetime\ndatetime.sys",
+    "statistics' inside": "import statistics\nstatistics.sys",
+    "random's os": "import random\nrandom._urandom",
+    "uuid's platform": "import uuid\nuuid.os",
+    "text wrapper's fields": "import textwrap\ntextwrap.TextWrapper.__init__.__globals__",
+    "contextmanager's generator": "from contextlib import contextmanager\n@contextmanager\ndef f(): yield\nf().gen.gi_frame",
+    "contextmanager's generator by format": "from contextlib import contextmanager\n@contextmanager\ndef f(): yield\n'{0.gen.gi_frame}'.format(f())",
+    "exit stack's callbacks": "from contextlib import ExitStack\nExitStack()._exit_callbacks",
+    "traceback through an exit": """
+        from contextlib import ExitStack
+        def seen(kind, e, tb): tb.tb_frame
+        with ExitStack() as s:
+            s.push(seen); 1 / 0
+        """,
+    "traceback through throw": """
+        def g():
+            try: yield
+            except ValueError as e: e.__traceback__
+        x = g(); next(x); x.throw(ValueError())
+        """,
+    "name error's object": "try: undefined\nexcept NameError as e: getattr(e, 'o' + 'bj')\n(lambda: 0).__globals__",
+    "stop iteration's frame": "def g(): yield\ntry: next(iter([]))\nexcept StopIteration as e: e.__traceback__.tb_frame",
+    "import error's path": "try:\n  import os\nexcept ImportError as e:\n  e.__traceback__",
+    "system exit's frame": "try: exit(1)\nexcept SystemExit as e: e.__traceback__",
+    "keyword through star": "dict(**{'a': 1}).__class__.__base__",
+    "formatted with a nested field": "f'{1:{print.__globals__}}'",
+    "format spec of a class": "class C:\n    def __format__(self, spec): return print.__globals__\nf'{C()}'",
+    "percent with a mapping": "class D(dict):\n    def __missing__(self, k): return print.__globals__\n'%(x)s' % D()",
+    "sort key": "sorted([print], key=lambda f: f.__globals__)",
+    "in place on an item": "d = {'a': print}\nd['a'].__dict__['x'] = 1",
+    "unpacking into an attribute": "import math\nmath.pi, x = 1, 2",
+    "loop into an attribute": "import math\nfor math.pi in [3]: pass",
+    "with into an attribute": "import math\nfrom contextlib import nullcontext\nwith nullcontext(3) as math.pi: pass",
+    "deleting a guard": "del print.__doc__",
+    "walrus in a comprehension": "[(__builtins__ := x) for x in [1]]",
+    "lambda's default": "(lambda x=[].__class__.__base__: x)()",
+    "class body": "class C:\n    x = print.__globals__",
+    "class keyword": "class C(x=print.__globals__): pass",
+    "decorator of a class": "@(lambda c: c.__subclasses__())\nclass C: pass",
+    "assert message": "assert 0, print.__globals__",
+    "raise from": "raise ValueError from print.__globals__",
+    "global in a method": "class C:\n    def f(self):\n        global __name__\n        __name__ = 'os'",
+    "assigned name": "__name__ = 'os'",
+    "deleted name": "del __builtins__",
+    "nonlocal": "def f():\n    x = 1\n    def g():\n        nonlocal __x__\n",
+}
+ATTACKS = {**ASYNC, **CLASSES, **LIBRARY}

@@ -1,0 +1,284 @@
+"""Mode docker on a real engine: programs, files, limits, attacks, and what is left behind."""
+
+# ruff: noqa: E501 - an attack is read best on one line
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from cadre.common.v1 import common_pb2
+from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
+from cadre_kit.channels import call, connect
+from cadre_kit.errors import CadreError, InvalidInput
+from cadre_kit.serving import serving
+from cadre_sandbox.app import build, engine_settings
+from cadre_sandbox.settings import SandboxSettings
+
+pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
+
+BASE = Path(__file__).parents[2] / "compose" / "stand_in_base.sh"
+Execute = Callable[..., Awaitable[sandbox_pb2.ExecuteResponse]]
+Stub = Any
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def stub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stub]:
+    await asyncio.to_thread(subprocess.run, [str(BASE)], check=True, timeout=600)
+    settings = SandboxSettings(_env_file=None, home=tmp_path_factory.mktemp("home"))
+    async with (
+        build(settings) as services,
+        serving(services, host="127.0.0.1", port=0) as address,
+        connect(address) as channel,
+    ):
+        stub = sandbox_pb2_grpc.SandboxServiceStub(channel)
+        await until_prepared(stub)
+        yield stub
+    assert not left_behind(settings)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def execute(stub: Stub) -> Execute:
+    async def run(code: str, inputs: object = None, **more: Any) -> sandbox_pb2.ExecuteResponse:
+        limits = {"timeout_seconds": 10.0, **more.pop("limits", {})}
+        request = sandbox_pb2.ExecuteRequest(
+            code=code,
+            mode=sandbox_pb2.MODE_DOCKER,
+            inputs=common_pb2.Json(text=json.dumps(inputs or {})),
+            limits=sandbox_pb2.Limits(**limits),
+            **more,
+        )
+        return await call(stub.Execute, request, service="sandbox", timeout_seconds=60)
+
+    return run
+
+
+async def capabilities(stub: Stub) -> sandbox_pb2.GetCapabilitiesResponse:
+    return await call(
+        stub.GetCapabilities,
+        sandbox_pb2.GetCapabilitiesRequest(),
+        service="sandbox",
+        timeout_seconds=10,
+    )
+
+
+async def until_prepared(stub: Stub) -> sandbox_pb2.GetCapabilitiesResponse:
+    async with asyncio.timeout(60):
+        while "prepared" in (offered := await capabilities(stub)).docker_missing:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.02)
+    return offered
+
+
+def left_behind(settings: SandboxSettings) -> list[str]:
+
+    label = f"label=io.cadre.sandbox={engine_settings(settings).owner}"
+    listed = subprocess.run(
+        ["docker", "ps", "--all", "--quiet", "--filter", label],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=20,
+    )
+    return listed.stdout.split()
+
+
+async def test_the_mode_is_offered_behind_walls_that_were_tried(stub: Stub) -> None:
+    offered = await capabilities(stub)
+
+    assert sandbox_pb2.MODE_DOCKER in offered.modes
+    assert {wall.name: wall.holds for wall in offered.docker_walls} == dict.fromkeys(
+        ["network", "user", "privileges", "files", "limits", "syscalls", "processes"], True
+    )
+
+
+async def test_any_python_runs_with_inputs_output_and_a_result(execute: Execute) -> None:
+    code = """
+import os, sys, threading, subprocess, pathlib
+seen = []
+t = threading.Thread(target=lambda: seen.append(1)); t.start(); t.join()
+print('out', a); print('err', file=sys.stderr)
+subprocess.run(['echo', 'from a process'], check=True)
+result = {'seen': seen, 'inputs': inputs, 'eval': eval('1 + 1')}
+"""
+
+    done = await execute(code, {"a": 1})
+
+    assert done.outcome == sandbox_pb2.OUTCOME_SUCCEEDED, done
+    assert (done.stdout, done.stderr) == ("out 1\nfrom a process\n", "err\n")
+    assert json.loads(done.result.text) == {"seen": [1], "inputs": {"a": 1}, "eval": 2}
+    assert done.usage.peak_memory_bytes > 1_000_000
+    assert "network" in done.walls
+
+
+async def test_files_go_in_and_what_is_new_or_changed_comes_out_with_its_type(
+    execute: Execute,
+) -> None:
+    given = [
+        sandbox_pb2.File(name="data/in.csv", content=b"a,b\n1,2\n"),
+        sandbox_pb2.File(name="same.txt", content=b"x"),
+    ]
+    code = """
+text = open('data/in.csv').read()
+open('table.csv', 'w').write(text.upper())
+open('plot.png', 'wb').write(b'\\x89PNG')
+open('data/in.csv', 'a').write('3,4')
+"""
+
+    done = await execute(code, files=given)
+
+    assert {(f.name, f.content, f.media_type) for f in done.files} == {
+        ("table.csv", b"A,B\n1,2\n", "text/csv"),
+        ("plot.png", b"\x89PNG", "image/png"),
+        ("data/in.csv", b"a,b\n1,2\n3,4", "text/csv"),
+    }
+
+
+async def test_links_pipes_and_large_files_stay_inside(execute: Execute) -> None:
+    code = """
+import os
+os.symlink('/etc/passwd', 'link'); os.mkfifo('pipe'); os.symlink('/', 'folder')
+with open('large', 'wb') as f: f.truncate(11 * 1024 * 1024)
+for i in range(150): open(f'{i}.txt', 'w').write('x')
+"""
+
+    done = await execute(code)
+
+    assert len(done.files) == 100
+    assert {"link", "pipe", "large"}.isdisjoint(file.name for file in done.files)
+    assert sandbox_pb2.LIMIT_FILES in done.limits_reached
+
+
+ATTEMPTS = {
+    "the network": "import socket; socket.create_connection(('1.1.1.1', 53), 1)",
+    "a metadata address": "import urllib.request as u; u.urlopen('http://169.254.169.254/', timeout=1)",
+    "names": "import socket; socket.getaddrinfo('example.com', 80)",
+    "the root's files": "open('/etc/cadre', 'w')",
+    "the interpreter's files": "open('/usr/local/bin/python3', 'a')",
+    "secrets of the system": "open('/etc/shadow').read()",
+    "the engine's socket": "import socket; socket.socket(socket.AF_UNIX).connect('/var/run/docker.sock')",
+    "root": "import os; os.setuid(0)",
+    "a mount": "import ctypes; assert ctypes.CDLL(None).mount(b'none', b'/work', b'tmpfs', 0, None) == 0",
+    "a user namespace": "import ctypes; assert ctypes.CDLL(None).unshare(0x10000000) == 0",
+    "kernel keys": "import ctypes; assert ctypes.CDLL(None).syscall(250, 0, -3, 1) >= 0",
+    "bpf": "import ctypes; assert ctypes.CDLL(None).syscall(321, 0, 0, 0) >= 0",
+    "a device": "import os; os.mknod('/work/sda', 0o660 | 0o060000, os.makedev(8, 0))",
+    "kernel settings": "open('/proc/sys/kernel/core_pattern', 'w').write('|/x')",
+    "the release agent": "open('/sys/fs/cgroup/memory/release_agent', 'w').write('/x')",
+    "the host's disk": "open('/dev/vda', 'rb').read(1)",
+    "the clock": "import time; time.clock_settime(time.CLOCK_REALTIME, 0)",
+    "the host name": "import socket; socket.sethostname('x')",
+    "a raw socket": "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+    "a large file": "open('x', 'wb').write(bytes(70 * 1024 * 1024))",
+    "the environment": "import os; assert [k for k in os.environ if 'CADRE' in k or 'KEY' in k]",
+    "the first process": "import os; os.kill(1, 9); os.kill(1, 0); raise PermissionError",
+}
+
+
+async def test_nothing_of_the_machine_is_within_reach(execute: Execute) -> None:
+    code = "result = {}\nfor name, attempt in inputs.items():\n    try:\n        exec(attempt, {})\n        result[name] = 'LEAKED'\n    except BaseException as e:\n        result[name] = ''\n"
+
+    done = await execute(code, ATTEMPTS, limits={"timeout_seconds": 30})
+
+    assert done.outcome == sandbox_pb2.OUTCOME_SUCCEEDED, done
+    assert {name for name, word in json.loads(done.result.text).items() if word} == set()
+
+
+ENDINGS = {
+    "wall clock": ("import time\nprint('so far')\ntime.sleep(60)", {"timeout_seconds": 1}, "TIME"),
+    "processor": ("while True: pass", {"cpu_seconds": 0.5}, "CPU"),
+    "memory": ("x = bytearray(10**9)", {"memory_mb": 64}, "MEMORY"),
+    "output": ("while True: print('x' * 10_000)", {"output_bytes": 10_000}, "OUTPUT"),
+    "result": ("result = 'x' * 20_000", {"output_bytes": 10_000}, "OUTPUT"),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+async def test_a_program_ends_at_its_limit(name: str, execute: Execute) -> None:
+    code, limits, reached = ENDINGS[name]
+
+    done = await execute(code, limits=limits)
+
+    assert (done.outcome, done.error.code) == (sandbox_pb2.OUTCOME_LIMIT, f"LIMIT_{reached}"), done
+
+
+HOSTILE = {
+    "fork bomb": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "thread bomb": "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(9,)).start()",
+    "kill all": "import os, signal\nos.kill(-1, signal.SIGKILL)",
+    "kill the waiting interpreter": "import os\nos.kill(os.getppid(), 9)",
+    "forged frames": "import os\nfor d in os.listdir('/proc'):\n    if d.isdigit():\n        try: open(f'/proc/{d}/fd/1', 'wb', 0).write(b'Z' * 100)\n        except OSError: pass",
+    "survivor": "import os, time\nif os.fork() == 0:\n    os.setsid(); time.sleep(600)",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_hostile_program_leaves_the_next_one_untouched(name: str, execute: Execute) -> None:
+    await execute(HOSTILE[name], limits={"timeout_seconds": 2})
+
+    done = await execute("import os\nresult = [os.listdir('/work'), os.listdir('/tmp'), 6 * 7]")
+
+    assert json.loads(done.result.text) == [[], [], 42]
+
+
+async def test_an_error_names_the_programs_own_line(execute: Execute) -> None:
+    done = await execute("def f():\n    return 1 / 0\n\nf()")
+
+    assert done.outcome == sandbox_pb2.OUTCOME_FAILED
+    assert done.error.message == "line 2: ZeroDivisionError: division by zero"
+    assert done.stderr.splitlines()[1:3] == ["  line 4, in <module>", "  line 2, in f"]
+
+
+async def test_output_comes_as_it_is_written_and_the_response_last(stub: Stub) -> None:
+    code = "import time\nprint('one')\ntime.sleep(0.2)\nprint('two')"
+    request = sandbox_pb2.ExecuteRequest(code=code, mode=sandbox_pb2.MODE_DOCKER)
+
+    events = [
+        e async for e in stub.StreamExecute(sandbox_pb2.StreamExecuteRequest(request=request))
+    ]
+
+    assert [e.stdout for e in events[:-1]] == [b"one\n", b"two\n"]
+    assert events[-1].response.stdout == "one\ntwo\n"
+
+
+async def test_a_cancelled_program_is_gone_within_a_second(stub: Stub, execute: Execute) -> None:
+    request = sandbox_pb2.ExecuteRequest(
+        code="import time\nprint('on')\ntime.sleep(60)", mode=sandbox_pb2.MODE_DOCKER
+    )
+    stream = stub.StreamExecute(sandbox_pb2.StreamExecuteRequest(request=request))
+    await stream.read()
+
+    stream.cancel()
+
+    async with asyncio.timeout(10):
+        assert (await execute("result = 1")).outcome == sandbox_pb2.OUTCOME_SUCCEEDED
+
+
+async def test_a_package_that_is_not_listed_is_refused(execute: Execute) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await execute("1", packages=["evil; rm -rf /"])
+
+    assert caught.value.code == "PACKAGE_NOT_ALLOWED"
+
+
+async def test_without_an_engine_the_mode_says_why(tmp_path: Path) -> None:
+    nobody = f"unix://{tmp_path}/nobody.sock"
+    settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_docker_host=nobody)
+    async with (
+        build(settings) as services,
+        serving(services, host="127.0.0.1", port=0) as address,
+        connect(address) as channel,
+    ):
+        stub = sandbox_pb2_grpc.SandboxServiceStub(channel)
+        offered = await until_prepared(stub)
+        request = sandbox_pb2.ExecuteRequest(code="1", mode=sandbox_pb2.MODE_DOCKER)
+        with pytest.raises(CadreError) as caught:
+            await call(stub.Execute, request, service="sandbox", timeout_seconds=10)
+
+    assert sandbox_pb2.MODE_DOCKER not in offered.modes
+    assert "engine" in offered.docker_missing
+    assert caught.value.code == "MODE_NOT_OFFERED"

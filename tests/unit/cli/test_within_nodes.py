@@ -1,0 +1,61 @@
+"""What a person sees of text, tools and items."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from cadre_cli.within_nodes import WithinNodes
+from cadre_client import Event, EventType, Failure
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def event(kind: EventType, item: int = 0, error: str = "", **data: Any) -> Event:
+    failure = Failure(code="TOOL_FAILED", message=error) if error else None
+    return Event(sequence=1, time=NOW, type=kind, node="say", item=item, data=data, error=failure)
+
+
+def shown(*events: Event) -> tuple[list[str], str]:
+    within = WithinNodes()
+    lines = [line for each in events for line in within.lines(each)]
+    return lines, within.state("say")
+
+
+def test_lines_of_text_are_printed_as_they_end_and_the_rest_is_under_way() -> None:
+    lines, state = shown(
+        event(EventType.NODE_TEXT, text="one\ntw", offset=0),
+        event(EventType.NODE_TEXT, text="o\nthree", offset=6),
+    )
+
+    assert lines == ["  [dim]│[/] one", "  [dim]│[/] two"]
+    assert state == "say: three"
+
+
+def test_the_rest_of_a_text_is_printed_when_its_node_ends() -> None:
+    lines, _ = shown(
+        event(EventType.NODE_TEXT, text="all", offset=0), event(EventType.NODE_SUCCEEDED)
+    )
+
+    assert lines == ["  [dim]│[/] all"]
+
+
+def test_items_are_counted_and_only_those_that_failed_are_printed() -> None:
+    ended = [event(EventType.NODE_SUCCEEDED, item) for item in range(1, 38)]
+
+    lines, state = shown(
+        event(EventType.NODE_STARTED, items=1000), *ended, event(EventType.NODE_FAILED, 38, "no")
+    )
+
+    assert lines == ["  [red]✗[/] say item 38  TOOL_FAILED: no"]
+    assert state == "say 38/1000"
+
+
+def test_tools_are_shown_with_what_they_were_given_and_gave() -> None:
+    lines, _ = shown(
+        event(EventType.TOOL_CALLED, tool="shell", arguments={"command": "ls [x]"}),
+        event(EventType.TOOL_RETURNED, tool="shell", result="a" * 200),
+        event(EventType.TOOL_RETURNED, error="it broke", tool="shell"),
+    )
+
+    assert lines[0] == '  [dim]→ say calls shell {"command": "ls \\[x]"}[/]'
+    assert lines[1].endswith("a…[/]")
+    assert "failed after" in lines[2]

@@ -1,0 +1,63 @@
+"""What the events of a run say of texts and tools."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from cadre_client import Event, EventType, Failure
+from cadre_frontend.widgets.activity import tool_uses, writings
+from cadre_frontend.widgets.timeline import visits
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def event(kind: EventType, item: int = 0, error: str = "", **data: Any) -> Event:
+    failure = Failure(code="TOOL_FAILED", message=error) if error else None
+    return Event(
+        sequence=1,
+        time=NOW,
+        type=kind,
+        node="say",
+        iteration=1,
+        attempt=1,
+        item=item,
+        data=data,
+        error=failure,
+    )
+
+
+def test_a_text_grows_and_one_that_begins_anew_replaces_it() -> None:
+    texts = [("a", 0), ("b", 1), ("A", 0), ("B", 1)]
+
+    found = writings([event(EventType.NODE_TEXT, text=t, offset=o, call="1") for t, o in texts])
+
+    assert [written.text for written in found] == ["AB"]
+
+
+def test_a_call_of_a_tool_has_its_result_or_its_failure() -> None:
+    found = tool_uses(
+        [
+            event(EventType.TOOL_CALLED, tool="shell", call="1.1", arguments={}),
+            event(EventType.TOOL_CALLED, tool="shell", call="1.2", arguments={}),
+            event(EventType.TOOL_CALLED, tool="shell", call="1.3", arguments={}),
+            event(EventType.TOOL_RETURNED, tool="shell", call="1.2", result=7),
+            event(EventType.TOOL_RETURNED, error="it broke", tool="shell", call="1.1"),
+        ]
+    )
+
+    assert [(use.result, use.error, use.duration_ms) for use in found] == [
+        (None, "it broke", 0),
+        (7, "", 0),
+        (None, "", None),
+    ]
+
+
+def test_items_are_counted_in_the_row_of_their_step() -> None:
+    found = visits(
+        [
+            event(EventType.NODE_STARTED, items=3),
+            event(EventType.NODE_SUCCEEDED, 1),
+            event(EventType.NODE_FAILED, 3, error="no"),
+        ]
+    )
+
+    assert [(visit.items_done, visit.items, visit.state) for visit in found] == [(2, 3, "running")]

@@ -1,0 +1,105 @@
+"""Transactions on a real SQLite file: together, alone, beside another writer, and with the disk waited for."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from cadre_kit.databases import DatabaseUnavailable, connect_sqlite
+from cadre_kit.transactions import Statements, Transactions, open_transactions
+
+TABLE = sa.Table("numbers", sa.MetaData(), sa.Column("number", sa.Integer))
+ADD = sa.insert(TABLE)
+SUM = sa.select(sa.func.sum(TABLE.c.number))
+
+
+class Refused(Exception):
+    """A write's own error."""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    found = f"sqlite:///{tmp_path}/any.db"
+    connection = connect_sqlite(found)
+    connection.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY)")
+    connection.close()
+    return found
+
+
+@pytest.fixture(params=[False, True], ids=["normal", "strict"])
+async def transactions(request: pytest.FixtureRequest, url: str) -> AsyncIterator[Transactions]:
+    found = open_transactions(url, name="any", strict=request.param)
+    yield found
+    await found.close()
+
+
+async def add(transactions: Transactions, number: int, error: Exception | None = None) -> int:
+    def work(statements: Statements) -> int:
+        statements.add(ADD, [{"number": number}])
+        if error is not None:
+            raise error
+        return number
+
+    return await transactions.write_fast(work)
+
+
+async def total(transactions: Transactions) -> int:
+    return await transactions.read(lambda connection: connection.execute(SUM).scalar() or 0)
+
+
+async def test_writes_that_come_together_are_each_stored(transactions: Transactions) -> None:
+    added = await asyncio.gather(*(add(transactions, number) for number in range(1, 301)))
+
+    assert added == list(range(1, 301))
+    assert await total(transactions) == sum(range(1, 301))
+
+
+async def test_one_that_raises_takes_nothing_back_of_the_others(transactions: Transactions) -> None:
+    results = await asyncio.gather(
+        add(transactions, 1),
+        add(transactions, 2, Refused()),
+        add(transactions, 1),
+        add(transactions, 3),
+        return_exceptions=True,
+    )
+
+    assert [type(r) for r in results] == [int, Refused, DatabaseUnavailable, int]
+    assert await total(transactions) == 4
+
+
+async def test_one_that_raises_alone_stores_nothing(transactions: Transactions) -> None:
+    with pytest.raises(Refused):
+        await add(transactions, 1, Refused())
+    await add(transactions, 2)
+
+    assert await total(transactions) == 2
+
+
+async def test_another_writer_is_waited_for_without_holding_up_the_loop(
+    transactions: Transactions, url: str
+) -> None:
+    other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    adding = asyncio.gather(*(add(transactions, number) for number in (1, 2)))
+    assert await total(transactions) == 0
+    assert not adding.done()
+    other.execute("COMMIT")
+    other.close()
+
+    assert await adding == [1, 2]
+
+
+async def test_a_caller_that_left_leaves_its_write_done_and_the_others_unharmed(
+    transactions: Transactions,
+) -> None:
+    left = asyncio.create_task(add(transactions, 1))
+    await asyncio.sleep(0)
+    left.cancel()
+
+    assert await add(transactions, 2) == 2
+    assert left.cancelled() or left.done()
+    assert await total(transactions) == 3
