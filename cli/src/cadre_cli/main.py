@@ -8,7 +8,17 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from cadre_cli.commands import files, memories, mending, platform, runs, schedules, usage, workflows
+from cadre_cli.commands import (
+    explanations,
+    files,
+    memories,
+    mending,
+    platform,
+    runs,
+    schedules,
+    usage,
+    workflows,
+)
 from cadre_cli.errors import CliError, ExitStatus
 from cadre_cli.screen import print_error, set_wants_json
 
@@ -36,6 +46,7 @@ runs.add_to(app)
 usage.add_to(app)
 schedules.add_to(app)
 app.add_typer(workflows.app, name="workflows")
+explanations.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(memories.app, name="memory")

@@ -347,3 +347,30 @@ def read_until(terminal: int, words: str) -> str:
 
 def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def test_an_ended_run_is_explained_and_compared_with_another(cadre: Cadre, triage: str) -> None:
+    fails = cadre.write("fails.yaml", "name: fails\nnodes: []\n")
+    good = cadre.json("run", triage, "-i", "message=hello")["run_id"]
+    bad = json.loads(cadre("run", fails, "-i", "message=hello", "--json").stdout)["run_id"]
+
+    explained = cadre("runs", "explain", bad)
+    compared = cadre("runs", "diff", good, bad)
+    same = cadre("runs", "diff", good, good)
+
+    assert "The run failed in node 'classify'" in explained.stdout
+    assert "What to do: try again" in explained.stdout
+    assert "✗ classify" in explained.stdout
+    assert "PROVIDER_ERROR" in compared.stdout
+    assert same.stdout == "The two runs do not differ.\n"
+    assert cadre.json("runs", "explain", good)["visits"][0]["node"] == "classify"
+
+
+def test_a_run_that_goes_on_is_not_explained_yet(cadre: Cadre) -> None:
+    slow = cadre.write("slow.yaml", "name: slow\nnodes: []\n")
+    started = cadre.json("run", slow, "-i", "message=hello", "--detach")["run_id"]
+
+    refused = cadre("runs", "explain", started, "--json")
+
+    assert refused.returncode == 2
+    assert json.loads(refused.stdout)["error"]["code"] == "RUN_NOT_ENDED"

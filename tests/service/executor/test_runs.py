@@ -178,6 +178,33 @@ async def test_a_failed_node_sends_the_run_where_it_says(executor: Executor) -> 
     assert "node_succeeded rescue" in events
 
 
+async def test_events_keep_which_conditions_were_looked_at_and_what_they_saw(
+    executor: Executor,
+) -> None:
+    async def decided(source: str, node: str) -> list[Any]:
+        run = await executor.start(source)
+        ended = [e for e in await executor.events(run.id) if e.node == node and e.HasField("data")]
+        return from_json(ended[-1].data, field="data")["decisions"]  # type: ignore[no-any-return]
+
+    assert await decided(LOOP, "add") == [
+        {
+            "condition": "state.count >= 3",
+            "to": ["END"],
+            "held": True,
+            "values": {"state.count": 3},
+        }
+    ]
+    skipped = code_node("result = 1", ', when: "state.other == 1"')
+    assert await decided(skipped, "work") == [
+        {
+            "condition": "state.other == 1",
+            "to": ["work"],
+            "held": False,
+            "values": {"state.other": None},
+        }
+    ]
+
+
 async def test_a_node_is_skipped_when_its_condition_does_not_hold(executor: Executor) -> None:
     run, events = await executor.finish(code_node("result = 1", ', when: "state.other == 1"'))
 

@@ -2,6 +2,15 @@
 
 from cadre_client._client import Client
 from cadre_client._errors import ApiError, ClientError, GatewayUnreachable
+from cadre_client._explanations import (
+    Comparison,
+    Decision,
+    Difference,
+    Explanation,
+    Visit,
+    compare,
+    explain,
+)
 from cadre_client._local import LocalPlatform, local_platform
 from cadre_client._models import (
     Applied,
@@ -39,9 +48,13 @@ __all__ = [
     "Checkpoint",
     "Client",
     "ClientError",
+    "Comparison",
     "Completion",
+    "Decision",
+    "Difference",
     "Event",
     "EventType",
+    "Explanation",
     "Failure",
     "GatewayUnreachable",
     "Graph",
@@ -65,6 +78,9 @@ __all__ = [
     "UsageGroup",
     "UsageReport",
     "Validation",
+    "Visit",
     "Workflow",
+    "compare",
+    "explain",
     "local_platform",
 ]

@@ -14,6 +14,7 @@ from cadre_executor.domain.answers import Asked
 from cadre_executor.domain.approvals import answered, question_of
 from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.cuts import shown_outputs
+from cadre_executor.domain.decisions import Decisions
 from cadre_executor.domain.items import Items, items_of
 from cadre_executor.domain.journals import Journal, VisitWrites
 from cadre_executor.domain.routes import Plan
@@ -37,6 +38,7 @@ from cadre_executor.domain.workflows import (
     Exits,
     ForEach,
     Goto,
+    Loop,
     Node,
     OnError,
     Scope,
@@ -174,7 +176,7 @@ def begin(workflow: Workflow, plan: Plan, fields: State) -> Position:
     progress = no_progress()
     scope = Scope(state=visible(workflow, fields, progress))
     try:
-        route = _route(workflow, START, scope, progress)
+        route = _route(workflow, START, scope, progress, Decisions())
     except CadreError as error:
         raise RunFailed(Failure.of(error)) from error
     first = _advance(plan, START, route, progress, visits={})
@@ -206,11 +208,14 @@ async def visit(node: Node, fields: State, progress: Progress, *, drive: Drive) 
     _check_limits(node, progress, drive)
     with _span(node, drive, iteration) as span:
         started = time.monotonic() - _asked_seconds(node.id, iteration, drive)
-        outcome = await _run(node, fields, progress, drive=drive, iteration=iteration)
+        decisions = Decisions()
+        outcome = await _run(
+            node, fields, progress, drive=drive, iteration=iteration, decisions=decisions
+        )
         if outcome.waits:
             return Step(writes={}, advance=_asks(node.id, iteration), wake=())
-        route = _leave(node, fields, progress, outcome, drive=drive)
-        event = _event(node, iteration, outcome, route, started)
+        route = _leave(node, fields, progress, outcome, drive=drive, decisions=decisions)
+        event = _event(node, iteration, outcome, route, decisions, started)
         if isinstance(route, Failure):
             drive.journal.emit(event)
             span.set_status(StatusCode.ERROR, route.code)
@@ -263,14 +268,20 @@ def _check_limits(node: Node, progress: Progress, drive: Drive) -> None:
 
 
 async def _run(
-    node: Node, fields: State, progress: Progress, *, drive: Drive, iteration: int
+    node: Node,
+    fields: State,
+    progress: Progress,
+    *,
+    drive: Drive,
+    iteration: int,
+    decisions: Decisions,
 ) -> _Outcome:
     attempt = drive.attempts.get((node.id, iteration), 1)
     place = Place(node=node, iteration=iteration, attempt=attempt)
     state = visible(drive.workflow, fields, progress)
     has_asked = (node.id, iteration) in drive.asked
     try:
-        if not has_asked and node.when is not None and not node.when.holds(Scope(state=state)):
+        if not has_asked and not _is_wanted(node, Scope(state=state), decisions):
             return _Outcome(attempt=attempt, skipped=True)
     except CadreError as error:
         return _Outcome(attempt=attempt, error=error)
@@ -287,6 +298,10 @@ async def _run(
     if isinstance(node.action, ApprovalAction):
         return _approve(node, node.action, scope, drive=drive, iteration=iteration)
     return await _once(place, scope, drive=drive)
+
+
+def _is_wanted(node: Node, scope: Scope, decisions: Decisions) -> bool:
+    return node.when is None or decisions.holds(node.when, scope, to=(node.id,))
 
 
 async def _once(place: Place, scope: Scope, *, drive: Drive) -> _Outcome:
@@ -340,7 +355,13 @@ def _approve(
 
 
 def _leave(
-    node: Node, fields: State, progress: Progress, outcome: _Outcome, *, drive: Drive
+    node: Node,
+    fields: State,
+    progress: Progress,
+    outcome: _Outcome,
+    *,
+    drive: Drive,
+    decisions: Decisions,
 ) -> _Route | Failure:
     """Where the run goes; a failure when it ends here."""
     if outcome.error is not None:
@@ -354,29 +375,34 @@ def _leave(
     after = with_writes(drive.workflow, fields, outcome.writes)
     scope = Scope(state=visible(drive.workflow, after, progress))
     try:
-        return _route(drive.workflow, node.id, scope, progress)
+        return _route(drive.workflow, node.id, scope, progress, decisions)
     except CadreError as error:
         return Failure.of(error, node=node.id)
 
 
-def _route(workflow: Workflow, node: str, scope: Scope, progress: Progress) -> _Route:
+def _route(
+    workflow: Workflow, node: str, scope: Scope, progress: Progress, decisions: Decisions
+) -> _Route:
     exits = workflow.exits.get(node, Exits())
     if exits.loop is None:
-        return _Route(targets=_first_rule(node, exits, scope))
+        return _Route(targets=_first_rule(node, exits, scope, decisions))
     taken, goes_on = progress["loops"].get(node, [0, 0])
     if not goes_on:
         # The run comes to the loop anew, from a cycle around it.
         taken = 0
-    until = exits.loop.until
-    if taken < exits.loop.max_iterations and not (until is not None and until.holds(scope)):
+    if taken < exits.loop.max_iterations and not _is_done(exits.loop, scope, decisions):
         return _Route(targets=_without_end((exits.loop.to,)), loop=(taken + 1, 1), took_loop=True)
-    targets = exits.loop.exits or _first_rule(node, exits, scope)
+    targets = exits.loop.exits or _first_rule(node, exits, scope, decisions)
     return _Route(targets=_without_end(targets), loop=(taken, 0))
 
 
-def _first_rule(node: str, exits: Exits, scope: Scope) -> tuple[str, ...]:
+def _is_done(loop: Loop, scope: Scope, decisions: Decisions) -> bool:
+    return loop.until is not None and decisions.holds(loop.until, scope, to=loop.exits)
+
+
+def _first_rule(node: str, exits: Exits, scope: Scope, decisions: Decisions) -> tuple[str, ...]:
     for rule in exits.rules:
-        if rule.condition is None or rule.condition.holds(scope):
+        if rule.condition is None or decisions.holds(rule.condition, scope, to=rule.targets):
             return _without_end(rule.targets)
     if not exits.rules:
         return ()
@@ -413,7 +439,12 @@ def _advance(
 
 
 def _event(
-    node: Node, iteration: int, outcome: _Outcome, route: _Route | Failure, started: float
+    node: Node,
+    iteration: int,
+    outcome: _Outcome,
+    route: _Route | Failure,
+    decisions: Decisions,
+    started: float,
 ) -> Event:
     error = None if outcome.error is None else Failure.of(outcome.error, node=node.id)
     data: dict[str, Any] = {}
@@ -422,6 +453,10 @@ def _event(
     else:
         kind = _kind(outcome)
         data["route"] = list(route.targets) or [END]
+        if route.loop is not None:
+            data["loop"] = route.loop[0]
+    if decided := decisions.document():
+        data["decisions"] = decided
     if kind is EventType.NODE_SUCCEEDED:
         data["outputs"] = shown_outputs(dict(outcome.writes))
         if outcome.cached:

@@ -66,6 +66,9 @@ class Condition(Protocol):
     def holds(self, scope: Scope) -> bool:
         """Whether it is true. Raises ConditionFailed when it cannot be computed (an index out of range)."""
 
+    def values(self, scope: Scope) -> Mapping[str, Any]:
+        """What it reads, by the name that the file gives it; what has no value is left out."""
+
 
 class Reducer(Enum):
     """How writes to one field combine."""

@@ -8,12 +8,19 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from cadre_executor.domain.workflows import Scope
 from cadre_executor.language.positions import Path
-from cadre_executor.language.references import Names, UnknownName, find
+from cadre_executor.language.references import (
+    Names,
+    Reference,
+    ReferenceFailed,
+    UnknownName,
+    find,
+)
 from cadre_executor.language.reports import Report, Suggestion, shown
 from cadre_executor.language.types import (
     Anything,
@@ -68,16 +75,33 @@ class _Bad(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Expression:
-    """A compiled condition. `constant` says that it names nothing, so that it never changes."""
+    """A compiled condition. Without `references` it never changes."""
 
     text: str
     compute: Compute
-    constant: bool = False
-    counts_loops: bool = False
+    references: tuple[Reference, ...] = ()
 
     def holds(self, scope: Scope) -> bool:
         """Whether it is true. Raises ConditionFailed, ReferenceFailed."""
         return bool(self.compute(scope))
+
+    def values(self, scope: Scope) -> Mapping[str, Any]:
+        """What it reads, by name."""
+        found = {}
+        for reference in self.references:
+            with suppress(ReferenceFailed):
+                found[reference.text] = reference.read(scope)
+        return found
+
+    @property
+    def constant(self) -> bool:
+        """Whether it names nothing, so that it never changes."""
+        return not self.references
+
+    @property
+    def counts_loops(self) -> bool:
+        """Whether it reads how often a loop was taken."""
+        return any(reference.name.startswith("_") for reference in self.references)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +133,7 @@ def compile_condition(text: str, names: Names, report: Report, path: Path) -> Ex
     return Expression(
         text=text,
         compute=part.compute,
-        constant=not compiler.named,
-        counts_loops=compiler.counts_loops,
+        references=tuple(dict.fromkeys(compiler.references)),
     )
 
 
@@ -166,8 +189,7 @@ class _ConditionCompiler:
         self._report = report
         self._path = path
         self._depth = 0
-        self.named = False
-        self.counts_loops = False
+        self.references: list[Reference] = []
 
     def part(self, node: ast.expr) -> _Part:
         self._depth += 1
@@ -210,9 +232,7 @@ class _ConditionCompiler:
     def _reference(self, node: ast.expr) -> _Part:
         parts = _dotted(node)
         reference, type_ = find(self._names, parts)
-        self.named = True
-        if reference.name.startswith("_"):
-            self.counts_loops = True
+        self.references.append(reference)
         return _Part(compute=reference.read, type=type_)
 
     def _comparison(
