@@ -23,10 +23,11 @@ from cadre.executor.v1 import (
 from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc, usage_pb2, usage_pb2_grpc
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre_kit.documents import object_from_json, to_json
-from cadre_kit.errors import CadreError, Conflict, InvalidInput, NotFound, Problem
+from cadre_kit.errors import CadreError, Conflict, InvalidInput, NotFound, Problem, TextEdit
 from cadre_kit.ids import new_id
 from cadre_kit.interceptor import idempotency_key
 from cadre_kit.serving import GrpcService, serving
+from cadre_kit.wire import problem_to_message
 
 __all__ = ["FakeExecutor", "FakeLlmProxy", "FakeMemory", "served"]
 
@@ -107,11 +108,8 @@ class FakeExecutor(
         self._check()
         problems = _problems_of(request.source)
         if problems:
-            message = common_pb2.Problem(
-                code=problems[0].code, message=problems[0].message, line=problems[0].line
-            )
-            message.severity = common_pb2.SEVERITY_ERROR
-            return workflows_pb2.ValidateWorkflowResponse(valid=False, problems=[message])
+            messages = [problem_to_message(problem) for problem in problems]
+            return workflows_pb2.ValidateWorkflowResponse(valid=False, problems=messages)
         workflow = _workflow_of(request.source, version=0)
         return workflows_pb2.ValidateWorkflowResponse(valid=True, workflow=workflow)
 
@@ -319,7 +317,8 @@ def _name_of(source: str) -> str:
 def _problems_of(source: str) -> list[Problem]:
     if "flow:" in source:
         return []
-    return [Problem(code="FLOW_MISSING", message="flow is missing", line=1, column=1)]
+    fix = TextEdit(line=1, column=1, end_line=1, end_column=6, text="flow")
+    return [Problem(code="FLOW_MISSING", message="flow is missing", line=1, column=1, fix=fix)]
 
 
 def _workflow_of(source: str, *, version: int) -> workflows_pb2.Workflow:
