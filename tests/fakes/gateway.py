@@ -30,10 +30,12 @@ from cadre_kit.errors import (
     InvalidInput,
     NotFound,
     Problem,
+    TextEdit,
 )
 from cadre_kit.ids import new_id
 from cadre_kit.interceptor import idempotency_key
 from cadre_kit.serving import GrpcService, serving
+from cadre_kit.wire import problem_to_message
 
 __all__ = ["FakeExecutor", "FakeLlmProxy", "FakeMemory", "served"]
 
@@ -114,11 +116,8 @@ class FakeExecutor(
         self._check()
         problems = _problems_of(request.source)
         if problems:
-            message = common_pb2.Problem(
-                code=problems[0].code, message=problems[0].message, line=problems[0].line
-            )
-            message.severity = common_pb2.SEVERITY_ERROR
-            return workflows_pb2.ValidateWorkflowResponse(valid=False, problems=[message])
+            messages = [problem_to_message(problem) for problem in problems]
+            return workflows_pb2.ValidateWorkflowResponse(valid=False, problems=messages)
         workflow = _workflow_of(request.source, version=0)
         return workflows_pb2.ValidateWorkflowResponse(valid=True, workflow=workflow)
 
@@ -388,7 +387,8 @@ def _name_of(source: str) -> str:
 def _problems_of(source: str) -> list[Problem]:
     if "flow:" in source:
         return []
-    return [Problem(code="FLOW_MISSING", message="flow is missing", line=1, column=1)]
+    fix = TextEdit(line=1, column=1, end_line=1, end_column=6, text="flow")
+    return [Problem(code="FLOW_MISSING", message="flow is missing", line=1, column=1, fix=fix)]
 
 
 def _workflow_of(source: str, *, version: int) -> workflows_pb2.Workflow:

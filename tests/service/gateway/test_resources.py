@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from cadre.executor.v1 import runs_pb2
-from cadre_client import ApiError, Client, EventType, RunStatus, Severity
+from cadre_client import ApiError, Client, EventType, RunStatus, Severity, TextEdit
 
 FILE = "flow: {name: triage}\n"
 
@@ -32,6 +32,9 @@ async def test_a_file_is_validated_with_its_problems_and_places(client: Client) 
     assert (wrong.valid, wrong.workflow) == (False, None)
     assert (wrong.problems[0].code, wrong.problems[0].line) == ("FLOW_MISSING", 1)
     assert wrong.problems[0].severity is Severity.ERROR
+    assert wrong.problems[0].fix == TextEdit(
+        line=1, column=1, end_line=1, end_column=6, text="flow"
+    )
     assert right.valid
     assert right.workflow.inputs[1].enum == ["a", 1]
     assert right.workflow.graph.edges[1].source == "a"

@@ -83,7 +83,7 @@ def _changed_documents(draw: st.DrawFn) -> str:
 @st.composite
 def _changed_texts(draw: st.DrawFn) -> str:
     """A valid file with a few pieces of its text replaced by other text, or by pieces of another file."""
-    source = draw(st.sampled_from(_SOURCES))
+    source: str = draw(st.sampled_from(_SOURCES))
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(source)))
         end = min(len(source), start + draw(st.integers(0, 12)))

@@ -21,6 +21,8 @@ class WorkflowFiles:
             problems=parsed.problems,
             inputs=tuple(_input(field) for field in parsed.inputs),
             graph=_graph(parsed.graph),
+            triggers=parsed.triggers,
+            cases=parsed.cases,
         )
 
     def check_inputs(self, workflow: Workflow, inputs: Mapping[str, Any]) -> State:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from cadre_executor.domain.cases import Case
 from cadre_executor.domain.routes import Plan, plan_routes
+from cadre_executor.domain.triggers import Trigger
 from cadre_executor.domain.workflows import State, Workflow
 from cadre_kit.errors import InvalidInput, NotFound, Problem, Severity
 
@@ -110,6 +112,8 @@ class Parsed:
     problems: tuple[Problem, ...] = ()
     inputs: tuple[InputField, ...] = ()
     graph: Graph = Graph()
+    triggers: tuple[Trigger, ...] = ()
+    cases: tuple[Case, ...] = ()
 
 
 class Language(Protocol):
