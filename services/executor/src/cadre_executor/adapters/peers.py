@@ -20,7 +20,7 @@ from cadre_executor.domain.actions import (
     Reply,
 )
 from cadre_executor.domain.runs import Usage
-from cadre_executor.domain.workflows import ModelChoice
+from cadre_executor.domain.workflows import ModelChoice, SandboxMode
 from cadre_kit.channels import call as call_service
 from cadre_kit.documents import from_json, to_json
 from cadre_kit.errors import Internal
@@ -37,6 +37,17 @@ _OUTCOMES = {
     sandbox_pb2.OUTCOME_FAILED: Outcome.FAILED,
     sandbox_pb2.OUTCOME_BLOCKED: Outcome.BLOCKED,
     sandbox_pb2.OUTCOME_LIMIT: Outcome.LIMIT,
+}
+_MODES = {
+    SandboxMode.PYTHON: sandbox_pb2.MODE_PYTHON,
+    SandboxMode.DOCKER: sandbox_pb2.MODE_DOCKER,
+}
+_PRESETS = {
+    "": sandbox_pb2.PRESET_UNSPECIFIED,
+    "low": sandbox_pb2.PRESET_LOW,
+    "medium": sandbox_pb2.PRESET_MEDIUM,
+    "high": sandbox_pb2.PRESET_HIGH,
+    "max": sandbox_pb2.PRESET_MAX,
 }
 
 
@@ -85,12 +96,15 @@ class GrpcSandbox:
         limits = program.limits
         request = sandbox_pb2.ExecuteRequest(
             code=program.code,
-            mode=sandbox_pb2.MODE_PYTHON,
+            mode=_MODES[limits.mode],
+            preset=_PRESETS[limits.preset],
+            packages=limits.packages,
             inputs=to_json(program.inputs),
             limits=sandbox_pb2.Limits(
                 timeout_seconds=limits.timeout_seconds or 0.0,
                 cpu_seconds=limits.cpu_seconds or 0.0,
                 memory_mb=limits.memory_mb or 0,
+                cpus=limits.cpus or 0.0,
             ),
         )
         answer = await call_service(
