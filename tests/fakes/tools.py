@@ -54,6 +54,9 @@ class FakeTools:
         answer = self.answers.get(use.name)
         return ToolResult(value=dict(arguments) if answer is None else answer(arguments))
 
+    async def held_by(self) -> Sequence[str]:
+        return []
+
     async def release(self, run_id: str) -> None:
         pass
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from cadre_cli.settings import PlatformSettings, reachable_host, url_of
 
-__all__ = ["child_environment", "without_provider_keys"]
+__all__ = ["child_environment", "search_keys", "without_provider_keys"]
 
+# Keys of services that the executor's web_search asks.
+_SEARCH_KEYS = ("BRAVE_API_KEY", "SERPER_API_KEY", "TAVILY_API_KEY")
 # Nothing is reported to anyone, and nothing is fetched at a start.
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -48,6 +50,11 @@ def without_provider_keys(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name.startswith("CADRE_") or not name.upper().endswith("_API_KEY")
     }
+
+
+def search_keys(environment: Mapping[str, str]) -> dict[str, str]:
+    """The keys of search services, which only the executor asks."""
+    return {name: environment[name] for name in _SEARCH_KEYS if name in environment}
 
 
 def _addresses(settings: PlatformSettings) -> dict[str, str]:

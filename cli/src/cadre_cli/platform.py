@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cadre_cli.environment import child_environment, without_provider_keys
+from cadre_cli.environment import child_environment, search_keys, without_provider_keys
 from cadre_cli.settings import PlatformSettings, reachable_host, url_of, variables_in_env_file
 from cadre_cli.supervisor.probes import HttpProbe, TcpProbe, WorkerProbe
 from cadre_cli.supervisor.programs import Pace, Platform, Program
@@ -49,7 +49,7 @@ def _services(settings: PlatformSettings, environment: Mapping[str, str]) -> lis
     keyless = without_provider_keys(environment)
     return [
         _page(settings, "gateway", settings.gateway_port, keyless, health="/healthz"),
-        _service(settings, "executor", settings.executor_port, keyless),
+        _service(settings, "executor", settings.executor_port, keyless | search_keys(environment)),
         _service(settings, "llm-proxy", settings.llm_proxy_port, environment),
         _service(settings, "sandbox", settings.sandbox_port, keyless),
         _service(settings, "memory", settings.memory_port, keyless),

@@ -156,6 +156,17 @@ def test_only_the_llm_proxy_gets_the_keys_of_providers(monkeypatch: pytest.Monke
     assert holders == ["llm-proxy"]
 
 
+def test_the_executor_gets_the_keys_of_search_services(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TAVILY_API_KEY", "tvly-secret")
+
+    programs = local_platform(settings()).programs
+
+    holders = [p.name for p in programs if "TAVILY_API_KEY" in p.environment]
+    assert sorted(holders) == ["executor", "llm-proxy"]
+
+
 def test_the_platforms_own_key_goes_to_every_program() -> None:
     kept = without_provider_keys({"CADRE_API_KEY": "cadre_x", "GROQ_API_KEY": "y"})
 

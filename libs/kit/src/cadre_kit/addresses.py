@@ -10,10 +10,19 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 from cadre_kit.errors import InvalidInput, PermissionDenied, Unavailable
 
-__all__ = ["Address", "AddressRefused", "AddressRules", "HostUnknown", "Resolver", "resolve"]
+__all__ = [
+    "Address",
+    "AddressRefused",
+    "AddressRules",
+    "HostUnknown",
+    "Resolver",
+    "port_of",
+    "resolve",
+]
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -55,6 +64,11 @@ class AddressRules:
                 raise InvalidInput(f"{host!r} is no host, address or CIDR", metadata={"host": host})
         return cls(hosts=hosts, networks=networks)
 
+    def allowing_url(self, url: str) -> "AddressRules":
+        """These, and the host and port of an address that the operator set."""
+        parts = urlsplit(url)
+        return self.allowing(parts.hostname or "", port_of(url))
+
     def allowing(self, host: str, port: int) -> "AddressRules":
         """These, and one host and port more."""
         return AddressRules(hosts=self.hosts | {f"{_plain(host)}:{port}"}, networks=self.networks)
@@ -92,6 +106,15 @@ async def resolve(host: str, port: int) -> Sequence[Address]:
         ) from exc
     texts = dict.fromkeys(str(entry[4][0]) for entry in found)
     return [ipaddress.ip_address(text) for text in texts]
+
+
+def port_of(url: str) -> int:
+    """The port of an http or https address. Raises InvalidInput."""
+    parts = urlsplit(url)
+    try:
+        return parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as exc:
+        raise InvalidInput("an address has no valid port") from exc
 
 
 def _network(word: str) -> Network | None:

@@ -1,22 +1,36 @@
 """Builds the executor from its parts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 
 from cadre.executor.v1 import runs_pb2_grpc, schedules_pb2_grpc, workflows_pb2_grpc
 from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
 from cadre_executor.adapters.graphs import Graphs
-from cadre_executor.adapters.no_tools import NoTools
 from cadre_executor.adapters.peers import GrpcMemory, GrpcModels, GrpcSandbox
 from cadre_executor.adapters.prefect import PrefectScheduler
 from cadre_executor.adapters.processes import own_name, process_is_dead
 from cadre_executor.adapters.result_cache import SqlResultCache
 from cadre_executor.adapters.run_store import SqlRunStore
+from cadre_executor.adapters.tools.built_in import handlers
+from cadre_executor.adapters.tools.files import FileTools
+from cadre_executor.adapters.tools.mcp_connections import Connections
+from cadre_executor.adapters.tools.mcp_servers import read_mcp_servers
+from cadre_executor.adapters.tools.mcp_tools import McpTools
+from cadre_executor.adapters.tools.memories import MemoryTools
+from cadre_executor.adapters.tools.programs import ProgramTools
+from cadre_executor.adapters.tools.queries import QueryTools
+from cadre_executor.adapters.tools.searches import SearchTools, brave, searxng, serper, tavily
+from cadre_executor.adapters.tools.secrets import Secrets
+from cadre_executor.adapters.tools.toolbox import Toolbox
+from cadre_executor.adapters.tools.web import WebTools
+from cadre_executor.adapters.workspaces import WorkspaceLimits, Workspaces
 from cadre_executor.domain.definitions import Language, Library
 from cadre_executor.domain.desks import Desk
 from cadre_executor.domain.drivers import Driver
+from cadre_executor.domain.leftovers import Leftovers
 from cadre_executor.domain.peers import Children, Peers
 from cadre_executor.domain.shelves import Shelf
 from cadre_executor.domain.timetables import Timetable
@@ -25,12 +39,14 @@ from cadre_executor.domain.watchers import Watchers
 from cadre_executor.entrypoint.runs import RunServicer
 from cadre_executor.entrypoint.schedules import ScheduleServicer
 from cadre_executor.entrypoint.workflows import WorkflowServicer
-from cadre_executor.settings import Settings
+from cadre_executor.settings import Settings, process_variables
+from cadre_kit.addresses import AddressRules
 from cadre_kit.channels import connect
+from cadre_kit.outgoing import outgoing_client
 from cadre_kit.serving import GrpcService
 from cadre_kit.transactions import Transactions
 
-__all__ = ["build", "build_with"]
+__all__ = ["build", "build_with", "open_tools"]
 
 
 @asynccontextmanager
@@ -39,8 +55,54 @@ async def build(settings: Settings) -> AsyncIterator[Sequence[GrpcService]]:
     # Imported here: only a process that serves needs the language's libraries.
     from cadre_executor.adapters.files import WorkflowFiles
 
-    async with build_with(settings, WorkflowFiles(), NoTools()) as services:
-        yield services
+    async with open_tools(settings, process_variables()) as tools:
+        async with build_with(settings, WorkflowFiles(), tools) as services:
+            yield services
+
+
+@asynccontextmanager
+async def open_tools(settings: Settings, variables: Mapping[str, str]) -> AsyncIterator[Tools]:
+    """The tools; `variables` are the environment that secrets and search keys are taken from."""
+    secrets, rules = Secrets(variables), AddressRules.parse(settings.allowed_addresses)
+    limits = WorkspaceLimits(
+        max_bytes=settings.workspace_max_mb * 1024 * 1024, max_files=settings.workspace_max_files
+    )
+    workspaces = Workspaces(settings.workspaces or settings.home / "workspaces", limits=limits)
+    mcp = McpTools(
+        servers=read_mcp_servers(settings.mcp_servers_file),
+        rules=rules,
+        secrets=secrets,
+        connections=Connections(),
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(mcp.close)
+        sandbox = GrpcSandbox(await stack.enter_async_context(connect(settings.sandbox_address)))
+        memory = GrpcMemory(await stack.enter_async_context(connect(settings.memory_address)))
+        handled = handlers(
+            files=FileTools(workspaces),
+            queries=QueryTools(workspaces, secrets),
+            web=WebTools(await stack.enter_async_context(outgoing_client(rules)), secrets),
+            searches=await _searches(settings, variables, rules, stack),
+            programs=ProgramTools(sandbox),
+            memories=MemoryTools(memory),
+            secrets=secrets,
+        )
+        yield Toolbox(handlers=handled, mcp=mcp, workspaces=workspaces)
+
+
+async def _searches(
+    settings: Settings, variables: Mapping[str, str], rules: AddressRules, stack: AsyncExitStack
+) -> SearchTools:
+    """The search services; the operator's own server may be at any address."""
+    url = settings.searxng_url
+    client = outgoing_client(rules.allowing_url(url) if url else rules)
+    services = [
+        searxng(url),
+        brave(variables.get("BRAVE_API_KEY", "")),
+        tavily(variables.get("TAVILY_API_KEY", "")),
+        serper(variables.get("SERPER_API_KEY", "")),
+    ]
+    return SearchTools(await stack.enter_async_context(client), services)
 
 
 @asynccontextmanager
@@ -64,8 +126,13 @@ async def build_with(
         scheduler = PrefectScheduler(settings.prefect_url, executor=settings.executor_address)
         stack.push_async_callback(scheduler.close)
         stack.push_async_callback(desk.close)
-        upkeep = asyncio.create_task(desk.run())
-        stack.push_async_callback(_end, upkeep)
+        leftovers = Leftovers(
+            store=SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints),
+            tools=tools,
+            keep=timedelta(days=settings.workspace_keep_days),
+        )
+        for upkeep in (desk.run(), leftovers.run()):
+            stack.push_async_callback(_end, asyncio.create_task(upkeep))
         timetable = Timetable(scheduler=scheduler, definitions=definitions, library=library)
         shelf = Shelf(definitions=definitions, library=library)
         yield _services(shelf, desk, timetable)

@@ -1,12 +1,16 @@
 """The executor's settings: its only reader of the environment."""
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
+from dotenv import dotenv_values
 from pydantic import Field
 
 from cadre_kit.settings import Port, ServiceSettings
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "process_variables"]
 
 
 class Settings(ServiceSettings):
@@ -52,6 +56,32 @@ class Settings(ServiceSettings):
         le=3600,
         description="How long a node waits for a service that cannot be reached before it fails.",
     )
+    allowed_addresses: str = Field(
+        "",
+        description="Hosts, addresses and CIDRs that tools may reach beside public ones, with commas between.",
+    )
+    searxng_url: str = Field("", description="SearXNG server for web_search.")
+    mcp_servers_file: Path | None = Field(
+        None, description="JSON or YAML file of the MCP servers that workflows may use by name."
+    )
+    workspaces: Path | None = Field(
+        None, description="Folder of the files of runs; empty: workspaces in the home."
+    )
+    workspace_keep_days: float = Field(
+        7.0, ge=0, le=3650, description="For how long a run's files are kept after its end."
+    )
+    workspace_max_mb: int = Field(
+        256, ge=1, le=102_400, description="How much the files of a run may take, in MiB."
+    )
+    workspace_max_files: int = Field(
+        1000, ge=1, le=100_000, description="How many files a run may have."
+    )
     trace_content: bool = Field(
         False, description="Whether traces show the inputs and outputs of runs."
     )
+
+
+def process_variables() -> Mapping[str, str]:
+    """What the process was started with, over `.env`: the secrets that workflows name, and keys of search services."""
+    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    return {**from_file, **os.environ}

@@ -9,7 +9,6 @@ import re
 import shutil
 import stat
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,13 +21,11 @@ from cadre_kit.ids import new_id
 __all__ = ["Entry", "Workspace", "WorkspaceLimits", "Workspaces"]
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_ENDED = ".ended"
 _LONGEST_NAME_BYTES = 255
 _DEEPEST = 16
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without NONBLOCK, opening a named pipe would wait for its other end.
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_SECONDS_A_DAY = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +45,11 @@ class Entry:
 
 
 class Workspaces:
-    """All runs' folders, under one. `keep_days` counts from a run's end; 0 removes its files at once."""
+    """All runs' folders, under one."""
 
-    def __init__(
-        self, root: Path, *, limits: WorkspaceLimits | None = None, keep_days: float = 7.0
-    ) -> None:
+    def __init__(self, root: Path, *, limits: WorkspaceLimits | None = None) -> None:
         self._root = root
         self._limits = limits or WorkspaceLimits()
-        self._keep_seconds = keep_days * _SECONDS_A_DAY
         self._writing = threading.Lock()
 
     @contextmanager
@@ -66,39 +60,19 @@ class Workspaces:
         (self._root / name).mkdir(exist_ok=True, mode=0o700)
         folder = os.open(self._root / name, _FOLDER)
         try:
-            self._ended(name).unlink(missing_ok=True)
             yield Workspace(folder, limits=self._limits, writing=self._writing)
         finally:
             os.close(folder)
 
-    def release(self, run_id: str) -> None:
-        """Says that a run has ended: its files go now, or when they were kept long enough."""
-        name = _checked_run_id(run_id)
-        if not (self._root / name).is_dir():
-            return
-        if self._keep_seconds <= 0:
-            self._remove(name)
-            return
-        self._ended(name).parent.mkdir(exist_ok=True, mode=0o700)
-        self._ended(name).touch()
-
-    def sweep(self) -> Sequence[str]:
-        """Removes the files of runs that ended long enough ago; their ids."""
-        ended = self._root / _ENDED
-        if not ended.is_dir():
+    def run_ids(self) -> Sequence[str]:
+        """The runs that have a folder."""
+        if not self._root.is_dir():
             return []
-        oldest = time.time() - self._keep_seconds
-        old = [mark.name for mark in ended.iterdir() if mark.stat().st_mtime <= oldest]
-        for name in old:
-            self._remove(name)
-        return old
+        return [entry.name for entry in self._root.iterdir() if _RUN_ID.fullmatch(entry.name)]
 
-    def _remove(self, name: str) -> None:
-        shutil.rmtree(self._root / name, ignore_errors=True)
-        self._ended(name).unlink(missing_ok=True)
-
-    def _ended(self, name: str) -> Path:
-        return self._root / _ENDED / name
+    def remove(self, run_id: str) -> None:
+        """Removes a run's files."""
+        shutil.rmtree(self._root / _checked_run_id(run_id), ignore_errors=True)
 
 
 class Workspace:

@@ -73,5 +73,8 @@ class Tools(Protocol):
         """Calls a tool once, with arguments that are checked against its parameters first. Cancelling stops it. Raises
         ToolFailed, UnknownTool, InvalidInput for the arguments, and what a service answered."""
 
+    async def held_by(self) -> Sequence[str]:
+        """The runs for which something is kept: their files."""
+
     async def release(self, run_id: str) -> None:
-        """Frees what a run that has ended holds: sessions, connections, and its workspace when that is not kept."""
+        """Frees what is kept for a run; nothing when nothing is."""

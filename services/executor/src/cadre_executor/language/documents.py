@@ -7,7 +7,7 @@ several documents, and aliases that would unfold into more than the limits are r
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # PyYAML ships no annotations
@@ -199,7 +199,9 @@ class _Reader:
     def read(self, source: str) -> Any:
         documents = 0
         for event in _events(source):
-            if isinstance(event, yaml.DocumentStartEvent):
+            if isinstance(event, yaml.ScalarEvent):
+                self._scalar(event)
+            elif isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
                     raise _Refused(
@@ -210,8 +212,6 @@ class _Reader:
                     )
             elif isinstance(event, yaml.AliasEvent):
                 self._alias(event)
-            elif isinstance(event, yaml.ScalarEvent):
-                self._scalar(event)
             elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
                 self._start(event)
             elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
@@ -230,8 +230,8 @@ class _Reader:
         self._count(event, size=anchor.size, characters=anchor.characters)
         if len(self._open) + anchor.depth > MAX_DEPTH:
             raise self._too_deep(event)
-        for opened in self._open:
-            opened.depth_below = max(opened.depth_below, anchor.depth + 1)
+        if self._open:
+            self._open[-1].depth_below = max(self._open[-1].depth_below, anchor.depth)
         self._place(anchor.value, event)
 
     def _scalar(self, event: Any) -> None:
@@ -256,8 +256,6 @@ class _Reader:
             )
         if len(self._open) >= MAX_DEPTH:
             raise self._too_deep(event)
-        for depth, opened in enumerate(self._open):
-            opened.depth_below = max(opened.depth_below, len(self._open) - depth)
         container: dict[str, Any] | list[Any] = (
             {} if isinstance(event, yaml.MappingStartEvent) else []
         )
@@ -277,10 +275,12 @@ class _Reader:
 
     def _end(self, event: Any) -> None:
         closed = self._open.pop()
+        if self._open:
+            self._open[-1].depth_below = max(self._open[-1].depth_below, closed.depth_below + 1)
         started = self.values[closed.path]
         end = event.end_mark
-        self.values[closed.path] = replace(
-            started, end_line=end.line + 1, end_column=end.column + 1
+        self.values[closed.path] = Position(
+            started.line, started.column, end.line + 1, end.column + 1
         )
         if isinstance(closed.container, dict):
             for merged, event in closed.merged:
@@ -413,12 +413,8 @@ def _events(source: str) -> Iterator[Any]:
 
 
 def _position(event: Any) -> Position:
-    return Position(
-        line=event.start_mark.line + 1,
-        column=event.start_mark.column + 1,
-        end_line=event.end_mark.line + 1,
-        end_column=event.end_mark.column + 1,
-    )
+    start, end = event.start_mark, event.end_mark
+    return Position(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
 
 def _mappings(value: Any, event: Any) -> list[dict[str, Any]]:

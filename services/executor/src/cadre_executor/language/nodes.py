@@ -48,7 +48,7 @@ class NodeCompiler:
 
     workflow: str
     declared: Mapping[str, DeclaredField]
-    ids: Collection[str]
+    names: Names
     config: ConfigShape
     servers: Mapping[str, McpServer]
     secrets: Sequence[str]
@@ -58,7 +58,7 @@ class NodeCompiler:
 
     def compile(self, shape: NodeShape, path: Path) -> Node:
         """The node; what is wrong with it goes into the report, and something stands in for it."""
-        names = self._names()
+        names = self.names
         iteration = self._iteration(shape, names, path)
         inputs, own = self._inputs(shape, with_items(names, iteration), path)
         action = self._actions(Compiler(names=own, report=self.report)).compile(shape, path)
@@ -84,10 +84,6 @@ class NodeCompiler:
         """Stands for a node of a kind that is not built."""
         action = LlmAction(prompt=Constant(value=""))
         return Node(id=shape.id, action=action, on_error=self._on_error(shape.on_error, path))
-
-    def _names(self) -> Names:
-        types = {name: field.type for name, field in self.declared.items()}
-        return Names(state=types, nodes=self.ids)
 
     def _actions(self, templates: Compiler) -> ActionCompiler:
         memories = MemoryCompiler(
@@ -170,13 +166,13 @@ class NodeCompiler:
         if written is None or not written.startswith("goto:"):
             return OnError(written or "fail")
         target = written.removeprefix("goto:").strip()
-        if target not in self.ids:
+        if target not in self.names.nodes:
             hint = "name a node" if target in (START, END) else ""
             self.report.error(
                 "UNKNOWN_NODE",
                 (*path, "on_error"),
                 f"on_error goes to {shown(target)}, which is no node",
-                hint or self.report.did_you_mean(target, self.ids),
+                hint or self.report.did_you_mean(target, self.names.nodes),
             )
             return OnError.FAIL
         return Goto(node=target)

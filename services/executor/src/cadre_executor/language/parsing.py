@@ -104,10 +104,12 @@ def _compiled(
     config = file.config or ConfigShape()
     servers = compile_servers(config, report)
     secrets = compile_secrets(config, report)
+    ids = list(dict.fromkeys(shape.id for shape in file.nodes))
+    names = Names(state={field.name: field.type for field in declared.values()}, nodes=ids)
     compiler = NodeCompiler(
         workflow=name,
         declared=declared,
-        ids=list(dict.fromkeys(shape.id for shape in file.nodes)),
+        names=names,
         config=config,
         servers=servers,
         secrets=secrets,
@@ -116,8 +118,6 @@ def _compiled(
         whole=structure.whole,
     )
     nodes, indexes = _nodes(file, compiler, unbuilt)
-    ids = list(nodes)
-    names = Names(state={field.name: field.type for field in declared.values()}, nodes=ids)
     flow = compile_edges(file.edges, ids, names, report)
     exits = loops_without_exit(flow)
     if structure.flow_known and flow.complete:

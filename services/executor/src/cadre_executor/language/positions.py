@@ -1,8 +1,7 @@
 """Where things stand: in a document, and in the text of its file."""
 
 import re
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Path: TypeAlias = tuple[str | int, ...]
 """Where in a document: keys and indexes from its root."""
@@ -12,9 +11,11 @@ LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 """What ends a line for YAML."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Position:
-    """Where something stands in the file, counted from 1; its end is the place after its last character."""
+class Position(NamedTuple):
+    """Where something stands in the file, counted from 1; its end is the place after its last character.
+
+    A tuple, as there is one for each key and value, and a frozen dataclass takes three times as long to make.
+    """
 
     line: int
     column: int

@@ -53,8 +53,7 @@ class Connection:
         except TimeoutError as exc:
             if self._client.done():
                 raise
-            self._closing.set()
-            self._task.cancel()
+            self.end()
             raise lost(self._name) from exc
         finally:
             self._users -= 1
@@ -63,12 +62,14 @@ class Connection:
     def end(self) -> None:
         """Closes it soon; whoever asks next opens another."""
         self._closing.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._client.done():
+            self._task.cancel()
 
     async def close(self) -> None:
         """Closes it, and waits until its process, if it is one, is gone: 8 s at most."""
-        self._closing.set()
-        if self._timer is not None:
-            self._timer.cancel()
+        self.end()
         done, _ = await asyncio.wait([self._task], timeout=_CLOSE_SECONDS)
         if not done:
             self._task.cancel()

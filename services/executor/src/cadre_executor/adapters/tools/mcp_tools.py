@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import httpx2
@@ -21,7 +22,7 @@ from cadre_executor.adapters.tools.schemas import check_arguments, is_schema, wi
 from cadre_executor.adapters.tools.secrets import Secrets
 from cadre_executor.domain.tools import ToolFailed, ToolResult, ToolSpec, UnknownTool
 from cadre_executor.domain.workflows import McpServer, Workflow
-from cadre_kit.addresses import AddressRules, resolve
+from cadre_kit.addresses import AddressRules, port_of, resolve
 from cadre_kit.outgoing import outgoing_client
 
 __all__ = ["McpTools"]
@@ -116,11 +117,10 @@ class McpTools:
                 header: self._secrets.of(workflow, name)
                 for header, name in server.headers_env.items()
             }
-            url = httpx2.URL(server.url)
-            port = url.port or (443 if url.scheme == "https" else 80)
+            host, port = urlsplit(server.url).hostname or "", port_of(server.url)
             # The SDK hides why a connection was refused; this says it. The client judges each connection anew.
             with as_tool_failure():
-                self._rules.judge(url.host, port, await resolve(url.host, port))
+                self._rules.judge(host, port, await resolve(host, port))
             return _by_url(server.name, server.url, headers, self._rules)
         return self._operators(server.name)
 
@@ -134,10 +134,8 @@ class McpTools:
                 metadata={"server": name},
             )
         if found.url is not None:
-            url = httpx2.URL(str(found.url))
-            port = url.port or (443 if url.scheme == "https" else 80)
-            rules = self._rules.allowing(url.host, port)
-            return _by_url(name, str(found.url), found.headers, rules)
+            url = str(found.url)
+            return _by_url(name, url, found.headers, self._rules.allowing_url(url))
         return _by_command(name, found)
 
 

@@ -61,9 +61,13 @@ class Toolbox:
         _refuse_unsuited(use.name, result.value)
         return result
 
+    async def held_by(self) -> Sequence[str]:
+        """The runs that have files."""
+        return await asyncio.to_thread(self._workspaces.run_ids)
+
     async def release(self, run_id: str) -> None:
-        """Lets the run's workspace go, at once or after the days that it is kept."""
-        await asyncio.to_thread(self._workspaces.release, run_id)
+        """Removes a run's files."""
+        await asyncio.to_thread(self._workspaces.remove, run_id)
 
     async def _spec(self, name: str, context: ToolContext) -> ToolSpec:
         if name.startswith(_MCP):

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx2
 import trafilatura
-from trafilatura.settings import Document
 
 from cadre_executor.adapters.tools.invocations import Invocation
 from cadre_executor.adapters.tools.requests import requested
@@ -142,10 +141,8 @@ def _readable(page: Fetched, markdown: bool) -> tuple[str, str]:
     text = _text(page)
     if page.headers.get("content-type", "").startswith("text/plain"):
         return "", text
-    found = trafilatura.bare_extraction(
-        text, url=page.url, output_format="markdown" if markdown else "txt", with_metadata=True
-    )
-    if not isinstance(found, Document):
-        # A page of only links or forms has no article; its text is all there is.
-        return "", str(trafilatura.html2txt(text)).strip()
-    return found.title or "", found.text or ""
+    found = trafilatura.extract(text, url=page.url, output_format="markdown" if markdown else "txt")
+    described = trafilatura.extract_metadata(text, default_url=page.url)
+    # A page of only links or forms has no article; its text is all there is.
+    readable = found or str(trafilatura.html2txt(text)).strip()
+    return described.title or "", readable
