@@ -46,11 +46,12 @@ def fitting(request: llm_pb2.CompleteRequest) -> str:
 
 
 class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
-    """Answers by `answer`, once for each idempotency key. Holds calls back while `gate` is closed, and those of
-    `held_nodes` until `let_go` is set."""
+    """Answers by `answer` after `seconds`, once for each idempotency key. Holds calls back while `gate` is closed, and
+    those of `held_nodes` until `let_go` is set."""
 
     def __init__(self) -> None:
         self.answer: Answer = fitting
+        self.seconds = 0.0
         self.cost_usd: str | None = "0.001"
         self.held_nodes: set[str] = set()
         self.let_go = asyncio.Event()
@@ -90,6 +91,7 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
         self.metadata.append(dict(context.invocation_metadata()))
         try:
             await self.gate.wait()
+            await asyncio.sleep(self.seconds)
             if request.attribution.node in self.held_nodes:
                 await self.let_go.wait()
         except asyncio.CancelledError:
@@ -118,11 +120,25 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
 
 
 class FakeSandbox(sandbox_pb2_grpc.SandboxServiceServicer):
-    """Runs the tests' own programs here; the outcomes `blocked` and `limit` by their names in the code."""
+    """Runs the tests' own programs here; the outcomes `blocked` and `limit` by their names in the code.
+
+    Programs with the word SLEEP take until they are cancelled. `requests` are all that were asked.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[sandbox_pb2.ExecuteRequest] = []
+        self.under_way = 0
 
     async def Execute(
         self, request: sandbox_pb2.ExecuteRequest, context: Any
     ) -> sandbox_pb2.ExecuteResponse:
+        self.requests.append(request)
+        if "SLEEP" in request.code:
+            self.under_way += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.under_way -= 1
         for word, outcome in (
             ("BLOCKED", sandbox_pb2.OUTCOME_BLOCKED),
             ("LIMIT", sandbox_pb2.OUTCOME_LIMIT),

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import sys
 import time
@@ -10,10 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.fakes.executor import Neighbours, neighbours
+from tests.fakes.executor import Neighbours, calls, neighbours
 from tests.service.executor.conftest import Executor, names, outputs, reached
 
 from cadre.executor.v1 import runs_pb2
+from cadre.llm_proxy.v1 import llm_pb2
 from cadre_kit.channels import connect
 from cadre_kit.health import is_serving
 
@@ -194,11 +196,87 @@ async def test_a_run_survives_any_number_of_kills(
     process: Process, executor: Executor, near: Neighbours
 ) -> None:
     run = await executor.start(FLOW)
-    for calls in (1, 2):
-        await reached(partial(near.llm_proxy.was_asked, calls))
+    for times in (1, 2):
+        await reached(partial(near.llm_proxy.was_asked, times))
         await process.kill()
         await process.start()
 
     assert names(await executor.events(run.id))[-1] == "run_succeeded"
     assert outputs(await executor.get(run.id)) == DONE
     assert len(near.llm_proxy.paid) == 4
+
+
+ITEMS = 60
+STEPS = 12
+INNER = """
+flow: {name: inner}
+state: {fields: {word: {type: str, required: true}, reply: {type: str, default: ""}}}
+nodes:
+  - {id: one, prompt: "one {state.word}", outputs: [reply]}
+  - {id: two, prompt: "two {state.reply}", outputs: [reply]}
+edges:
+  - {from: START, to: one}
+  - {from: one, to: two}
+  - {from: two, to: END}
+"""
+OUTER = f"""
+flow: {{name: outer}}
+state:
+  fields:
+    words: {{type: "list[str]", required: true}}
+    said: {{type: "list[str]", default: []}}
+    saved: {{type: str, default: ""}}
+    inner: {{type: "list[str]", default: []}}
+nodes:
+  - id: say
+    prompt: "Say {{item}}"
+    for_each: {{items: "{{state.words}}", max_concurrency: 3}}
+    outputs: [said]
+  - id: save
+    prompt: "Save"
+    tools: [memory_save]
+    max_steps: {STEPS + 1}
+    outputs: [saved]
+  - id: call
+    workflow: inner
+    for_each: {{items: ["a", "b", "c"], as: letter}}
+    inputs: {{word: "{{letter}}"}}
+    outputs: {{inner: reply}}
+edges:
+  - {{from: START, to: [say, save, call]}}
+  - {{from: [say, save, call], to: END}}
+"""
+
+
+def answer(request: llm_pb2.CompleteRequest) -> str | llm_pb2.Reply:
+    """Calls a tool on each step but the last of the node with tools."""
+    made = sum(len(message.tool_calls) for message in request.messages)
+    if request.tools and made < STEPS:
+        return calls(("memory_save", {"key": f"k{made}", "value": made}))
+    return f"reply to {request.messages[-1].content}"
+
+
+async def test_nothing_within_a_visit_is_done_twice_however_often_the_executor_is_killed(
+    process: Process, executor: Executor, near: Neighbours
+) -> None:
+    near.llm_proxy.answer = answer
+    near.llm_proxy.seconds = 0.1
+    await executor.apply(INNER)
+    words = [f"w{number}" for number in range(ITEMS)]
+    run = await executor.start(OUTER, words=words)
+    for _ in range(4):
+        await asyncio.sleep(random.uniform(0.1, 0.6))
+        await process.kill()
+        await process.start()
+
+    events = await executor.events(run.id)
+    ended = await executor.get(run.id)
+
+    assert ended.status == runs_pb2.RUN_STATUS_SUCCEEDED, ended.error
+    assert outputs(ended)["said"] == [f"reply to Say {word}" for word in words]
+    assert outputs(ended)["inner"] == [f"reply to two reply to one {letter}" for letter in "abc"]
+    assert len(near.memory.items) == STEPS
+    assert ended.usage.calls == len(near.llm_proxy.paid) == ITEMS + STEPS + 1 + 6
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    returned = [e for e in events if e.type == runs_pb2.EVENT_TYPE_TOOL_RETURNED]
+    assert STEPS <= len(returned) <= STEPS + 4

@@ -5,6 +5,7 @@ node counts its own visits in a field of its own, and decides by nothing else: p
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.fakes.executor import neighbours
@@ -175,7 +175,7 @@ class Graph:
         """The file of a program."""
         first, last = self.flat(program)
         self.edges += [{"from": "START", "to": first}, {"from": last, "to": "END"}]
-        return yaml.safe_dump(
+        return json.dumps(
             {
                 "flow": {"name": "random"},
                 "state": {"fields": self.fields},

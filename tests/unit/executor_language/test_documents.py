@@ -127,6 +127,12 @@ def test_text_that_was_not_quoted_says_what_to_write() -> None:
     assert "quotes" in problem.resolution
 
 
+def test_a_mistake_in_a_last_line_without_an_end_is_placed_in_it() -> None:
+    (problem,) = read_document("a: 1\nb").problems
+
+    assert (problem.line, problem.column) == (2, 2)
+
+
 @settings(max_examples=80, deadline=2000)
 @given(st.text(max_size=400))
 def test_no_text_makes_the_parser_raise(source: str) -> None:

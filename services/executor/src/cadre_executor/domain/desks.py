@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from opentelemetry import propagate
@@ -105,6 +106,7 @@ class _Driven:
 
     journal: Journal
     is_child: bool = False
+    has_turn: bool = False
     task: "asyncio.Task[None] | None" = None
     error: CadreError | None = None
     cancelling: bool = False
@@ -160,6 +162,7 @@ class Desk:
             trigger=request.trigger,
             created_time=datetime.now(UTC),
             trace_parent=_trace_parent(),
+            max_concurrent_runs=document.workflow.limits.max_concurrent_runs,
         )
 
     async def fork(self, request: ForkRun) -> Run:
@@ -221,8 +224,10 @@ class Desk:
     async def _accept(
         self, run: Run, *, key: str, fingerprint: str, position: Position | None = None
     ) -> tuple[Run, bool]:
-        """Stores a run, and drives it if there is room."""
-        has_room = self._open and (bool(run.parent_run_id) or self._has_room())
+        """Stores a run, and drives it if there is room. One whose workflow bounds how many go on at once is taken up
+        in its turn."""
+        may_go = run.max_concurrent_runs is None and (bool(run.parent_run_id) or self._has_room())
+        has_room = self._open and may_go
         # Until it is driven, its lease looks like one that we lost sight of.
         self._starting.add(run.id)
         try:
@@ -239,6 +244,8 @@ class Desk:
                 self._drive(Claim(run=stored, position=position))
         finally:
             self._starting.discard(run.id)
+        if not may_go:
+            self._room.set()
         return stored, created
 
     async def start_child(self, child: ChildRun) -> Run:
@@ -255,6 +262,8 @@ class Desk:
             parent_run_id=child.parent_run_id,
             root_run_id=child.root_run_id,
             depth=child.depth,
+            # Whoever waits for it has its turn already.
+            max_concurrent_runs=None,
         )
         stored, _ = await self._accept(run, key=request.key, fingerprint=request.fingerprint)
         return stored
@@ -293,7 +302,9 @@ class Desk:
         with self._watchers.waiting(run_id) as word:
             while run.status not in FINAL or run.last_sequence > after:
                 word.clear()
-                events = await self._store.events(run_id, after=after, limit=_EVENTS_AT_ONCE)
+                events = await self._watchers.events(
+                    run_id, after, partial(self._events, run_id, after)
+                )
                 for event in events:
                     yield event
                     after = event.sequence
@@ -301,14 +312,20 @@ class Desk:
                     # A person may have resumed the run since.
                     run = await self._store.get(run_id)
                 elif len(events) < _EVENTS_AT_ONCE:
-                    run = await self._word_of(run, word)
+                    run = await self._word_of(run, after, word)
 
-    async def _word_of(self, run: Run, word: asyncio.Event) -> Run:
-        """Waits for word of a run, and looks for itself from time to time."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
-            return run
-        return await self._store.get(run.id)
+    async def _events(self, run_id: str, after: int) -> Sequence[Event]:
+        return await self._store.events(run_id, after=after, limit=_EVENTS_AT_ONCE)
+
+    async def _word_of(self, run: Run, after: int, word: asyncio.Event) -> Run:
+        """Waits for word of a run, and looks from time to time whether another executor had some."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
+                return run
+            found = await self._watchers.run(run.id, partial(self._store.get, run.id))
+            if found.last_sequence > after or found.status in FINAL:
+                return found
 
     async def cancel(self, run_id: str) -> Run:
         """Ends a run that has not ended. When it returns no further step can start. Raises RunNotFound."""
@@ -378,6 +395,7 @@ class Desk:
         driven = _Driven(
             journal=self._driver.journal(claim, broken=broken),
             is_child=bool(claim.run.parent_run_id),
+            has_turn=claim.run.max_concurrent_runs is not None,
         )
         self._driven[run_id] = driven
         driven.task = asyncio.create_task(self._see_through(claim, driven), name=f"run {run_id}")
@@ -407,7 +425,7 @@ class Desk:
 
     def _forget(self, run_id: str, driven: _Driven) -> None:
         if self._driven.get(run_id) is driven:
-            if not self._has_room():
+            if driven.has_turn or not self._has_room():
                 self._room.set()
             del self._driven[run_id]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # PyYAML ships no annotations
 
-from cadre_executor.language.positions import Path, Position
+from cadre_executor.language.positions import LINE_END, Path, Position
 from cadre_executor.language.reports import path_text, shown
 from cadre_kit.errors import Problem
 
@@ -93,7 +93,7 @@ def read_document(source: str) -> Document:
     except yaml.reader.ReaderError as exc:
         return _unread(reader, _bad_character(source, exc))
     except yaml.YAMLError as exc:
-        return _unread(reader, _bad_yaml(exc))
+        return _unread(reader, _bad_yaml(source, exc))
     return Document(
         value=value, keys=reader.keys, values=reader.values, problems=tuple(reader.problems)
     )
@@ -134,8 +134,8 @@ def _too_large(source: str) -> _Refused:
 
 def _mark(source: str, index: int) -> Any:
     before = source[: max(index, 0)]
-    line = before.count("\n")
-    return yaml.Mark("file", index, line, len(before) - before.rfind("\n") - 1, None, None)
+    ends = [match.end() for match in LINE_END.finditer(before)]
+    return yaml.Mark("file", index, len(ends), len(before) - (ends or [0])[-1], None, None)
 
 
 def _bad_character(source: str, exc: Any) -> Problem:
@@ -147,8 +147,11 @@ def _bad_character(source: str, exc: Any) -> Problem:
     ).problem
 
 
-def _bad_yaml(exc: Any) -> Problem:
+def _bad_yaml(source: str, exc: Any) -> Problem:
     mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
+    # libyaml reads on past a last line without an end, and says the line after it.
+    if mark is not None and mark.line > len(LINE_END.findall(source)):
+        mark = _mark(source, len(source))
     said = (
         " ".join(filter(None, (getattr(exc, "context", ""), getattr(exc, "problem", ""))))
         or "unreadable"

@@ -3,10 +3,9 @@
 import re
 from bisect import bisect_right
 
-from cadre_executor.language.positions import Position
+from cadre_executor.language.positions import LINE_END, Position
 from cadre_kit.errors import TextEdit
 
-_LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _MAX_QUOTED = 200
 
 
@@ -15,7 +14,7 @@ class Editor:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._starts = [0, *(match.end() for match in _LINE_END.finditer(source))]
+        self._starts = [0, *(match.end() for match in LINE_END.finditer(source))]
 
     def replacing(self, old: str, new: str, place: Position) -> TextEdit | None:
         """Puts `new` for `old` within a place. A word must stand there once, other text is replaced where it stands
