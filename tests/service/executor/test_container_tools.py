@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.executor_tools.conftest import Bench, bench_in
@@ -70,7 +71,7 @@ async def test_commands_run_in_a_container_without_network(tmp_path: Path) -> No
     ("tool", "arguments"), [("shell", {"command": "id"}), ("process", {"program": "id"})]
 )
 async def test_without_docker_mode_it_is_said_what_is_missing(
-    tmp_path: Path, tool: str, arguments: dict[str, str]
+    tmp_path: Path, tool: str, arguments: dict[str, Any]
 ) -> None:
     async with beside_a_sandbox(tmp_path, docker=False) as bench:
         with pytest.raises(ToolFailed) as refused:
