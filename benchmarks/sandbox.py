@@ -1,10 +1,14 @@
-"""One small program through the sandbox's gRPC service, against starting a bare `python -c` for it."""
+"""Small programs over gRPC: mode python against a bare jailed fork, mode docker against `docker run`."""
 
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
+from typing import TypeAlias
 
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
 from cadre_kit.channels import call, connect
@@ -14,58 +18,155 @@ from cadre_sandbox.settings import SandboxSettings
 
 _CODE = "print(sum(range(100)))"
 _TIMES = 300
-_SPAWNS = 30
 _AT_ONCE = 4
+_DOCKER_TIMES = 15
+_PYTHON, _DOCKER = sandbox_pb2.MODE_PYTHON, sandbox_pb2.MODE_DOCKER
+# In a process of its own, as it closes itself in: forks into the jail, one after the other.
+_BARE_FORK = """
+import os, time
+from cadre_sandbox.worker.jail import Jail, Limits
+from cadre_sandbox.worker.language import modules
+modules.preload()
+jail = Jail.prepare(first_uid=58600)
+for _ in range({times}):
+    start = time.perf_counter()
+    pid = jail.fork()
+    if pid == 0:
+        try:
+            jail.enter(Limits(cpu_seconds=5, memory_mb=64), slot=0)
+            sum(range(100))
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    print((time.perf_counter() - start) * 1000)
+"""
+Stub: TypeAlias = "sandbox_pb2_grpc.SandboxServiceAsyncStub"
 
 
-def _spawned_ms() -> list[float]:
+def _bare_forks_ms() -> list[float]:
+    done = subprocess.run(
+        [sys.executable, "-c", _BARE_FORK.format(times=_TIMES)],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return [float(line) for line in done.stdout.split()]
+
+
+def _docker_runs_ms(image: str) -> list[float]:
     took = []
-    for _ in range(_SPAWNS):
+    for _ in range(5):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-I", "-c", _CODE], capture_output=True, check=True)
+        subprocess.run(
+            ["docker", "run", "--rm", "--network", "none", image, "python3", "-c", _CODE],
+            capture_output=True,
+            check=True,
+        )
         took.append((time.perf_counter() - start) * 1000)
     return took
 
 
-async def _measured() -> tuple[float, list[float], float]:
-    """Milliseconds until the service is ready, of each call, and calls a second with some under way at once."""
+async def _run(stub: Stub, mode: sandbox_pb2.Mode.ValueType, *packages: str) -> float:
+    code = "".join(f"import {name}\n" for name in packages) + _CODE
+    request = sandbox_pb2.ExecuteRequest(code=code, mode=mode, packages=packages)
+    began = time.perf_counter()
+    answer = await call(stub.Execute, request, service="sandbox", timeout_seconds=900)
+    if answer.outcome != sandbox_pb2.OUTCOME_SUCCEEDED:
+        raise SystemExit(f"the program did not succeed: {answer.error.message}")
+    return (time.perf_counter() - began) * 1000
+
+
+async def _rate(stub: Stub) -> float:
+    began = time.perf_counter()
+    for _ in range(_TIMES // _AT_ONCE):
+        await asyncio.gather(*(_run(stub, _PYTHON) for _ in range(_AT_ONCE)))
+    return _TIMES / (time.perf_counter() - began)
+
+
+async def _docker_ms(stub: Stub, *packages: str) -> float:
+    """The median with a container waiting, as the pool has one when runs leave it the time to refill."""
+    await _run(stub, _DOCKER, *packages)
+    took = []
+    for _ in range(_DOCKER_TIMES):
+        await asyncio.sleep(1.5)
+        took.append(await _run(stub, _DOCKER, *packages))
+    return statistics.median(took)
+
+
+async def _has_docker(stub: Stub) -> bool:
+    while True:
+        asked = sandbox_pb2.GetCapabilitiesRequest()
+        offered = await call(stub.GetCapabilities, asked, service="sandbox", timeout_seconds=10)
+        if "prepared" not in offered.docker_missing:
+            return not offered.docker_missing
+        await asyncio.sleep(0.1)
+
+
+async def _growth(stub: Stub, times: int) -> None:
+    """Prints how the service and its zygote grow over many executions."""
+    before = _usage()
+    for _ in range(times // _AT_ONCE):
+        await asyncio.gather(*(_run(stub, _PYTHON) for _ in range(_AT_ONCE)))
+    names = ("KiB resident", "descriptors", "processes")
+    for name, first, last in zip(names, before, _usage(), strict=True):
+        print(f"after {times} executions: {name} {first} -> {last}")
+
+
+def _usage() -> tuple[int, int, int]:
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    pids = ["self", *children]
+    resident = descriptors = 0
+    for pid in pids:
+        status = Path(f"/proc/{pid}/status").read_text()
+        resident += int(status.partition("VmRSS:")[2].split()[0])
+        descriptors += len(os.listdir(f"/proc/{pid}/fd"))
+    return resident, descriptors, len(pids)
+
+
+def _row(name: str, value: float, baseline: float) -> None:
+    print(f"{name:<46}{value:>9.1f}{value / baseline:>9.2f}")
+
+
+async def _measure(growth: int) -> None:
+    bare = statistics.median(_bare_forks_ms())
     start = time.perf_counter()
-    settings = SandboxSettings(sandbox_concurrency=_AT_ONCE)
-    async with (
-        build(settings) as services,
-        serving(services, host="127.0.0.1", port=0) as address,
-        connect(address) as channel,
-    ):
-        ready = (time.perf_counter() - start) * 1000
-        stub = sandbox_pb2_grpc.SandboxServiceStub(channel)
-        request = sandbox_pb2.ExecuteRequest(code=_CODE)
+    with tempfile.TemporaryDirectory() as home:
+        settings = SandboxSettings(home=Path(home), sandbox_concurrency=_AT_ONCE)
+        async with (
+            build(settings) as services,
+            serving(services, host="127.0.0.1", port=0) as address,
+            connect(address) as channel,
+        ):
+            ready = (time.perf_counter() - start) * 1000
+            stub = sandbox_pb2_grpc.SandboxServiceStub(channel)
+            docker = await _has_docker(stub)
+            cuts = statistics.quantiles([await _run(stub, _PYTHON) for _ in range(_TIMES)], n=100)
+            print(f"{'sandbox, mode python':<46}{'ms':>9}{'ratio':>9}")
+            _row("a bare jailed fork, p50 (baseline)", bare, bare)
+            _row("Execute over gRPC, p50", cuts[49], bare)
+            _row("Execute over gRPC, p99", cuts[98], bare)
+            _row("service ready, walls proved", ready, bare)
+            print(f"{await _rate(stub):.0f} executions a second, {_AT_ONCE} at a time")
+            if growth:
+                await _growth(stub, growth)
+            if docker:
+                await _compare_docker(stub, settings)
 
-        async def run() -> float:
-            began = time.perf_counter()
-            await call(stub.Execute, request, service="sandbox", timeout_seconds=30)
-            return (time.perf_counter() - began) * 1000
 
-        took = [await run() for _ in range(_TIMES)]
-        began = time.perf_counter()
-        for _ in range(_TIMES // _AT_ONCE):
-            await asyncio.gather(*(run() for _ in range(_AT_ONCE)))
-        return ready, took, _TIMES / (time.perf_counter() - began)
+async def _compare_docker(stub: Stub, settings: SandboxSettings) -> None:
+    runs = await asyncio.to_thread(_docker_runs_ms, settings.sandbox_docker_image)
+    baseline = statistics.median(runs)
+    print(f"{'sandbox, mode docker':<46}{'ms':>9}{'ratio':>9}")
+    _row("docker run --rm, p50 (baseline)", baseline, baseline)
+    _row("Execute from the pool, p50", await _docker_ms(stub), baseline)
+    if "--packages" in sys.argv:
+        _row("Execute with pandas loaded, p50", await _docker_ms(stub, "pandas"), baseline)
 
 
 def main() -> None:
-    """Prints the table."""
-    spawned = statistics.median(_spawned_ms())
-    ready, took, rate = asyncio.run(_measured())
-    cuts = statistics.quantiles(took, n=100)
-    print(f"{'sandbox':<34}{'ms':>9}{'ratio':>9}")
-    for name, value in (
-        ("python -c, a process each (baseline)", spawned),
-        ("Execute over gRPC, p50", cuts[49]),
-        ("Execute over gRPC, p95", cuts[94]),
-        ("service ready, walls proved", ready),
-    ):
-        print(f"{name:<34}{value:>9.1f}{value / spawned:>9.2f}")
-    print(f"{rate:.0f} executions a second, {_AT_ONCE} at a time")
+    """Prints the tables. `--packages` also builds an image with pandas; `--growth N` runs N programs for growth."""
+    growth = int(sys.argv[sys.argv.index("--growth") + 1]) if "--growth" in sys.argv else 0
+    asyncio.run(_measure(growth))
 
 
 if __name__ == "__main__":

@@ -120,11 +120,25 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
 
 
 class FakeSandbox(sandbox_pb2_grpc.SandboxServiceServicer):
-    """Runs the tests' own programs here; the outcomes `blocked` and `limit` by their names in the code."""
+    """Runs the tests' own programs here; the outcomes `blocked` and `limit` by their names in the code.
+
+    Programs with the word SLEEP take until they are cancelled. `requests` are all that were asked.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[sandbox_pb2.ExecuteRequest] = []
+        self.under_way = 0
 
     async def Execute(
         self, request: sandbox_pb2.ExecuteRequest, context: Any
     ) -> sandbox_pb2.ExecuteResponse:
+        self.requests.append(request)
+        if "SLEEP" in request.code:
+            self.under_way += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.under_way -= 1
         for word, outcome in (
             ("BLOCKED", sandbox_pb2.OUTCOME_BLOCKED),
             ("LIMIT", sandbox_pb2.OUTCOME_LIMIT),

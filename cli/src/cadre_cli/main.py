@@ -14,6 +14,7 @@ from cadre_cli.commands import (
     memories,
     mending,
     platform,
+    programs,
     runs,
     schedules,
     usage,
@@ -43,6 +44,7 @@ platform.add_to(app)
 files.add_to(app)
 mending.add_to(app)
 runs.add_to(app)
+programs.add_to(app)
 usage.add_to(app)
 schedules.add_to(app)
 app.add_typer(workflows.app, name="workflows")

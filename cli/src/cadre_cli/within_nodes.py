@@ -20,7 +20,7 @@ class WithinNodes:
     """Remembers what is under way in nodes: lines of text that have not ended, and how many items have."""
 
     def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
+        self._texts: dict[tuple[str, int], str] = {}
         self._items: dict[str, int] = {}
         self._done: dict[str, int] = {}
 
@@ -32,7 +32,7 @@ class WithinNodes:
                 self._items[event.node] = _number(data, "items")
                 self._done[event.node] = 0
             case "node_text":
-                yield from self._written(event.node, data)
+                yield from self._written(event, data)
             case "tool_called":
                 yield f"  [dim]→ {escape(event.node)} calls {_tool(data)} {_short(data, 'arguments')}[/]"
             case "tool_returned":
@@ -45,29 +45,35 @@ class WithinNodes:
         name = escape(node)
         if self._items.get(node):
             return f"{name} {self._done[node]}/{self._items[node]}"
-        writes = self._texts.get(node, "")[-_SHOWN_BELOW:].strip()
+        writes = self._texts.get((node, 0), "")[-_SHOWN_BELOW:].strip()
         return f"{name}: {escape(writes)}" if writes else name
 
-    def _written(self, node: str, data: Mapping[str, Any]) -> Iterator[str]:
+    def _written(self, event: "Event", data: Mapping[str, Any]) -> Iterator[str]:
         """The lines that have ended; a reply that begins anew is a new line."""
-        if not data.get("offset") and (left := self._texts.pop(node, "")):
-            yield _text(left)
-        *ended, rest = (self._texts.get(node, "") + str(data.get("text", ""))).split("\n")
-        self._texts[node] = rest
-        yield from map(_text, ended)
+        if not data.get("offset"):
+            yield from self._left(event)
+        key = event.node, event.item
+        *ended, rest = (self._texts.get(key, "") + str(data.get("text", ""))).split("\n")
+        self._texts[key] = rest
+        for line in ended:
+            yield _text(line, event.item)
+
+    def _left(self, event: "Event") -> Iterator[str]:
+        if left := self._texts.pop((event.node, event.item), ""):
+            yield _text(left, event.item)
 
     def _ended(self, event: "Event") -> Iterator[str]:
+        yield from self._left(event)
         if event.item:
             self._done[event.node] = self._done.get(event.node, 0) + 1
             if event.error is not None:
                 reason = escape(f"{event.error.code}: {event.error.message}")
                 yield f"  [red]✗[/] {escape(event.node)} item {event.item}  {reason}"
-        elif left := self._texts.pop(event.node, ""):
-            yield _text(left)
 
 
-def _text(line: str) -> str:
-    return f"  [dim]│[/] {escape(line)}"
+def _text(line: str, item: int) -> str:
+    place = f"[dim]{item}[/] " if item else ""
+    return f"  [dim]│[/] {place}{escape(line)}"
 
 
 def _tool(data: Mapping[str, Any]) -> str:

@@ -13,11 +13,13 @@ import pytest
 
 from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
+from cadre_executor.adapters.result_cache import SqlResultCache
 from cadre_executor.adapters.run_store import SqlRunStore
 from cadre_executor.domain.answers import Answer, AnswerChosen, AnswerRun
 from cadre_executor.domain.checkpoints import Checkpoint, CheckpointNotFound, Position
 from cadre_executor.domain.definitions import Definition, WorkflowNotFound
 from cadre_executor.domain.drivers import ending_of
+from cadre_executor.domain.effects import Effect
 from cadre_executor.domain.journals import Batch, LeaseLost, VisitWrites
 from cadre_executor.domain.runs import (
     Event,
@@ -358,3 +360,51 @@ async def test_versions_that_come_at_once_get_numbers_of_their_own(database: Tra
     assert [d.version for d in await store.versions("w")] == [5, 4, 3, 2, 1]
     with pytest.raises(WorkflowNotFound):
         await store.get("w", 9)
+
+
+async def test_what_was_done_within_a_visit_is_kept_until_its_step_has_ended(
+    store: SqlRunStore,
+) -> None:
+    run = await added(store)
+    done = [Effect(key=f"n/1.{number}/done", document={"item": "☃\u0000"}) for number in (1, 2)]
+    await commit(store, run, effects=done[:1], usage=Usage(calls=1, output_tokens=7))
+    await commit(store, run, effects=done[1:], usage=Usage(calls=2, output_tokens=9))
+
+    claim = await store.claim(
+        Candidate(run_id=run.id, owner="me", lease_expires=SOON), owner="other", expires=SOON
+    )
+    assert claim is not None
+    assert claim.effects == {effect.key: effect.document for effect in done}
+    assert claim.run.usage == Usage(calls=2, output_tokens=9)
+
+    await commit(store, run, owner="other", checkpoint=at(1), forgets=True)
+    again = await store.claim(
+        Candidate(run_id=run.id, owner="other", lease_expires=SOON), owner="me", expires=SOON
+    )
+    assert again is not None
+    assert again.effects == {}
+
+
+async def test_the_open_children_of_a_run_are_those_that_have_not_ended(
+    store: SqlRunStore,
+) -> None:
+    parent = await added(store)
+    ended, running = [
+        await added(store, parent_run_id=parent.id, root_run_id=parent.id, depth=1)
+        for _ in range(2)
+    ]
+    await failed(store, ended)
+
+    assert await store.open_children(parent.id) == [running.id]
+    found = await store.get(running.id)
+    assert (found.parent_run_id, found.root_run_id, found.depth) == (parent.id, parent.id, 1)
+
+
+async def test_a_result_is_kept_until_its_time_is_over(database: Transactions) -> None:
+    cache = SqlResultCache(database)
+    await cache.keep("a", ["old", "text"], now=0.0, expires=10.0)
+    await cache.keep("a", ["new", "text"], now=1.0, expires=11.0)
+
+    assert await cache.find("a", now=10.9) == ["new", "text"]
+    assert await cache.find("a", now=11.0) is None
+    assert await cache.find("b", now=1.0) is None

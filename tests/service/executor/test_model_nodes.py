@@ -7,6 +7,7 @@ from tests.fakes.executor import Neighbours
 from tests.service.executor.conftest import Executor, outputs
 
 from cadre.executor.v1 import runs_pb2
+from cadre.sandbox.v1 import sandbox_pb2
 from cadre_kit.documents import from_json
 
 ASKING = """
@@ -119,6 +120,22 @@ async def test_fallbacks_and_settings_reach_the_proxy(executor: Executor, near: 
     request = next(iter(near.llm_proxy.requests.values()))
     assert from_json(request.options.params, field="params") == {"effort": "low"}
     assert [(f.provider, f.model) for f in request.fallbacks] == [("ollama", "b")]
+
+
+async def test_a_program_may_run_in_a_container_with_files(
+    executor: Executor, near: Neighbours
+) -> None:
+    source = ASKING.replace('prompt: "Say {state.message}"', 'code: "result = inputs"').replace(
+        "EXTRA",
+        "sandbox: {mode: docker, preset: high, packages: [numpy], files: {a.txt: '{state.message}'}}",
+    )
+
+    await executor.finish(source.replace("outputs: [reply]", "description: x"), message="hello")
+
+    asked = near.sandbox.requests[0]
+    assert (asked.mode, asked.preset) == (sandbox_pb2.MODE_DOCKER, sandbox_pb2.PRESET_HIGH)
+    assert [(f.name, f.content) for f in asked.files] == [("a.txt", b"hello")]
+    assert list(asked.packages) == ["numpy"]
 
 
 async def test_values_are_appended_to_a_list_in_memory(

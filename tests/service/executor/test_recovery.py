@@ -87,6 +87,32 @@ async def test_more_runs_than_are_driven_at_once_wait_their_turn(
             assert names(await executor.events(run.id))[-1] == "run_succeeded"
 
 
+async def test_no_more_runs_of_a_workflow_go_on_at_once_than_it_says_and_the_others_follow_in_order(
+    tmp_path: Path, near: Neighbours
+) -> None:
+    source = ASK + "config: {execution: {max_concurrent_runs: 2}}\n"
+    async with (
+        executor_in(tmp_path, near, **QUICK) as one,
+        executor_in(tmp_path, near, **QUICK) as two,
+    ):
+        near.llm_proxy.gate.clear()
+        runs = [await e.start(source, message=str(n)) for n in range(3) for e in (one, two)]
+        await reached(lambda: near.llm_proxy.was_asked(2))
+        await one.finish(LOOP)
+        at_first = [(await one.get(run.id)).status for run in runs]
+        near.llm_proxy.gate.set()
+
+        histories = [await one.events(run.id) for run in runs]
+
+    assert at_first == [runs_pb2.RUN_STATUS_RUNNING] * 2 + [runs_pb2.RUN_STATUS_QUEUED] * 4
+    begun = [next(e for e in h if e.type == runs_pb2.EVENT_TYPE_RUN_STARTED) for h in histories]
+    ended = [h[-1] for h in histories]
+    assert all(names(h)[-1] == "run_succeeded" for h in histories)
+    for number in range(2, len(runs)):
+        over = sum(e.time.ToDatetime() <= begun[number].time.ToDatetime() for e in ended)
+        assert over >= number - 1
+
+
 async def test_a_run_whose_store_fails_midway_goes_on_when_the_store_is_well(
     tmp_path: Path, near: Neighbours
 ) -> None:

@@ -1,11 +1,12 @@
 """Runs over gRPC: what they do, how they fail, and what watchers see."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes.executor import Neighbours
-from tests.service.executor.conftest import Executor, names, outputs, reached
+from tests.service.executor.conftest import Executor, executor_in, names, outputs, reached
 
 from cadre.executor.v1 import runs_pb2
 from cadre.llm_proxy.v1 import llm_pb2
@@ -451,3 +452,15 @@ async def test_the_trace_of_the_caller_goes_through_the_run_to_the_services(
 
     assert answer.run.trace_id == "ab" * 16
     assert near.llm_proxy.metadata[0]["traceparent"].split("-")[1] == "ab" * 16
+
+
+async def test_a_state_that_grows_too_large_ends_the_run_naming_its_largest_field(
+    tmp_path: Path, near: Neighbours
+) -> None:
+    source = code_node("result = 'x' * 3000")
+    async with executor_in(tmp_path, near, executor_max_state_bytes=2000) as executor:
+        run, events = await executor.finish(source)
+
+    assert run.error.code == "STATE_TOO_LARGE"
+    assert "'value'" in run.error.message
+    assert events[-1] == "run_failed"

@@ -577,9 +577,7 @@ async def test_a_program_gives_what_it_gives_in_python(name: str, execute) -> No
 
 
 @pytest.mark.parametrize("name", CORPUS)
-async def test_a_program_as_models_write_it_gives_what_it_gives_in_python(
-    name: str, execute
-) -> None:  # type: ignore[no-untyped-def]
+async def test_a_program_as_models_write_it_gives_the_same(name: str, execute) -> None:  # type: ignore[no-untyped-def]
     code = textwrap.dedent(CORPUS[name])
 
     answer = await execute(code)

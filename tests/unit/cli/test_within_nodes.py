@@ -38,6 +38,18 @@ def test_the_rest_of_a_text_is_printed_when_its_node_ends() -> None:
     assert lines == ["  [dim]│[/] all"]
 
 
+def test_texts_of_items_that_are_written_side_by_side_stay_apart() -> None:
+    lines, _ = shown(
+        event(EventType.NODE_TEXT, 1, text="one ", offset=0),
+        event(EventType.NODE_TEXT, 2, text="two", offset=0),
+        event(EventType.NODE_TEXT, 1, text="more", offset=4),
+        event(EventType.NODE_SUCCEEDED, 1),
+        event(EventType.NODE_SUCCEEDED, 2),
+    )
+
+    assert lines == ["  [dim]│[/] [dim]1[/] one more", "  [dim]│[/] [dim]2[/] two"]
+
+
 def test_items_are_counted_and_only_those_that_failed_are_printed() -> None:
     ended = [event(EventType.NODE_SUCCEEDED, item) for item in range(1, 38)]
 

@@ -1,7 +1,8 @@
 """The real tools as the engine calls them, over a folder of the test's own."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cadre_executor.app import open_tools
 from cadre_executor.domain.tools import ToolContext
 from cadre_executor.domain.workflows import McpServer, ToolUse, Workflow
 from cadre_executor.settings import Settings
+from cadre_kit.ids import new_id
 
 RUN = "01RUN"
 
@@ -51,11 +53,9 @@ class Bench:
         **arguments: Any,
     ) -> Any:
         use = ToolUse(name=name, config=config or {})
-        result = await self.tools.invoke(use, arguments, context=context, seconds=seconds)
+        own = replace(context, key=new_id())
+        result = await self.tools.invoke(use, arguments, context=own, seconds=seconds)
         return result.value
-
-
-Opened = Callable[..., Any]
 
 
 @asynccontextmanager

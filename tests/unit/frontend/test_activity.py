@@ -33,6 +33,18 @@ def test_a_text_grows_and_one_that_begins_anew_replaces_it() -> None:
     assert [written.text for written in found] == ["AB"]
 
 
+def test_an_item_that_ended_leaves_the_texts_of_the_others_under_way() -> None:
+    found = writings(
+        [
+            event(EventType.NODE_TEXT, 1, text="a", offset=0, call="1"),
+            event(EventType.NODE_TEXT, 2, text="b", offset=0, call="1"),
+            event(EventType.NODE_SUCCEEDED, 1),
+        ]
+    )
+
+    assert [(written.item, written.done) for written in found] == [(1, True), (2, False)]
+
+
 def test_a_call_of_a_tool_has_its_result_or_its_failure() -> None:
     found = tool_uses(
         [

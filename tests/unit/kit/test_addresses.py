@@ -70,3 +70,20 @@ def test_what_is_no_host_or_network_is_refused(rules: str) -> None:
 async def test_a_name_without_an_address_says_so(host: str) -> None:
     with pytest.raises(HostUnknown):
         await resolve(host, 80)
+
+
+@pytest.mark.parametrize(
+    "url", ["wiki", "ftp://wiki/", "http://", "http://wiki:99999/", "http://[::1"]
+)
+def test_an_operator_s_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput):
+        AddressRules().allowing_url(url)
+
+
+def test_an_operator_s_address_is_allowed_on_its_port_only() -> None:
+    rules = AddressRules().allowing_url("http://wiki:8080/search")
+    found = [ipaddress.ip_address("10.1.2.3")]
+
+    assert rules.judge("wiki", 8080, found) == found
+    with pytest.raises(AddressRefused):
+        rules.judge("wiki", 80, found)

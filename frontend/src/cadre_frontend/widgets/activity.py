@@ -17,10 +17,11 @@ _SHOWN_TOOLS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What a model wrote so far in one call, on one visit of a step."""
+    """What a model wrote so far in one call, on one visit of a step; `item` counts from 1 in a list, 0 is none."""
 
     node: str
     text: str
+    item: int = 0
     done: bool = False
 
 
@@ -44,10 +45,11 @@ def writings(events: Sequence[Event]) -> list[Written]:
         if event.type is EventType.NODE_TEXT:
             key = (event.node, event.iteration, event.item, event.attempt, str(data.get("call")))
             before = found[key].text if key in found and data.get("offset") else ""
-            found[key] = Written(node=event.node, text=before + str(data.get("text", "")))
+            text = before + str(data.get("text", ""))
+            found[key] = Written(node=event.node, text=text, item=event.item)
         elif event.type in (EventType.NODE_SUCCEEDED, EventType.NODE_FAILED):
             for place, written in found.items():
-                if place[:2] == (event.node, event.iteration):
+                if place[:2] == (event.node, event.iteration) and event.item in (0, place[2]):
                     found[place] = replace(written, done=True)
     return list(found.values())
 
@@ -77,7 +79,8 @@ def draw_activity(events: Sequence[Event]) -> None:
     for written in writings(events):
         if not written.done:
             with st.container(border=True):
-                st.caption(f"`{written.node}` writes")
+                item = f", item {written.item}," if written.item else ""
+                st.caption(f"`{written.node}`{item} writes")
                 st.text(written.text)
     uses = tool_uses(events)
     if uses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from cadre_client._models import (
     Checkpoint,
     Completion,
     Event,
+    Execution,
     JsonObject,
     MemoryHit,
     MemoryItem,
@@ -40,6 +42,8 @@ __all__ = ["Client"]
 
 T = TypeVar("T")
 _COMPLETION_SECONDS = 180.0
+# The longest that a program may run, its place in the queue, and the making of a package set's image.
+_EXECUTION_SECONDS = 900.0
 _WATCH_PATIENCE_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 3.0
@@ -343,6 +347,36 @@ class Client:
     def delete_schedule(self, name: str) -> None:
         """Removes a schedule; runs that it started stay."""
         self._transport.send("DELETE", _path("/api/v1/schedules", name))
+
+    # Programs
+
+    def execute(
+        self,
+        code: str,
+        *,
+        mode: str = "python",
+        inputs: JsonObject | None = None,
+        preset: str | None = None,
+        timeout_seconds: float = 0.0,
+        memory_mb: int = 0,
+        packages: Sequence[str] = (),
+        files: Mapping[str, bytes] | None = None,
+    ) -> Execution:
+        """Runs a program in the sandbox to its end; one that fails is an answer. 0 means the sandbox's default."""
+        body: dict[str, Any] = {
+            "code": code,
+            "mode": mode,
+            "inputs": inputs or {},
+            "preset": preset,
+            "timeout_seconds": timeout_seconds,
+            "memory_mb": memory_mb,
+            "packages": list(packages),
+            "files": [
+                {"name": name, "content": base64.b64encode(content).decode()}
+                for name, content in (files or {}).items()
+            ],
+        }
+        return self._post(Execution, "/api/v1/executions", body, timeout_seconds=_EXECUTION_SECONDS)
 
     # Memories
 

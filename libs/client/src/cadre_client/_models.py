@@ -12,6 +12,8 @@ __all__ = [
     "Completion",
     "Event",
     "EventType",
+    "Execution",
+    "ExecutionUsage",
     "Failure",
     "Graph",
     "GraphEdge",
@@ -22,6 +24,7 @@ __all__ = [
     "MemoryItem",
     "Model",
     "Problem",
+    "ProgramFile",
     "Run",
     "RunStatus",
     "Schedule",
@@ -379,3 +382,33 @@ class Completion(Answer):
     model: str
     usage: Usage
     parsed: JsonValue = None
+
+
+class ProgramFile(Answer):
+    """A file that a program left. `content` is base64; the type is by its name only."""
+
+    name: str
+    media_type: str
+    content: str
+
+
+class ExecutionUsage(Answer):
+    """What a program used."""
+
+    wall_ms: int
+    cpu_ms: int
+    peak_memory_bytes: int
+
+
+class Execution(Answer):
+    """How a program ended: outcome is succeeded, failed, blocked or limit; `result` None when it set none."""
+
+    outcome: str
+    stdout: str
+    stderr: str
+    result: JsonValue = None
+    files: list[ProgramFile] = []
+    limits_reached: list[str] = []
+    usage: ExecutionUsage
+    walls: list[str] = []
+    error: Failure | None = None

@@ -66,8 +66,8 @@ class AddressRules:
 
     def allowing_url(self, url: str) -> "AddressRules":
         """These, and the host and port of an address that the operator set."""
-        parts = urlsplit(url)
-        return self.allowing(parts.hostname or "", port_of(url))
+        port = port_of(url)
+        return self.allowing(urlsplit(url).hostname or "", port)
 
     def allowing(self, host: str, port: int) -> "AddressRules":
         """These, and one host and port more."""
@@ -110,11 +110,14 @@ async def resolve(host: str, port: int) -> Sequence[Address]:
 
 def port_of(url: str) -> int:
     """The port of an http or https address. Raises InvalidInput."""
-    parts = urlsplit(url)
     try:
-        return parts.port or (443 if parts.scheme == "https" else 80)
+        parts = urlsplit(url)
+        port = parts.port
     except ValueError as exc:
-        raise InvalidInput("an address has no valid port") from exc
+        raise InvalidInput("the address has no valid port") from exc
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput("the address must begin with http:// or https:// and name a host")
+    return port or (443 if parts.scheme == "https" else 80)
 
 
 def _network(word: str) -> Network | None:

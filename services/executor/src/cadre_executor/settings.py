@@ -1,13 +1,15 @@
 """The executor's settings: its only reader of the environment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from dotenv import dotenv_values
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from cadre_kit.addresses import AddressRules
+from cadre_kit.errors import InvalidInput
 from cadre_kit.settings import Port, ServiceSettings
 
 __all__ = ["Settings", "process_variables"]
@@ -79,6 +81,25 @@ class Settings(ServiceSettings):
     trace_content: bool = Field(
         False, description="Whether traces show the inputs and outputs of runs."
     )
+
+    @field_validator("allowed_addresses")
+    @classmethod
+    def _are_addresses(cls, text: str) -> str:
+        return _checked(text, AddressRules.parse)
+
+    @field_validator("searxng_url")
+    @classmethod
+    def _is_a_web_address(cls, url: str) -> str:
+        return _checked(url, AddressRules().allowing_url) if url else url
+
+
+def _checked(text: str, parse: Callable[[str], object]) -> str:
+    """The text, when it can be parsed; else the variable is named at the start."""
+    try:
+        parse(text)
+    except InvalidInput as error:
+        raise ValueError(error.message) from error
+    return text
 
 
 def process_variables() -> Mapping[str, str]:

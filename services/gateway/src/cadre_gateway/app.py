@@ -31,6 +31,7 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
         executor=settings.executor_address,
         llm_proxy=settings.llm_proxy_address,
         memory=settings.memory_address,
+        sandbox=settings.sandbox_address,
     )
     async with connected(addresses, call_seconds=settings.gateway_call_seconds) as services:
         parts = Parts(

@@ -15,9 +15,7 @@ class GatewaySettings(ServiceSettings):
     gateway_port: Port = Field(7400, description="Port of the HTTP API; 0 picks a free one.")
     executor_address: str = Field("127.0.0.1:7410", description="host:port of the executor.")
     llm_proxy_address: str = Field("127.0.0.1:7411", description="host:port of the llm-proxy.")
-    sandbox_address: str = Field(
-        "127.0.0.1:7412", description="host:port of the sandbox; asked for its health only."
-    )
+    sandbox_address: str = Field("127.0.0.1:7412", description="host:port of the sandbox.")
     memory_address: str = Field("127.0.0.1:7413", description="host:port of the memory.")
     mlflow_url: str = Field(
         "http://127.0.0.1:7420", description="Where MLflow is; asked for its health only."

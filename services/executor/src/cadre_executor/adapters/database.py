@@ -63,6 +63,7 @@ RUNS = sa.Table(
     sa.Column("paused_seconds", sa.Float),
     sa.Column("waiting_since", sa.Float),
     sa.Column("resumed_sequence", sa.Integer),
+    sa.Column("max_concurrent_runs", sa.Integer),
     sa.Column("parent_run_id", sa.String),
     sa.Column("root_run_id", sa.String),
     sa.Column("depth", sa.Integer),

@@ -42,21 +42,22 @@ _ROLES = {
     Role.ASSISTANT: llm_pb2.ROLE_ASSISTANT,
     Role.TOOL: llm_pb2.ROLE_TOOL,
 }
-_MODES = {
-    SandboxMode.PYTHON: sandbox_pb2.MODE_PYTHON,
-    SandboxMode.DOCKER: sandbox_pb2.MODE_DOCKER,
-}
-_PRESETS = {
-    "low": sandbox_pb2.PRESET_LOW,
-    "medium": sandbox_pb2.PRESET_MEDIUM,
-    "high": sandbox_pb2.PRESET_HIGH,
-    "max": sandbox_pb2.PRESET_MAX,
-}
 _OUTCOMES = {
     sandbox_pb2.OUTCOME_SUCCEEDED: Outcome.SUCCEEDED,
     sandbox_pb2.OUTCOME_FAILED: Outcome.FAILED,
     sandbox_pb2.OUTCOME_BLOCKED: Outcome.BLOCKED,
     sandbox_pb2.OUTCOME_LIMIT: Outcome.LIMIT,
+}
+_MODES = {
+    SandboxMode.PYTHON: sandbox_pb2.MODE_PYTHON,
+    SandboxMode.DOCKER: sandbox_pb2.MODE_DOCKER,
+}
+_PRESETS = {
+    "": sandbox_pb2.PRESET_UNSPECIFIED,
+    "low": sandbox_pb2.PRESET_LOW,
+    "medium": sandbox_pb2.PRESET_MEDIUM,
+    "high": sandbox_pb2.PRESET_HIGH,
+    "max": sandbox_pb2.PRESET_MAX,
 }
 
 
@@ -121,7 +122,7 @@ class GrpcSandbox:
         request = sandbox_pb2.ExecuteRequest(
             code=program.code,
             mode=_MODES[limits.mode],
-            preset=_PRESETS.get(limits.preset, sandbox_pb2.PRESET_UNSPECIFIED),
+            preset=_PRESETS[limits.preset],
             inputs=to_json(program.inputs),
             limits=sandbox_pb2.Limits(
                 timeout_seconds=limits.timeout_seconds or 0.0,

@@ -101,6 +101,21 @@ _ADD_SOURCE = sa.insert(SOURCES)
 _WHOLE_RUN = sa.select(RUNS, SOURCES.c.text.label("source")).join(
     SOURCES, SOURCES.c.digest == RUNS.c.digest
 )
+# Runs that go on, of workflows that bound how many do.
+_GOING = (
+    sa.select(RUNS.c.workflow, sa.func.count())
+    .where(RUNS.c.status == RunStatus.RUNNING.value, RUNS.c.max_concurrent_runs.is_not(None))
+    .group_by(RUNS.c.workflow)
+)
+_CANDIDATE = (
+    RUNS.c.id,
+    RUNS.c.workflow,
+    RUNS.c.status,
+    RUNS.c.lease_owner,
+    RUNS.c.lease_expires,
+    RUNS.c.parent_run_id,
+    RUNS.c.max_concurrent_runs,
+)
 _STATUS = sa.select(RUNS.c.status).where(RUNS.c.id == sa.bindparam("run"))
 _WAIT = (
     sa.update(RUNS)
@@ -225,8 +240,8 @@ class SqlRunStore:
         self, *, owners: Sequence[str], now: float, limit: int
     ) -> Sequence[Candidate]:
         """Runs that have not ended and that may be taken up, oldest first."""
-        statement = (
-            sa.select(RUNS.c.id, RUNS.c.lease_owner, RUNS.c.lease_expires, RUNS.c.parent_run_id)
+        free = (
+            sa.select(RUNS)
             .where(
                 RUNS.c.status.in_(_UNENDED),
                 sa.or_(RUNS.c.lease_owner.in_(["", *owners]), RUNS.c.lease_expires < now),
@@ -236,10 +251,10 @@ class SqlRunStore:
         )
 
         def work(connection: sa.Connection) -> list[Candidate]:
-            return [
-                Candidate(run_id=run_id, owner=owner, lease_expires=expires, is_child=bool(parent))
-                for run_id, owner, expires, parent in connection.execute(statement)
-            ]
+            going = dict(connection.execute(_GOING).tuples().all())
+            statement = free.with_only_columns(*_CANDIDATE).where(_has_turn(going))
+            rows = connection.execute(statement).mappings()
+            return [_candidate(row) for row in rows if _takes_turn(row, going)]
 
         return await self._database.read(work)
 
@@ -258,6 +273,8 @@ class SqlRunStore:
 
         def work(connection: sa.Connection) -> Claim | None:
             was = connection.execute(_STATUS, {"run": candidate.run_id}).scalar()
+            if was == RunStatus.QUEUED.value and not _gets_turn(connection, candidate.run_id):
+                return None
             if connection.execute(statement).rowcount != 1:
                 return None
             return Claim(
@@ -462,6 +479,47 @@ class SqlRunStore:
 
 class _NothingNew(Exception):
     """The answer came before; the transaction that found out is taken back."""
+
+
+def _has_turn(going: Mapping[str, int]) -> sa.ColumnElement[bool]:
+    """Whether a run need not wait for others of its workflow to end."""
+    full = [
+        sa.and_(RUNS.c.workflow == name, RUNS.c.max_concurrent_runs <= count)
+        for name, count in going.items()
+    ]
+    return sa.or_(RUNS.c.status != RunStatus.QUEUED.value, sa.not_(sa.or_(sa.false(), *full)))
+
+
+def _takes_turn(row: sa.RowMapping, going: dict[str, int]) -> bool:
+    """As `_has_turn`, of runs in order: each that has its turn leaves less for those after it."""
+    most, workflow = row["max_concurrent_runs"], row["workflow"]
+    if most is None or row["status"] != RunStatus.QUEUED.value:
+        return True
+    going[workflow] = going.get(workflow, 0) + 1
+    return bool(going[workflow] <= most)
+
+
+def _candidate(row: sa.RowMapping) -> Candidate:
+    return Candidate(
+        run_id=row["id"],
+        owner=row["lease_owner"],
+        lease_expires=row["lease_expires"],
+        is_child=bool(row["parent_run_id"]),
+    )
+
+
+def _gets_turn(connection: sa.Connection, run_id: str) -> bool:
+    """As `_has_turn`, of one run, with nobody else deciding so of its workflow meanwhile."""
+    workflow, most = connection.execute(
+        sa.select(RUNS.c.workflow, RUNS.c.max_concurrent_runs).where(RUNS.c.id == run_id)
+    ).one()
+    if most is None:
+        return True
+    if connection.dialect.name == "postgresql":
+        # SQLite has one writer anyway.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(workflow))))
+    going = connection.execute(_GOING.where(RUNS.c.workflow == workflow)).first()
+    return going is None or bool(going[1] < most)
 
 
 def _get(connection: sa.Connection, run_id: str) -> Run:

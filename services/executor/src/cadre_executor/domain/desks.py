@@ -106,6 +106,7 @@ class _Driven:
 
     journal: Journal
     is_child: bool = False
+    has_turn: bool = False
     task: "asyncio.Task[None] | None" = None
     error: CadreError | None = None
     cancelling: bool = False
@@ -161,6 +162,7 @@ class Desk:
             trigger=request.trigger,
             created_time=datetime.now(UTC),
             trace_parent=_trace_parent(),
+            max_concurrent_runs=document.workflow.limits.max_concurrent_runs,
         )
 
     async def fork(self, request: ForkRun) -> Run:
@@ -222,8 +224,10 @@ class Desk:
     async def _accept(
         self, run: Run, *, key: str, fingerprint: str, position: Position | None = None
     ) -> tuple[Run, bool]:
-        """Stores a run, and drives it if there is room."""
-        has_room = self._open and (bool(run.parent_run_id) or self._has_room())
+        """Stores a run, and drives it if there is room. One whose workflow bounds how many go on at once is taken up
+        in its turn."""
+        may_go = run.max_concurrent_runs is None and (bool(run.parent_run_id) or self._has_room())
+        has_room = self._open and may_go
         # Until it is driven, its lease looks like one that we lost sight of.
         self._starting.add(run.id)
         try:
@@ -240,6 +244,8 @@ class Desk:
                 self._drive(Claim(run=stored, position=position))
         finally:
             self._starting.discard(run.id)
+        if not may_go:
+            self._room.set()
         return stored, created
 
     async def start_child(self, child: ChildRun) -> Run:
@@ -256,6 +262,8 @@ class Desk:
             parent_run_id=child.parent_run_id,
             root_run_id=child.root_run_id,
             depth=child.depth,
+            # Whoever waits for it has its turn already.
+            max_concurrent_runs=None,
         )
         stored, _ = await self._accept(run, key=request.key, fingerprint=request.fingerprint)
         return stored
@@ -387,6 +395,7 @@ class Desk:
         driven = _Driven(
             journal=self._driver.journal(claim, broken=broken),
             is_child=bool(claim.run.parent_run_id),
+            has_turn=claim.run.max_concurrent_runs is not None,
         )
         self._driven[run_id] = driven
         driven.task = asyncio.create_task(self._see_through(claim, driven), name=f"run {run_id}")
@@ -416,7 +425,7 @@ class Desk:
 
     def _forget(self, run_id: str, driven: _Driven) -> None:
         if self._driven.get(run_id) is driven:
-            if not self._has_room():
+            if driven.has_turn or not self._has_room():
                 self._room.set()
             del self._driven[run_id]
 

@@ -240,6 +240,7 @@ class Run:
     forked_from: str = ""
     questions: tuple[Question, ...] = ()
     paused_seconds: float = 0.0
+    max_concurrent_runs: int | None = None
     last_sequence: int = 0
     parent_run_id: str = ""
     root_run_id: str = ""

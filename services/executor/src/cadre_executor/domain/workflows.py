@@ -354,12 +354,15 @@ class Exits:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds of a run. `max_visits`: how often one node may be visited through cycles that no loop bounds."""
+    """Bounds of a run. `max_concurrent_runs`: how many runs of the workflow go on at once, on all executors; the others
+    are queued, in order. None is no bound. `max_visits`: how often one node may be visited through cycles that no loop
+    bounds."""
 
     timeout_seconds: float = 3600.0
     max_concurrency: int = 16
     max_visits: int = 10
     max_steps: int = 1000
+    max_concurrent_runs: int | None = None
 
 
 class OnExceed(Enum):

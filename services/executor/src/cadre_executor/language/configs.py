@@ -27,6 +27,7 @@ def compile_limits(shape: ExecutionShape | None) -> Limits:
         "timeout_seconds": shape.timeout,
         "max_concurrency": shape.max_concurrency,
         "max_steps": shape.max_steps,
+        "max_concurrent_runs": shape.max_concurrent_runs,
     }
     return replace(default, **{name: value for name, value in given.items() if value is not None})
 

@@ -108,6 +108,12 @@ class ExecutionShape(Shape):
     max_steps: int | None = Field(
         None, ge=1, le=100_000, description="Nodes that a run visits at most. Default 1000."
     )
+    max_concurrent_runs: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Runs of this workflow that go on at once; further ones wait their turn. Default: no bound.",
+    )
 
 
 class MemoryDefaultsShape(Shape):

@@ -12,6 +12,7 @@ import grpc
 from cadre.executor.v1 import runs_pb2_grpc, schedules_pb2_grpc, workflows_pb2_grpc
 from cadre.llm_proxy.v1 import llm_pb2_grpc, usage_pb2_grpc
 from cadre.memory.v1 import memory_pb2_grpc
+from cadre.sandbox.v1 import sandbox_pb2_grpc
 from cadre_kit import channels
 
 if TYPE_CHECKING:
@@ -21,8 +22,18 @@ if TYPE_CHECKING:
     from cadre.llm_proxy.v1.llm_pb2_grpc import LlmServiceAsyncStub
     from cadre.llm_proxy.v1.usage_pb2_grpc import UsageServiceAsyncStub
     from cadre.memory.v1.memory_pb2_grpc import MemoryServiceAsyncStub
+    from cadre.sandbox.v1.sandbox_pb2_grpc import SandboxServiceAsyncStub
 
-__all__ = ["Addresses", "Executor", "LlmProxy", "Memory", "Service", "Services", "connected"]
+__all__ = [
+    "Addresses",
+    "Executor",
+    "LlmProxy",
+    "Memory",
+    "Sandbox",
+    "Service",
+    "Services",
+    "connected",
+]
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -95,12 +106,20 @@ class Memory(Service):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sandbox(Service):
+    """Runs programs."""
+
+    programs: SandboxServiceAsyncStub
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """All services that are called."""
 
     executor: Executor
     llm_proxy: LlmProxy
     memory: Memory
+    sandbox: Sandbox
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +129,7 @@ class Addresses:
     executor: str
     llm_proxy: str
     memory: str
+    sandbox: str
 
 
 @asynccontextmanager
@@ -119,6 +139,7 @@ async def connected(addresses: Addresses, *, call_seconds: float) -> AsyncIterat
         executor = await stack.enter_async_context(channels.connect(addresses.executor))
         llm_proxy = await stack.enter_async_context(channels.connect(addresses.llm_proxy))
         memory = await stack.enter_async_context(channels.connect(addresses.memory))
+        sandbox = await stack.enter_async_context(channels.connect(addresses.sandbox))
         yield Services(
             executor=Executor(
                 name="executor",
@@ -137,5 +158,10 @@ async def connected(addresses: Addresses, *, call_seconds: float) -> AsyncIterat
                 name="memory",
                 call_seconds=call_seconds,
                 memories=memory_pb2_grpc.MemoryServiceStub(memory),
+            ),
+            sandbox=Sandbox(
+                name="sandbox",
+                call_seconds=call_seconds,
+                programs=sandbox_pb2_grpc.SandboxServiceStub(sandbox),
             ),
         )

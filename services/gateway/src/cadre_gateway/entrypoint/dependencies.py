@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from cadre_gateway.adapters.probes import Probe
-from cadre_gateway.adapters.services import Executor, LlmProxy, Memory, Services
+from cadre_gateway.adapters.services import Executor, LlmProxy, Memory, Sandbox, Services
 from cadre_gateway.domain.webhooks import WebhookSecret
 from cadre_gateway.entrypoint.errors import InvalidRequest
 from cadre_gateway.entrypoint.metrics import Metrics
@@ -20,6 +20,7 @@ __all__ = [
     "TheLlmProxy",
     "TheMemory",
     "TheParts",
+    "TheSandbox",
     "Waits",
 ]
 
@@ -71,6 +72,10 @@ async def _memory(parts: TheParts) -> Memory:
     return parts.services.memory
 
 
+async def _sandbox(parts: TheParts) -> Sandbox:
+    return parts.services.sandbox
+
+
 async def _idempotency_key(
     idempotency_key: Annotated[
         str,
@@ -94,4 +99,5 @@ async def _idempotency_key(
 TheExecutor = Annotated[Executor, Depends(_executor)]
 TheLlmProxy = Annotated[LlmProxy, Depends(_llm_proxy)]
 TheMemory = Annotated[Memory, Depends(_memory)]
+TheSandbox = Annotated[Sandbox, Depends(_sandbox)]
 IdempotencyKey = Annotated[str, Depends(_idempotency_key)]

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ _MAX_SCHEMA_BYTES = 65_536
 _MAX_PAGES = 20
 _LONGEST_DESCRIPTION = 4000
 _LONGEST_MESSAGE = 4000
+_OURSELVES = mcp_types.Implementation(name="cadre", version=version("cadre-executor"))
 _GONE = frozenset({mcp_types.CONNECTION_CLOSED})
 
 
@@ -117,9 +119,9 @@ class McpTools:
                 header: self._secrets.of(workflow, name)
                 for header, name in server.headers_env.items()
             }
-            host, port = urlsplit(server.url).hostname or "", port_of(server.url)
             # The SDK hides why a connection was refused; this says it. The client judges each connection anew.
             with as_tool_failure():
+                port, host = port_of(server.url), urlsplit(server.url).hostname or ""
                 self._rules.judge(host, port, await resolve(host, port))
             return _by_url(server.name, server.url, headers, self._rules)
         return self._operators(server.name)
@@ -143,7 +145,12 @@ def _by_url(name: str, url: str, headers: Mapping[str, str], rules: AddressRules
     @asynccontextmanager
     async def opened() -> AsyncIterator[Client]:
         client = outgoing_client(rules, headers=headers, max_bytes=_MAX_ANSWER_BYTES)
-        async with client, Client(streamable_http_client(url, http_client=client)) as session:
+        async with (
+            client,
+            Client(
+                streamable_http_client(url, http_client=client), client_info=_OURSELVES
+            ) as session,
+        ):
             yield session
 
     return _Place(name=name, key=(url, frozenset(headers.items())), opener=opened)
@@ -155,7 +162,7 @@ def _by_command(name: str, server: OperatorServer) -> _Place:
         parameters = StdioServerParameters(
             command=server.command, args=list(server.args), env=dict(server.env), cwd=server.cwd
         )
-        async with Client(parameters) as session:
+        async with Client(parameters, client_info=_OURSELVES) as session:
             yield session
 
     return _Place(name=name, key=("command", name), opener=opened)

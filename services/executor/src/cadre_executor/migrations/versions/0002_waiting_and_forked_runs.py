@@ -17,6 +17,7 @@ def upgrade() -> None:
         runs.add_column(sa.Column("forked_from", sa.String(26), nullable=False, server_default=""))
         runs.add_column(sa.Column("paused_seconds", sa.Float, nullable=False, server_default="0"))
         runs.add_column(sa.Column("waiting_since", sa.Float))
+        runs.add_column(sa.Column("max_concurrent_runs", sa.Integer))
         runs.add_column(
             sa.Column("resumed_sequence", sa.Integer, nullable=False, server_default="0")
         )

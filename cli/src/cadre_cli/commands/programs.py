@@ -1,0 +1,136 @@
+"""Runs a program in the sandbox, outside of any workflow."""
+
+import base64
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cadre_cli.errors import CliError, ExitStatus
+from cadre_cli.options import InputValues, JsonFlag, read_inputs, read_text
+from cadre_cli.screen import errors, output, print_json
+from cadre_cli.session import gateway
+from cadre_cli.words import as_text
+
+if TYPE_CHECKING:
+    from cadre_client import Execution
+
+__all__ = ["add_to"]
+
+
+class Mode(StrEnum):
+    """How a program is run."""
+
+    PYTHON = "python"
+    DOCKER = "docker"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(
+        "exec",
+        epilog="Examples: cadre exec sum.py -i n:=10 · cadre exec plot.py --mode docker --file data.csv",
+    )(execute)
+
+
+def execute(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.py", help="A program; - reads standard input.", show_default=False
+        ),
+    ],
+    mode: Annotated[
+        Mode, typer.Option(help="python: restricted and fast; docker: any Python, in a container.")
+    ] = Mode.PYTHON,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Its time; 0 is the sandbox's default.")
+    ] = 0.0,
+    memory_mb: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Its memory, MiB; 0 is the sandbox's default.")
+    ] = 0,
+    input_: InputValues = None,
+    file_: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--file", metavar="PATH", help="A file that it finds in its folder (mode docker)."
+        ),
+    ] = None,
+    package: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A package that it may import (mode docker)."),
+    ] = None,
+    json_: JsonFlag = False,
+) -> int:
+    """Run a program in the sandbox.
+
+    Its output and result are printed; files that it leaves are written to this folder. The exit status is 0 when it
+    succeeded, else 1.
+    """
+    with gateway() as client:
+        done = client.execute(
+            read_text(file),
+            mode=mode.value,
+            inputs=read_inputs(input_, None),
+            timeout_seconds=timeout,
+            memory_mb=memory_mb,
+            packages=package or (),
+            files={path.name: _content(path) for path in file_ or []},
+        )
+    if json_:
+        print_json(_document(done))
+    else:
+        _print(done)
+    return ExitStatus.SUCCEEDED if done.outcome == "succeeded" else ExitStatus.FAILED
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise CliError(
+            f"{path} cannot be read: {exc.strerror}",
+            code="FILE_UNREADABLE",
+            resolution="Check the file's name and that you may read it.",
+        ) from exc
+
+
+def _document(done: "Execution") -> dict[str, Any]:
+    document = done.model_dump(mode="json", exclude={"error": {"node"}})
+    names = (
+        "outcome",
+        "stdout",
+        "stderr",
+        "result",
+        "files",
+        "limits_reached",
+        "usage",
+        "error",
+    )
+    return {name: document[name] for name in names}
+
+
+def _print(done: "Execution") -> None:
+    sys.stdout.write(done.stdout)
+    sys.stdout.flush()
+    sys.stderr.write(done.stderr)
+    if done.result is not None:
+        output().print(as_text(done.result), markup=False, highlight=False, soft_wrap=True)
+    for file in done.files:
+        errors().print(_written(file.name, base64.b64decode(file.content)), markup=False)
+    if done.error is not None:
+        text = f"{done.outcome}: {done.error.message}\n{done.error.resolution}"
+        errors().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _written(name: str, content: bytes) -> str:
+    # Its name is the program's own choice: only its last part counts, and nothing is overwritten.
+    path = Path(Path(name).name)
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except OSError as exc:
+        return f"{path} is not written: {exc.strerror}"
+    return f"Wrote {path} ({len(content)} bytes)"
