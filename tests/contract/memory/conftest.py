@@ -12,7 +12,11 @@ from cadre_kit.databases import connect_sqlite, migrate
 from cadre_memory.adapters.sqlite import SqliteStore
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
 from cadre_memory.app import MIGRATIONS
+from cadre_memory.domain.conversations import Conversations
 from cadre_memory.domain.memories import Memories
+from cadre_memory.domain.searches import Searches
+
+MODEL = WordLlamaEmbedder().model
 
 
 @dataclass
@@ -47,11 +51,17 @@ def embedder() -> WordLlamaEmbedder:
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(partial(connect_sqlite, url), vector_bytes=64 * 1024 * 1024)
+    store = SqliteStore(partial(connect_sqlite, url), model=MODEL)
     yield store
     await store.close()
 
 
 @pytest.fixture
 def memories(store: SqliteStore, embedder: WordLlamaEmbedder, clock: Clock) -> Memories:
-    return Memories(store=store, embedder=embedder, clock=clock)
+    searches = Searches(store, held_bytes=64 * 1024 * 1024)
+    return Memories(store=store, searches=searches, embedder=embedder, clock=clock)
+
+
+@pytest.fixture
+def conversations(store: SqliteStore, embedder: WordLlamaEmbedder, clock: Clock) -> Conversations:
+    return Conversations(store=store, embedder=embedder, clock=clock)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cadre_memory.domain.items import FieldInvalid, Item, ItemNotFound
-from cadre_memory.domain.memories import Memories
+from cadre_memory.domain.memories import Memories, NewItem
 from cadre_memory.domain.stores import IdempotencyKeyReused
 
 PLACE = ("agent", "ada")
@@ -23,9 +23,8 @@ async def put(
     **more: Any,
 ) -> Item:
     more.setdefault("namespace", PLACE)
-    return await memories.put(
-        key=key, value=json.dumps(value), ttl_seconds=ttl, idempotency_key=once, **more
-    )
+    new = NewItem(key=key, value=json.dumps(value), ttl_seconds=ttl, **more)
+    return await memories.put(new, idempotency_key=once)
 
 
 async def keys(memories: Memories, prefix: str = "", size: int = 0) -> list[list[str]]:

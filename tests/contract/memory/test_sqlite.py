@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from tests.platform import eventually
 
@@ -21,12 +20,12 @@ from cadre_kit.databases import (
 )
 from cadre_memory.adapters.lanes import StoreBusy
 from cadre_memory.adapters.sqlite import SqliteStore
-from cadre_memory.adapters.vectors import Matrix, stored
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
 from cadre_memory.app import MIGRATIONS
 from cadre_memory.domain.items import Item
-from cadre_memory.domain.memories import Memories
+from cadre_memory.domain.memories import Memories, NewItem, Query
 from cadre_memory.domain.ranking import Mode
+from cadre_memory.domain.searches import Searches
 
 
 @asynccontextmanager
@@ -35,21 +34,22 @@ async def opened(
     embedder: WordLlamaEmbedder,
     clock: Any,
     *,
-    vector_bytes: int = 1024 * 1024,
+    held_bytes: int = 1024 * 1024,
 ) -> AsyncIterator[Memories]:
-    store = SqliteStore(connect, vector_bytes=vector_bytes)
-    yield Memories(store=store, embedder=embedder, clock=clock)
+    store = SqliteStore(connect, model=embedder.model)
+    searches = Searches(store, held_bytes=held_bytes)
+    yield Memories(store=store, searches=searches, embedder=embedder, clock=clock)
     await store.close()
 
 
 async def put(memories: Memories, key: str, text: str, place: str = "p") -> Item:
-    return await memories.put(
-        namespace=(place,), key=key, value=f'"{text}"', ttl_seconds=0, idempotency_key=""
-    )
+    new = NewItem(namespace=(place,), key=key, value=f'"{text}"')
+    return await memories.put(new, idempotency_key="")
 
 
 async def find(memories: Memories, query: str, place: str = "p") -> list[str]:
-    hits = await memories.search(namespace=(place,), query=query, top_k=5, mode=Mode.VECTOR)
+    question = Query(namespace=(place,), text=query, top_k=5, mode=Mode.VECTOR)
+    hits = await memories.search(question)
     return [hit.item.key for hit in hits]
 
 
@@ -152,7 +152,7 @@ async def test_a_copy_older_than_the_log_of_changes_is_read_anew(
 async def test_a_namespace_too_large_to_be_held_is_searched_all_the_same(
     url: str, embedder: WordLlamaEmbedder, clock: Any
 ) -> None:
-    async with opened(partial(connect_sqlite, url), embedder, clock, vector_bytes=5_000) as small:
+    async with opened(partial(connect_sqlite, url), embedder, clock, held_bytes=5_000) as small:
         for number in range(20):
             await put(small, f"k{number}", f"Cat number {number} sleeps")
         await put(small, "berlin", "Ada moved to Berlin")
@@ -160,36 +160,16 @@ async def test_a_namespace_too_large_to_be_held_is_searched_all_the_same(
         assert (await find(small, "Who moved to Berlin?"))[0] == "berlin"
 
 
-async def test_the_vectors_held_stay_within_their_limit(
+async def test_the_indexes_held_stay_within_their_limit(
     url: str, embedder: WordLlamaEmbedder, clock: Any
 ) -> None:
-    store = SqliteStore(partial(connect_sqlite, url), vector_bytes=100_000)
-    memories = Memories(store=store, embedder=embedder, clock=clock)
+    store = SqliteStore(partial(connect_sqlite, url), model=embedder.model)
+    searches = Searches(store, held_bytes=20_000)
+    memories = Memories(store=store, searches=searches, embedder=embedder, clock=clock)
     for number in range(20):
         await put(memories, "k", "Berlin", place=f"p{number}")
         assert await find(memories, "Berlin", place=f"p{number}") == ["k"]
-        assert store.vector_bytes_held <= 100_000
+        assert searches.bytes_held <= 20_000
 
-    assert store.vector_bytes_held > 50_000
+    assert searches.bytes_held > 10_000
     await store.close()
-
-
-def test_a_matrix_keeps_to_its_items_whatever_comes_and_goes() -> None:
-    random = np.random.default_rng(7)
-    matrix = Matrix()
-    kept: dict[int, Any] = {}
-    for step in range(600):
-        item_id = int(random.integers(60))
-        matrix.remove(item_id)
-        kept.pop(item_id, None)
-        if step % 3:
-            vector = random.normal(size=256).astype(np.float32)
-            kept[item_id] = vector / np.linalg.norm(vector)
-            matrix.add([(item_id, None, stored(kept[item_id]))])
-    question = random.normal(size=256).astype(np.float32)
-    question /= np.linalg.norm(question)
-
-    expected = {item_id: float(vector @ question) for item_id, vector in kept.items()}
-    assert matrix.best(question, limit=100, now=0) == pytest.approx(expected, abs=0.001)
-    assert matrix.cosines(question, range(60)) == pytest.approx(expected, abs=0.001)
-    assert len(matrix.best(question, limit=5, now=0)) == 5

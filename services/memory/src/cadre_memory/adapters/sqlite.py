@@ -1,70 +1,104 @@
-"""Memory in one SQLite file: rows by key, their words in FTS5, their vectors beside them."""
+"""Memory in one SQLite file: rows by key and by conversation, and what of them is searched beside them."""
 
-import hashlib
-import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from cadre_memory.adapters.lanes import Lane
-from cadre_memory.adapters.vectors import Vectors, stored
-from cadre_memory.domain.items import Item, Namespace, Page
-from cadre_memory.domain.ranking import Candidate
-from cadre_memory.domain.stores import Draft, IdempotencyKeyReused, Once, Question
+from cadre_memory.adapters.paths import after_prefix, namespace_of, path_of, scope_of
+from cadre_memory.adapters.sqlite_rows import (
+    ENTRY,
+    ITEM,
+    answer_of,
+    forget_answers,
+    item_of,
+    last_turn,
+    log_change,
+    remember,
+    remove,
+    stored_item,
+    write,
+)
+from cadre_memory.domain.entries import Entry
+from cadre_memory.domain.filters import Filter
+from cadre_memory.domain.items import Item, Page, Turn
+from cadre_memory.domain.namespaces import Namespace
+from cadre_memory.domain.stores import Changes, Draft, Once, Stale, micros
 
-_SEPARATOR = "\x1f"
-_AFTER_SEPARATOR = "\x20"
-_CHANGES_KEPT = 10_000
-_ANSWERS_KEPT = 100_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_CHARACTER = "\U0010ffff"
-
-_Row = tuple[str, str, str, int, int, int, int | None]
+_IN_FORCE = "(expires IS NULL OR expires > ?)"
 
 
 class SqliteStore:
     """A Store. One thread writes; some read, and others search, so that a long search holds up no read."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], *, vector_bytes: int) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], *, model: str) -> None:
         self._writes = Lane("writes", threads=1, connect=connect)
         self._reads = Lane("reads", threads=2, connect=connect)
         self._searches = Lane("searches", threads=2, connect=connect)
-        self._vectors = Vectors(held_bytes=vector_bytes)
-
-    @property
-    def vector_bytes_held(self) -> int:
-        """Memory that copies of vectors take."""
-        return self._vectors.bytes_held
+        self._model = model
 
     async def close(self) -> None:
         """Ends what is under way, and closes the file."""
         for lane in (self._writes, self._reads, self._searches):
             await lane.close()
 
-    async def put(self, draft: Draft, *, now: datetime, once: Once | None) -> Item:
+    async def put(
+        self, drafts: Sequence[Draft], *, now: datetime, once: Once | None
+    ) -> Sequence[Item]:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> Item:
+        def job(connection: sqlite3.Connection) -> Sequence[Item]:
             with _writing(connection):
-                answer = _answer_of(connection, once)
-                if answer is None:
-                    answer = write(connection, draft, now=_micros(now))
-                    _remember(connection, once, answer, now=_micros(now))
-            return _stored_item(draft, answer)
+                answers = answer_of(connection, once)
+                if answers is None:
+                    answers = [self._write(connection, draft, now) for draft in drafts]
+                    remember(connection, once, answers, now=micros(now))
+            return [stored_item(*each) for each in zip(drafts, answers, strict=True)]
 
         return await self._writes.run(job)
 
-    async def get(self, namespace: Namespace, key: str, *, now: datetime) -> Item | None:
+    async def append(
+        self,
+        namespace: Namespace,
+        follow: Callable[[Turn | None], Iterable[Draft]],
+        *,
+        now: datetime,
+        once: Once | None,
+    ) -> int:
+        """As Store says."""
+
+        def job(connection: sqlite3.Connection) -> int:
+            with _writing(connection):
+                answers = answer_of(connection, once)
+                if answers is None:
+                    last = last_turn(connection, namespace)
+                    for draft in follow(last):
+                        self._write(connection, draft, now)
+                    answers = [[0 if last is None else last.position + 1]]
+                    remember(connection, once, answers, now=micros(now))
+            return answers[0][0] or 0
+
+        return await self._writes.run(job)
+
+    def _write(
+        self, connection: sqlite3.Connection, draft: Draft, now: datetime
+    ) -> list[int | None]:
+        return write(connection, draft, model=self._model, now=micros(now))
+
+    async def get(
+        self, namespace: Namespace, key: str, *, version: int, now: datetime
+    ) -> Item | None:
         """As Store says."""
 
         def job(connection: sqlite3.Connection) -> Item | None:
             row = connection.execute(
-                "SELECT namespace, key, value, version, created, updated, expires FROM item"
-                " WHERE namespace = ? AND key = ? AND (expires IS NULL OR expires > ?)",
-                (_path(namespace), key, _micros(now)),
+                f"SELECT {ITEM} FROM item WHERE namespace = ? AND key = ? AND {_IN_FORCE}",  # noqa: S608 - constants
+                (path_of(namespace), key, micros(now)),
             ).fetchone()
-            return _item(row) if row else None
+            if row is None or version in (0, row[5]):
+                return item_of(row) if row else None
+            return _earlier(connection, row, version)
 
         return await self._reads.run(job)
 
@@ -75,11 +109,11 @@ class SqliteStore:
 
         def job(connection: sqlite3.Connection) -> bool:
             with _writing(connection):
-                answer = _answer_of(connection, once)
-                if answer is None:
-                    answer = [_delete(connection, namespace, key, now=_micros(now))]
-                    _remember(connection, once, answer, now=_micros(now))
-            return bool(answer[0])
+                answers = answer_of(connection, once)
+                if answers is None:
+                    answers = [[int(_delete(connection, namespace, key, now=micros(now)))]]
+                    remember(connection, once, answers, now=micros(now))
+            return bool(answers[0][0])
 
         return await self._writes.run(job)
 
@@ -88,6 +122,7 @@ class SqliteStore:
         namespace: Namespace,
         *,
         key_prefix: str,
+        matching: Filter,
         after: str,
         limit: int,
         max_bytes: int,
@@ -96,33 +131,72 @@ class SqliteStore:
         """As Store says."""
 
         def job(connection: sqlite3.Connection) -> Page:
-            first, beyond = key_prefix, _after_prefix(key_prefix)
+            beyond = after_prefix(key_prefix)
             cursor = connection.execute(
-                "SELECT namespace, key, value, version, created, updated, expires FROM item"
-                " WHERE namespace = ? AND key >= ? AND key > ? AND (? IS NULL OR key < ?)"
-                " AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?",
-                (_path(namespace), first, after, beyond, beyond, _micros(now), limit + 1),
+                f"SELECT {ITEM} FROM item WHERE namespace = ? AND key >= ? AND key > ?"  # noqa: S608 - constants
+                f" AND (? IS NULL OR key < ?) AND {_IN_FORCE} ORDER BY key",
+                (path_of(namespace), key_prefix, after, beyond, beyond, micros(now)),
             )
-            items, more = _up_to(cursor, limit=limit, max_bytes=max_bytes)
+            items, more = _up_to(_passing(cursor, matching), limit=limit, max_bytes=max_bytes)
             cursor.close()
             return Page(items=tuple(items), more=more)
 
         return await self._reads.run(job)
 
-    async def candidates(self, question: Question, *, now: datetime) -> Sequence[Candidate]:
+    async def messages(
+        self,
+        namespace: Namespace,
+        *,
+        first: int,
+        before: int,
+        limit: int,
+        max_bytes: int,
+        now: datetime,
+    ) -> Sequence[Item]:
         """As Store says."""
-        scope = _scope(question.namespace)
-        at = _micros(now)
 
-        def job(connection: sqlite3.Connection) -> list[Candidate]:
-            if question.vector is None:
-                return _joined(_by_words(connection, question, now=at), {})
-            with self._vectors.reserved(scope) as vectors, _reading(connection):
-                by_words = _by_words(connection, question, now=at)
-                cosines = vectors.cosines(
-                    connection, question.vector, also=by_words, limit=question.limit, now=at
-                )
-            return _joined(by_words, cosines)
+        def job(connection: sqlite3.Connection) -> Sequence[Item]:
+            cursor = connection.execute(
+                f"SELECT {ITEM} FROM item WHERE namespace = ? AND position >= ? AND position < ?"  # noqa: S608 - constants
+                f" AND {_IN_FORCE} ORDER BY position DESC LIMIT ?",
+                (path_of(namespace), first, before, micros(now), limit),
+            )
+            items, _ = _up_to(map(item_of, cursor), limit=limit, max_bytes=max_bytes)
+            cursor.close()
+            return items
+
+        return await self._reads.run(job)
+
+    async def namespaces(
+        self, above: Namespace, *, after: Namespace, limit: int, now: datetime
+    ) -> Sequence[Namespace]:
+        """As Store says."""
+
+        def job(connection: sqlite3.Connection) -> Sequence[Namespace]:
+            first, beyond = scope_of(above)
+            found: list[Namespace] = []
+            path = path_of(after) if after else ""
+            while len(found) < limit:
+                # One step of the index for each namespace, however much each holds.
+                (path,) = connection.execute(
+                    "SELECT min(namespace) FROM item WHERE namespace > ? AND namespace >= ? AND namespace < ?",
+                    (path, first, beyond),
+                ).fetchone()
+                if path is None:
+                    break
+                if _holds_something(connection, path, now=micros(now)):
+                    found.append(namespace_of(path))
+            return found
+
+        return await self._reads.run(job)
+
+    async def matching(
+        self, namespace: Namespace, matching: Filter, *, now: datetime
+    ) -> Sequence[int]:
+        """As Store says."""
+
+        def job(connection: sqlite3.Connection) -> Sequence[int]:
+            return [item_id for item_id, _ in _matching(connection, namespace, matching, now)]
 
         return await self._searches.run(job)
 
@@ -134,19 +208,156 @@ class SqliteStore:
             room = max_bytes
             for item_id in ids:
                 row = connection.execute(
-                    "SELECT namespace, key, value, version, created, updated, expires FROM item"
-                    " WHERE id = ? AND (expires IS NULL OR expires > ?)",
-                    (item_id, _micros(now)),
+                    f"SELECT {ITEM} FROM item WHERE id = ? AND {_IN_FORCE}",  # noqa: S608 - constants
+                    (item_id, micros(now)),
                 ).fetchone()
                 if row is None:
                     continue
                 room -= len(row[2].encode())
                 if room < 0 and found:
                     break
-                found[item_id] = _item(row)
+                found[item_id] = item_of(row)
             return found
 
         return await self._searches.run(job)
+
+    async def count(self, namespace: Namespace, *, limit: int) -> int:
+        """As Store says."""
+
+        def job(connection: sqlite3.Connection) -> int:
+            (rows,) = connection.execute(
+                "SELECT count(*) FROM"
+                " (SELECT 1 FROM item WHERE namespace >= ? AND namespace < ? LIMIT ?)",
+                (*scope_of(namespace), limit),
+            ).fetchone()
+            return int(rows)
+
+        return await self._searches.run(job)
+
+    async def entries(
+        self, namespace: Namespace, *, after: tuple[Namespace, int], limit: int
+    ) -> tuple[Sequence[Entry], tuple[Namespace, int]]:
+        """As Store says."""
+
+        def job(
+            connection: sqlite3.Connection,
+        ) -> tuple[Sequence[Entry], tuple[Namespace, int]]:
+            first, beyond = scope_of(namespace)
+            path, item_id = (path_of(after[0]) if after[0] else first), after[1]
+            rows = connection.execute(
+                f"SELECT {ENTRY}, namespace FROM entry WHERE (namespace, item_id) > (?, ?)"  # noqa: S608 - constants
+                " AND namespace < ? ORDER BY namespace, item_id LIMIT ?",
+                (self._model, path, item_id, beyond, limit),
+            ).fetchall()
+            place = (namespace_of(rows[-1][-1]), rows[-1][0]) if rows else after
+            return [Entry._make(row[:-1]) for row in rows], place
+
+        return await self._searches.run(job)
+
+    async def changes(self, namespace: Namespace, *, since: int) -> Changes | None:
+        """As Store says."""
+
+        def job(connection: sqlite3.Connection) -> Changes | None:
+            with _reading(connection):
+                first, last = connection.execute(
+                    "SELECT min(sequence), max(sequence) FROM change"
+                ).fetchone()
+                if (last or 0) <= since:
+                    return Changes(entries=(), removed=(), last=since)
+                if first > since + 1:
+                    return None
+                rows = connection.execute(
+                    f"SELECT DISTINCT c.item_id, e.namespace IS NOT NULL, {_ENTRY_OF_E}"  # noqa: S608 - constants
+                    " FROM change c LEFT JOIN entry e"
+                    " ON e.namespace = c.namespace AND e.item_id = c.item_id"
+                    " WHERE c.sequence > ? AND c.namespace >= ? AND c.namespace < ?",
+                    (self._model, since, *scope_of(namespace)),
+                ).fetchall()
+            return Changes(
+                entries=[Entry._make(row[2:]) for row in rows if row[1]],
+                removed=[row[0] for row in rows if not row[1]],
+                last=last,
+            )
+
+        return await self._searches.run(job)
+
+    async def last_change(self) -> int:
+        """As Store says."""
+
+        def job(connection: sqlite3.Connection) -> int:
+            (last,) = connection.execute("SELECT max(sequence) FROM change").fetchone()
+            return last or 0
+
+        return await self._searches.run(job)
+
+    async def forget(
+        self, namespace: Namespace, matching: Filter, *, limit: int, now: datetime
+    ) -> int:
+        """As Store says."""
+
+        def job(connection: sqlite3.Connection) -> int:
+            with _writing(connection):
+                # In full before the first is removed: a cursor must not see its own work.
+                found = list(_matching(connection, namespace, matching, now, limit=limit))
+                for item_id, path in found:
+                    remove(connection, item_id, path)
+            return len(found)
+
+        return await self._writes.run(job)
+
+    async def stale(self, *, limit: int) -> Sequence[Stale]:
+        """As Store says."""
+
+        def job(connection: sqlite3.Connection) -> Sequence[Stale]:
+            ids = connection.execute(
+                "SELECT item_id FROM entry WHERE model < ?"
+                " UNION ALL SELECT item_id FROM entry WHERE model > ? LIMIT ?",
+                (self._model, self._model, limit),
+            ).fetchall()
+            rows = [
+                connection.execute(
+                    f"SELECT {ITEM} FROM item WHERE id = ?",  # noqa: S608 - constants
+                    each,
+                ).fetchone()
+                for each in ids
+            ]
+            return [
+                Stale(item_id=item_id, item=item_of(row))
+                for (item_id,), row in zip(ids, rows, strict=True)
+                if row is not None
+            ]
+
+        return await self._reads.run(job)
+
+    async def refresh(self, entries: Sequence[tuple[Stale, Entry]]) -> None:
+        """As Store says."""
+
+        def job(connection: sqlite3.Connection) -> None:
+            with _writing(connection):
+                for stale, entry in entries:
+                    self._refresh(connection, stale, entry)
+
+        await self._writes.run(job)
+
+    def _refresh(self, connection: sqlite3.Connection, stale: Stale, entry: Entry) -> None:
+        path = path_of(stale.item.namespace)
+        connection.execute(
+            "UPDATE entry SET said = ?, thread = ?, position = ?, speaker = ?, role = ?, signs = ?,"
+            " first_day = ?, last_day = ?, model = ?, terms = ?, embedding = ?"
+            " WHERE namespace = ? AND item_id = ?"
+            " AND ? = (SELECT version FROM item WHERE id = ?)",
+            (
+                *entry[2:10],
+                self._model,
+                entry.terms,
+                entry.embedding,
+                path,
+                stale.item_id,
+                stale.item.version,
+                stale.item_id,
+            ),
+        )
+        log_change(connection, stale.item_id, path)
 
     async def sweep(self, *, now: datetime, answers_before: datetime, limit: int) -> int:
         """As Store says."""
@@ -155,43 +366,19 @@ class SqliteStore:
             with _writing(connection):
                 expired = connection.execute(
                     "SELECT id, namespace FROM item WHERE expires <= ? LIMIT ?",
-                    (_micros(now), limit),
+                    (micros(now), limit),
                 ).fetchall()
                 for item_id, path in expired:
-                    _remove(connection, item_id, path)
-                _forget_answers(connection, before=_micros(answers_before))
+                    remove(connection, item_id, path)
+                forget_answers(connection, before=micros(answers_before))
             return len(expired)
 
         return await self._writes.run(job)
 
 
-def write(connection: sqlite3.Connection, draft: Draft, *, now: int) -> list[int | None]:
-    """Stores a draft in the transaction under way, and answers version, created, updated and expires."""
-    path, expires = _path(draft.namespace), _micros_or_none(draft.expires)
-    row = connection.execute(
-        "SELECT id, version, created, expires FROM item WHERE namespace = ? AND key = ?",
-        (path, draft.key),
-    ).fetchone()
-    if row is not None and row[3] is not None and row[3] <= now:
-        _remove(connection, row[0], path)
-        row = None
-    if row is None:
-        version, created = 1, now
-        cursor = connection.execute(
-            "INSERT INTO item (namespace, key, value, version, created, updated, expires)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (path, draft.key, draft.value, version, created, now, expires),
-        )
-        item_id = cursor.lastrowid
-    else:
-        item_id, version, created = row[0], row[1] + 1, row[2]
-        connection.execute(
-            "UPDATE item SET value = ?, version = ?, updated = ?, expires = ? WHERE id = ?",
-            (draft.value, version, now, expires, item_id),
-        )
-        _unindex(connection, item_id, path)
-    _index(connection, item_id, path, draft, expires=expires)
-    return [version, created, now, expires]
+_ENTRY_OF_E = ", ".join(f"e.{column}" for column in ENTRY.split(", ")[:-1]) + (
+    ", CASE WHEN e.model = ? THEN e.embedding END"
+)
 
 
 @contextmanager
@@ -219,196 +406,76 @@ def _ending(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
-def _index(
-    connection: sqlite3.Connection,
-    item_id: int | None,
-    path: str,
-    draft: Draft,
-    *,
-    expires: int | None,
-) -> None:
-    connection.execute(
-        "INSERT INTO word (rowid, scopes, key, body) VALUES (?, ?, ?, ?)",
-        (item_id, _scope_words(draft.namespace), draft.key, draft.text),
-    )
-    if draft.vector is not None:
-        connection.execute(
-            "INSERT INTO vector (namespace, item_id, expires, embedding) VALUES (?, ?, ?, ?)",
-            (path, item_id, expires, stored(draft.vector)),
-        )
-    _log_change(connection, item_id, path)
-
-
-def _unindex(connection: sqlite3.Connection, item_id: int, path: str) -> None:
-    connection.execute("DELETE FROM word WHERE rowid = ?", (item_id,))
-    connection.execute("DELETE FROM vector WHERE namespace = ? AND item_id = ?", (path, item_id))
-
-
 def _delete(connection: sqlite3.Connection, namespace: Namespace, key: str, *, now: int) -> bool:
-    path = _path(namespace)
+    path = path_of(namespace)
     row = connection.execute(
         "SELECT id, expires FROM item WHERE namespace = ? AND key = ?", (path, key)
     ).fetchone()
     if row is None:
         return False
-    _remove(connection, row[0], path)
+    remove(connection, row[0], path)
     return row[1] is None or row[1] > now
 
 
-def _remove(connection: sqlite3.Connection, item_id: int, path: str) -> None:
-    connection.execute("DELETE FROM item WHERE id = ?", (item_id,))
-    _unindex(connection, item_id, path)
-    _log_change(connection, item_id, path)
-
-
-def _log_change(connection: sqlite3.Connection, item_id: int | None, path: str) -> None:
-    cursor = connection.execute(
-        "INSERT INTO change (item_id, namespace) VALUES (?, ?)", (item_id, path)
-    )
-    sequence = cursor.lastrowid or 0
-    if sequence % 1_000 == 0:
-        connection.execute("DELETE FROM change WHERE sequence <= ?", (sequence - _CHANGES_KEPT,))
-
-
-def _answer_of(connection: sqlite3.Connection, once: Once | None) -> list[int | None] | None:
-    """What the same request was answered before; None when it is new."""
-    if once is None:
-        return None
+def _earlier(
+    connection: sqlite3.Connection, newest: tuple[object, ...], version: int
+) -> Item | None:
+    """An earlier version of an item, whose row of ITEM's columns is given; it expires when the newest does."""
     row = connection.execute(
-        "SELECT digest, content FROM answer WHERE idempotency_key = ?", (once.key,)
+        "SELECT v.value, v.metadata, v.tags, v.version, i.created, v.updated"
+        " FROM item i JOIN version v ON v.item_id = i.id"
+        " WHERE i.namespace = ? AND i.key = ? AND v.version = ?",
+        (newest[0], newest[1], version),
     ).fetchone()
-    if row is None:
-        return None
-    if row[0] != once.digest:
-        raise IdempotencyKeyReused(once.key)
-    answer: list[int | None] = json.loads(row[1])
-    return answer
+    return None if row is None else item_of((*newest[:2], *row, *newest[8:]))
 
 
-def _remember(
-    connection: sqlite3.Connection, once: Once | None, answer: Sequence[int | None], *, now: int
-) -> None:
-    if once is not None:
-        connection.execute(
-            "INSERT INTO answer (idempotency_key, digest, content, made) VALUES (?, ?, ?, ?)",
-            (once.key, once.digest, json.dumps(answer), now),
-        )
+def _matching(
+    connection: sqlite3.Connection,
+    namespace: Namespace,
+    matching: Filter,
+    now: datetime,
+    *,
+    limit: int = -1,
+) -> Iterator[tuple[int, str]]:
+    """Ids and paths of what passes a filter; tags and times are told by the file, metadata by the filter itself."""
+    conditions = ["namespace >= ?", "namespace < ?", _IN_FORCE]
+    values: list[object] = [*scope_of(namespace), micros(now)]
+    for tag in matching.tags:
+        conditions.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
+        values.append(tag)
+    for sign, moment in ((">=", matching.since), ("<", matching.before)):
+        if moment is not None:
+            conditions.append(f"coalesce(said, updated) {sign} ?")
+            values.append(micros(moment))
+    query = f"SELECT id, namespace, metadata FROM item WHERE {' AND '.join(conditions)}"  # noqa: S608 - values are bound
+    found = 0
+    for item_id, path, metadata in connection.execute(query, values):
+        if found == limit:
+            return
+        if matching.has_metadata(metadata):
+            found += 1
+            yield item_id, path
 
 
-def _forget_answers(connection: sqlite3.Connection, *, before: int) -> None:
-    connection.execute("DELETE FROM answer WHERE made < ?", (before,))
-    connection.execute(
-        "DELETE FROM answer WHERE id <= (SELECT max(id) - ? FROM answer)", (_ANSWERS_KEPT,)
-    )
+def _passing(cursor: sqlite3.Cursor, matching: Filter) -> Iterator[Item]:
+    return (item for item in map(item_of, cursor) if matching.passes(item))
 
 
-def _by_words(connection: sqlite3.Connection, question: Question, *, now: int) -> dict[int, float]:
-    """The items with the best BM25, those that expired or are elsewhere left out."""
-    if not question.words:
-        return {}
-    # Each word in quotes is a text to FTS5, whatever it says.
-    words = " OR ".join(f'"{word}"' for word in question.words)
-    match = f"scopes : {_scope_word(question.namespace)} AND {{key body}} : ({words})"
-    limit = question.limit
-    while True:
-        rows = connection.execute(
-            "SELECT w.rowid, w.rank, i.id IS NOT NULL FROM"
-            " (SELECT rowid, rank FROM word WHERE word MATCH ? ORDER BY rank LIMIT ?) w"
-            " LEFT JOIN item i ON i.id = w.rowid AND i.namespace >= ? AND i.namespace < ?"
-            " AND (i.expires IS NULL OR i.expires > ?)",
-            (match, limit, *_scope(question.namespace), now),
-        ).fetchall()
-        there = {item_id: -rank for item_id, rank, is_there in rows if is_there}
-        if len(rows) < limit or len(there) >= question.limit:
-            return dict(list(there.items())[: question.limit])
-        limit *= 4
+def _holds_something(connection: sqlite3.Connection, path: str, *, now: int) -> bool:
+    row = connection.execute(
+        f"SELECT 1 FROM item WHERE namespace = ? AND {_IN_FORCE} LIMIT 1",  # noqa: S608 - constants
+        (path, now),
+    ).fetchone()
+    return row is not None
 
 
-def _joined(by_words: dict[int, float], cosines: dict[int, float]) -> list[Candidate]:
-    return [
-        Candidate(item_id=each, bm25=by_words.get(each, 0.0), cosine=cosines.get(each, 0.0))
-        for each in by_words.keys() | cosines.keys()
-    ]
-
-
-def _up_to(cursor: sqlite3.Cursor, *, limit: int, max_bytes: int) -> tuple[list[Item], bool]:
+def _up_to(found: Iterable[Item], *, limit: int, max_bytes: int) -> tuple[list[Item], bool]:
     items: list[Item] = []
     room = max_bytes
-    for row in cursor:
-        room -= len(row[2].encode())
+    for item in found:
+        room -= len(item.value.encode())
         if len(items) == limit or (room < 0 and items):
             return items, True
-        items.append(_item(row))
+        items.append(item)
     return items, False
-
-
-def _item(row: _Row) -> Item:
-    path, key, value, version, created, updated, expires = row
-    return Item(
-        namespace=tuple(path.split(_SEPARATOR)[:-1]),
-        key=key,
-        value=value,
-        version=version,
-        created=_time(created),
-        updated=_time(updated),
-        expires=None if expires is None else _time(expires),
-    )
-
-
-def _stored_item(draft: Draft, answer: Sequence[int | None]) -> Item:
-    version, created, updated, expires = answer
-    return _item(
-        (
-            _path(draft.namespace),
-            draft.key,
-            draft.value,
-            version or 0,
-            created or 0,
-            updated or 0,
-            expires,
-        )
-    )
-
-
-def _path(namespace: Namespace) -> str:
-    # The separator ends each label, so that what lies below ["a", "b"] never begins like what lies below ["a", "bc"].
-    return _SEPARATOR.join((*namespace, ""))
-
-
-def _scope(namespace: Namespace) -> tuple[str, str]:
-    """The texts that a namespace and all below it are at or after, and before."""
-    path = _path(namespace)
-    return path, path[:-1] + _AFTER_SEPARATOR
-
-
-def _scope_words(namespace: Namespace) -> str:
-    """A word for a namespace and for each above it, so that FTS5 itself keeps to one of them."""
-    return " ".join(_scope_word(namespace[:depth]) for depth in range(1, len(namespace) + 1))
-
-
-def _scope_word(namespace: Namespace) -> str:
-    # All digits: the stemmer leaves them alone, and the query's syntax takes them as they are.
-    digest = hashlib.blake2b(_path(namespace).encode(), digest_size=16).digest()
-    return str(int.from_bytes(digest, "big"))
-
-
-def _after_prefix(prefix: str) -> str | None:
-    """The least text after all that begin with a prefix; None when there is none."""
-    kept = prefix.rstrip(_LAST_CHARACTER)
-    if not kept:
-        return None
-    following = ord(kept[-1]) + 1
-    # SQLite compares UTF-8, which has no surrogates.
-    return kept[:-1] + chr(0xE000 if following == 0xD800 else following)
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def _micros_or_none(moment: datetime | None) -> int | None:
-    return None if moment is None else _micros(moment)
-
-
-def _time(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
