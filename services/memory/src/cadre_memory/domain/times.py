@@ -24,8 +24,8 @@ _EXPRESSIONS = re.compile(
     | (?P<day1>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?(?P<month1>{_MONTH})\.?(?:,?\s+(?P<year1>(?:19|20)\d\d))?
     | (?P<month2>{_MONTH})\.?\s+(?P<day2>\d{{1,2}})(?:st|nd|rd|th)?(?!\d)(?:,?\s+(?P<year2>(?:19|20)\d\d))?
     | (?P<month3>{_MONTH})\.?,?\s+(?:of\s+)?(?P<year3>(?:19|20)\d\d)
-    | (?:in|since|until|by|during|of|last|next|this|early|late|mid)\s+(?P<month4>{_MONTH})
-    | (?:in|since|until|by|during)\s+(?P<year5>(?:19|20)\d\d)
+    | (?:in|since|until|by|during|of|last|next|this|early|late|mid)\s+(?P<month4>{_MONTH})\b(?!\.?,?\s+(?:of\s+)?\d)
+    | (?:in|since|until|by|during)\s+(?P<year5>(?:19|20)\d\d)(?!-)
     | (?:the\s+)?(?P<count>{_COUNT})\s+(?P<unit>day|week|month|year)s?\s+(?P<way>ago|before|earlier|later)
     | (?P<near>yesterday|today|tonight|tomorrow|last\s+night|this\s+(?:morning|afternoon|evening))
     | (?P<side>last|past|this|next|coming)\s+
