@@ -158,8 +158,11 @@ class NamespaceIndex:
 
     def _posted(self, term: int) -> tuple[Rows, npt.NDArray[np.uint8]]:
         tidy = self._sorted
-        first, last = np.searchsorted(tidy.terms, [term, term + 1])
-        loose = np.flatnonzero(self._loose.terms == np.uint32(term))
+        # A number of another type would have numpy convert all terms.
+        wanted = np.uint32(term)
+        first = np.searchsorted(tidy.terms, wanted, side="left")
+        last = np.searchsorted(tidy.terms, wanted, side="right")
+        loose = np.flatnonzero(self._loose.terms == wanted)
         at = np.concatenate((tidy.at[first:last], self._loose.at[loose])).astype(np.intp)
         return at, np.concatenate((tidy.halves[first:last], self._loose.halves[loose]))
 

@@ -188,10 +188,11 @@ def _candidates(
 
 
 def _greatest(values: Numbers, *, above: float) -> Rows:
-    if len(values) <= CANDIDATES:
-        return np.flatnonzero(values > above)
-    rows: Rows = np.argpartition(values, -CANDIDATES)[-CANDIDATES:]
-    return rows[values[rows] > above]
+    rows: Rows = np.flatnonzero(values > above)
+    if len(rows) <= CANDIDATES:
+        return rows
+    best = np.argpartition(values[rows], -CANDIDATES)[-CANDIDATES:]
+    return rows[best]
 
 
 def _relative(values: Numbers) -> Numbers:
