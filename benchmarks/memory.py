@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,12 @@ import numpy as np
 from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre_kit.channels import call, connect
-from cadre_kit.databases import connect_sqlite, migrate
+from cadre_kit.databases import connect_sqlite
 from cadre_kit.serving import serving
-from cadre_memory.adapters.sqlite import SqliteStore
+from cadre_memory.adapters.databases import opened
+from cadre_memory.adapters.sql import SqlStore
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
-from cadre_memory.app import MIGRATIONS, build
+from cadre_memory.app import build
 from cadre_memory.domain.memories import Memories, NewItem, Query
 from cadre_memory.domain.ranking import Mode
 from cadre_memory.domain.searches import Searches
@@ -94,10 +94,9 @@ def _raw(file: Path) -> tuple[float, float]:
 async def _search(size: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/memory.db"
-        migrate(url, migrations=MIGRATIONS, name="memory")
         embedder = WordLlamaEmbedder()
         texts = [_sentence(number) for number in range(size)]
-        store = SqliteStore(partial(connect_sqlite, url), model=embedder.model)
+        store = SqlStore(opened(url), model=embedder.model)
         searches = Searches(store, held_bytes=256 * 1024 * 1024)
         memories = Memories(
             store=store, searches=searches, embedder=embedder, clock=lambda: datetime.now(UTC)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,11 @@ def _no_browser() -> str:
     return "" if found else "no Chromium is installed (apt-get install chromium)"
 
 
+def _no_postgresql() -> str:
+    found = list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return "" if found else "no PostgreSQL server is installed (apt-get install postgresql)"
+
+
 def _not_root() -> str:
     return "" if os.geteuid() == 0 else "only root can drop to another user"
 
@@ -37,6 +43,7 @@ def _not_root() -> str:
 NEEDS: dict[str, Callable[[], str]] = {
     "docker": _no_docker,
     "browser": _no_browser,
+    "postgresql": _no_postgresql,
     "root": _not_root,
 }
 _LEFT_OUT = pytest.StashKey[Counter[tuple[str, str]]]()

@@ -1,17 +1,16 @@
 """The stores that the contract is for, on real files, with a clock that tests move."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.postgres import PostgresServer, running_postgres
 
-from cadre_kit.databases import connect_sqlite, migrate
-from cadre_memory.adapters.sqlite import SqliteStore
+from cadre_memory.adapters.databases import opened
+from cadre_memory.adapters.sql import SqlStore
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
-from cadre_memory.app import MIGRATIONS
 from cadre_memory.domain.conversations import Conversations
 from cadre_memory.domain.memories import Memories
 from cadre_memory.domain.searches import Searches
@@ -35,8 +34,24 @@ class Clock:
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/memory.db"
-    migrate(url, migrations=MIGRATIONS, name="memory")
+    opened(url)
     return url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def any_url(request: pytest.FixtureRequest) -> str:
+    if request.param == "sqlite":
+        found: str = request.getfixturevalue("url")
+        return found
+    server: PostgresServer = request.getfixturevalue("postgres")
+    server.empty()
+    return server.url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture
@@ -50,18 +65,18 @@ def embedder() -> WordLlamaEmbedder:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(partial(connect_sqlite, url), model=MODEL)
+async def store(any_url: str) -> AsyncIterator[SqlStore]:
+    store = SqlStore(opened(any_url), model=MODEL)
     yield store
     await store.close()
 
 
 @pytest.fixture
-def memories(store: SqliteStore, embedder: WordLlamaEmbedder, clock: Clock) -> Memories:
+def memories(store: SqlStore, embedder: WordLlamaEmbedder, clock: Clock) -> Memories:
     searches = Searches(store, held_bytes=64 * 1024 * 1024)
     return Memories(store=store, searches=searches, embedder=embedder, clock=clock)
 
 
 @pytest.fixture
-def conversations(store: SqliteStore, embedder: WordLlamaEmbedder, clock: Clock) -> Conversations:
+def conversations(store: SqlStore, embedder: WordLlamaEmbedder, clock: Clock) -> Conversations:
     return Conversations(store=store, embedder=embedder, clock=clock)

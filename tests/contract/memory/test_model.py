@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,10 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from cadre_kit.databases import connect_sqlite, migrate
-from cadre_memory.adapters.sqlite import SqliteStore
+from cadre_memory.adapters.databases import opened
+from cadre_memory.adapters.sql import SqlStore
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
-from cadre_memory.app import MIGRATIONS
 from cadre_memory.domain.items import ItemNotFound
 from cadre_memory.domain.memories import Memories, NewItem, Query
 from cadre_memory.domain.ranking import Mode
@@ -43,14 +41,13 @@ class MemoriesAgainstADictionary(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.url = f"sqlite:///{Path(self.folder.name)}/memory.db"
-        migrate(self.url, migrations=MIGRATIONS, name="memory")
         self.loop = asyncio.new_event_loop()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.all: dict[tuple[tuple[str, ...], str], Kept] = {}
         self.open()
 
     def open(self) -> None:
-        self.store = SqliteStore(partial(connect_sqlite, self.url), model=EMBEDDER.model)
+        self.store = SqlStore(opened(self.url), model=EMBEDDER.model)
         self.memories = Memories(
             store=self.store,
             searches=Searches(self.store, held_bytes=1_000_000),

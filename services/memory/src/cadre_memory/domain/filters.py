@@ -1,6 +1,7 @@
 """Conditions on items beside their words: tags, metadata and time."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,18 +27,19 @@ class Filter:
         """Whether an item has it all."""
         said = item.turn.time if item.turn else item.updated
         return (
-            set(self.tags) <= set(item.tags)
-            and (self.since is None or said >= self.since)
+            (self.since is None or said >= self.since)
             and (self.before is None or said < self.before)
-            and self.has_metadata(item.metadata)
+            and self.says(tags=item.tags, metadata=item.metadata)
         )
 
-    def has_metadata(self, text: str) -> bool:
-        """Whether an item's metadata says what is wanted."""
+    def says(self, *, tags: Sequence[str], metadata: str) -> bool:
+        """Whether tags and metadata, the JSON text of an object, are as wanted."""
+        if not set(self.tags) <= set(tags):
+            return False
         if self.metadata == "{}":
             return True
         wanted: dict[str, Any] = json.loads(self.metadata)
-        own: dict[str, Any] = json.loads(text)
+        own: dict[str, Any] = json.loads(metadata)
         return all(name in own and own[name] == value for name, value in wanted.items())
 
 

@@ -75,10 +75,11 @@ def valid_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
 def _valid(place: int, message: Message) -> Message:
     valid_value(json.dumps(message.text))
     for field, value in (("name", message.name), ("session", message.session)):
-        if len(value) > LABEL_CHARACTERS:
+        if len(value) > LABEL_CHARACTERS or "\x00" in value:
             raise FieldInvalid(
                 f"messages[{place}].{field}",
-                f"messages[{place}].{field} has {len(value)} characters; at most {LABEL_CHARACTERS} are allowed",
+                f"messages[{place}].{field} has {len(value)} characters; at most {LABEL_CHARACTERS}, without NUL,"
+                " are allowed",
                 code="MESSAGES_INVALID",
             )
     return replace(message, metadata=valid_metadata(message.metadata))

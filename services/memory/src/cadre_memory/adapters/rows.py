@@ -1,9 +1,9 @@
-"""Items, versions and entries as rows of SQLite: written within a transaction under way, and read back."""
+"""Items, versions and entries as rows: written within a transaction under way, and read back."""
 
 import json
-import sqlite3
 from collections.abc import Sequence
 
+from cadre_memory.adapters.connections import Connection
 from cadre_memory.adapters.paths import namespace_of, path_of
 from cadre_memory.domain.entries import Role
 from cadre_memory.domain.items import VERSIONS, Item, Turn, VersionConflict
@@ -78,9 +78,7 @@ def _number(value: object) -> int:
     return value
 
 
-def write(
-    connection: sqlite3.Connection, draft: Draft, *, model: str, now: int
-) -> list[int | None]:
+def write(connection: Connection, draft: Draft, *, model: str, now: int) -> list[int | None]:
     """Stores a draft, and answers version, created, updated and expires. Raises VersionConflict."""
     path = path_of(draft.namespace)
     row = connection.execute(
@@ -103,15 +101,15 @@ def write(
     return [version, created, now, _micros_or_none(draft)]
 
 
-def _insert(connection: sqlite3.Connection, draft: Draft, path: str, *, now: int) -> int:
+def _insert(connection: Connection, draft: Draft, path: str, *, now: int) -> int:
     turn = draft.turn
     said = (
         (None,) * 5
         if turn is None
         else (turn.position, int(turn.role), turn.name, turn.session, micros(turn.time))
     )
-    cursor = connection.execute(
-        f"INSERT INTO item ({ITEM}) VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - no input in it
+    (item_id,) = connection.execute(
+        f"INSERT INTO item ({ITEM}) VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",  # noqa: S608 - no input in it
         (
             path,
             draft.key,
@@ -123,13 +121,11 @@ def _insert(connection: sqlite3.Connection, draft: Draft, path: str, *, now: int
             _micros_or_none(draft),
             *said,
         ),
-    )
-    return cursor.lastrowid or 0
+    ).fetchone()
+    return _number(item_id)
 
 
-def _update(
-    connection: sqlite3.Connection, draft: Draft, item_id: int, *, version: int, now: int
-) -> None:
+def _update(connection: Connection, draft: Draft, item_id: int, *, version: int, now: int) -> None:
     connection.execute(
         "INSERT INTO version SELECT id, version, value, metadata, tags, updated FROM item WHERE id = ?",
         (item_id,),
@@ -152,16 +148,17 @@ def _update(
 
 
 def _write_entry(
-    connection: sqlite3.Connection, draft: Draft, item_id: int, path: str, *, model: str
+    connection: Connection, draft: Draft, item_id: int, path: str, *, model: str
 ) -> None:
     own = draft.entry
+    connection.execute("DELETE FROM entry WHERE namespace = ? AND item_id = ?", (path, item_id))
     connection.execute(
-        "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (path, item_id, _micros_or_none(draft), *own[2:10], model, own.terms, own.embedding),
     )
 
 
-def remove(connection: sqlite3.Connection, item_id: int, path: str) -> None:
+def remove(connection: Connection, item_id: int, path: str) -> None:
     """Really removes an item: its row, its versions, and what of it is searched."""
     connection.execute("DELETE FROM item WHERE id = ?", (item_id,))
     connection.execute("DELETE FROM version WHERE item_id = ?", (item_id,))
@@ -169,17 +166,16 @@ def remove(connection: sqlite3.Connection, item_id: int, path: str) -> None:
     log_change(connection, item_id, path)
 
 
-def log_change(connection: sqlite3.Connection, item_id: int, path: str) -> None:
+def log_change(connection: Connection, item_id: int, path: str) -> None:
     """Tells whoever holds copies that an item changed."""
-    cursor = connection.execute(
-        "INSERT INTO change (item_id, namespace) VALUES (?, ?)", (item_id, path)
-    )
-    sequence = cursor.lastrowid or 0
+    (sequence,) = connection.execute(
+        "INSERT INTO change (item_id, namespace) VALUES (?, ?) RETURNING sequence", (item_id, path)
+    ).fetchone()
     if sequence % 1_000 == 0:
         connection.execute("DELETE FROM change WHERE sequence <= ?", (sequence - _CHANGES_KEPT,))
 
 
-def last_turn(connection: sqlite3.Connection, namespace: Namespace) -> Turn | None:
+def last_turn(connection: Connection, namespace: Namespace) -> Turn | None:
     """The newest message of a conversation, also when it expired."""
     row = connection.execute(
         "SELECT position, role, name, session, said FROM item"
@@ -189,7 +185,7 @@ def last_turn(connection: sqlite3.Connection, namespace: Namespace) -> Turn | No
     return None if row is None else _turn(row)
 
 
-def answer_of(connection: sqlite3.Connection, once: Once | None) -> list[list[int | None]] | None:
+def answer_of(connection: Connection, once: Once | None) -> list[list[int | None]] | None:
     """What the same request was answered before; None when it is new. Raises IdempotencyKeyReused."""
     if once is None:
         return None
@@ -205,7 +201,7 @@ def answer_of(connection: sqlite3.Connection, once: Once | None) -> list[list[in
 
 
 def remember(
-    connection: sqlite3.Connection, once: Once | None, answer: Sequence[object], *, now: int
+    connection: Connection, once: Once | None, answer: Sequence[object], *, now: int
 ) -> None:
     """Keeps an answer for repeats of its request."""
     if once is not None:
@@ -215,7 +211,7 @@ def remember(
         )
 
 
-def forget_answers(connection: sqlite3.Connection, *, before: int) -> None:
+def forget_answers(connection: Connection, *, before: int) -> None:
     """Drops answers that are too old, or too many."""
     connection.execute("DELETE FROM answer WHERE made < ?", (before,))
     connection.execute(

@@ -1,13 +1,14 @@
-"""Memory in one SQLite file: rows by key and by conversation, and what of them is searched beside them."""
+"""Memory in SQLite or PostgreSQL: rows by key and by conversation, and what of them is searched beside them."""
 
-import sqlite3
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
+from cadre_memory.adapters.connections import Connection, Rows
 from cadre_memory.adapters.lanes import Lane
 from cadre_memory.adapters.paths import after_prefix, namespace_of, path_of, scope_of
-from cadre_memory.adapters.sqlite_rows import (
+from cadre_memory.adapters.rows import (
     ENTRY,
     ITEM,
     answer_of,
@@ -29,10 +30,10 @@ from cadre_memory.domain.stores import Changes, Draft, Once, Stale, micros
 _IN_FORCE = "(expires IS NULL OR expires > ?)"
 
 
-class SqliteStore:
+class SqlStore:
     """A Store. One thread writes; some read, and others search, so that a long search holds up no read."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], *, model: str) -> None:
+    def __init__(self, connect: Callable[[], Connection], *, model: str) -> None:
         self._writes = Lane("writes", threads=1, connect=connect)
         self._reads = Lane("reads", threads=2, connect=connect)
         self._searches = Lane("searches", threads=2, connect=connect)
@@ -48,7 +49,7 @@ class SqliteStore:
     ) -> Sequence[Item]:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> Sequence[Item]:
+        def job(connection: Connection) -> Sequence[Item]:
             with _writing(connection):
                 answers = answer_of(connection, once)
                 if answers is None:
@@ -68,7 +69,7 @@ class SqliteStore:
     ) -> int:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> int:
+        def job(connection: Connection) -> int:
             with _writing(connection):
                 answers = answer_of(connection, once)
                 if answers is None:
@@ -81,9 +82,7 @@ class SqliteStore:
 
         return await self._writes.run(job)
 
-    def _write(
-        self, connection: sqlite3.Connection, draft: Draft, now: datetime
-    ) -> list[int | None]:
+    def _write(self, connection: Connection, draft: Draft, now: datetime) -> list[int | None]:
         return write(connection, draft, model=self._model, now=micros(now))
 
     async def get(
@@ -91,7 +90,7 @@ class SqliteStore:
     ) -> Item | None:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> Item | None:
+        def job(connection: Connection) -> Item | None:
             row = connection.execute(
                 f"SELECT {ITEM} FROM item WHERE namespace = ? AND key = ? AND {_IN_FORCE}",  # noqa: S608 - constants
                 (path_of(namespace), key, micros(now)),
@@ -107,7 +106,7 @@ class SqliteStore:
     ) -> bool:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> bool:
+        def job(connection: Connection) -> bool:
             with _writing(connection):
                 answers = answer_of(connection, once)
                 if answers is None:
@@ -130,11 +129,11 @@ class SqliteStore:
     ) -> Page:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> Page:
+        def job(connection: Connection) -> Page:
             beyond = after_prefix(key_prefix)
             cursor = connection.execute(
                 f"SELECT {ITEM} FROM item WHERE namespace = ? AND key >= ? AND key > ?"  # noqa: S608 - constants
-                f" AND (? IS NULL OR key < ?) AND {_IN_FORCE} ORDER BY key",
+                f" AND (CAST(? AS TEXT) IS NULL OR key < ?) AND {_IN_FORCE} ORDER BY key",
                 (path_of(namespace), key_prefix, after, beyond, beyond, micros(now)),
             )
             items, more = _up_to(_passing(cursor, matching), limit=limit, max_bytes=max_bytes)
@@ -155,7 +154,7 @@ class SqliteStore:
     ) -> Sequence[Item]:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> Sequence[Item]:
+        def job(connection: Connection) -> Sequence[Item]:
             cursor = connection.execute(
                 f"SELECT {ITEM} FROM item WHERE namespace = ? AND position >= ? AND position < ?"  # noqa: S608 - constants
                 f" AND {_IN_FORCE} ORDER BY position DESC LIMIT ?",
@@ -172,7 +171,7 @@ class SqliteStore:
     ) -> Sequence[Namespace]:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> Sequence[Namespace]:
+        def job(connection: Connection) -> Sequence[Namespace]:
             first, beyond = scope_of(above)
             found: list[Namespace] = []
             path = path_of(after) if after else ""
@@ -195,7 +194,7 @@ class SqliteStore:
     ) -> Sequence[int]:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> Sequence[int]:
+        def job(connection: Connection) -> Sequence[int]:
             return [item_id for item_id, _ in _matching(connection, namespace, matching, now)]
 
         return await self._searches.run(job)
@@ -203,7 +202,7 @@ class SqliteStore:
     async def items(self, ids: Sequence[int], *, max_bytes: int, now: datetime) -> dict[int, Item]:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> dict[int, Item]:
+        def job(connection: Connection) -> dict[int, Item]:
             found: dict[int, Item] = {}
             room = max_bytes
             for item_id in ids:
@@ -224,10 +223,10 @@ class SqliteStore:
     async def count(self, namespace: Namespace, *, limit: int) -> int:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> int:
+        def job(connection: Connection) -> int:
             (rows,) = connection.execute(
                 "SELECT count(*) FROM"
-                " (SELECT 1 FROM item WHERE namespace >= ? AND namespace < ? LIMIT ?)",
+                " (SELECT 1 FROM item WHERE namespace >= ? AND namespace < ? LIMIT ?) counted",
                 (*scope_of(namespace), limit),
             ).fetchone()
             return int(rows)
@@ -240,7 +239,7 @@ class SqliteStore:
         """As Store says."""
 
         def job(
-            connection: sqlite3.Connection,
+            connection: Connection,
         ) -> tuple[Sequence[Entry], tuple[Namespace, int]]:
             first, beyond = scope_of(namespace)
             path, item_id = (path_of(after[0]) if after[0] else first), after[1]
@@ -257,7 +256,7 @@ class SqliteStore:
     async def changes(self, namespace: Namespace, *, since: int) -> Changes | None:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> Changes | None:
+        def job(connection: Connection) -> Changes | None:
             with _reading(connection):
                 first, last = connection.execute(
                     "SELECT min(sequence), max(sequence) FROM change"
@@ -284,7 +283,7 @@ class SqliteStore:
     async def last_change(self) -> int:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> int:
+        def job(connection: Connection) -> int:
             (last,) = connection.execute("SELECT max(sequence) FROM change").fetchone()
             return last or 0
 
@@ -295,7 +294,7 @@ class SqliteStore:
     ) -> int:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> int:
+        def job(connection: Connection) -> int:
             with _writing(connection):
                 # In full before the first is removed: a cursor must not see its own work.
                 found = list(_matching(connection, namespace, matching, now, limit=limit))
@@ -308,7 +307,7 @@ class SqliteStore:
     async def stale(self, *, limit: int) -> Sequence[Stale]:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> Sequence[Stale]:
+        def job(connection: Connection) -> Sequence[Stale]:
             ids = connection.execute(
                 "SELECT item_id FROM entry WHERE model < ?"
                 " UNION ALL SELECT item_id FROM entry WHERE model > ? LIMIT ?",
@@ -332,14 +331,14 @@ class SqliteStore:
     async def refresh(self, entries: Sequence[tuple[Stale, Entry]]) -> None:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> None:
+        def job(connection: Connection) -> None:
             with _writing(connection):
                 for stale, entry in entries:
                     self._refresh(connection, stale, entry)
 
         await self._writes.run(job)
 
-    def _refresh(self, connection: sqlite3.Connection, stale: Stale, entry: Entry) -> None:
+    def _refresh(self, connection: Connection, stale: Stale, entry: Entry) -> None:
         path = path_of(stale.item.namespace)
         connection.execute(
             "UPDATE entry SET said = ?, thread = ?, position = ?, speaker = ?, role = ?, signs = ?,"
@@ -362,7 +361,7 @@ class SqliteStore:
     async def sweep(self, *, now: datetime, answers_before: datetime, limit: int) -> int:
         """As Store says."""
 
-        def job(connection: sqlite3.Connection) -> int:
+        def job(connection: Connection) -> int:
             with _writing(connection):
                 expired = connection.execute(
                     "SELECT id, namespace FROM item WHERE expires <= ? LIMIT ?",
@@ -382,21 +381,21 @@ _ENTRY_OF_E = ", ".join(f"e.{column}" for column in ENTRY.split(", ")[:-1]) + (
 
 
 @contextmanager
-def _writing(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _writing(connection: Connection) -> Iterator[None]:
+    connection.begin_writing()
     with _ending(connection):
         yield
 
 
 @contextmanager
-def _reading(connection: sqlite3.Connection) -> Iterator[None]:
+def _reading(connection: Connection) -> Iterator[None]:
     connection.execute("BEGIN")
     with _ending(connection):
         yield
 
 
 @contextmanager
-def _ending(connection: sqlite3.Connection) -> Iterator[None]:
+def _ending(connection: Connection) -> Iterator[None]:
     try:
         yield
         connection.execute("COMMIT")
@@ -406,7 +405,7 @@ def _ending(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
-def _delete(connection: sqlite3.Connection, namespace: Namespace, key: str, *, now: int) -> bool:
+def _delete(connection: Connection, namespace: Namespace, key: str, *, now: int) -> bool:
     path = path_of(namespace)
     row = connection.execute(
         "SELECT id, expires FROM item WHERE namespace = ? AND key = ?", (path, key)
@@ -417,9 +416,7 @@ def _delete(connection: sqlite3.Connection, namespace: Namespace, key: str, *, n
     return row[1] is None or row[1] > now
 
 
-def _earlier(
-    connection: sqlite3.Connection, newest: tuple[object, ...], version: int
-) -> Item | None:
+def _earlier(connection: Connection, newest: tuple[object, ...], version: int) -> Item | None:
     """An earlier version of an item, whose row of ITEM's columns is given; it expires when the newest does."""
     row = connection.execute(
         "SELECT v.value, v.metadata, v.tags, v.version, i.created, v.updated"
@@ -431,38 +428,35 @@ def _earlier(
 
 
 def _matching(
-    connection: sqlite3.Connection,
+    connection: Connection,
     namespace: Namespace,
     matching: Filter,
     now: datetime,
     *,
     limit: int = -1,
 ) -> Iterator[tuple[int, str]]:
-    """Ids and paths of what passes a filter; tags and times are told by the file, metadata by the filter itself."""
+    """Ids and paths of what passes a filter; times are told by the database, the rest by the filter itself."""
     conditions = ["namespace >= ?", "namespace < ?", _IN_FORCE]
     values: list[object] = [*scope_of(namespace), micros(now)]
-    for tag in matching.tags:
-        conditions.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
-        values.append(tag)
     for sign, moment in ((">=", matching.since), ("<", matching.before)):
         if moment is not None:
             conditions.append(f"coalesce(said, updated) {sign} ?")
             values.append(micros(moment))
-    query = f"SELECT id, namespace, metadata FROM item WHERE {' AND '.join(conditions)}"  # noqa: S608 - values are bound
+    query = f"SELECT id, namespace, tags, metadata FROM item WHERE {' AND '.join(conditions)}"  # noqa: S608 - values are bound
     found = 0
-    for item_id, path, metadata in connection.execute(query, values):
+    for item_id, path, tags, metadata in connection.execute(query, values):
         if found == limit:
             return
-        if matching.has_metadata(metadata):
+        if matching.says(tags=json.loads(tags), metadata=metadata):
             found += 1
             yield item_id, path
 
 
-def _passing(cursor: sqlite3.Cursor, matching: Filter) -> Iterator[Item]:
+def _passing(cursor: Rows, matching: Filter) -> Iterator[Item]:
     return (item for item in map(item_of, cursor) if matching.passes(item))
 
 
-def _holds_something(connection: sqlite3.Connection, path: str, *, now: int) -> bool:
+def _holds_something(connection: Connection, path: str, *, now: int) -> bool:
     row = connection.execute(
         f"SELECT 1 FROM item WHERE namespace = ? AND {_IN_FORCE} LIMIT 1",  # noqa: S608 - constants
         (path, now),
