@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import bm25s
 import numpy as np
 import numpy.typing as npt
-from benchmarks.conversations import KINDS, Chat, Query, assistant_chat, people_chat
+from benchmarks._conversations import KINDS, Chat, Query, assistant_chat, people_chat
 
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
 from cadre_memory.domain.entries import Role

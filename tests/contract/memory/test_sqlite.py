@@ -179,3 +179,38 @@ async def test_the_indexes_held_stay_within_their_limit(
 
     assert searches.bytes_held > 10_000
     await store.close()
+
+
+async def test_what_another_model_understood_is_found_by_its_words_and_then_understood_anew(
+    url: str, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    async with opened(partial(SqliteConnection.to, url), embedder, clock) as memories:
+        await put(memories, "berlin", "Ada moved to Berlin")
+    connection = connect_sqlite(url)
+    connection.execute("UPDATE entry SET model = 'another'")
+    connection.close()
+
+    async with opened(partial(SqliteConnection.to, url), embedder, clock) as memories:
+        by_words = await memories.search(Query(namespace=("p",), text="Berlin"))
+        assert [hit.score.vector_score for hit in by_words] == [0]
+        assert not await find(memories, "Berlin")
+        assert await memories.refresh() == 1
+        assert await find(memories, "Berlin") == ["berlin"]
+        assert await memories.refresh() == 0
+
+
+async def test_a_file_of_the_first_release_is_searched_after_its_upgrade(
+    tmp_path: Path, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    connection = connect_sqlite(url)
+    connection.executescript((Path(__file__).parent / "first_release.sql").read_text())
+    connection.close()
+
+    async with opened(opened_database(url), embedder, clock) as memories:
+        assert (await memories.get(namespace=("p",), key="k")).version == 3
+        assert await memories.refresh() == 1
+        assert await find(memories, "Who moved to Berlin?") == ["k"]
+        assert (await put(memories, "k", "Ada left")).version == 4
+        again = NewItem(namespace=("p",), key="k", value='"Ada moved to Berlin"')
+        assert (await memories.put(again, idempotency_key="once")).version == 3

@@ -115,9 +115,9 @@ class NamespaceIndex:
         return mask
 
     def cosines(self, vector: Vector) -> Numbers:
-        """How close in meaning each row is; -1 for those that mean nothing."""
+        """How close in meaning each row is; 0 for those that mean nothing."""
         cosines: Numbers = self._vectors[: self._count] @ vector
-        cosines[~self.rows["meant"]] = -1.0
+        cosines[~self.rows["meant"]] = 0.0
         return cosines
 
     def by_words(self, terms: Sequence[int], there: Mask) -> Found:

@@ -63,7 +63,7 @@ WEIGHTS = Weights(
     has_a_number=0.05,
     asks=-0.35,
 )
-"""Fitted by `python -m benchmarks retrieval --fit` on conversations made for it."""
+"""Fitted by `python -m benchmarks.retrieval --fit` on conversations made for it."""
 
 _MOST = sum(max(getattr(WEIGHTS, each.name), 0.0) for each in fields(Weights))
 
