@@ -1,5 +1,6 @@
 """Namespaces as single texts, in an order in which all that is below one is a range."""
 
+from cadre_memory.domain.items import LABEL_CHARACTERS
 from cadre_memory.domain.namespaces import Namespace
 
 _SEPARATOR = "\x1f"
@@ -19,7 +20,9 @@ def namespace_of(path: str) -> Namespace:
 
 
 def scope_of(namespace: Namespace) -> tuple[str, str]:
-    """The texts that a namespace and all below it are at or after, and before."""
+    """The texts that a namespace and all below it are at or after, and before; () is above all."""
+    if not namespace:
+        return "", _LAST_CHARACTER * (LABEL_CHARACTERS + 1)
     path = path_of(namespace)
     return path, path[:-1] + _AFTER_SEPARATOR
 
