@@ -524,6 +524,11 @@ class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
             del self.items[place]
         return memory_pb2.ForgetResponse(forgotten=len(gone))
 
+    async def _not_asked(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError(f"the gateway asks for {type(request).__name__} nowhere")
+
+    BatchPut = AppendMessages = ListMessages = ListNamespaces = _not_asked
+
 
 @asynccontextmanager
 async def served(
