@@ -543,6 +543,8 @@ class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
             version=version,
             created_time=_now(),
             updated_time=_now(),
+            tags=request.tags,
+            metadata=request.metadata,
         )
         return memory_pb2.PutResponse(item=self.items[place])
 
@@ -562,7 +564,9 @@ class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
         found = [
             item
             for (namespace, key), item in sorted(self.items.items())
-            if namespace == tuple(request.namespace) and key.startswith(request.key_prefix)
+            if namespace == tuple(request.namespace)
+            and key.startswith(request.key_prefix)
+            and set(request.filter.tags) <= set(item.tags)
         ]
         return memory_pb2.ListResponse(items=found)
 
@@ -575,6 +579,24 @@ class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
             if request.query in item.value.text
         ]
         return memory_pb2.SearchResponse(hits=hits[: request.top_k])
+
+    async def Forget(
+        self, request: memory_pb2.ForgetRequest, context: Any
+    ) -> memory_pb2.ForgetResponse:
+        above = tuple(request.namespace)
+        gone = [
+            place
+            for place, item in self.items.items()
+            if place[0][: len(above)] == above and set(request.filter.tags) <= set(item.tags)
+        ]
+        for place in gone:
+            del self.items[place]
+        return memory_pb2.ForgetResponse(forgotten=len(gone))
+
+    async def _not_asked(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError(f"the gateway asks for {type(request).__name__} nowhere")
+
+    BatchPut = AppendMessages = ListMessages = ListNamespaces = _not_asked
 
 
 @asynccontextmanager

@@ -438,6 +438,18 @@ def _add_memories(app: FastAPI, store: Store) -> None:
         hits = [item for item in store.memories.values() if body["query"] in str(item["value"])]
         return {"hits": [{"item": item, "score": 0.9} for item in hits]}
 
+    @app.post("/api/v1/memories/forget")
+    async def forget(body: dict[str, Any]) -> Any:
+        where = "/".join(body["namespace"])
+        tagged = [
+            key
+            for key, item in store.memories.items()
+            if f"{key[0]}/".startswith(f"{where}/") and set(body["tags"]) <= set(item["tags"])
+        ]
+        for key in tagged:
+            del store.memories[key]
+        return {"forgotten": len(tagged)}
+
 
 def _add_others(app: FastAPI, store: Store) -> None:
     @app.get("/api/v1/status")

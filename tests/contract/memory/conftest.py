@@ -3,16 +3,19 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.postgresql import Postgresql
 
-from cadre_kit.databases import connect_sqlite, migrate
-from cadre_memory.adapters.sqlite import SqliteStore
+from cadre_memory.adapters.databases import opened
+from cadre_memory.adapters.sql import SqlStore
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
-from cadre_memory.app import MIGRATIONS
+from cadre_memory.domain.conversations import Conversations
 from cadre_memory.domain.memories import Memories
+from cadre_memory.domain.searches import Searches
+
+MODEL = WordLlamaEmbedder().model
 
 
 @dataclass
@@ -31,8 +34,25 @@ class Clock:
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/memory.db"
-    migrate(url, migrations=MIGRATIONS, name="memory")
+    opened(url)
     return url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def any_url(request: pytest.FixtureRequest) -> str:
+    if request.param == "sqlite":
+        found: str = request.getfixturevalue("url")
+        return found
+    server: Postgresql = request.getfixturevalue("postgresql_server")
+    database: str = request.getfixturevalue("postgresql_url")
+    server.empty(database)
+    return database
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(postgresql_server: Postgresql) -> str:
+    """One database for all tests, which take turns with it: making its tables takes longer than emptying them."""
+    return postgresql_server.fresh()
 
 
 @pytest.fixture
@@ -46,12 +66,18 @@ def embedder() -> WordLlamaEmbedder:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(partial(connect_sqlite, url), vector_bytes=64 * 1024 * 1024)
+async def store(any_url: str) -> AsyncIterator[SqlStore]:
+    store = SqlStore(opened(any_url), model=MODEL)
     yield store
     await store.close()
 
 
 @pytest.fixture
-def memories(store: SqliteStore, embedder: WordLlamaEmbedder, clock: Clock) -> Memories:
-    return Memories(store=store, embedder=embedder, clock=clock)
+def memories(store: SqlStore, embedder: WordLlamaEmbedder, clock: Clock) -> Memories:
+    searches = Searches(store, held_bytes=64 * 1024 * 1024)
+    return Memories(store=store, searches=searches, embedder=embedder, clock=clock)
+
+
+@pytest.fixture
+def conversations(store: SqlStore, embedder: WordLlamaEmbedder, clock: Clock) -> Conversations:
+    return Conversations(store=store, embedder=embedder, clock=clock)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cadre_memory.domain.items import FieldInvalid, Item, ItemNotFound
-from cadre_memory.domain.memories import Memories
+from cadre_memory.domain.memories import Memories, NewItem
 from cadre_memory.domain.stores import IdempotencyKeyReused
 
 PLACE = ("agent", "ada")
@@ -23,9 +23,8 @@ async def put(
     **more: Any,
 ) -> Item:
     more.setdefault("namespace", PLACE)
-    return await memories.put(
-        key=key, value=json.dumps(value), ttl_seconds=ttl, idempotency_key=once, **more
-    )
+    new = NewItem(key=key, value=json.dumps(value), ttl_seconds=ttl, **more)
+    return await memories.put(new, idempotency_key=once)
 
 
 async def keys(memories: Memories, prefix: str = "", size: int = 0) -> list[list[str]]:
@@ -109,11 +108,11 @@ async def test_answers_for_repeats_are_kept_for_a_week(memories: Memories, clock
 
 
 async def test_a_listing_comes_by_key_in_pages(memories: Memories) -> None:
-    for key in ("b", "a", "ü", "aa", "ab", "\U0010ffff", "c\x00"):
+    for key in ("b", "a", "ü", "aa", "ab", "\U0010ffff", "c\x01"):
         await put(memories, key)
     await put(memories, "below", namespace=(*PLACE, "below"))
 
-    assert await keys(memories, size=3) == [["a", "aa", "ab"], ["b", "c\x00", "ü"], ["\U0010ffff"]]
+    assert await keys(memories, size=3) == [["a", "aa", "ab"], ["b", "c\x01", "ü"], ["\U0010ffff"]]
     assert await keys(memories, prefix="a", size=2) == [["a", "aa"], ["ab"]]
     assert await keys(memories, prefix="\U0010ffff") == [["\U0010ffff"]]
     assert await keys(memories, prefix="nothing") == [[]]

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,13 +12,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from cadre_kit.databases import connect_sqlite, migrate
-from cadre_memory.adapters.sqlite import SqliteStore
+from cadre_memory.adapters.databases import opened
+from cadre_memory.adapters.sql import SqlStore
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
-from cadre_memory.app import MIGRATIONS
 from cadre_memory.domain.items import ItemNotFound
-from cadre_memory.domain.memories import Memories
+from cadre_memory.domain.memories import Memories, NewItem, Query
 from cadre_memory.domain.ranking import Mode
+from cadre_memory.domain.searches import Searches
 
 Answer = TypeVar("Answer")
 
@@ -42,15 +41,19 @@ class MemoriesAgainstADictionary(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.url = f"sqlite:///{Path(self.folder.name)}/memory.db"
-        migrate(self.url, migrations=MIGRATIONS, name="memory")
         self.loop = asyncio.new_event_loop()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.all: dict[tuple[tuple[str, ...], str], Kept] = {}
         self.open()
 
     def open(self) -> None:
-        self.store = SqliteStore(partial(connect_sqlite, self.url), vector_bytes=1_000_000)
-        self.memories = Memories(store=self.store, embedder=EMBEDDER, clock=lambda: self.now)
+        self.store = SqlStore(opened(self.url), model=EMBEDDER.model)
+        self.memories = Memories(
+            store=self.store,
+            searches=Searches(self.store, held_bytes=1_000_000),
+            embedder=EMBEDDER,
+            clock=lambda: self.now,
+        )
 
     def teardown(self) -> None:
         self.wait(self.store.close())
@@ -73,7 +76,8 @@ class MemoriesAgainstADictionary(RuleBasedStateMachine):
         before = self.there().get((place, key))
         item = self.wait(
             self.memories.put(
-                namespace=place, key=key, value=f'"{value}"', ttl_seconds=ttl, idempotency_key=""
+                NewItem(namespace=place, key=key, value=f'"{value}"', ttl_seconds=ttl),
+                idempotency_key="",
             )
         )
         self.all[place, key] = Kept(
@@ -129,7 +133,9 @@ class MemoriesAgainstADictionary(RuleBasedStateMachine):
 
     @rule(place=PLACES, word=st.sampled_from(["mango", "teapot"]), mode=st.sampled_from(Mode))
     def search(self, place: tuple[str, ...], word: str, mode: Mode) -> None:
-        hits = self.wait(self.memories.search(namespace=place, query=word, top_k=50, mode=mode))
+        hits = self.wait(
+            self.memories.search(Query(namespace=place, text=word, top_k=50, mode=mode))
+        )
         found = {(hit.item.namespace, hit.item.key) for hit in hits}
         below = {at for at in self.there() if at[0][: len(place)] == place}
         saying = {at for at in below if word in self.there()[at].value}

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cadre_memory.domain.items import FieldInvalid
-from cadre_memory.domain.memories import Hit, Memories
+from cadre_memory.domain.memories import Hit, Memories, NewItem, Query
 from cadre_memory.domain.ranking import Mode
 
 NOTES = {
@@ -23,13 +23,8 @@ NOTES = {
 async def put(
     memories: Memories, namespace: tuple[str, ...], key: str, value: object, ttl: float = 0
 ) -> None:
-    await memories.put(
-        namespace=namespace,
-        key=key,
-        value=json.dumps(value),
-        ttl_seconds=ttl,
-        idempotency_key="",
-    )
+    new = NewItem(namespace=namespace, key=key, value=json.dumps(value), ttl_seconds=ttl)
+    await memories.put(new, idempotency_key="")
 
 
 async def search(
@@ -40,7 +35,7 @@ async def search(
     mode: Mode = Mode.HYBRID,
     top_k: int = 0,
 ) -> Sequence[Hit]:
-    return await memories.search(namespace=namespace, query=query, top_k=top_k, mode=mode)
+    return await memories.search(Query(namespace=namespace, text=query, top_k=top_k, mode=mode))
 
 
 @pytest.fixture

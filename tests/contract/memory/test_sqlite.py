@@ -1,14 +1,12 @@
 """What is particular to the SQLite store: its failures, its memory, its copies of vectors."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from tests.platform import eventually
 
@@ -17,39 +15,45 @@ from cadre_kit.databases import (
     DatabaseFull,
     DatabaseLocked,
     connect_sqlite,
-    migrate,
 )
+from cadre_memory.adapters.connections import Connection, SqliteConnection
+from cadre_memory.adapters.databases import opened as opened_database
 from cadre_memory.adapters.lanes import StoreBusy
-from cadre_memory.adapters.sqlite import SqliteStore
-from cadre_memory.adapters.vectors import Matrix, stored
+from cadre_memory.adapters.sql import SqlStore
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
-from cadre_memory.app import MIGRATIONS
 from cadre_memory.domain.items import Item
-from cadre_memory.domain.memories import Memories
+from cadre_memory.domain.memories import Memories, NewItem, Query
 from cadre_memory.domain.ranking import Mode
+from cadre_memory.domain.searches import Searches
+
+
+@pytest.fixture
+def any_url(url: str) -> str:
+    return url
 
 
 @asynccontextmanager
 async def opened(
-    connect: Callable[[], sqlite3.Connection],
+    connect: Callable[[], Connection],
     embedder: WordLlamaEmbedder,
     clock: Any,
     *,
-    vector_bytes: int = 1024 * 1024,
+    held_bytes: int = 1024 * 1024,
 ) -> AsyncIterator[Memories]:
-    store = SqliteStore(connect, vector_bytes=vector_bytes)
-    yield Memories(store=store, embedder=embedder, clock=clock)
+    store = SqlStore(connect, model=embedder.model)
+    searches = Searches(store, held_bytes=held_bytes)
+    yield Memories(store=store, searches=searches, embedder=embedder, clock=clock)
     await store.close()
 
 
 async def put(memories: Memories, key: str, text: str, place: str = "p") -> Item:
-    return await memories.put(
-        namespace=(place,), key=key, value=f'"{text}"', ttl_seconds=0, idempotency_key=""
-    )
+    new = NewItem(namespace=(place,), key=key, value=f'"{text}"')
+    return await memories.put(new, idempotency_key="")
 
 
 async def find(memories: Memories, query: str, place: str = "p") -> list[str]:
-    hits = await memories.search(namespace=(place,), query=query, top_k=5, mode=Mode.VECTOR)
+    question = Query(namespace=(place,), text=query, top_k=5, mode=Mode.VECTOR)
+    hits = await memories.search(question)
     return [hit.item.key for hit in hits]
 
 
@@ -57,7 +61,7 @@ def test_a_file_of_garbage_is_said_to_be_none_of_ours(tmp_path: Path) -> None:
     (tmp_path / "memory.db").write_bytes(b"not a database at all" * 500)
 
     with pytest.raises(DatabaseCorrupt) as caught:
-        migrate(f"sqlite:///{tmp_path}/memory.db", migrations=MIGRATIONS, name="memory")
+        opened_database(f"sqlite:///{tmp_path}/memory.db")
 
     assert caught.value.resolution
 
@@ -65,7 +69,7 @@ def test_a_file_of_garbage_is_said_to_be_none_of_ours(tmp_path: Path) -> None:
 async def test_a_damaged_page_is_said_and_what_is_whole_is_still_served(
     url: str, tmp_path: Path, embedder: WordLlamaEmbedder, clock: Any
 ) -> None:
-    async with opened(partial(connect_sqlite, url), embedder, clock) as memories:
+    async with opened(partial(SqliteConnection.to, url), embedder, clock) as memories:
         for number in range(500):
             await put(memories, f"k{number:03}", "x" * 500)
     file = tmp_path / "memory.db"
@@ -73,7 +77,7 @@ async def test_a_damaged_page_is_said_and_what_is_whole_is_still_served(
     page = content.index(b'p\x1fk250"xxx') // 4096 * 4096
     file.write_bytes(content[:page] + b"\xff" * 4096 + content[page + 4096 :])
 
-    async with opened(partial(connect_sqlite, url), embedder, clock) as memories:
+    async with opened(partial(SqliteConnection.to, url), embedder, clock) as memories:
         gets = [memories.get(namespace=("p",), key=f"k{number:03}") for number in range(500)]
         outcomes = await asyncio.gather(*gets, return_exceptions=True)
 
@@ -85,10 +89,10 @@ async def test_a_damaged_page_is_said_and_what_is_whole_is_still_served(
 async def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(
     url: str, embedder: WordLlamaEmbedder, clock: Any
 ) -> None:
-    def connect_to_a_small_disk() -> sqlite3.Connection:
+    def connect_to_a_small_disk() -> Connection:
         connection = connect_sqlite(url)
         connection.execute("PRAGMA max_page_count = 60")
-        return connection
+        return SqliteConnection(connection)
 
     async with opened(connect_to_a_small_disk, embedder, clock) as memories:
         await put(memories, "first", "kept")
@@ -103,10 +107,10 @@ async def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(
 async def test_a_locked_file_is_said_after_a_wait_and_works_again_after_it(
     url: str, embedder: WordLlamaEmbedder, clock: Any
 ) -> None:
-    def connect_impatiently() -> sqlite3.Connection:
+    def connect_impatiently() -> Connection:
         connection = connect_sqlite(url)
         connection.execute("PRAGMA busy_timeout = 100")
-        return connection
+        return SqliteConnection(connection)
 
     other = connect_sqlite(url)
     async with opened(connect_impatiently, embedder, clock) as memories:
@@ -152,7 +156,9 @@ async def test_a_copy_older_than_the_log_of_changes_is_read_anew(
 async def test_a_namespace_too_large_to_be_held_is_searched_all_the_same(
     url: str, embedder: WordLlamaEmbedder, clock: Any
 ) -> None:
-    async with opened(partial(connect_sqlite, url), embedder, clock, vector_bytes=5_000) as small:
+    async with opened(
+        partial(SqliteConnection.to, url), embedder, clock, held_bytes=5_000
+    ) as small:
         for number in range(20):
             await put(small, f"k{number}", f"Cat number {number} sleeps")
         await put(small, "berlin", "Ada moved to Berlin")
@@ -160,36 +166,51 @@ async def test_a_namespace_too_large_to_be_held_is_searched_all_the_same(
         assert (await find(small, "Who moved to Berlin?"))[0] == "berlin"
 
 
-async def test_the_vectors_held_stay_within_their_limit(
+async def test_the_indexes_held_stay_within_their_limit(
     url: str, embedder: WordLlamaEmbedder, clock: Any
 ) -> None:
-    store = SqliteStore(partial(connect_sqlite, url), vector_bytes=100_000)
-    memories = Memories(store=store, embedder=embedder, clock=clock)
+    store = SqlStore(partial(SqliteConnection.to, url), model=embedder.model)
+    searches = Searches(store, held_bytes=20_000)
+    memories = Memories(store=store, searches=searches, embedder=embedder, clock=clock)
     for number in range(20):
         await put(memories, "k", "Berlin", place=f"p{number}")
         assert await find(memories, "Berlin", place=f"p{number}") == ["k"]
-        assert store.vector_bytes_held <= 100_000
+        assert searches.bytes_held <= 20_000
 
-    assert store.vector_bytes_held > 50_000
+    assert searches.bytes_held > 10_000
     await store.close()
 
 
-def test_a_matrix_keeps_to_its_items_whatever_comes_and_goes() -> None:
-    random = np.random.default_rng(7)
-    matrix = Matrix()
-    kept: dict[int, Any] = {}
-    for step in range(600):
-        item_id = int(random.integers(60))
-        matrix.remove(item_id)
-        kept.pop(item_id, None)
-        if step % 3:
-            vector = random.normal(size=256).astype(np.float32)
-            kept[item_id] = vector / np.linalg.norm(vector)
-            matrix.add([(item_id, None, stored(kept[item_id]))])
-    question = random.normal(size=256).astype(np.float32)
-    question /= np.linalg.norm(question)
+async def test_what_another_model_understood_is_found_by_its_words_and_then_understood_anew(
+    url: str, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    async with opened(partial(SqliteConnection.to, url), embedder, clock) as memories:
+        await put(memories, "berlin", "Ada moved to Berlin")
+    connection = connect_sqlite(url)
+    connection.execute("UPDATE entry SET model = 'another'")
+    connection.close()
 
-    expected = {item_id: float(vector @ question) for item_id, vector in kept.items()}
-    assert matrix.best(question, limit=100, now=0) == pytest.approx(expected, abs=0.001)
-    assert matrix.cosines(question, range(60)) == pytest.approx(expected, abs=0.001)
-    assert len(matrix.best(question, limit=5, now=0)) == 5
+    async with opened(partial(SqliteConnection.to, url), embedder, clock) as memories:
+        by_words = await memories.search(Query(namespace=("p",), text="Berlin"))
+        assert [hit.score.vector_score for hit in by_words] == [0]
+        assert not await find(memories, "Berlin")
+        assert await memories.refresh() == 1
+        assert await find(memories, "Berlin") == ["berlin"]
+        assert await memories.refresh() == 0
+
+
+async def test_a_file_of_the_first_release_is_searched_after_its_upgrade(
+    tmp_path: Path, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    connection = connect_sqlite(url)
+    connection.executescript((Path(__file__).parent / "first_release.sql").read_text())
+    connection.close()
+
+    async with opened(opened_database(url), embedder, clock) as memories:
+        assert (await memories.get(namespace=("p",), key="k")).version == 3
+        assert await memories.refresh() == 1
+        assert await find(memories, "Who moved to Berlin?") == ["k"]
+        assert (await put(memories, "k", "Ada left")).version == 4
+        again = NewItem(namespace=("p",), key="k", value='"Ada moved to Berlin"')
+        assert (await memories.put(again, idempotency_key="once")).version == 3

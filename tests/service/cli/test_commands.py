@@ -170,6 +170,9 @@ def test_memories_are_put_read_found_and_forgotten(cadre: Cadre, store: Store) -
     assert cadre.json("memory", "search", "team", "Berlin")["hits"][0]["item"]["key"] == "office"
     assert cadre.json("memory", "delete", "team/facts", "office") == {"deleted": True}
     assert cadre("memory", "get", "team/facts", "office").returncode == 2
+    cadre("memory", "put", "team/facts", "draft", "soon", "--tag", "old", "--tag", "draft")
+    assert store.memories["team/facts", "draft"]["tags"] == ["old", "draft"]
+    assert cadre.json("memory", "forget", "team", "--tag", "old") == {"forgotten": 1}
 
 
 def test_status_shows_a_platform_that_runs_elsewhere(cadre: Cadre, store: Store) -> None:

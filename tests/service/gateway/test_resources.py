@@ -178,6 +178,19 @@ async def test_a_memory_is_kept_found_and_removed(client: Client) -> None:
     assert await of(client.delete_memory, place, "k") is False
 
 
+async def test_memories_are_listed_and_forgotten_by_their_tags(client: Client) -> None:
+    place = ["user", "ada"]
+    await of(client.put_memory, place, "plain", "x")
+    tagged = await of(
+        client.put_memory, place, "k", "x", tags=["draft"], metadata={"n": 1}, if_version=0
+    )
+
+    assert (tagged.tags, tagged.metadata) == (["draft"], {"n": 1})
+    assert [item.key for item in await of(client.list_memories, place, tags=["draft"])] == ["k"]
+    assert await of(client.forget_memories, ["user"], tags=["draft"]) == 1
+    assert [item.key for item in await of(client.list_memories, place)] == ["plain"]
+
+
 async def test_a_completion_is_asked_for_with_a_schema(client: Client, running: Any) -> None:
     messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
     reply = await of(client.complete, messages, schema={"type": "object"}, temperature=0.5)

@@ -14,7 +14,7 @@ from tests.platform import eventually
 from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre_kit.channels import call, connect
-from cadre_kit.errors import CadreError, Conflict, InvalidInput, NotFound
+from cadre_kit.errors import CadreError, Conflict, InvalidInput, NotFound, Unavailable
 from cadre_kit.health import is_serving
 from cadre_kit.serving import serving
 from cadre_memory.app import build
@@ -104,7 +104,8 @@ async def test_a_search_says_how_well_each_hit_matches(stub: Any) -> None:
     assert hits[0].item.key == "city"
     assert hits[0].text_score == 1.0
     assert 0.3 < hits[0].vector_score <= 1.0
-    assert hits[0].score == pytest.approx((hits[0].text_score + hits[0].vector_score) / 2)
+    assert [hit.item.key for hit in hits] == ["city"]
+    assert hits[0].matched_text == "Ada moved to Berlin in May"
 
 
 async def test_a_repeated_call_is_answered_as_before(stub: Any) -> None:
@@ -193,10 +194,56 @@ def _keys(file: Path) -> list[str]:
 
 
 async def test_an_address_of_another_database_is_refused(tmp_path: Path) -> None:
-    settings = MemorySettings(home=tmp_path, memory_database_url="postgresql://localhost/x")
+    settings = MemorySettings(home=tmp_path, memory_database_url="mysql://localhost/x")
 
     with pytest.raises(InvalidInput) as caught:
         async with build(settings):
             pass
 
     assert caught.value.code == "UNKNOWN_DATABASE_URL"
+
+
+async def test_a_postgresql_that_is_not_there_is_said(tmp_path: Path) -> None:
+    url = f"postgresql://postgres@/x?host={tmp_path}"
+
+    with pytest.raises(Unavailable) as caught:
+        async with build(MemorySettings(home=tmp_path, memory_database_url=url)):
+            pass
+
+    assert caught.value.code == "DATABASE_UNAVAILABLE"
+
+
+async def test_a_conversation_is_appended_searched_and_forgotten(stub: Any) -> None:
+    chat = ["conversation", "c1"]
+    lines = (("Ada", "Where do you live, Ben?"), ("Ben", "In Lisbon, since last month"))
+    messages = [
+        memory_pb2.Message(role=memory_pb2.ROLE_USER, name=name, text=text) for name, text in lines
+    ]
+
+    append = memory_pb2.AppendMessagesRequest(namespace=chat, messages=messages)
+    assert (await ask(stub.AppendMessages, append, once="a")).first_position == 0
+    assert (await ask(stub.AppendMessages, append, once="a")).first_position == 0
+    listed = await ask(stub.ListMessages, memory_pb2.ListMessagesRequest(namespace=chat, limit=1))
+    search = memory_pb2.SearchRequest(namespace=chat, query="Lisbon", top_k=1, window=1)
+    (hit,) = (await ask(stub.Search, search)).hits
+
+    assert ([m.text for m in listed.messages], listed.more) == ([lines[1][1]], True)
+    assert (hit.message.name, hit.message.role) == ("Ben", memory_pb2.ROLE_USER)
+    assert [neighbour.name for neighbour in hit.neighbours] == ["Ada"]
+    forget = memory_pb2.ForgetRequest(namespace=chat, everything=True)
+    assert (await ask(stub.Forget, forget)).forgotten == 2
+    place = memory_pb2.ListNamespacesRequest(namespace=["conversation"])
+    assert not (await ask(stub.ListNamespaces, place)).namespaces
+
+
+async def test_a_batch_with_conditions_is_all_or_nothing(stub: Any) -> None:
+    puts = [put_request("a", 1), put_request("b", 2, if_version=3)]
+
+    with pytest.raises(Conflict) as caught:
+        await ask(stub.BatchPut, memory_pb2.BatchPutRequest(puts=puts))
+
+    assert caught.value.code == "VERSION_CONFLICT"
+    with pytest.raises(NotFound):
+        await ask(stub.Get, memory_pb2.GetRequest(namespace=PLACE, key="a"))
+    answer = await ask(stub.BatchPut, memory_pb2.BatchPutRequest(puts=puts[:1]))
+    assert list(answer.versions) == [1]

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cadre_memory.domain.ranking import Candidate, Mode, ranked
 from cadre_memory.domain.texts import TEXT_CHARACTERS, text_of, words_of
 
 DOCUMENTS = st.recursive(
@@ -48,20 +47,3 @@ def test_a_question_is_asked_by_the_words_that_tell() -> None:
     assert words_of('" OR snake_case NOT (') == ("snake", "case")
     assert words_of("?!") == ()
     assert len(words_of(" ".join(f"w{n}" for n in range(500)))) == 64
-
-
-def test_a_score_weighs_words_against_the_best_of_them_and_never_leaves_its_range() -> None:
-    found = [
-        Candidate(item_id=1, bm25=4.0, cosine=0.5),
-        Candidate(item_id=2, bm25=2.0, cosine=-0.5),
-        Candidate(item_id=3, bm25=0.0, cosine=-0.1),
-    ]
-
-    both = ranked(found, mode=Mode.HYBRID)
-    by_text = ranked(found, mode=Mode.TEXT)
-    by_vector = ranked(found, mode=Mode.VECTOR)
-
-    assert [(s.item_id, s.score, s.text_score) for s in both] == [(1, 0.75, 1.0), (2, 0.25, 0.5)]
-    assert [(s.item_id, s.score) for s in by_text] == [(1, 1.0), (2, 0.5)]
-    assert [(s.item_id, s.score) for s in by_vector] == [(1, 0.5)]
-    assert ranked([], mode=Mode.HYBRID) == []

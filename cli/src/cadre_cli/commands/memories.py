@@ -26,6 +26,11 @@ Namespace = Annotated[
 ]
 Key = Annotated[str, typer.Argument(help="The value's key.", show_default=False)]
 
+Tags = Annotated[
+    list[str] | None,
+    typer.Option("--tag", help="A tag; give it once for each.", show_default=False),
+]
+
 
 @app.command(
     epilog="Examples: cadre memory put team/facts office Berlin · cadre memory put team/facts size 12 --as-json"
@@ -40,12 +45,15 @@ def put(
     ttl: Annotated[
         float | None, typer.Option(metavar="SECONDS", min=0, help="Forget it after this long.")
     ] = None,
+    tag: Tags = None,
     json_: JsonFlag = False,
 ) -> None:
     """Store a value, in place of the one with the same key."""
     text = read_text(Path(value[1:])) if value.startswith("@") else value
     with gateway() as client:
-        item = client.put_memory(namespace.split("/"), key, _value(text, as_json), ttl_seconds=ttl)
+        item = client.put_memory(
+            namespace.split("/"), key, _value(text, as_json), ttl_seconds=ttl, tags=tag or ()
+        )
     if json_:
         print_json(item.model_dump(mode="json"))
         return
@@ -68,11 +76,14 @@ def list_items(
     namespace: Namespace,
     prefix: Annotated[str, typer.Option(help="Only keys that begin so.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
+    tag: Tags = None,
     json_: JsonFlag = False,
 ) -> None:
     """List the values of a namespace by key; namespaces below it are left out."""
     with gateway() as client:
-        items = client.list_memories(namespace.split("/"), key_prefix=prefix, limit=limit)
+        items = client.list_memories(
+            namespace.split("/"), key_prefix=prefix, limit=limit, tags=tag or ()
+        )
     if json_:
         print_json({"items": [item.model_dump(mode="json") for item in items]})
         return
@@ -88,11 +99,14 @@ def search(
     mode: Annotated[
         str, typer.Option(help="hybrid, text (by words) or vector (by meaning).")
     ] = "hybrid",
+    tag: Tags = None,
     json_: JsonFlag = False,
 ) -> None:
     """Find the values in a namespace, and below it, that match a question best."""
     with gateway() as client:
-        hits = client.search_memories(namespace.split("/"), query, top_k=top, mode=mode)
+        hits = client.search_memories(
+            namespace.split("/"), query, top_k=top, mode=mode, tags=tag or ()
+        )
     if json_:
         print_json({"hits": [hit.model_dump(mode="json") for hit in hits]})
         return
@@ -116,6 +130,28 @@ def delete(namespace: Namespace, key: Key, json_: JsonFlag = False) -> None:
         return
     said = "is forgotten" if deleted else "was not stored"
     output().print(f"{key} {said}", markup=False, highlight=False)
+
+
+@app.command(
+    epilog="Examples: cadre memory forget user/ada --tag draft · cadre memory forget user/ada --everything"
+)
+def forget(
+    namespace: Namespace,
+    tag: Tags = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Forget all of the namespace.")
+    ] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Forget for good what has all the tags, in a namespace and below it."""
+    with gateway() as client:
+        forgotten = client.forget_memories(
+            namespace.split("/"), tags=tag or (), everything=everything
+        )
+    if json_:
+        print_json({"forgotten": forgotten})
+        return
+    output().print(f"{forgotten} forgotten", markup=False, highlight=False)
 
 
 def _value(text: str, as_json: bool) -> Any:

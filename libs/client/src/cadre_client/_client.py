@@ -386,9 +386,17 @@ class Client:
         key: str,
         value: JsonValue,
         ttl_seconds: float | None = None,
+        *,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, JsonValue] | None = None,
+        if_version: int | None = None,
     ) -> MemoryItem:
-        """Stores a value in place of the one before; it is gone after `ttl_seconds`, if given."""
+        """Stores a value in place of the one before; it is gone after `ttl_seconds`, if given.
+
+        With `if_version` only over that version, 0 being nothing; else VERSION_CONFLICT is refused.
+        """
         body: dict[str, Any] = {"namespace": list(namespace), "key": key, "value": value}
+        body |= {"tags": list(tags), "metadata": dict(metadata or {}), "if_version": if_version}
         if ttl_seconds is not None:
             body["ttl_seconds"] = ttl_seconds
         return self._post(MemoryItem, "/api/v1/memories", body)
@@ -399,10 +407,19 @@ class Client:
         return self._get(MemoryItem, "/api/v1/memories/item", query)
 
     def list_memories(
-        self, namespace: Sequence[str], key_prefix: str = "", limit: int = 100
+        self,
+        namespace: Sequence[str],
+        key_prefix: str = "",
+        limit: int = 100,
+        *,
+        tags: Sequence[str] = (),
     ) -> list[MemoryItem]:
-        """A namespace's values by key, at most `limit`."""
-        query: Query = {"namespace": list(namespace), "key_prefix": key_prefix}
+        """A namespace's values by key that have all the tags, at most `limit`."""
+        query: Query = {
+            "namespace": list(namespace),
+            "key_prefix": key_prefix,
+            "tag": list(tags),
+        }
         return list(self._pages(MemoryItem, "/api/v1/memories", "items", query, limit=limit))
 
     def delete_memory(self, namespace: Sequence[str], key: str) -> bool:
@@ -414,11 +431,25 @@ class Client:
         return answer["deleted"]
 
     def search_memories(
-        self, namespace: Sequence[str], query: str, top_k: int = 10, mode: str = "hybrid"
+        self,
+        namespace: Sequence[str],
+        query: str,
+        top_k: int = 10,
+        mode: str = "hybrid",
+        *,
+        tags: Sequence[str] = (),
     ) -> list[MemoryHit]:
         """What matches best in a namespace and below it; `mode` is hybrid, text or vector."""
         body = {"namespace": list(namespace), "query": query, "top_k": top_k, "mode": mode}
+        body["tags"] = list(tags)
         return self._post(dict[str, list[MemoryHit]], "/api/v1/memories/search", body)["hits"]
+
+    def forget_memories(
+        self, namespace: Sequence[str], *, tags: Sequence[str] = (), everything: bool = False
+    ) -> int:
+        """Really removes what has all the tags, in a namespace and below it; says how many values."""
+        body = {"namespace": list(namespace), "tags": list(tags), "everything": everything}
+        return self._post(dict[str, int], "/api/v1/memories/forget", body)["forgotten"]
 
     # How they are sent
 

@@ -360,6 +360,8 @@ class MemoryItem(Answer):
     created_time: AwareDatetime | None = None
     updated_time: AwareDatetime | None = None
     expires_time: AwareDatetime | None = None
+    tags: list[str] = []
+    metadata: dict[str, JsonValue] = {}
 
 
 class MemoryHit(Answer):
@@ -369,6 +371,7 @@ class MemoryHit(Answer):
     score: float
     text_score: float = 0.0
     vector_score: float = 0.0
+    matched_text: str = ""
 
 
 class Completion(Answer):

@@ -5,20 +5,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
-from cadre_kit.databases import connect_sqlite, migrate
-from cadre_kit.errors import CadreError, InvalidInput
+from cadre_kit.errors import CadreError
 from cadre_kit.logs import logger
 from cadre_kit.serving import GrpcService
-from cadre_memory.adapters.sqlite import SqliteStore
+from cadre_memory.adapters.databases import opened
+from cadre_memory.adapters.sql import SqlStore
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
+from cadre_memory.domain.conversations import Conversations
 from cadre_memory.domain.memories import Memories
+from cadre_memory.domain.searches import Searches
 from cadre_memory.entrypoint.servicer import MemoryServicer
 from cadre_memory.settings import MemorySettings
-
-MIGRATIONS = Path(__file__).parent / "migrations"
 
 log = logger()
 
@@ -27,24 +26,18 @@ log = logger()
 async def build(settings: MemorySettings) -> AsyncIterator[Sequence[GrpcService]]:
     """Opens and migrates the database, and yields what is served. Raises CadreError when that is not possible."""
     url = settings.database_url(settings.memory_database_url, "memory")
-    if not url.startswith("sqlite:///"):
-        raise InvalidInput(
-            "memories can only be kept in SQLite",
-            resolution="Set CADRE_MEMORY_DATABASE_URL to sqlite:///PATH, or leave it empty.",
-            code="UNKNOWN_DATABASE_URL",
-        )
-    migrate(url, migrations=MIGRATIONS, name="memory")
-    store = SqliteStore(
-        partial(connect_sqlite, url), vector_bytes=settings.memory_vector_mb * 1024 * 1024
-    )
+    connect = opened(url)
     embedder = WordLlamaEmbedder()
-    memories = Memories(store=store, embedder=embedder, clock=lambda: datetime.now(UTC))
+    store = SqlStore(connect, model=embedder.model)
+    searches = Searches(store, held_bytes=settings.memory_vector_mb * 1024 * 1024)
+    memories = Memories(store=store, searches=searches, embedder=embedder, clock=_now)
+    conversations = Conversations(store=store, embedder=embedder, clock=_now)
     background = [
-        asyncio.create_task(_warm(embedder)),
+        asyncio.create_task(_warm(memories, embedder)),
         asyncio.create_task(_sweep(memories, every_seconds=settings.memory_sweep_seconds)),
     ]
     try:
-        yield [_service(memories)]
+        yield [_service(memories, conversations)]
     finally:
         for task in background:
             task.cancel()
@@ -52,16 +45,24 @@ async def build(settings: MemorySettings) -> AsyncIterator[Sequence[GrpcService]
         await store.close()
 
 
-def _service(memories: Memories) -> GrpcService:
+def _service(memories: Memories, conversations: Conversations) -> GrpcService:
+    servicer = MemoryServicer(memories, conversations)
     return GrpcService(
         name=memory_pb2.DESCRIPTOR.services_by_name["MemoryService"].full_name,
-        add=partial(memory_pb2_grpc.add_MemoryServiceServicer_to_server, MemoryServicer(memories)),
+        add=partial(memory_pb2_grpc.add_MemoryServiceServicer_to_server, servicer),
     )
 
 
-async def _warm(embedder: WordLlamaEmbedder) -> None:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _warm(memories: Memories, embedder: WordLlamaEmbedder) -> None:
+    """Loads the embeddings, and understands anew what others understood, while what is there is served."""
     try:
         await asyncio.to_thread(embedder.load)
+        if refreshed := await memories.refresh():
+            log.info("memories_refreshed", refreshed=refreshed, model=embedder.model)
     except CadreError as error:
         log.error("embeddings_failed", code=error.code, reason=error.message)
 

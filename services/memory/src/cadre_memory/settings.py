@@ -11,13 +11,13 @@ class MemorySettings(ServiceSettings):
     memory_port: Port = Field(7413, description="Port of the memory service; 0 takes any free one.")
     memory_database_url: str = Field(
         "",
-        description="Where memories are kept: sqlite:///PATH. Empty means <home>/memory.db.",
+        description="Where memories are kept: sqlite:///PATH or postgresql://... Empty means <home>/memory.db.",
     )
     memory_vector_mb: int = Field(
         256,
         ge=1,
         le=65_536,
-        description="Vectors of searched namespaces held in memory at most, in MiB; 250,000 items fit into 256.",
+        description="Indexes of searched namespaces held in memory at most, in MiB; 220,000 items fit into 256.",
     )
     memory_sweep_seconds: float = Field(
         60.0, gt=0, le=86_400, description="How often what expired is really removed, in seconds."

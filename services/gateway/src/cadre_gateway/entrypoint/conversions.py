@@ -297,6 +297,8 @@ def memory_item(message: memory_pb2.Item) -> d.MemoryItem:
         created_time=_moment(message, "created_time"),
         updated_time=_moment(message, "updated_time"),
         expires_time=_moment(message, "expires_time"),
+        tags=list(message.tags),
+        metadata=dict(object_from_json(message.metadata, field="metadata")),
     )
 
 
@@ -307,6 +309,7 @@ def memory_hit(message: memory_pb2.Hit) -> d.MemoryHit:
         score=message.score,
         text_score=message.text_score,
         vector_score=message.vector_score,
+        matched_text=message.matched_text,
     )
 
 

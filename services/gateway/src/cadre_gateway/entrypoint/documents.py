@@ -15,9 +15,11 @@ __all__ = [
     "Event",
     "EventType",
     "Failure",
+    "Forgotten",
     "Graph",
     "Input",
     "JsonObject",
+    "MemoryForgetting",
     "MemoryHit",
     "MemoryHits",
     "MemoryItem",
@@ -100,6 +102,7 @@ JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_storable_object)]
 """A JSON object that a caller gives, nested at most 100 deep."""
 _Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 _Segment = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
+Tags = Annotated[list[_Segment], Field(max_length=64, description="Tags, each once.")]
 Namespace = Annotated[
     list[_Segment],
     Field(
@@ -558,6 +561,11 @@ class NewMemory(Asked):
     ttl_seconds: float = Field(
         0.0, ge=0, le=1e9, allow_inf_nan=False, description="Gone after these; 0 means never."
     )
+    tags: Tags = Field(default_factory=list)
+    metadata: JsonObject = Field(default_factory=dict, description="What is known about it.")
+    if_version: int | None = Field(
+        None, ge=0, description="Store it only over this version; 0 means only if nothing is there."
+    )
 
 
 class MemoryItem(Answer):
@@ -570,6 +578,8 @@ class MemoryItem(Answer):
     created_time: datetime | None
     updated_time: datetime | None
     expires_time: datetime | None
+    tags: list[str]
+    metadata: dict[str, JsonValue]
 
 
 class MemoryPage(Answer):
@@ -594,6 +604,21 @@ class MemoryQuery(Asked):
     query: Text = Field(min_length=1, max_length=10_000)
     top_k: int = Field(10, ge=1, le=200)
     mode: SearchMode = SearchMode.HYBRID
+    tags: Tags = Field(default_factory=list, description="Only what has all of these.")
+
+
+class MemoryForgetting(Asked):
+    """What to forget, in a namespace and below it."""
+
+    namespace: Namespace
+    tags: Tags = Field(default_factory=list, description="Only what has all of these.")
+    everything: bool = Field(False, description="Must be true to forget all of the namespace.")
+
+
+class Forgotten(Answer):
+    """How much was forgotten."""
+
+    forgotten: int
 
 
 class MemoryHit(Answer):
@@ -603,6 +628,7 @@ class MemoryHit(Answer):
     score: float = Field(description="0 to 1; comparable within one answer.")
     text_score: float = Field(description="How well its words match, 0 to 1.")
     vector_score: float = Field(description="How well its meaning matches, -1 to 1.")
+    matched_text: str = Field(description="The part of its text that matches best.")
 
 
 class MemoryHits(Answer):

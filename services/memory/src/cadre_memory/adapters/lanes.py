@@ -1,7 +1,6 @@
 """Threads that each own a database connection, and the line of work before them."""
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from typing import TypeVar
 
 from cadre_kit.databases import database_errors
 from cadre_kit.errors import Unavailable
+from cadre_memory.adapters.connections import Connection
 
 WAITING = 1_000
 
@@ -34,18 +34,16 @@ class Lane:
     A job whose caller went away is dropped if it did not begin; one that did begin is done to its end.
     """
 
-    def __init__(
-        self, name: str, *, threads: int, connect: Callable[[], sqlite3.Connection]
-    ) -> None:
+    def __init__(self, name: str, *, threads: int, connect: Callable[[], Connection]) -> None:
         self._name = name
         self._connect = connect
         self._own = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._opened: list[Connection] = []
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._waiting = 0
 
-    async def run(self, job: Callable[[sqlite3.Connection], Answer]) -> Answer:
-        """The job's answer. Raises StoreBusy when too much waits, and sqlite3's errors as the kit's."""
+    async def run(self, job: Callable[[Connection], Answer]) -> Answer:
+        """The job's answer. Raises StoreBusy when too much waits, and the database's errors as the kit's."""
         if self._waiting >= WAITING:
             raise StoreBusy(self._name)
         self._waiting += 1
@@ -61,13 +59,13 @@ class Lane:
         for connection in self._opened:
             connection.close()
 
-    def _do(self, job: Callable[[sqlite3.Connection], Answer]) -> Answer:
+    def _do(self, job: Callable[[Connection], Answer]) -> Answer:
         with database_errors("memory"):
             return job(self._connection())
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
-        if connection is None:
+    def _connection(self) -> Connection:
+        connection: Connection | None = getattr(self._own, "connection", None)
+        if connection is None or connection.closed:
             connection = self._connect()
             self._own.connection = connection
             self._opened.append(connection)

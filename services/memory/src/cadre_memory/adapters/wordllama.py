@@ -47,6 +47,11 @@ class WordLlamaEmbedder:
         self._lock = threading.Lock()
         self._model: _Model | None = None
 
+    @property
+    def model(self) -> str:
+        """As Embedder says; the number counts the ways in which texts were understood."""
+        return "wordllama-l2-supercat-256/2"
+
     def load(self) -> None:
         """Makes the first text as fast as any. Raises EmbeddingsMissing."""
         self._loaded()

@@ -1,20 +1,29 @@
 """Items, where they are, and every limit on what a caller may say about them."""
 
+import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias
 
-from cadre_kit.errors import InvalidInput, NotFound, Problem
+from cadre_kit.documents import from_json_text
+from cadre_kit.errors import Conflict, InvalidInput, NotFound, Problem
+from cadre_memory.domain.entries import Role
+from cadre_memory.domain.namespaces import Namespace
 
 LABELS = 16
 LABEL_CHARACTERS = 128
 KEY_BYTES = 512
 VALUE_BYTES = 1024 * 1024
-TTL_SECONDS = 100 * 365.25 * 24 * 3600
+METADATA_BYTES = 16 * 1024
+TAGS = 64
+VERSIONS = 20
+"""How many versions of a key can be read: the newest, and those before it."""
 
-Namespace: TypeAlias = tuple[str, ...]
+MESSAGES_PREFIX = "message/"
+"""Begins the keys of messages; nothing else may be stored under such."""
+TTL_SECONDS = 100 * 365.25 * 24 * 3600
 
 # The stores join labels with one of them; the rest only ever come from a mistake.
 _CONTROL = re.compile(r"[\x00-\x1f]")
@@ -48,17 +57,44 @@ class ItemNotFound(NotFound):
         )
 
 
+class VersionConflict(Conflict):
+    """What is stored is not the version that the caller expected."""
+
+    code = "VERSION_CONFLICT"
+
+    def __init__(self, key: str, *, expected: int, found: int) -> None:
+        super().__init__(
+            f"{key!r} has version {found}, not {expected}",
+            resolution="Read it again, and store what follows from that; version 0 means that it is not there.",
+            metadata={"key": key, "expected": str(expected), "found": str(found)},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """That an item is a message: who said it, when, and as which of its conversation, from 0."""
+
+    position: int
+    role: Role
+    name: str
+    session: str
+    time: datetime
+
+
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A stored value: a JSON document as text, with how often and when it was stored."""
+    """A stored value: JSON documents as text, with how often and when it was stored. A message's value is its text."""
 
     namespace: Namespace
     key: str
     value: str
+    metadata: str
+    tags: tuple[str, ...]
     version: int
     created: datetime
     updated: datetime
     expires: datetime | None
+    turn: Turn | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +155,48 @@ def valid_value(text: str) -> str:
             resolution="Store it in parts, or store where it is to be found.",
         )
     return text
+
+
+def valid_metadata(text: str) -> str:
+    """The JSON text of an object; empty means {}. Raises FieldInvalid and NotJson."""
+    if (size := len(text.encode())) > METADATA_BYTES:
+        raise FieldInvalid(
+            "metadata",
+            f"metadata has {size} bytes; at most {METADATA_BYTES} are allowed",
+            code="METADATA_INVALID",
+        )
+    document = from_json_text(text, field="metadata") if text else {}
+    if not isinstance(document, dict):
+        raise FieldInvalid("metadata", "metadata must be a JSON object", code="METADATA_INVALID")
+    return json.dumps(document, separators=(",", ":"))
+
+
+def valid_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """The tags, each once, in order. Raises FieldInvalid."""
+    if len(tags) > TAGS or any(not 1 <= len(tag) <= LABEL_CHARACTERS for tag in tags):
+        raise FieldInvalid(
+            "tags",
+            f"tags has {len(tags)} entries; up to {TAGS}, of 1 to {LABEL_CHARACTERS} characters, are allowed",
+            code="TAGS_INVALID",
+        )
+    return tuple(sorted(set(tags)))
+
+
+def valid_own_key(key: str) -> str:
+    """The key under which a caller may store something. Raises FieldInvalid."""
+    if key.startswith(MESSAGES_PREFIX):
+        raise FieldInvalid(
+            "key",
+            f"key begins with {MESSAGES_PREFIX!r}, which is for messages",
+            code="KEY_RESERVED",
+            resolution="Append messages by AppendMessages, or choose another key.",
+        )
+    return valid_key(key)
+
+
+def message_key(position: int) -> str:
+    """The key of a message; keys sort as the messages came."""
+    return f"{MESSAGES_PREFIX}{position:010}"
 
 
 def expiry(ttl_seconds: float, *, now: datetime) -> datetime | None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cadre_kit.documents import from_json_text
+from cadre_memory.domain.entries import Entry, Signs, days_of, signs_of, thread_of
+from cadre_memory.domain.filters import ALL, Filter
 from cadre_memory.domain.items import (
     FieldInvalid,
     Item,
@@ -14,24 +16,35 @@ from cadre_memory.domain.items import (
     expiry,
     valid_key,
     valid_key_prefix,
+    valid_metadata,
     valid_namespace,
+    valid_own_key,
+    valid_tags,
     valid_value,
 )
-from cadre_memory.domain.pages import key_before, page_token
-from cadre_memory.domain.ranking import Mode, Score, ranked
-from cadre_memory.domain.stores import Draft, Embedder, Once, Question, Store, Vector
-from cadre_memory.domain.texts import text_of, words_of
+from cadre_memory.domain.messages import AT_ONCE, Message, understood
+from cadre_memory.domain.namespaces import Namespace
+from cadre_memory.domain.pages import (
+    key_before,
+    namespace_before,
+    namespaces_token,
+    page_token,
+)
+from cadre_memory.domain.ranking import Mode, Question, Score
+from cadre_memory.domain.searches import Searches
+from cadre_memory.domain.stores import Draft, Embedder, Once, Stale, Store, micros, stored_vector
+from cadre_memory.domain.texts import indexed, passage_of, terms_of, text_of, words_of
 
 PAGE_SIZE = 500
 DEFAULT_PAGE_SIZE = 100
 TOP_K = 200
 DEFAULT_TOP_K = 10
+WINDOW = 10
 QUERY_CHARACTERS = 10_000
 ANSWER_BYTES = 8 * 1024 * 1024
 """Values of one answer, in all: half of what a message may have."""
 
-_CANDIDATES = 200
-_SWEPT_AT_ONCE = 500
+_AT_ONCE = 500
 _ANSWERS_KEPT = timedelta(days=7)
 
 Clock = Callable[[], datetime]
@@ -46,11 +59,39 @@ class Listing:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NewItem:
+    """A value to store, as a caller gave it: documents as JSON text."""
+
+    namespace: tuple[str, ...]
+    key: str
+    value: str
+    ttl_seconds: float = 0.0
+    metadata: str = ""
+    tags: tuple[str, ...] = ()
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """What to find, as a caller asked: `window` neighbours on each side, and `asked` when, None for now."""
+
+    namespace: tuple[str, ...]
+    text: str
+    top_k: int = 0
+    mode: Mode = Mode.HYBRID
+    matching: Filter = ALL
+    window: int = 0
+    asked: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hit:
-    """An item that was found."""
+    """An item that was found, the part of it that matches, and the messages around it."""
 
     item: Item
     score: Score
+    passage: str
+    neighbours: tuple[Item, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,52 +99,59 @@ class Memories:
     """The use cases. Each raises FieldInvalid for what is outside of a limit, and what its store raises."""
 
     store: Store
+    searches: Searches
     embedder: Embedder
     clock: Clock
 
-    async def put(
-        self,
-        *,
-        namespace: tuple[str, ...],
-        key: str,
-        value: str,
-        ttl_seconds: float,
-        idempotency_key: str,
-    ) -> Item:
-        """Stores a JSON document, in place of one that is there. Raises NotJson."""
-        now = self.clock()
-        namespace, key, value = valid_namespace(namespace), valid_key(key), valid_value(value)
-        expires = expiry(ttl_seconds, now=now)
-        once = _once(idempotency_key, "put", *namespace, key, value, str(ttl_seconds))
-        text, vector = await asyncio.to_thread(self._understand, value)
-        draft = Draft(
-            namespace=namespace, key=key, value=value, text=text, vector=vector, expires=expires
-        )
-        return await self.store.put(draft, now=now, once=once)
+    async def put(self, new: NewItem, *, idempotency_key: str) -> Item:
+        """Stores a JSON document, in place of one that is there. Raises NotJson and VersionConflict."""
+        (item,) = await self.put_all([new], idempotency_key=idempotency_key)
+        return item
 
-    async def get(self, *, namespace: tuple[str, ...], key: str) -> Item:
-        """The item. Raises ItemNotFound."""
+    async def put_all(self, new: Sequence[NewItem], *, idempotency_key: str) -> Sequence[Item]:
+        """Stores documents, all or none. Raises NotJson and VersionConflict."""
+        if not 1 <= len(new) <= AT_ONCE:
+            raise FieldInvalid(
+                "puts",
+                f"puts has {len(new)} entries; 1 to {AT_ONCE} are allowed",
+                code="PUTS_INVALID",
+                resolution="Store them in several calls.",
+            )
+        now = self.clock()
+        once = once_of(idempotency_key, "put", *(part for each in new for part in _identity(each)))
+        drafts = await asyncio.to_thread(lambda: [self._draft(each, now=now) for each in new])
+        return await self.store.put(drafts, now=now, once=once)
+
+    async def get(self, *, namespace: tuple[str, ...], key: str, version: int = 0) -> Item:
+        """The item, as it is or as of a version. Raises ItemNotFound."""
         namespace, key = valid_namespace(namespace), valid_key(key)
-        item = await self.store.get(namespace, key, now=self.clock())
+        item = await self.store.get(namespace, key, version=version, now=self.clock())
         if item is None:
             raise ItemNotFound(namespace, key)
         return item
 
     async def delete(self, *, namespace: tuple[str, ...], key: str, idempotency_key: str) -> bool:
-        """Removes the item, and says whether there was one."""
+        """Removes the item and its versions, and says whether there was one."""
         namespace, key = valid_namespace(namespace), valid_key(key)
-        once = _once(idempotency_key, "delete", *namespace, key)
+        once = once_of(idempotency_key, "delete", *namespace, key)
         return await self.store.delete(namespace, key, now=self.clock(), once=once)
 
     async def list(
-        self, *, namespace: tuple[str, ...], key_prefix: str, page_size: int, token: str
+        self,
+        *,
+        namespace: tuple[str, ...],
+        key_prefix: str,
+        page_size: int,
+        token: str,
+        matching: Filter | None = None,
     ) -> Listing:
         """The items of one namespace by key; a page is shorter where values are large."""
         namespace, key_prefix = valid_namespace(namespace), valid_key_prefix(key_prefix)
-        limit = _within("page_size", page_size, most=PAGE_SIZE, default=DEFAULT_PAGE_SIZE)
+        limit = within("page_size", page_size, most=PAGE_SIZE, default=DEFAULT_PAGE_SIZE)
         page = await self.store.page(
             namespace,
             key_prefix=key_prefix,
+            matching=matching or ALL,
             after=key_before(token, namespace, key_prefix),
             limit=limit,
             max_bytes=ANSWER_BYTES,
@@ -114,53 +162,184 @@ class Memories:
         )
         return Listing(items=page.items, next_page_token=following)
 
-    async def search(
-        self, *, namespace: tuple[str, ...], query: str, top_k: int, mode: Mode
-    ) -> tuple[Hit, ...]:
+    async def namespaces(
+        self, *, above: tuple[str, ...], page_size: int, token: str
+    ) -> tuple[Sequence[Namespace], str]:
+        """The namespaces at and below one that hold something, and the next page's token."""
+        above = valid_namespace(above)
+        limit = within("page_size", page_size, most=PAGE_SIZE, default=DEFAULT_PAGE_SIZE)
+        found = await self.store.namespaces(
+            above, after=namespace_before(token, above), limit=limit + 1, now=self.clock()
+        )
+        more = len(found) > limit
+        return found[:limit], namespaces_token(above, last=found[limit - 1]) if more else ""
+
+    async def search(self, query: Query) -> tuple[Hit, ...]:
         """What matches best in the namespace and all below it, best first; fewer where values are large."""
         now = self.clock()
-        namespace, query = valid_namespace(namespace), _valid_query(query)
-        limit = _within("top_k", top_k, most=TOP_K, default=DEFAULT_TOP_K)
-        words = words_of(query)
-        # Words that say nothing would draw the meaning of every question to the same place.
-        meaning = (
-            None
-            if mode is Mode.TEXT
-            else await asyncio.to_thread(self.embedder.embed, " ".join(words) or query)
+        namespace, text = valid_namespace(query.namespace), _valid_query(query.text)
+        limit = within("top_k", query.top_k, most=TOP_K, default=DEFAULT_TOP_K)
+        within("window", query.window, most=WINDOW, default=0)
+        question = await self._question(text, mode=query.mode, asked=query.asked or now)
+        scores = await self.searches.best(
+            namespace, question, matching=query.matching, limit=limit, now=now
         )
-        question = Question(
-            namespace=namespace,
-            words=() if mode is Mode.VECTOR else words,
-            vector=meaning,
-            limit=_CANDIDATES,
-        )
-        scores = ranked(await self.store.candidates(question, now=now), mode=mode)[:limit]
         items = await self.store.items(
             [score.item_id for score in scores], max_bytes=ANSWER_BYTES, now=now
         )
+        room = _Room(left=ANSWER_BYTES - sum(len(each.value.encode()) for each in items.values()))
         return tuple(
-            Hit(item=items[score.item_id], score=score)
-            for score in scores
-            if score.item_id in items
+            [
+                Hit(
+                    item=items[score.item_id],
+                    score=score,
+                    passage=_passage(items[score.item_id], question),
+                    neighbours=await self._neighbours(items[score.item_id], query.window, room),
+                )
+                for score in scores
+                if score.item_id in items
+            ]
         )
+
+    async def forget(
+        self, *, namespace: tuple[str, ...], matching: Filter, everything: bool
+    ) -> int:
+        """Really removes what passes the filter in the namespace and below it; says how many items."""
+        namespace = valid_namespace(namespace)
+        if matching.empty and not everything:
+            raise FieldInvalid(
+                "everything",
+                "filter is empty, and everything is not set",
+                code="FORGET_UNLIMITED",
+                resolution="Say by the filter what to forget, or set everything to forget all of the namespace.",
+            )
+        now, forgotten = self.clock(), 0
+        while True:
+            # In steps, so that others can write between them.
+            removed = await self.store.forget(namespace, matching, limit=_AT_ONCE, now=now)
+            forgotten += removed
+            if removed < _AT_ONCE:
+                return forgotten
 
     async def sweep(self) -> int:
         """Really removes what expired, and answers kept for repeats that are a week old; says how many items."""
         now, removed = self.clock(), 0
         while True:
             swept = await self.store.sweep(
-                now=now, answers_before=now - _ANSWERS_KEPT, limit=_SWEPT_AT_ONCE
+                now=now, answers_before=now - _ANSWERS_KEPT, limit=_AT_ONCE
             )
             removed += swept
-            if swept < _SWEPT_AT_ONCE:
+            if swept < _AT_ONCE:
                 return removed
 
-    def _understand(self, value: str) -> tuple[str, Vector | None]:
+    async def refresh(self) -> int:
+        """Understands anew what another model, or an earlier release, understood; says how many items."""
+        refreshed = 0
+        while stale := await self.store.stale(limit=_AT_ONCE):
+            entries = await asyncio.to_thread(self._understood_anew, stale)
+            await self.store.refresh(entries)
+            refreshed += len(stale)
+        return refreshed
+
+    async def _question(self, text: str, *, mode: Mode, asked: datetime) -> Question:
+        words = words_of(text)
+        # Words that say nothing would draw the meaning of every question to the same place.
+        meaning = (
+            None
+            if mode is Mode.TEXT
+            else await asyncio.to_thread(self.embedder.embed, " ".join(words) or text)
+        )
+        return Question(text=text, terms=terms_of(text), vector=meaning, mode=mode, asked=asked)
+
+    async def _neighbours(self, item: Item, window: int, room: "_Room") -> tuple[Item, ...]:
+        if item.turn is None or not window or room.left <= 0:
+            return ()
+        place = item.turn.position
+        found = await self.store.messages(
+            item.namespace,
+            first=max(0, place - window),
+            before=place + window + 1,
+            limit=2 * window + 1,
+            max_bytes=room.left,
+            now=self.clock(),
+        )
+        around = [each for each in reversed(found) if each.turn and each.turn.position != place]
+        room.left -= sum(len(each.value.encode()) for each in around)
+        return tuple(around)
+
+    def _draft(self, new: NewItem, *, now: datetime) -> Draft:
+        key, value = valid_own_key(new.key), valid_value(new.value)
+        if new.if_version is not None and new.if_version < 0:
+            raise FieldInvalid(
+                "if_version",
+                f"if_version is {new.if_version}; 0 and up are allowed",
+                code="VERSION_INVALID",
+            )
+        return Draft(
+            namespace=valid_namespace(new.namespace),
+            key=key,
+            value=value,
+            metadata=valid_metadata(new.metadata),
+            tags=valid_tags(new.tags),
+            expires=expiry(new.ttl_seconds, now=now),
+            if_version=new.if_version,
+            turn=None,
+            entry=self._understood(key, value, said=now),
+        )
+
+    def _understood(self, key: str, value: str, *, said: datetime) -> Entry:
         text = text_of(from_json_text(value, field="value"))
-        return text, self.embedder.embed(text)
+        first_day, last_day = days_of(text, said=said)
+        return Entry(
+            item_id=0,
+            expires=None,
+            said=micros(said),
+            thread=0,
+            position=0,
+            speaker="",
+            role=0,
+            signs=signs_of(text) | (Signs.TIME if first_day else Signs.NONE),
+            first_day=first_day,
+            last_day=last_day,
+            terms=indexed(text, key=key),
+            embedding=stored_vector(self.embedder.embed(text)),
+        )
+
+    def _understood_anew(self, stale: Sequence[Stale]) -> Sequence[tuple[Stale, Entry]]:
+        return [(each, self._entry_of(each.item)) for each in stale]
+
+    def _entry_of(self, item: Item) -> Entry:
+        if item.turn is None:
+            return self._understood(item.key, item.value, said=item.updated)
+        message = Message.of(item, item.turn)
+        entry = understood(message, embedder=self.embedder).entry
+        return entry._replace(
+            thread=thread_of(item.namespace, item.turn.session), position=item.turn.position
+        )
 
 
-def _once(idempotency_key: str, *request: str) -> Once | None:
+@dataclass(kw_only=True)
+class _Room:
+    """Bytes that an answer may still take."""
+
+    left: int
+
+
+def _passage(item: Item, question: Question) -> str:
+    text = text_of(from_json_text(item.value, field="value"))
+    return passage_of(text, frozenset(question.terms))
+
+
+def _identity(new: NewItem) -> Sequence[str]:
+    """What tells a request from others."""
+    parts = [*new.namespace, new.key, new.value, str(new.ttl_seconds)]
+    if new.metadata or new.tags or new.if_version is not None:
+        parts += [new.metadata, *new.tags, str(new.if_version)]
+    return parts
+
+
+def once_of(idempotency_key: str, *request: str) -> Once | None:
+    """Names a request by its idempotency key and all that it says; None without a key."""
     if not idempotency_key:
         return None
     digest = hashlib.sha256()
@@ -180,7 +359,8 @@ def _valid_query(query: str) -> str:
     return query
 
 
-def _within(field: str, value: int, *, most: int, default: int) -> int:
+def within(field: str, value: int, *, most: int, default: int) -> int:
+    """A number of a request, 0 standing for its default. Raises FieldInvalid."""
     if not 0 <= value <= most:
         raise FieldInvalid(
             field,

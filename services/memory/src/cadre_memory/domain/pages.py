@@ -5,9 +5,12 @@ import binascii
 import hashlib
 import json
 
-from cadre_memory.domain.items import FieldInvalid, Namespace
+from cadre_memory.domain.items import FieldInvalid
+from cadre_memory.domain.namespaces import Namespace
 
 _MARK_CHARACTERS = 16
+# No key begins so: it has more bytes than one may have.
+_NAMESPACES = "namespaces" * 100
 
 
 def page_token(namespace: Namespace, key_prefix: str, *, last_key: str) -> str:
@@ -33,6 +36,17 @@ def key_before(token: str, namespace: Namespace, key_prefix: str) -> str:
             resolution="Pass next_page_token of the previous answer, with the same namespace and key_prefix.",
         )
     return content.removeprefix(mark)
+
+
+def namespaces_token(above: Namespace, *, last: Namespace) -> str:
+    """Names the page of namespaces after `last`."""
+    return page_token(above, _NAMESPACES, last_key=json.dumps(last))
+
+
+def namespace_before(token: str, above: Namespace) -> Namespace:
+    """The namespace after which the page begins; () for the first one. Raises FieldInvalid for another's token."""
+    last = key_before(token, above, _NAMESPACES)
+    return tuple(json.loads(last)) if last else ()
 
 
 def _mark(namespace: Namespace, key_prefix: str) -> str:

@@ -2,7 +2,15 @@
 
 import json
 import re
+import threading
+import unicodedata
+import zlib
+from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+from Stemmer import Stemmer
 
 TEXT_CHARACTERS = 32_768
 """How much of a value's text is searched; what comes after it is stored but not found."""
@@ -10,7 +18,18 @@ TEXT_CHARACTERS = 32_768
 QUERY_WORDS = 64
 """How many different words of a question are looked for."""
 
+TERM = np.dtype([("term", "<u4"), ("halves", "u1")])
+"""A word's stem as a number, and how often a text has it, in halves: a word of the key counts half."""
+
+PASSAGE_CHARACTERS = 500
+
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*|[.!?\n]+")
 _WORD = re.compile(r"[^\W_]+")
+# Scripts that put no spaces between words: their pairs of characters stand for words.
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]{2,}")
+_STEMMER = Stemmer("english")
+# The stemmer keeps its state in the object.
+_STEMMING = threading.Lock()
 
 # Words that most English texts have: they find everything, and so nothing.
 _STOP_WORDS = frozenset(
@@ -21,7 +40,7 @@ _STOP_WORDS = frozenset(
         just me more most my no nor not of on or our ours out over own s same she should so some
         such t than that the their theirs them then there these they this those through to too under
         until up very was we were what when where which while who whom why will with would you your
-        yours""",
+        yours re ve ll m d don didn doesn isn wasn""",
     )
 )
 
@@ -55,6 +74,65 @@ def _lines(value: object) -> Iterator[str]:
 
 def words_of(question: str) -> tuple[str, ...]:
     """The different words of a question, in its order, without those that say nothing unless there are no others."""
-    words = list(dict.fromkeys(_WORD.findall(question.lower())))
-    telling = [word for word in words if word not in _STOP_WORDS]
-    return tuple((telling or words)[:QUERY_WORDS])
+    return tuple(dict.fromkeys(_telling(question)))[:QUERY_WORDS]
+
+
+def terms_of(question: str) -> tuple[int, ...]:
+    """The stems of a question's words, as an index of texts has them."""
+    return tuple(dict.fromkeys(_term(word) for word in words_of(question)))
+
+
+def indexed(text: str, *, key: str) -> bytes:
+    """The stems of a text and of its key, as TERM records."""
+    halves: Counter[int] = Counter()
+    for word in _telling(text):
+        halves[_term(word)] += 2
+    for word in _telling(key):
+        halves[_term(word)] += 1
+    counted = [(term, min(count, 255)) for term, count in halves.items()]
+    return np.array(counted, TERM).tobytes()
+
+
+def passage_of(text: str, terms: frozenset[int]) -> str:
+    """The part of a text that has most of the terms, at most PASSAGE_CHARACTERS; the first of equals."""
+    if len(text) <= PASSAGE_CHARACTERS:
+        return text
+    parts = [
+        sentence[start : start + PASSAGE_CHARACTERS]
+        for sentence in map(str, _SENTENCE.findall(text[:TEXT_CHARACTERS]))
+        for start in range(0, len(sentence), PASSAGE_CHARACTERS)
+    ]
+    best: str = max(parts, key=lambda part: len(terms.intersection(map(_term, _words(part)))))
+    return best.strip()
+
+
+def _telling(text: str) -> list[str]:
+    words = _words(text)
+    return [word for word in words if word not in _STOP_WORDS] or words
+
+
+def _words(text: str) -> list[str]:
+    plain = text.lower()
+    if not plain.isascii():
+        plain = _without_accents(plain)
+    return [part for word in _WORD.findall(plain) for part in _parts(word)]
+
+
+def _without_accents(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text)
+    return unicodedata.normalize("NFC", "".join(c for c in apart if not unicodedata.combining(c)))
+
+
+def _parts(word: str) -> Iterator[str]:
+    if word.isascii() or not _UNSPACED.fullmatch(word):
+        yield word
+        return
+    for start in range(len(word) - 1):
+        yield word[start : start + 2]
+
+
+@lru_cache(maxsize=65_536)
+def _term(word: str) -> int:
+    with _STEMMING:
+        stem: str = _STEMMER.stemWord(word)
+    return zlib.crc32(stem.encode())

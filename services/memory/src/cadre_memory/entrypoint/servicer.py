@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import grpc
+from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre_kit.interceptor import idempotency_key
-from cadre_memory.domain.items import FieldInvalid, Item
-from cadre_memory.domain.memories import Hit, Memories
+from cadre_memory.domain.conversations import Conversations
+from cadre_memory.domain.entries import Role
+from cadre_memory.domain.filters import Filter, valid_filter
+from cadre_memory.domain.items import FieldInvalid, Item, Turn
+from cadre_memory.domain.memories import Hit, Memories, NewItem, Query
+from cadre_memory.domain.messages import Message
 from cadre_memory.domain.ranking import Mode
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -23,26 +29,42 @@ _MODES = {
     memory_pb2.SEARCH_MODE_TEXT: Mode.TEXT,
     memory_pb2.SEARCH_MODE_VECTOR: Mode.VECTOR,
 }
+_ROLE_NUMBERS = {
+    Role.USER: memory_pb2.ROLE_USER,
+    Role.ASSISTANT: memory_pb2.ROLE_ASSISTANT,
+    Role.SYSTEM: memory_pb2.ROLE_SYSTEM,
+    Role.TOOL: memory_pb2.ROLE_TOOL,
+}
+_ROLES = {number: role for role, number in _ROLE_NUMBERS.items()} | {
+    memory_pb2.ROLE_UNSPECIFIED: Role.USER
+}
 
 
 class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
-    """The five calls. Errors are the domain's; the kit's interceptor says them."""
+    """The calls. Errors are the domain's; the kit's interceptor says them."""
 
-    def __init__(self, memories: Memories) -> None:
+    def __init__(self, memories: Memories, conversations: Conversations) -> None:
         self._memories = memories
+        self._conversations = conversations
 
     async def Put(self, request: memory_pb2.PutRequest, context: Context) -> memory_pb2.PutResponse:
         item = await self._memories.put(
-            namespace=tuple(request.namespace),
-            key=request.key,
-            value=request.value.text,
-            ttl_seconds=request.ttl_seconds,
-            idempotency_key=idempotency_key(context),
+            _new_item(request), idempotency_key=idempotency_key(context)
         )
         return memory_pb2.PutResponse(item=_item(item))
 
+    async def BatchPut(
+        self, request: memory_pb2.BatchPutRequest, context: Context
+    ) -> memory_pb2.BatchPutResponse:
+        items = await self._memories.put_all(
+            [_new_item(each) for each in request.puts], idempotency_key=idempotency_key(context)
+        )
+        return memory_pb2.BatchPutResponse(versions=[item.version for item in items])
+
     async def Get(self, request: memory_pb2.GetRequest, context: Context) -> memory_pb2.GetResponse:
-        item = await self._memories.get(namespace=tuple(request.namespace), key=request.key)
+        item = await self._memories.get(
+            namespace=tuple(request.namespace), key=request.key, version=request.version
+        )
         return memory_pb2.GetResponse(item=_item(item))
 
     async def Delete(
@@ -63,6 +85,7 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
             key_prefix=request.key_prefix,
             page_size=request.page_size,
             token=request.page_token,
+            matching=_filter(request.filter),
         )
         return memory_pb2.ListResponse(
             items=[_item(item) for item in listing.items], next_page_token=listing.next_page_token
@@ -72,12 +95,107 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
         self, request: memory_pb2.SearchRequest, context: Context
     ) -> memory_pb2.SearchResponse:
         hits = await self._memories.search(
-            namespace=tuple(request.namespace),
-            query=request.query,
-            top_k=request.top_k,
-            mode=_mode(request.mode),
+            Query(
+                namespace=tuple(request.namespace),
+                text=request.query,
+                top_k=request.top_k,
+                mode=_mode(request.mode),
+                matching=_filter(request.filter),
+                window=request.window,
+                asked=_moment(request, "asked_time"),
+            )
         )
         return memory_pb2.SearchResponse(hits=[_hit(hit) for hit in hits])
+
+    async def AppendMessages(
+        self, request: memory_pb2.AppendMessagesRequest, context: Context
+    ) -> memory_pb2.AppendMessagesResponse:
+        now = datetime.now(UTC)
+        first = await self._conversations.append(
+            namespace=tuple(request.namespace),
+            messages=[_new_message(each, now=now) for each in request.messages],
+            idempotency_key=idempotency_key(context),
+        )
+        return memory_pb2.AppendMessagesResponse(first_position=first)
+
+    async def ListMessages(
+        self, request: memory_pb2.ListMessagesRequest, context: Context
+    ) -> memory_pb2.ListMessagesResponse:
+        recent = await self._conversations.recent(
+            namespace=tuple(request.namespace),
+            limit=request.limit,
+            max_tokens=request.max_tokens,
+            before=request.before_position,
+        )
+        messages = [_message(item, item.turn) for item in recent.messages if item.turn]
+        return memory_pb2.ListMessagesResponse(messages=messages, more=recent.more)
+
+    async def ListNamespaces(
+        self, request: memory_pb2.ListNamespacesRequest, context: Context
+    ) -> memory_pb2.ListNamespacesResponse:
+        found, token = await self._memories.namespaces(
+            above=tuple(request.namespace), page_size=request.page_size, token=request.page_token
+        )
+        return memory_pb2.ListNamespacesResponse(
+            namespaces=[memory_pb2.Namespace(segments=each) for each in found],
+            next_page_token=token,
+        )
+
+    async def Forget(
+        self, request: memory_pb2.ForgetRequest, context: Context
+    ) -> memory_pb2.ForgetResponse:
+        forgotten = await self._memories.forget(
+            namespace=tuple(request.namespace),
+            matching=_filter(request.filter),
+            everything=request.everything,
+        )
+        return memory_pb2.ForgetResponse(forgotten=forgotten)
+
+
+def _new_item(request: memory_pb2.PutRequest) -> NewItem:
+    return NewItem(
+        namespace=tuple(request.namespace),
+        key=request.key,
+        value=request.value.text,
+        ttl_seconds=request.ttl_seconds,
+        metadata=request.metadata.text,
+        tags=tuple(request.tags),
+        if_version=request.if_version if request.HasField("if_version") else None,
+    )
+
+
+def _new_message(message: memory_pb2.Message, *, now: datetime) -> Message:
+    if message.role not in _ROLES:
+        raise FieldInvalid("role", f"role {message.role} is not one", code="ROLE_INVALID")
+    return Message(
+        role=_ROLES[message.role],
+        name=message.name,
+        text=message.text,
+        time=_moment(message, "time") or now,
+        session=message.session,
+        metadata=message.metadata.text,
+    )
+
+
+def _filter(message: memory_pb2.Filter) -> Filter:
+    return valid_filter(
+        tags=tuple(message.tags),
+        metadata=message.metadata.text,
+        since=_moment(message, "since_time"),
+        before=_moment(message, "before_time"),
+    )
+
+
+def _moment(message: ProtoMessage, field: str) -> datetime | None:
+    if not message.HasField(field):
+        return None
+    value: Timestamp = getattr(message, field)
+    try:
+        return value.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as exc:
+        raise FieldInvalid(
+            field, f"{field} is outside of the years 1 to 9999", code="TIME_INVALID"
+        ) from exc
 
 
 def _mode(mode: memory_pb2.SearchMode.ValueType) -> Mode:
@@ -92,6 +210,21 @@ def _hit(hit: Hit) -> memory_pb2.Hit:
         score=hit.score.score,
         text_score=hit.score.text_score,
         vector_score=hit.score.vector_score,
+        matched_text=hit.passage,
+        message=_message(hit.item, hit.item.turn) if hit.item.turn else None,
+        neighbours=[_message(each, each.turn) for each in hit.neighbours if each.turn],
+    )
+
+
+def _message(item: Item, turn: Turn) -> memory_pb2.Message:
+    return memory_pb2.Message(
+        position=turn.position,
+        role=_ROLE_NUMBERS[turn.role],
+        name=turn.name,
+        text=json.loads(item.value),
+        time=_timestamp(turn.time),
+        session=turn.session,
+        metadata=common_pb2.Json(text=item.metadata),
     )
 
 
@@ -104,6 +237,8 @@ def _item(item: Item) -> memory_pb2.Item:
         created_time=_timestamp(item.created),
         updated_time=_timestamp(item.updated),
         expires_time=None if item.expires is None else _timestamp(item.expires),
+        metadata=common_pb2.Json(text=item.metadata),
+        tags=item.tags,
     )
 
 

@@ -21,6 +21,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    """Nobody said who; taken as user."""
+    ROLE_USER: _Role.ValueType  # 1
+    """A person."""
+    ROLE_ASSISTANT: _Role.ValueType  # 2
+    """A model."""
+    ROLE_SYSTEM: _Role.ValueType  # 3
+    """Whoever set the conversation up."""
+    ROLE_TOOL: _Role.ValueType  # 4
+    """What a tool answered."""
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """Who said a message."""
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+"""Nobody said who; taken as user."""
+ROLE_USER: Role.ValueType  # 1
+"""A person."""
+ROLE_ASSISTANT: Role.ValueType  # 2
+"""A model."""
+ROLE_SYSTEM: Role.ValueType  # 3
+"""Whoever set the conversation up."""
+ROLE_TOOL: Role.ValueType  # 4
+"""What a tool answered."""
+Global___Role: _TypeAlias = Role  # noqa: Y015
+
 class _SearchMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -62,6 +94,8 @@ class Item(_message.Message):
     CREATED_TIME_FIELD_NUMBER: _builtins.int
     UPDATED_TIME_FIELD_NUMBER: _builtins.int
     EXPIRES_TIME_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Its key in the namespace, 1 to 512 bytes."""
     version: _builtins.int
@@ -88,6 +122,14 @@ class Item(_message.Message):
     def expires_time(self) -> _timestamp_pb2.Timestamp:
         """When it stops being there. Absent means never."""
 
+    @_builtins.property
+    def metadata(self) -> _common_pb2.Json:
+        """What is known about it: an object, at most 16 KiB."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its tags, sorted; up to 64, of 1 to 128 characters each."""
+
     def __init__(
         self,
         *,
@@ -98,14 +140,114 @@ class Item(_message.Message):
         created_time: _timestamp_pb2.Timestamp | None = ...,
         updated_time: _timestamp_pb2.Timestamp | None = ...,
         expires_time: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _common_pb2.Json | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "expires_time", b"expires_time", "updated_time", b"updated_time", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "expires_time", b"expires_time", "metadata", b"metadata", "updated_time", b"updated_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "expires_time", b"expires_time", "key", b"key", "namespace", b"namespace", "updated_time", b"updated_time", "value", b"value", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "expires_time", b"expires_time", "key", b"key", "metadata", b"metadata", "namespace", b"namespace", "tags", b"tags", "updated_time", b"updated_time", "value", b"value", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Item: _TypeAlias = Item  # noqa: Y015
+
+@_typing.final
+class Message(_message.Message):
+    """A message of a conversation. It is also an item, under the key "message/" and its position in ten digits, whose value is
+    its text: Get, Delete, List and Search take it so.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """Which of the conversation it is, from 0. Set by the service."""
+    role: Global___Role.ValueType
+    """Who said it."""
+    name: _builtins.str
+    """The speaker's name; may be empty. Searched with the text. At most 128 characters."""
+    text: _builtins.str
+    """What was said; at most 1 MiB."""
+    session: _builtins.str
+    """Messages of one session are searched as belonging together. Empty means that of the message before, or after six
+    hours of silence a new one. At most 128 characters.
+    """
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was said. Absent means when it is stored. Questions about a time are answered by it, and "yesterday" in the
+        text is understood from it.
+        """
+
+    @_builtins.property
+    def metadata(self) -> _common_pb2.Json:
+        """As in Item."""
+
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        role: Global___Role.ValueType = ...,
+        name: _builtins.str = ...,
+        text: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        session: _builtins.str = ...,
+        metadata: _common_pb2.Json | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "name", b"name", "position", b"position", "role", b"role", "session", b"session", "text", b"text", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class Filter(_message.Message):
+    """Conditions on items: all of those that are set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAGS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Has all these tags."""
+
+    @_builtins.property
+    def metadata(self) -> _common_pb2.Json:
+        """An object: its metadata has each of these names at the top, with the same value."""
+
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Was said, or else last stored, at this time or later."""
+
+    @_builtins.property
+    def before_time(self) -> _timestamp_pb2.Timestamp:
+        """Was said, or else last stored, before this time."""
+
+    def __init__(
+        self,
+        *,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        metadata: _common_pb2.Json | None = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        before_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["before_time", b"before_time", "metadata", b"metadata", "since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_time", b"before_time", "metadata", b"metadata", "since_time", b"since_time", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Filter: _TypeAlias = Filter  # noqa: Y015
 
 @_typing.final
 class PutRequest(_message.Message):
@@ -117,10 +259,15 @@ class PutRequest(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    IF_VERSION_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Under which key, as in Item."""
     ttl_seconds: _builtins.float
     """Gone after this many seconds, at most 100 years; 0 means never."""
+    if_version: _builtins.int
+    """Store it only if this version is there; 0 means only if nothing is. Absent means in any case."""
     @_builtins.property
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Where, as in Item."""
@@ -129,6 +276,14 @@ class PutRequest(_message.Message):
     def value(self) -> _common_pb2.Json:
         """The value, as in Item."""
 
+    @_builtins.property
+    def metadata(self) -> _common_pb2.Json:
+        """As in Item. Absent means none."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in Item, in any order."""
+
     def __init__(
         self,
         *,
@@ -136,14 +291,67 @@ class PutRequest(_message.Message):
         key: _builtins.str = ...,
         value: _common_pb2.Json | None = ...,
         ttl_seconds: _builtins.float = ...,
+        metadata: _common_pb2.Json | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        if_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "if_version", b"if_version", "metadata", b"metadata", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "namespace", b"namespace", "ttl_seconds", b"ttl_seconds", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "if_version", b"if_version", "key", b"key", "metadata", b"metadata", "namespace", b"namespace", "tags", b"tags", "ttl_seconds", b"ttl_seconds", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__if_version: _TypeAlias = _typing.Literal["if_version"]  # noqa: Y015
+    _WhichOneofArgType__if_version: _TypeAlias = _typing.Literal["_if_version", b"_if_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__if_version) -> _WhichOneofReturnType__if_version | None: ...
+
+Global___PutRequest: _TypeAlias = PutRequest  # noqa: Y015
+
+@_typing.final
+class BatchPutRequest(_message.Message):
+    """What to store, all or none of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def puts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PutRequest]:
+        """1 to 1,000 values of at most 8 MiB together. Of two under one key the later one is the newer version."""
+
+    def __init__(
+        self,
+        *,
+        puts: _abc.Iterable[Global___PutRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["puts", b"puts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutRequest: _TypeAlias = PutRequest  # noqa: Y015
+Global___BatchPutRequest: _TypeAlias = BatchPutRequest  # noqa: Y015
+
+@_typing.final
+class BatchPutResponse(_message.Message):
+    """What was stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The version of each, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchPutResponse: _TypeAlias = BatchPutResponse  # noqa: Y015
 
 @_typing.final
 class PutResponse(_message.Message):
@@ -177,8 +385,11 @@ class GetRequest(_message.Message):
 
     NAMESPACE_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Under which key."""
+    version: _builtins.int
+    """Which version; the last 20 are kept. 0 means the newest."""
     @_builtins.property
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Where, as in Item."""
@@ -188,10 +399,11 @@ class GetRequest(_message.Message):
         *,
         namespace: _abc.Iterable[_builtins.str] | None = ...,
         key: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "namespace", b"namespace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "namespace", b"namespace", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -281,6 +493,7 @@ class ListRequest(_message.Message):
     KEY_PREFIX_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     key_prefix: _builtins.str
     """Only keys that begin so; empty means all."""
     page_size: _builtins.int
@@ -291,6 +504,10 @@ class ListRequest(_message.Message):
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Where, as in Item. Namespaces below it are not listed."""
 
+    @_builtins.property
+    def filter(self) -> Global___Filter:
+        """Only items that pass. Absent means all."""
+
     def __init__(
         self,
         *,
@@ -298,10 +515,11 @@ class ListRequest(_message.Message):
         key_prefix: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: Global___Filter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_prefix", b"key_prefix", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "key_prefix", b"key_prefix", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -345,15 +563,28 @@ class SearchRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    ASKED_TIME_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What is sought, in words; 1 to 10,000 characters, not only spaces. Its first 64 different words count."""
     top_k: _builtins.int
     """At most this many hits, 1 to 200; 0 means 10. Fewer where their values reach 8 MiB."""
     mode: Global___SearchMode.ValueType
     """How."""
+    window: _builtins.int
+    """With each message that is found, this many messages before and after it in its conversation; 0 to 10."""
     @_builtins.property
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Where, as in Item. Namespaces below it are searched too."""
+
+    @_builtins.property
+    def filter(self) -> Global___Filter:
+        """Only items that pass; applied before ranking. Absent means all."""
+
+    @_builtins.property
+    def asked_time(self) -> _timestamp_pb2.Timestamp:
+        """When the question is asked, which "last week" in it is understood from. Absent means now."""
 
     def __init__(
         self,
@@ -362,10 +593,13 @@ class SearchRequest(_message.Message):
         query: _builtins.str = ...,
         top_k: _builtins.int = ...,
         mode: Global___SearchMode.ValueType = ...,
+        filter: Global___Filter | None = ...,
+        window: _builtins.int = ...,
+        asked_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asked_time", b"asked_time", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "namespace", b"namespace", "query", b"query", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_time", b"asked_time", "filter", b"filter", "mode", b"mode", "namespace", b"namespace", "query", b"query", "top_k", b"top_k", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -405,15 +639,28 @@ class Hit(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     TEXT_SCORE_FIELD_NUMBER: _builtins.int
     VECTOR_SCORE_FIELD_NUMBER: _builtins.int
+    MATCHED_TEXT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    NEIGHBOURS_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """How well it matches, above 0 to 1; comparable within one answer."""
     text_score: _builtins.float
     """How well its words match, as a part of the best in the answer, 0 to 1; 0 when only the meaning was searched."""
     vector_score: _builtins.float
     """How well its meaning matches, -1 to 1; 0 when only words were searched."""
+    matched_text: _builtins.str
+    """The part of its text that has most of the question's words, at most 500 characters."""
     @_builtins.property
     def item(self) -> Global___Item:
         """The item."""
+
+    @_builtins.property
+    def message(self) -> Global___Message:
+        """The item as a message. Absent when it is none."""
+
+    @_builtins.property
+    def neighbours(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
+        """The messages around it, in their order, itself left out; as many as window asked for."""
 
     def __init__(
         self,
@@ -422,11 +669,272 @@ class Hit(_message.Message):
         score: _builtins.float = ...,
         text_score: _builtins.float = ...,
         vector_score: _builtins.float = ...,
+        matched_text: _builtins.str = ...,
+        message: Global___Message | None = ...,
+        neighbours: _abc.Iterable[Global___Message] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "score", b"score", "text_score", b"text_score", "vector_score", b"vector_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "matched_text", b"matched_text", "message", b"message", "neighbours", b"neighbours", "score", b"score", "text_score", b"text_score", "vector_score", b"vector_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hit: _TypeAlias = Hit  # noqa: Y015
+
+@_typing.final
+class AppendMessagesRequest(_message.Message):
+    """What to add to a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The conversation, a namespace as in Item, such as ["conversation", "c-17"]."""
+
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
+        """1 to 1,000 messages of at most 8 MiB together, in the order in which they were said."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
+        messages: _abc.Iterable[Global___Message] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendMessagesRequest: _TypeAlias = AppendMessagesRequest  # noqa: Y015
+
+@_typing.final
+class AppendMessagesResponse(_message.Message):
+    """Where the messages are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_POSITION_FIELD_NUMBER: _builtins.int
+    first_position: _builtins.int
+    """The position of the first of them; the others follow it."""
+    def __init__(
+        self,
+        *,
+        first_position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_position", b"first_position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendMessagesResponse: _TypeAlias = AppendMessagesResponse  # noqa: Y015
+
+@_typing.final
+class ListMessagesRequest(_message.Message):
+    """Which messages to return."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    BEFORE_POSITION_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """At most this many, 1 to 1,000; 0 means 100. Fewer where they reach 8 MiB."""
+    max_tokens: _builtins.int
+    """At most about this many tokens, a token being four characters; 0 means no such limit. The newest message that is
+    asked for always comes, whatever its size.
+    """
+    before_position: _builtins.int
+    """Only messages before this position; 0 means the newest ones."""
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The conversation."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
+        limit: _builtins.int = ...,
+        max_tokens: _builtins.int = ...,
+        before_position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_position", b"before_position", "limit", b"limit", "max_tokens", b"max_tokens", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMessagesRequest: _TypeAlias = ListMessagesRequest  # noqa: Y015
+
+@_typing.final
+class ListMessagesResponse(_message.Message):
+    """Messages of a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """Whether there are messages before the first of these."""
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[Global___Message] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "more", b"more"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMessagesResponse: _TypeAlias = ListMessagesResponse  # noqa: Y015
+
+@_typing.final
+class ListNamespacesRequest(_message.Message):
+    """Which namespaces to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many, 1 to 500; 0 means 100."""
+    page_token: _builtins.str
+    """The previous answer's next_page_token; empty for the first page."""
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only this namespace and those below it, as in Item; at least one segment."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNamespacesRequest: _TypeAlias = ListNamespacesRequest  # noqa: Y015
+
+@_typing.final
+class Namespace(_message.Message):
+    """A namespace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its segments."""
+
+    def __init__(
+        self,
+        *,
+        segments: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["segments", b"segments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Namespace: _TypeAlias = Namespace  # noqa: Y015
+
+@_typing.final
+class ListNamespacesResponse(_message.Message):
+    """A page of namespaces."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Names the next page; empty on the last one."""
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Namespace]:
+        """In order."""
+
+    def __init__(
+        self,
+        *,
+        namespaces: _abc.Iterable[Global___Namespace] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespaces", b"namespaces", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNamespacesResponse: _TypeAlias = ListNamespacesResponse  # noqa: Y015
+
+@_typing.final
+class ForgetRequest(_message.Message):
+    """What to forget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    EVERYTHING_FIELD_NUMBER: _builtins.int
+    everything: _builtins.bool
+    """Must be set when the filter is absent or empty."""
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where, as in Item; what is below it too."""
+
+    @_builtins.property
+    def filter(self) -> Global___Filter:
+        """Only items that pass. Absent or empty means all, which everything has to say."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
+        filter: Global___Filter | None = ...,
+        everything: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["everything", b"everything", "filter", b"filter", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetRequest: _TypeAlias = ForgetRequest  # noqa: Y015
+
+@_typing.final
+class ForgetResponse(_message.Message):
+    """Says what was forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORGOTTEN_FIELD_NUMBER: _builtins.int
+    forgotten: _builtins.int
+    """How many items."""
+    def __init__(
+        self,
+        *,
+        forgotten: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forgotten", b"forgotten"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetResponse: _TypeAlias = ForgetResponse  # noqa: Y015

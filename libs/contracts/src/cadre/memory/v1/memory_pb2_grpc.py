@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class MemoryServiceStub:
-    """What agents remember: values by key, found again by name or by meaning.
+    """What agents remember: values by key and conversations by message, found again by name, by words or by meaning.
+    A call sees the namespace that it names, and where it says so those below it; never another.
     """
 
     def __init__(self, channel):
@@ -39,6 +40,11 @@ class MemoryServiceStub:
                 '/cadre.memory.v1.MemoryService/Put',
                 request_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.PutRequest.SerializeToString,
                 response_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.PutResponse.FromString,
+                _registered_method=True)
+        self.BatchPut = channel.unary_unary(
+                '/cadre.memory.v1.MemoryService/BatchPut',
+                request_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.BatchPutRequest.SerializeToString,
+                response_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.BatchPutResponse.FromString,
                 _registered_method=True)
         self.Get = channel.unary_unary(
                 '/cadre.memory.v1.MemoryService/Get',
@@ -60,28 +66,56 @@ class MemoryServiceStub:
                 request_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.SearchRequest.SerializeToString,
                 response_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.SearchResponse.FromString,
                 _registered_method=True)
+        self.AppendMessages = channel.unary_unary(
+                '/cadre.memory.v1.MemoryService/AppendMessages',
+                request_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.AppendMessagesRequest.SerializeToString,
+                response_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.AppendMessagesResponse.FromString,
+                _registered_method=True)
+        self.ListMessages = channel.unary_unary(
+                '/cadre.memory.v1.MemoryService/ListMessages',
+                request_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ListMessagesRequest.SerializeToString,
+                response_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ListMessagesResponse.FromString,
+                _registered_method=True)
+        self.ListNamespaces = channel.unary_unary(
+                '/cadre.memory.v1.MemoryService/ListNamespaces',
+                request_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ListNamespacesRequest.SerializeToString,
+                response_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ListNamespacesResponse.FromString,
+                _registered_method=True)
+        self.Forget = channel.unary_unary(
+                '/cadre.memory.v1.MemoryService/Forget',
+                request_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetRequest.SerializeToString,
+                response_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetResponse.FromString,
+                _registered_method=True)
 
 
 class MemoryServiceServicer:
-    """What agents remember: values by key, found again by name or by meaning.
+    """What agents remember: values by key and conversations by message, found again by name, by words or by meaning.
+    A call sees the namespace that it names, and where it says so those below it; never another.
     """
 
     def Put(self, request, context):
-        """Stores a value, in place of one with the same namespace and key.
+        """Stores a value, in place of one with the same namespace and key. ABORTED when if_version does not fit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchPut(self, request, context):
+        """Stores many values, all or none of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Get(self, request, context):
-        """Returns a value. NOT_FOUND when there is none, or it expired.
+        """Returns a value, or an earlier version of it. NOT_FOUND when there is none, or it expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Delete(self, request, context):
-        """Removes a value. Removing what is not there is not an error.
+        """Removes a value and its earlier versions. Removing what is not there is not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +135,35 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AppendMessages(self, request, context):
+        """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMessages(self, request, context):
+        """Returns the newest messages of a conversation, or those before a position, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNamespaces(self, request, context):
+        """Lists the namespaces that hold something, at and below one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Forget(self, request, context):
+        """Really removes all that passes a filter, in a namespace and below it: values, their versions and all that is
+        searched of them. Cannot be undone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MemoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -108,6 +171,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.Put,
                     request_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.PutRequest.FromString,
                     response_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.PutResponse.SerializeToString,
+            ),
+            'BatchPut': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchPut,
+                    request_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.BatchPutRequest.FromString,
+                    response_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.BatchPutResponse.SerializeToString,
             ),
             'Get': grpc.unary_unary_rpc_method_handler(
                     servicer.Get,
@@ -129,6 +197,26 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     request_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.SearchRequest.FromString,
                     response_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.SearchResponse.SerializeToString,
             ),
+            'AppendMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.AppendMessages,
+                    request_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.AppendMessagesRequest.FromString,
+                    response_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.AppendMessagesResponse.SerializeToString,
+            ),
+            'ListMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMessages,
+                    request_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ListMessagesRequest.FromString,
+                    response_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ListMessagesResponse.SerializeToString,
+            ),
+            'ListNamespaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNamespaces,
+                    request_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ListNamespacesRequest.FromString,
+                    response_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ListNamespacesResponse.SerializeToString,
+            ),
+            'Forget': grpc.unary_unary_rpc_method_handler(
+                    servicer.Forget,
+                    request_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetRequest.FromString,
+                    response_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'cadre.memory.v1.MemoryService', rpc_method_handlers)
@@ -138,7 +226,8 @@ def add_MemoryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MemoryService:
-    """What agents remember: values by key, found again by name or by meaning.
+    """What agents remember: values by key and conversations by message, found again by name, by words or by meaning.
+    A call sees the namespace that it names, and where it says so those below it; never another.
     """
 
     @staticmethod
@@ -158,6 +247,33 @@ class MemoryService:
             '/cadre.memory.v1.MemoryService/Put',
             cadre_dot_memory_dot_v1_dot_memory__pb2.PutRequest.SerializeToString,
             cadre_dot_memory_dot_v1_dot_memory__pb2.PutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchPut(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.memory.v1.MemoryService/BatchPut',
+            cadre_dot_memory_dot_v1_dot_memory__pb2.BatchPutRequest.SerializeToString,
+            cadre_dot_memory_dot_v1_dot_memory__pb2.BatchPutResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -266,6 +382,114 @@ class MemoryService:
             '/cadre.memory.v1.MemoryService/Search',
             cadre_dot_memory_dot_v1_dot_memory__pb2.SearchRequest.SerializeToString,
             cadre_dot_memory_dot_v1_dot_memory__pb2.SearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AppendMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.memory.v1.MemoryService/AppendMessages',
+            cadre_dot_memory_dot_v1_dot_memory__pb2.AppendMessagesRequest.SerializeToString,
+            cadre_dot_memory_dot_v1_dot_memory__pb2.AppendMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.memory.v1.MemoryService/ListMessages',
+            cadre_dot_memory_dot_v1_dot_memory__pb2.ListMessagesRequest.SerializeToString,
+            cadre_dot_memory_dot_v1_dot_memory__pb2.ListMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNamespaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.memory.v1.MemoryService/ListNamespaces',
+            cadre_dot_memory_dot_v1_dot_memory__pb2.ListNamespacesRequest.SerializeToString,
+            cadre_dot_memory_dot_v1_dot_memory__pb2.ListNamespacesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Forget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.memory.v1.MemoryService/Forget',
+            cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetRequest.SerializeToString,
+            cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,41 +27,71 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MemoryServiceStub:
-    """What agents remember: values by key, found again by name or by meaning."""
+    """What agents remember: values by key and conversations by message, found again by name, by words or by meaning.
+    A call sees the namespace that it names, and where it says so those below it; never another.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MemoryServiceAsyncStub: ...
     Put: _grpc.UnaryUnaryMultiCallable[_memory_pb2.PutRequest, _memory_pb2.PutResponse]
-    """Stores a value, in place of one with the same namespace and key."""
+    """Stores a value, in place of one with the same namespace and key. ABORTED when if_version does not fit."""
+    BatchPut: _grpc.UnaryUnaryMultiCallable[_memory_pb2.BatchPutRequest, _memory_pb2.BatchPutResponse]
+    """Stores many values, all or none of them."""
     Get: _grpc.UnaryUnaryMultiCallable[_memory_pb2.GetRequest, _memory_pb2.GetResponse]
-    """Returns a value. NOT_FOUND when there is none, or it expired."""
+    """Returns a value, or an earlier version of it. NOT_FOUND when there is none, or it expired."""
     Delete: _grpc.UnaryUnaryMultiCallable[_memory_pb2.DeleteRequest, _memory_pb2.DeleteResponse]
-    """Removes a value. Removing what is not there is not an error."""
+    """Removes a value and its earlier versions. Removing what is not there is not an error."""
     List: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ListRequest, _memory_pb2.ListResponse]
     """Lists a namespace by key."""
     Search: _grpc.UnaryUnaryMultiCallable[_memory_pb2.SearchRequest, _memory_pb2.SearchResponse]
     """Finds what matches a question best, by words and by meaning."""
+    AppendMessages: _grpc.UnaryUnaryMultiCallable[_memory_pb2.AppendMessagesRequest, _memory_pb2.AppendMessagesResponse]
+    """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value."""
+    ListMessages: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ListMessagesRequest, _memory_pb2.ListMessagesResponse]
+    """Returns the newest messages of a conversation, or those before a position, oldest first."""
+    ListNamespaces: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ListNamespacesRequest, _memory_pb2.ListNamespacesResponse]
+    """Lists the namespaces that hold something, at and below one."""
+    Forget: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ForgetRequest, _memory_pb2.ForgetResponse]
+    """Really removes all that passes a filter, in a namespace and below it: values, their versions and all that is
+    searched of them. Cannot be undone.
+    """
 
 @_typing.type_check_only
 class MemoryServiceAsyncStub(MemoryServiceStub):
-    """What agents remember: values by key, found again by name or by meaning."""
+    """What agents remember: values by key and conversations by message, found again by name, by words or by meaning.
+    A call sees the namespace that it names, and where it says so those below it; never another.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Put: _aio.UnaryUnaryMultiCallable[_memory_pb2.PutRequest, _memory_pb2.PutResponse]  # type: ignore[assignment]
-    """Stores a value, in place of one with the same namespace and key."""
+    """Stores a value, in place of one with the same namespace and key. ABORTED when if_version does not fit."""
+    BatchPut: _aio.UnaryUnaryMultiCallable[_memory_pb2.BatchPutRequest, _memory_pb2.BatchPutResponse]  # type: ignore[assignment]
+    """Stores many values, all or none of them."""
     Get: _aio.UnaryUnaryMultiCallable[_memory_pb2.GetRequest, _memory_pb2.GetResponse]  # type: ignore[assignment]
-    """Returns a value. NOT_FOUND when there is none, or it expired."""
+    """Returns a value, or an earlier version of it. NOT_FOUND when there is none, or it expired."""
     Delete: _aio.UnaryUnaryMultiCallable[_memory_pb2.DeleteRequest, _memory_pb2.DeleteResponse]  # type: ignore[assignment]
-    """Removes a value. Removing what is not there is not an error."""
+    """Removes a value and its earlier versions. Removing what is not there is not an error."""
     List: _aio.UnaryUnaryMultiCallable[_memory_pb2.ListRequest, _memory_pb2.ListResponse]  # type: ignore[assignment]
     """Lists a namespace by key."""
     Search: _aio.UnaryUnaryMultiCallable[_memory_pb2.SearchRequest, _memory_pb2.SearchResponse]  # type: ignore[assignment]
     """Finds what matches a question best, by words and by meaning."""
+    AppendMessages: _aio.UnaryUnaryMultiCallable[_memory_pb2.AppendMessagesRequest, _memory_pb2.AppendMessagesResponse]  # type: ignore[assignment]
+    """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value."""
+    ListMessages: _aio.UnaryUnaryMultiCallable[_memory_pb2.ListMessagesRequest, _memory_pb2.ListMessagesResponse]  # type: ignore[assignment]
+    """Returns the newest messages of a conversation, or those before a position, oldest first."""
+    ListNamespaces: _aio.UnaryUnaryMultiCallable[_memory_pb2.ListNamespacesRequest, _memory_pb2.ListNamespacesResponse]  # type: ignore[assignment]
+    """Lists the namespaces that hold something, at and below one."""
+    Forget: _aio.UnaryUnaryMultiCallable[_memory_pb2.ForgetRequest, _memory_pb2.ForgetResponse]  # type: ignore[assignment]
+    """Really removes all that passes a filter, in a namespace and below it: values, their versions and all that is
+    searched of them. Cannot be undone.
+    """
 
 class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What agents remember: values by key, found again by name or by meaning."""
+    """What agents remember: values by key and conversations by message, found again by name, by words or by meaning.
+    A call sees the namespace that it names, and where it says so those below it; never another.
+    """
 
     @_abc_1.abstractmethod
     def Put(
@@ -69,7 +99,15 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.PutRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.PutResponse, _abc.Awaitable[_memory_pb2.PutResponse]]:
-        """Stores a value, in place of one with the same namespace and key."""
+        """Stores a value, in place of one with the same namespace and key. ABORTED when if_version does not fit."""
+
+    @_abc_1.abstractmethod
+    def BatchPut(
+        self,
+        request: _memory_pb2.BatchPutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.BatchPutResponse, _abc.Awaitable[_memory_pb2.BatchPutResponse]]:
+        """Stores many values, all or none of them."""
 
     @_abc_1.abstractmethod
     def Get(
@@ -77,7 +115,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.GetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.GetResponse, _abc.Awaitable[_memory_pb2.GetResponse]]:
-        """Returns a value. NOT_FOUND when there is none, or it expired."""
+        """Returns a value, or an earlier version of it. NOT_FOUND when there is none, or it expired."""
 
     @_abc_1.abstractmethod
     def Delete(
@@ -85,7 +123,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.DeleteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.DeleteResponse, _abc.Awaitable[_memory_pb2.DeleteResponse]]:
-        """Removes a value. Removing what is not there is not an error."""
+        """Removes a value and its earlier versions. Removing what is not there is not an error."""
 
     @_abc_1.abstractmethod
     def List(
@@ -102,5 +140,39 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.SearchResponse, _abc.Awaitable[_memory_pb2.SearchResponse]]:
         """Finds what matches a question best, by words and by meaning."""
+
+    @_abc_1.abstractmethod
+    def AppendMessages(
+        self,
+        request: _memory_pb2.AppendMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.AppendMessagesResponse, _abc.Awaitable[_memory_pb2.AppendMessagesResponse]]:
+        """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value."""
+
+    @_abc_1.abstractmethod
+    def ListMessages(
+        self,
+        request: _memory_pb2.ListMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.ListMessagesResponse, _abc.Awaitable[_memory_pb2.ListMessagesResponse]]:
+        """Returns the newest messages of a conversation, or those before a position, oldest first."""
+
+    @_abc_1.abstractmethod
+    def ListNamespaces(
+        self,
+        request: _memory_pb2.ListNamespacesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.ListNamespacesResponse, _abc.Awaitable[_memory_pb2.ListNamespacesResponse]]:
+        """Lists the namespaces that hold something, at and below one."""
+
+    @_abc_1.abstractmethod
+    def Forget(
+        self,
+        request: _memory_pb2.ForgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.ForgetResponse, _abc.Awaitable[_memory_pb2.ForgetResponse]]:
+        """Really removes all that passes a filter, in a namespace and below it: values, their versions and all that is
+        searched of them. Cannot be undone.
+        """
 
 def add_MemoryServiceServicer_to_server(servicer: MemoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

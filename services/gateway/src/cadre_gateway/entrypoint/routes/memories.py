@@ -32,6 +32,9 @@ async def put_memory(
         key=asked.key,
         value=to_json(asked.value),
         ttl_seconds=asked.ttl_seconds,
+        tags=asked.tags,
+        metadata=to_json(asked.metadata),
+        if_version=asked.if_version,
     )
     answer = await memory.call(
         memory.memories.Put, request, idempotency_key=key or f"request/{new_id()}"
@@ -64,10 +67,17 @@ async def list_memories(
     page_token: Annotated[
         str, Query(max_length=2000, description="The last page's next_page_token.")
     ] = "",
+    tag: Annotated[
+        list[_Segment] | None, Query(max_length=64, description="Only what has all of these.")
+    ] = None,
 ) -> documents.MemoryPage:
     """Lists a namespace by key; namespaces below it are not listed."""
     request = memory_pb2.ListRequest(
-        namespace=namespace, key_prefix=key_prefix, page_size=page_size, page_token=page_token
+        namespace=namespace,
+        key_prefix=key_prefix,
+        page_size=page_size,
+        page_token=page_token,
+        filter=memory_pb2.Filter(tags=tag or []),
     )
     answer = await memory.call(memory.memories.List, request)
     return documents.MemoryPage(
@@ -84,6 +94,21 @@ async def search_memories(asked: documents.MemoryQuery, memory: TheMemory) -> do
         query=asked.query,
         top_k=asked.top_k,
         mode=conversions.SEARCH_MODE_NUMBERS[asked.mode],
+        filter=memory_pb2.Filter(tags=asked.tags),
     )
     answer = await memory.call(memory.memories.Search, request)
     return documents.MemoryHits(hits=[conversions.memory_hit(one) for one in answer.hits])
+
+
+@router.post("/api/v1/memories/forget")
+async def forget_memories(
+    asked: documents.MemoryForgetting, memory: TheMemory
+) -> documents.Forgotten:
+    """Really removes values, with their versions and all that is searched of them. Cannot be undone."""
+    request = memory_pb2.ForgetRequest(
+        namespace=asked.namespace,
+        filter=memory_pb2.Filter(tags=asked.tags),
+        everything=asked.everything,
+    )
+    answer = await memory.call(memory.memories.Forget, request)
+    return documents.Forgotten(forgotten=answer.forgotten)

@@ -1,0 +1,223 @@
+"""Items, versions and entries as rows: written within a transaction under way, and read back."""
+
+import json
+from collections.abc import Sequence
+
+from cadre_memory.adapters.connections import Connection
+from cadre_memory.adapters.paths import namespace_of, path_of
+from cadre_memory.domain.entries import Role
+from cadre_memory.domain.items import VERSIONS, Item, Turn, VersionConflict
+from cadre_memory.domain.namespaces import Namespace
+from cadre_memory.domain.stores import (
+    Draft,
+    IdempotencyKeyReused,
+    Once,
+    micros,
+    moment_of,
+)
+
+ITEM = (
+    "namespace, key, value, metadata, tags, version, created, updated, expires,"
+    " position, role, name, session, said"
+)
+ENTRY = (
+    "item_id, expires, said, thread, position, speaker, role, signs, first_day, last_day, terms,"
+    " CASE WHEN model = ? THEN embedding END"
+)
+_CHANGES_KEPT = 10_000
+_ANSWERS_KEPT = 100_000
+
+
+def item_of(row: Sequence[object]) -> Item:
+    """The item of a row of ITEM's columns."""
+    path, key, value, metadata, tags, version, created, updated, expires, *turn = row
+    return Item(
+        namespace=namespace_of(str(path)),
+        key=str(key),
+        value=str(value),
+        metadata=str(metadata),
+        tags=tuple(json.loads(str(tags))),
+        version=_number(version),
+        created=moment_of(_number(created)),
+        updated=moment_of(_number(updated)),
+        expires=None if expires is None else moment_of(_number(expires)),
+        turn=None if turn[0] is None else _turn(turn),
+    )
+
+
+def stored_item(draft: Draft, answer: Sequence[int | None]) -> Item:
+    """A draft as it was stored, by what `write` answered."""
+    version, created, updated, expires = answer
+    return Item(
+        namespace=draft.namespace,
+        key=draft.key,
+        value=draft.value,
+        metadata=draft.metadata,
+        tags=draft.tags,
+        version=version or 0,
+        created=moment_of(created or 0),
+        updated=moment_of(updated or 0),
+        expires=None if expires is None else moment_of(expires),
+        turn=draft.turn,
+    )
+
+
+def _turn(columns: Sequence[object]) -> Turn:
+    position, role, name, session, said = columns
+    return Turn(
+        position=_number(position),
+        role=Role(_number(role)),
+        name=str(name),
+        session=str(session),
+        time=moment_of(_number(said)),
+    )
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def write(connection: Connection, draft: Draft, *, model: str, now: int) -> list[int | None]:
+    """Stores a draft, and answers version, created, updated and expires. Raises VersionConflict."""
+    path = path_of(draft.namespace)
+    row = connection.execute(
+        "SELECT id, version, created, expires FROM item WHERE namespace = ? AND key = ?",
+        (path, draft.key),
+    ).fetchone()
+    if row is not None and row[3] is not None and row[3] <= now:
+        remove(connection, row[0], path)
+        row = None
+    found = 0 if row is None else row[1]
+    if draft.if_version is not None and draft.if_version != found:
+        raise VersionConflict(draft.key, expected=draft.if_version, found=found)
+    if row is None:
+        item_id, version, created = _insert(connection, draft, path, now=now), 1, now
+    else:
+        item_id, version, created = row[0], row[1] + 1, row[2]
+        _update(connection, draft, item_id, version=version, now=now)
+    _write_entry(connection, draft, item_id, path, model=model)
+    log_change(connection, item_id, path)
+    return [version, created, now, _micros_or_none(draft)]
+
+
+def _insert(connection: Connection, draft: Draft, path: str, *, now: int) -> int:
+    turn = draft.turn
+    said = (
+        (None,) * 5
+        if turn is None
+        else (turn.position, int(turn.role), turn.name, turn.session, micros(turn.time))
+    )
+    (item_id,) = connection.execute(
+        f"INSERT INTO item ({ITEM}) VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",  # noqa: S608 - no input in it
+        (
+            path,
+            draft.key,
+            draft.value,
+            draft.metadata,
+            json.dumps(draft.tags),
+            now,
+            now,
+            _micros_or_none(draft),
+            *said,
+        ),
+    ).fetchone()
+    return _number(item_id)
+
+
+def _update(connection: Connection, draft: Draft, item_id: int, *, version: int, now: int) -> None:
+    connection.execute(
+        "INSERT INTO version SELECT id, version, value, metadata, tags, updated FROM item WHERE id = ?",
+        (item_id,),
+    )
+    connection.execute(
+        "DELETE FROM version WHERE item_id = ? AND version <= ?", (item_id, version - VERSIONS)
+    )
+    connection.execute(
+        "UPDATE item SET value = ?, metadata = ?, tags = ?, version = ?, updated = ?, expires = ? WHERE id = ?",
+        (
+            draft.value,
+            draft.metadata,
+            json.dumps(draft.tags),
+            version,
+            now,
+            _micros_or_none(draft),
+            item_id,
+        ),
+    )
+
+
+def _write_entry(
+    connection: Connection, draft: Draft, item_id: int, path: str, *, model: str
+) -> None:
+    own = draft.entry
+    connection.execute("DELETE FROM entry WHERE namespace = ? AND item_id = ?", (path, item_id))
+    connection.execute(
+        "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (path, item_id, _micros_or_none(draft), *own[2:10], model, own.terms, own.embedding),
+    )
+
+
+def remove(connection: Connection, item_id: int, path: str) -> None:
+    """Really removes an item: its row, its versions, and what of it is searched."""
+    connection.execute("DELETE FROM item WHERE id = ?", (item_id,))
+    connection.execute("DELETE FROM version WHERE item_id = ?", (item_id,))
+    connection.execute("DELETE FROM entry WHERE namespace = ? AND item_id = ?", (path, item_id))
+    log_change(connection, item_id, path)
+
+
+def log_change(connection: Connection, item_id: int, path: str) -> None:
+    """Tells whoever holds copies that an item changed."""
+    (sequence,) = connection.execute(
+        "INSERT INTO change (item_id, namespace) VALUES (?, ?) RETURNING sequence", (item_id, path)
+    ).fetchone()
+    if sequence % 1_000 == 0:
+        connection.execute("DELETE FROM change WHERE sequence <= ?", (sequence - _CHANGES_KEPT,))
+
+
+def last_turn(connection: Connection, namespace: Namespace) -> Turn | None:
+    """The newest message of a conversation, also when it expired."""
+    row = connection.execute(
+        "SELECT position, role, name, session, said FROM item"
+        " WHERE namespace = ? AND position IS NOT NULL ORDER BY position DESC LIMIT 1",
+        (path_of(namespace),),
+    ).fetchone()
+    return None if row is None else _turn(row)
+
+
+def answer_of(connection: Connection, once: Once | None) -> list[list[int | None]] | None:
+    """What the same request was answered before; None when it is new. Raises IdempotencyKeyReused."""
+    if once is None:
+        return None
+    row = connection.execute(
+        "SELECT digest, content FROM answer WHERE idempotency_key = ?", (once.key,)
+    ).fetchone()
+    if row is None:
+        return None
+    if row[0] != once.digest:
+        raise IdempotencyKeyReused(once.key)
+    answer: list[list[int | None]] = json.loads(row[1])
+    return answer
+
+
+def remember(
+    connection: Connection, once: Once | None, answer: Sequence[object], *, now: int
+) -> None:
+    """Keeps an answer for repeats of its request."""
+    if once is not None:
+        connection.execute(
+            "INSERT INTO answer (idempotency_key, digest, content, made) VALUES (?, ?, ?, ?)",
+            (once.key, once.digest, json.dumps(answer), now),
+        )
+
+
+def forget_answers(connection: Connection, *, before: int) -> None:
+    """Drops answers that are too old, or too many."""
+    connection.execute("DELETE FROM answer WHERE made < ?", (before,))
+    connection.execute(
+        "DELETE FROM answer WHERE id <= (SELECT max(id) - ? FROM answer)", (_ANSWERS_KEPT,)
+    )
+
+
+def _micros_or_none(draft: Draft) -> int | None:
+    return None if draft.expires is None else micros(draft.expires)

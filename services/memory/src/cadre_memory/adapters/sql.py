@@ -1,0 +1,475 @@
+"""Memory in SQLite or PostgreSQL: rows by key and by conversation, and what of them is searched beside them."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from cadre_memory.adapters.connections import Connection, Rows
+from cadre_memory.adapters.lanes import Lane
+from cadre_memory.adapters.paths import after_prefix, namespace_of, path_of, scope_of
+from cadre_memory.adapters.rows import (
+    ENTRY,
+    ITEM,
+    answer_of,
+    forget_answers,
+    item_of,
+    last_turn,
+    log_change,
+    remember,
+    remove,
+    stored_item,
+    write,
+)
+from cadre_memory.domain.entries import Entry
+from cadre_memory.domain.filters import Filter
+from cadre_memory.domain.items import Item, Page, Turn
+from cadre_memory.domain.namespaces import Namespace
+from cadre_memory.domain.stores import Changes, Draft, Once, Stale, micros
+
+_IN_FORCE = "(expires IS NULL OR expires > ?)"
+
+
+class SqlStore:
+    """A Store. One thread writes; some read, and others search, so that a long search holds up no read."""
+
+    def __init__(self, connect: Callable[[], Connection], *, model: str) -> None:
+        self._writes = Lane("writes", threads=1, connect=connect)
+        self._reads = Lane("reads", threads=2, connect=connect)
+        self._searches = Lane("searches", threads=2, connect=connect)
+        self._model = model
+
+    async def close(self) -> None:
+        """Ends what is under way, and closes the file."""
+        for lane in (self._writes, self._reads, self._searches):
+            await lane.close()
+
+    async def put(
+        self, drafts: Sequence[Draft], *, now: datetime, once: Once | None
+    ) -> Sequence[Item]:
+        """As Store says."""
+
+        def job(connection: Connection) -> Sequence[Item]:
+            with _writing(connection):
+                answers = answer_of(connection, once)
+                if answers is None:
+                    answers = [self._write(connection, draft, now) for draft in drafts]
+                    remember(connection, once, answers, now=micros(now))
+            return [stored_item(*each) for each in zip(drafts, answers, strict=True)]
+
+        return await self._writes.run(job)
+
+    async def append(
+        self,
+        namespace: Namespace,
+        follow: Callable[[Turn | None], Iterable[Draft]],
+        *,
+        now: datetime,
+        once: Once | None,
+    ) -> int:
+        """As Store says."""
+
+        def job(connection: Connection) -> int:
+            with _writing(connection):
+                answers = answer_of(connection, once)
+                if answers is None:
+                    last = last_turn(connection, namespace)
+                    for draft in follow(last):
+                        self._write(connection, draft, now)
+                    answers = [[0 if last is None else last.position + 1]]
+                    remember(connection, once, answers, now=micros(now))
+            return answers[0][0] or 0
+
+        return await self._writes.run(job)
+
+    def _write(self, connection: Connection, draft: Draft, now: datetime) -> list[int | None]:
+        return write(connection, draft, model=self._model, now=micros(now))
+
+    async def get(
+        self, namespace: Namespace, key: str, *, version: int, now: datetime
+    ) -> Item | None:
+        """As Store says."""
+
+        def job(connection: Connection) -> Item | None:
+            row = connection.execute(
+                f"SELECT {ITEM} FROM item WHERE namespace = ? AND key = ? AND {_IN_FORCE}",  # noqa: S608 - constants
+                (path_of(namespace), key, micros(now)),
+            ).fetchone()
+            if row is None or version in (0, row[5]):
+                return item_of(row) if row else None
+            return _earlier(connection, row, version)
+
+        return await self._reads.run(job)
+
+    async def delete(
+        self, namespace: Namespace, key: str, *, now: datetime, once: Once | None
+    ) -> bool:
+        """As Store says."""
+
+        def job(connection: Connection) -> bool:
+            with _writing(connection):
+                answers = answer_of(connection, once)
+                if answers is None:
+                    answers = [[int(_delete(connection, namespace, key, now=micros(now)))]]
+                    remember(connection, once, answers, now=micros(now))
+            return bool(answers[0][0])
+
+        return await self._writes.run(job)
+
+    async def page(
+        self,
+        namespace: Namespace,
+        *,
+        key_prefix: str,
+        matching: Filter,
+        after: str,
+        limit: int,
+        max_bytes: int,
+        now: datetime,
+    ) -> Page:
+        """As Store says."""
+
+        def job(connection: Connection) -> Page:
+            beyond = after_prefix(key_prefix)
+            cursor = connection.execute(
+                f"SELECT {ITEM} FROM item WHERE namespace = ? AND key >= ? AND key > ?"  # noqa: S608 - constants
+                f" AND (CAST(? AS TEXT) IS NULL OR key < ?) AND {_IN_FORCE} ORDER BY key",
+                (path_of(namespace), key_prefix, after, beyond, beyond, micros(now)),
+            )
+            items, more = _up_to(_passing(cursor, matching), limit=limit, max_bytes=max_bytes)
+            cursor.close()
+            return Page(items=tuple(items), more=more)
+
+        return await self._reads.run(job)
+
+    async def messages(
+        self,
+        namespace: Namespace,
+        *,
+        first: int,
+        before: int,
+        limit: int,
+        max_bytes: int,
+        now: datetime,
+    ) -> Sequence[Item]:
+        """As Store says."""
+
+        def job(connection: Connection) -> Sequence[Item]:
+            cursor = connection.execute(
+                f"SELECT {ITEM} FROM item WHERE namespace = ? AND position >= ? AND position < ?"  # noqa: S608 - constants
+                f" AND {_IN_FORCE} ORDER BY position DESC LIMIT ?",
+                (path_of(namespace), first, before, micros(now), limit),
+            )
+            items, _ = _up_to(map(item_of, cursor), limit=limit, max_bytes=max_bytes)
+            cursor.close()
+            return items
+
+        return await self._reads.run(job)
+
+    async def namespaces(
+        self, above: Namespace, *, after: Namespace, limit: int, now: datetime
+    ) -> Sequence[Namespace]:
+        """As Store says."""
+
+        def job(connection: Connection) -> Sequence[Namespace]:
+            first, beyond = scope_of(above)
+            found: list[Namespace] = []
+            path = path_of(after) if after else ""
+            while len(found) < limit:
+                # One step of the index for each namespace, however much each holds.
+                (path,) = connection.execute(
+                    "SELECT min(namespace) FROM item WHERE namespace > ? AND namespace >= ? AND namespace < ?",
+                    (path, first, beyond),
+                ).fetchone()
+                if path is None:
+                    break
+                if _holds_something(connection, path, now=micros(now)):
+                    found.append(namespace_of(path))
+            return found
+
+        return await self._reads.run(job)
+
+    async def matching(
+        self, namespace: Namespace, matching: Filter, *, now: datetime
+    ) -> Sequence[int]:
+        """As Store says."""
+
+        def job(connection: Connection) -> Sequence[int]:
+            return [item_id for item_id, _ in _matching(connection, namespace, matching, now)]
+
+        return await self._searches.run(job)
+
+    async def items(self, ids: Sequence[int], *, max_bytes: int, now: datetime) -> dict[int, Item]:
+        """As Store says."""
+
+        def job(connection: Connection) -> dict[int, Item]:
+            found: dict[int, Item] = {}
+            room = max_bytes
+            for item_id in ids:
+                row = connection.execute(
+                    f"SELECT {ITEM} FROM item WHERE id = ? AND {_IN_FORCE}",  # noqa: S608 - constants
+                    (item_id, micros(now)),
+                ).fetchone()
+                if row is None:
+                    continue
+                room -= len(row[2].encode())
+                if room < 0 and found:
+                    break
+                found[item_id] = item_of(row)
+            return found
+
+        return await self._searches.run(job)
+
+    async def count(self, namespace: Namespace, *, limit: int) -> int:
+        """As Store says."""
+
+        def job(connection: Connection) -> int:
+            (rows,) = connection.execute(
+                "SELECT count(*) FROM"
+                " (SELECT 1 FROM item WHERE namespace >= ? AND namespace < ? LIMIT ?) counted",
+                (*scope_of(namespace), limit),
+            ).fetchone()
+            return int(rows)
+
+        return await self._searches.run(job)
+
+    async def entries(
+        self, namespace: Namespace, *, after: tuple[Namespace, int], limit: int
+    ) -> tuple[Sequence[Entry], tuple[Namespace, int]]:
+        """As Store says."""
+
+        def job(
+            connection: Connection,
+        ) -> tuple[Sequence[Entry], tuple[Namespace, int]]:
+            first, beyond = scope_of(namespace)
+            path, item_id = (path_of(after[0]) if after[0] else first), after[1]
+            rows = connection.execute(
+                f"SELECT {ENTRY}, namespace FROM entry WHERE (namespace, item_id) > (?, ?)"  # noqa: S608 - constants
+                " AND namespace < ? ORDER BY namespace, item_id LIMIT ?",
+                (self._model, path, item_id, beyond, limit),
+            ).fetchall()
+            place = (namespace_of(rows[-1][-1]), rows[-1][0]) if rows else after
+            return [Entry._make(row[:-1]) for row in rows], place
+
+        return await self._searches.run(job)
+
+    async def changes(self, namespace: Namespace, *, since: int) -> Changes | None:
+        """As Store says."""
+
+        def job(connection: Connection) -> Changes | None:
+            with _reading(connection):
+                first, last = connection.execute(
+                    "SELECT min(sequence), max(sequence) FROM change"
+                ).fetchone()
+                if (last or 0) <= since:
+                    return Changes(entries=(), removed=(), last=since)
+                if first > since + 1:
+                    return None
+                rows = connection.execute(
+                    f"SELECT DISTINCT c.item_id, e.namespace IS NOT NULL, {_ENTRY_OF_E}"  # noqa: S608 - constants
+                    " FROM change c LEFT JOIN entry e"
+                    " ON e.namespace = c.namespace AND e.item_id = c.item_id"
+                    " WHERE c.sequence > ? AND c.namespace >= ? AND c.namespace < ?",
+                    (self._model, since, *scope_of(namespace)),
+                ).fetchall()
+            return Changes(
+                entries=[Entry._make(row[2:]) for row in rows if row[1]],
+                removed=[row[0] for row in rows if not row[1]],
+                last=last,
+            )
+
+        return await self._searches.run(job)
+
+    async def last_change(self) -> int:
+        """As Store says."""
+
+        def job(connection: Connection) -> int:
+            (last,) = connection.execute("SELECT max(sequence) FROM change").fetchone()
+            return last or 0
+
+        return await self._searches.run(job)
+
+    async def forget(
+        self, namespace: Namespace, matching: Filter, *, limit: int, now: datetime
+    ) -> int:
+        """As Store says."""
+
+        def job(connection: Connection) -> int:
+            with _writing(connection):
+                # In full before the first is removed: a cursor must not see its own work.
+                found = list(_matching(connection, namespace, matching, now, limit=limit))
+                for item_id, path in found:
+                    remove(connection, item_id, path)
+            return len(found)
+
+        return await self._writes.run(job)
+
+    async def stale(self, *, limit: int) -> Sequence[Stale]:
+        """As Store says."""
+
+        def job(connection: Connection) -> Sequence[Stale]:
+            ids = connection.execute(
+                "SELECT item_id FROM entry WHERE model < ?"
+                " UNION ALL SELECT item_id FROM entry WHERE model > ? LIMIT ?",
+                (self._model, self._model, limit),
+            ).fetchall()
+            rows = [
+                connection.execute(
+                    f"SELECT {ITEM} FROM item WHERE id = ?",  # noqa: S608 - constants
+                    each,
+                ).fetchone()
+                for each in ids
+            ]
+            return [
+                Stale(item_id=item_id, item=item_of(row))
+                for (item_id,), row in zip(ids, rows, strict=True)
+                if row is not None
+            ]
+
+        return await self._reads.run(job)
+
+    async def refresh(self, entries: Sequence[tuple[Stale, Entry]]) -> None:
+        """As Store says."""
+
+        def job(connection: Connection) -> None:
+            with _writing(connection):
+                for stale, entry in entries:
+                    self._refresh(connection, stale, entry)
+
+        await self._writes.run(job)
+
+    def _refresh(self, connection: Connection, stale: Stale, entry: Entry) -> None:
+        path = path_of(stale.item.namespace)
+        connection.execute(
+            "UPDATE entry SET said = ?, thread = ?, position = ?, speaker = ?, role = ?, signs = ?,"
+            " first_day = ?, last_day = ?, model = ?, terms = ?, embedding = ?"
+            " WHERE namespace = ? AND item_id = ?"
+            " AND ? = (SELECT version FROM item WHERE id = ?)",
+            (
+                *entry[2:10],
+                self._model,
+                entry.terms,
+                entry.embedding,
+                path,
+                stale.item_id,
+                stale.item.version,
+                stale.item_id,
+            ),
+        )
+        log_change(connection, stale.item_id, path)
+
+    async def sweep(self, *, now: datetime, answers_before: datetime, limit: int) -> int:
+        """As Store says."""
+
+        def job(connection: Connection) -> int:
+            with _writing(connection):
+                expired = connection.execute(
+                    "SELECT id, namespace FROM item WHERE expires <= ? LIMIT ?",
+                    (micros(now), limit),
+                ).fetchall()
+                for item_id, path in expired:
+                    remove(connection, item_id, path)
+                forget_answers(connection, before=micros(answers_before))
+            return len(expired)
+
+        return await self._writes.run(job)
+
+
+_ENTRY_OF_E = ", ".join(f"e.{column}" for column in ENTRY.split(", ")[:-1]) + (
+    ", CASE WHEN e.model = ? THEN e.embedding END"
+)
+
+
+@contextmanager
+def _writing(connection: Connection) -> Iterator[None]:
+    connection.begin_writing()
+    with _ending(connection):
+        yield
+
+
+@contextmanager
+def _reading(connection: Connection) -> Iterator[None]:
+    connection.execute("BEGIN")
+    with _ending(connection):
+        yield
+
+
+@contextmanager
+def _ending(connection: Connection) -> Iterator[None]:
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        # Some failures, a full disk among them, end the transaction by themselves.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _delete(connection: Connection, namespace: Namespace, key: str, *, now: int) -> bool:
+    path = path_of(namespace)
+    row = connection.execute(
+        "SELECT id, expires FROM item WHERE namespace = ? AND key = ?", (path, key)
+    ).fetchone()
+    if row is None:
+        return False
+    remove(connection, row[0], path)
+    return row[1] is None or row[1] > now
+
+
+def _earlier(connection: Connection, newest: tuple[object, ...], version: int) -> Item | None:
+    """An earlier version of an item, whose row of ITEM's columns is given; it expires when the newest does."""
+    row = connection.execute(
+        "SELECT v.value, v.metadata, v.tags, v.version, i.created, v.updated"
+        " FROM item i JOIN version v ON v.item_id = i.id"
+        " WHERE i.namespace = ? AND i.key = ? AND v.version = ?",
+        (newest[0], newest[1], version),
+    ).fetchone()
+    return None if row is None else item_of((*newest[:2], *row, *newest[8:]))
+
+
+def _matching(
+    connection: Connection,
+    namespace: Namespace,
+    matching: Filter,
+    now: datetime,
+    *,
+    limit: int = -1,
+) -> Iterator[tuple[int, str]]:
+    """Ids and paths of what passes a filter; times are told by the database, the rest by the filter itself."""
+    conditions = ["namespace >= ?", "namespace < ?", _IN_FORCE]
+    values: list[object] = [*scope_of(namespace), micros(now)]
+    for sign, moment in ((">=", matching.since), ("<", matching.before)):
+        if moment is not None:
+            conditions.append(f"coalesce(said, updated) {sign} ?")
+            values.append(micros(moment))
+    query = f"SELECT id, namespace, tags, metadata FROM item WHERE {' AND '.join(conditions)}"  # noqa: S608 - values are bound
+    found = 0
+    for item_id, path, tags, metadata in connection.execute(query, values):
+        if found == limit:
+            return
+        if matching.says(tags=json.loads(tags), metadata=metadata):
+            found += 1
+            yield item_id, path
+
+
+def _passing(cursor: Rows, matching: Filter) -> Iterator[Item]:
+    return (item for item in map(item_of, cursor) if matching.passes(item))
+
+
+def _holds_something(connection: Connection, path: str, *, now: int) -> bool:
+    row = connection.execute(
+        f"SELECT 1 FROM item WHERE namespace = ? AND {_IN_FORCE} LIMIT 1",  # noqa: S608 - constants
+        (path, now),
+    ).fetchone()
+    return row is not None
+
+
+def _up_to(found: Iterable[Item], *, limit: int, max_bytes: int) -> tuple[list[Item], bool]:
+    items: list[Item] = []
+    room = max_bytes
+    for item in found:
+        room -= len(item.value.encode())
+        if len(items) == limit or (room < 0 and items):
+            return items, True
+        items.append(item)
+    return items, False

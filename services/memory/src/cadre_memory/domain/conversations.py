@@ -1,0 +1,120 @@
+"""What can be done with conversations: messages added to the end, and read from the end."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cadre_memory.domain.items import FieldInvalid, Item, valid_namespace
+from cadre_memory.domain.memories import ANSWER_BYTES, Clock, once_of, within
+from cadre_memory.domain.messages import (
+    AT_ONCE,
+    Message,
+    drafts_after,
+    tokens_of,
+    understood,
+    valid_messages,
+)
+from cadre_memory.domain.stores import Embedder, Store
+
+DEFAULT_LIMIT = 100
+_MOST_TOKENS = 10_000_000
+_LAST_POSITION = 2**62
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recent:
+    """The end of a conversation, or of a part of it, oldest first, and whether there is something before."""
+
+    messages: tuple[Item, ...]
+    more: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversations:
+    """The use cases. Each raises FieldInvalid for what is outside of a limit, and what its store raises."""
+
+    store: Store
+    embedder: Embedder
+    clock: Clock
+
+    async def append(
+        self, *, namespace: tuple[str, ...], messages: Sequence[Message], idempotency_key: str
+    ) -> int:
+        """Adds messages to the end of a conversation; the position of the first of them."""
+        namespace, messages = valid_namespace(namespace), valid_messages(messages)
+        once = once_of(
+            idempotency_key,
+            "append",
+            *namespace,
+            *(part for m in messages for part in _identity(m)),
+        )
+        said = await asyncio.to_thread(
+            lambda: [understood(message, embedder=self.embedder) for message in messages]
+        )
+        return await self.store.append(
+            namespace,
+            lambda last: drafts_after(last, said, namespace=namespace),
+            now=self.clock(),
+            once=once,
+        )
+
+    async def recent(
+        self, *, namespace: tuple[str, ...], limit: int, max_tokens: int, before: int
+    ) -> Recent:
+        """The newest messages before a position (0 for the end), within a number and a number of tokens."""
+        namespace = valid_namespace(namespace)
+        limit = within("limit", limit, most=AT_ONCE, default=DEFAULT_LIMIT)
+        tokens = within("max_tokens", max_tokens, most=_MOST_TOKENS, default=_MOST_TOKENS)
+        if before < 0:
+            raise FieldInvalid(
+                "before_position",
+                f"before_position is {before}; 0 and up are allowed",
+                code="POSITION_INVALID",
+            )
+        found = await self.store.messages(
+            namespace,
+            first=0,
+            before=before or _LAST_POSITION,
+            limit=limit + 1,
+            max_bytes=ANSWER_BYTES,
+            now=self.clock(),
+        )
+        kept = _within_tokens(found[:limit], tokens)
+        # A store that ran out of bytes gave fewer than there are, but never all.
+        more = len(kept) < len(found) or await self._is_more(namespace, kept)
+        return Recent(messages=tuple(reversed(kept)), more=more)
+
+    async def _is_more(self, namespace: tuple[str, ...], kept: Sequence[Item]) -> bool:
+        if not kept or kept[-1].turn is None:
+            return False
+        earlier = await self.store.messages(
+            namespace,
+            first=0,
+            before=kept[-1].turn.position,
+            limit=1,
+            max_bytes=1,
+            now=self.clock(),
+        )
+        return bool(earlier)
+
+
+def _within_tokens(newest_first: Sequence[Item], tokens: int) -> Sequence[Item]:
+    kept: list[Item] = []
+    for item in newest_first:
+        tokens -= tokens_of(json.loads(item.value))
+        if tokens < 0 and kept:
+            break
+        kept.append(item)
+    return kept
+
+
+def _identity(message: Message) -> Sequence[str]:
+    # Without its time: one that the caller left out is another at the repeat.
+    return (
+        str(int(message.role)),
+        message.name,
+        message.text,
+        message.session,
+        message.metadata,
+    )

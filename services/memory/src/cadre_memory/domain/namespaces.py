@@ -1,0 +1,5 @@
+"""Where items are."""
+
+from typing import TypeAlias
+
+Namespace: TypeAlias = tuple[str, ...]

@@ -1,0 +1,175 @@
+"""Memories as lines of JSON: all that is stored, written out and read in again."""
+
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby, islice
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, ValidationError
+
+from cadre_kit.errors import InvalidInput
+from cadre_memory.domain.conversations import Conversations
+from cadre_memory.domain.entries import Role
+from cadre_memory.domain.filters import ALL
+from cadre_memory.domain.items import Item
+from cadre_memory.domain.memories import ANSWER_BYTES, Memories, NewItem
+from cadre_memory.domain.messages import Message
+from cadre_memory.domain.namespaces import Namespace
+from cadre_memory.domain.stores import Store
+
+_PAGE = 500
+
+
+class LineInvalid(InvalidInput):
+    """A line is not one that an export wrote."""
+
+    code = "LINE_INVALID"
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(
+            f"line {number} is no memory: {reason}",
+            resolution="Import what an export wrote; lines before this one may be stored already.",
+            metadata={"line": str(number)},
+        )
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    role: str
+    name: str
+    session: str
+    time: AwareDatetime
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    namespace: tuple[str, ...]
+    key: str
+    value: JsonValue
+    metadata: dict[str, JsonValue] = {}
+    tags: tuple[str, ...] = ()
+    expires: AwareDatetime | None = None
+    message: _Said | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfers:
+    """Export and import. Only newest versions; an import appends messages to what is there, and replaces other keys."""
+
+    store: Store
+    memories: Memories
+    conversations: Conversations
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Each item that is there as a line; a conversation's messages in their order."""
+        after: Namespace = ()
+        while found := await self.store.namespaces(
+            (), after=after, limit=_PAGE, now=self.memories.clock()
+        ):
+            for namespace in found:
+                async for item in self._items(namespace):
+                    yield _line_of(item)
+            after = found[-1]
+
+    async def take(self, lines: Iterable[str]) -> int:
+        """Stores what the lines say, and answers how many there were. Raises LineInvalid and FieldInvalid."""
+        taken = 0
+        numbered = enumerate(lines, 1)
+        while batch := [_read(number, line) for number, line in islice(numbered, _PAGE)]:
+            for (namespace, is_message), run in groupby(batch, key=_kind):
+                await self._store_run(namespace, list(run), is_message=is_message)
+            taken += len(batch)
+        return taken
+
+    async def _items(self, namespace: Namespace) -> AsyncIterator[Item]:
+        after, more = "", True
+        while more:
+            page = await self.store.page(
+                namespace,
+                key_prefix="",
+                matching=ALL,
+                after=after,
+                limit=_PAGE,
+                max_bytes=ANSWER_BYTES,
+                now=self.memories.clock(),
+            )
+            for item in page.items:
+                yield item
+            after, more = page.items[-1].key if page.items else "", page.more
+
+    async def _store_run(
+        self, namespace: Namespace, run: Sequence[_Line], *, is_message: bool
+    ) -> None:
+        if is_message:
+            await self.conversations.append(
+                namespace=namespace, messages=list(_messages(run)), idempotency_key=""
+            )
+            return
+        now = self.memories.clock()
+        new = [_new_item(line, now=now) for line in run if not line.expires or line.expires > now]
+        if new:
+            await self.memories.put_all(new, idempotency_key="")
+
+
+def _line_of(item: Item) -> str:
+    document: dict[str, Any] = {
+        "namespace": item.namespace,
+        "key": item.key,
+        "value": json.loads(item.value),
+        "metadata": json.loads(item.metadata),
+        "tags": item.tags,
+        "expires": item.expires.isoformat() if item.expires else None,
+    }
+    if item.turn is not None:
+        document["message"] = {
+            "role": item.turn.role.name.lower(),
+            "name": item.turn.name,
+            "session": item.turn.session,
+            "time": item.turn.time.isoformat(),
+        }
+    # In ASCII, which carries even the half of a character that JSON can escape.
+    return json.dumps(document)
+
+
+def _read(number: int, line: str) -> _Line:
+    try:
+        read = _Line.model_validate(json.loads(line))
+    except (ValidationError, ValueError, RecursionError) as exc:
+        raise LineInvalid(number, str(exc).splitlines()[0]) from exc
+    if read.message is not None and read.message.role.upper() not in Role.__members__:
+        raise LineInvalid(number, f"{read.message.role!r} is no role")
+    if read.message is not None and not isinstance(read.value, str):
+        raise LineInvalid(number, "a message's value is not text")
+    return read
+
+
+def _kind(line: _Line) -> tuple[Namespace, bool]:
+    return (line.namespace, True) if line.message else ((), False)
+
+
+def _messages(run: Sequence[_Line]) -> Iterator[Message]:
+    for line in run:
+        if line.message is not None:
+            yield Message(
+                role=Role[line.message.role.upper()],
+                name=line.message.name,
+                text=str(line.value),
+                time=line.message.time,
+                session=line.message.session,
+                metadata=json.dumps(line.metadata),
+            )
+
+
+def _new_item(line: _Line, *, now: datetime) -> NewItem:
+    return NewItem(
+        namespace=line.namespace,
+        key=line.key,
+        value=json.dumps(line.value),
+        ttl_seconds=(line.expires - now).total_seconds() if line.expires else 0.0,
+        metadata=json.dumps(line.metadata),
+        tags=line.tags,
+    )

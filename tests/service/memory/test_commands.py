@@ -1,0 +1,78 @@
+"""The memory database from a shell: checked, exported and imported by the real program."""
+
+import json
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from cadre_kit.databases import connect_sqlite
+
+LINES: tuple[dict[str, Any], ...] = (
+    {
+        "namespace": ["agent", "ada"],
+        "key": "city",
+        "value": {"name": "Berlin"},
+        "metadata": {"source": "mail"},
+        "tags": ["home"],
+        "expires": None,
+    },
+    {
+        "namespace": ["conversation", "c1"],
+        "key": "message/0000000000",
+        "value": "We adopted a beagle",
+        "metadata": {},
+        "tags": [],
+        "expires": None,
+        "message": {
+            "role": "user",
+            "name": "Ada",
+            "session": "s1",
+            "time": "2023-05-01T09:00:00+00:00",
+        },
+    },
+)
+
+
+def memory(home: Path, command: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cadre_memory", command],
+        env={"CADRE_HOME": str(home), "PATH": ""},
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_what_was_imported_is_exported_as_it_was(tmp_path: Path) -> None:
+    imported = memory(tmp_path, "import", "".join(json.dumps(line) + "\n" for line in LINES))
+    exported = memory(tmp_path, "export")
+
+    assert (imported.returncode, imported.stderr) == (0, "2 memories are stored\n")
+    assert [json.loads(line) for line in exported.stdout.splitlines()] == list(LINES)
+    assert memory(tmp_path, "check").stderr == "everything agrees\n"
+
+
+def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
+    refused = memory(tmp_path, "import", json.dumps(LINES[0]) + "\n[1]\n")
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("line 2 is no memory")
+
+
+def test_a_check_says_what_does_not_agree(tmp_path: Path) -> None:
+    memory(tmp_path, "import", json.dumps(LINES[0]) + "\n")
+    with closing(connect_sqlite(f"sqlite:///{tmp_path}/memory.db")) as connection:
+        connection.execute("DELETE FROM entry")
+        connection.execute("INSERT INTO version VALUES (77, 1, '1', '{}', '[]', 0)")
+
+    checked = memory(tmp_path, "check")
+
+    assert checked.returncode == 1
+    assert checked.stderr.splitlines() == [
+        "1 items that are not searched",
+        "1 versions of items that are not there, or newer than them",
+    ]
