@@ -171,6 +171,7 @@ class Engine:
             security_opt=["no-new-privileges"],
             ipc_mode="none",
             init=True,
+            auto_remove=True,
             pids_limit=_PIDS,
             mem_limit=memory,
             memswap_limit=memory,
@@ -204,9 +205,12 @@ class Engine:
         await _in_thread(lambda: self._remove(container))
 
     def _remove(self, container: str) -> None:
-        # Gone, or being removed by another call.
-        with contextlib.suppress(docker.errors.NotFound, docker.errors.APIError):
+        try:
             self._api.remove_container(container, force=True, v=True)
+        except docker.errors.APIError as exc:
+            # Gone, or being removed by the engine, as it ended by itself.
+            if exc.status_code not in (404, 409):
+                raise
 
     def close(self) -> None:
         """Ends the connection."""
