@@ -63,6 +63,10 @@ class OneOverGrpc(sandbox_pb2_grpc.SandboxServiceServicer):
         """One."""
         return sandbox_pb2.ExecuteResponse(outcome=sandbox_pb2.OUTCOME_SUCCEEDED, result=to_json(1))
 
+    def StreamExecute(self, request: sandbox_pb2.StreamExecuteRequest, context: Any) -> Any:
+        """Nobody asks for it here."""
+        raise NotImplementedError
+
     async def GetCapabilities(
         self, request: sandbox_pb2.GetCapabilitiesRequest, context: Any
     ) -> sandbox_pb2.GetCapabilitiesResponse:

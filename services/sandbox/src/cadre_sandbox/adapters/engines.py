@@ -24,6 +24,8 @@ _GUEST = resources.files("cadre_sandbox.guest").joinpath("run_one.py")
 _OWNER = "io.cadre.sandbox"
 _USER = "65534:65534"
 _CALL_SECONDS = 60
+# How long an installation may say nothing.
+_BUILD_SECONDS = 900
 _PIDS = 64
 _PERIOD_US = 100_000
 _WORK = "rw,nosuid,nodev,size=64m,nr_inodes=2048,mode=0700,uid=65534,gid=65534"
@@ -122,7 +124,13 @@ class Engine:
     def _build(self, tag: str, packages: Sequence[str]) -> None:
         context = _build_context(self._settings.image, packages, self._settings.wheels)
         lines = self._api.build(
-            fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, decode=True
+            fileobj=context,
+            custom_context=True,
+            tag=tag,
+            rm=True,
+            forcerm=True,
+            decode=True,
+            timeout=_BUILD_SECONDS,
         )
         for line in lines:
             if "error" in line:
