@@ -194,19 +194,25 @@ class Engine:
             runtime=self._runtime or None,
         )
 
-    async def adjust(self, container: str, limits: Limits) -> None:
-        """Gives a waiting container other limits than it was started with. Raises RunnerLost."""
+    async def adjust(self, container: str, limits: Limits) -> bool:
+        """Gives a waiting container other limits than it was started with; False when it holds more memory already."""
+        return await _in_thread(lambda: self._adjust(container, limits))
+
+    def _adjust(self, container: str, limits: Limits) -> bool:
         memory = limits.memory_mb * 1024 * 1024
-        quota = round(limits.cpus * _PERIOD_US)
-        await _in_thread(
-            lambda: self._api.update_container(
+        try:
+            self._api.update_container(
                 container,
                 mem_limit=memory,
                 memswap_limit=memory,
                 cpu_period=_PERIOD_US,
-                cpu_quota=quota,
+                cpu_quota=round(limits.cpus * _PERIOD_US),
             )
-        )
+        except docker.errors.APIError as exc:
+            if "unable to set memory limit" not in str(exc.explanation):
+                raise
+            return False
+        return True
 
     async def remove(self, container: str) -> None:
         """Ends a container and everything in it."""
