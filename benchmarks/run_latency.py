@@ -9,7 +9,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypedDict
@@ -84,12 +84,9 @@ class OneOverGrpc(sandbox_pb2_grpc.SandboxServiceServicer):
         """One."""
         return sandbox_pb2.ExecuteResponse(outcome=sandbox_pb2.OUTCOME_SUCCEEDED, result=to_json(1))
 
-    async def StreamExecute(
-        self, request: sandbox_pb2.StreamExecuteRequest, context: Any
-    ) -> AsyncIterator[sandbox_pb2.StreamExecuteResponse]:
-        """Nothing, as a generator that yields nothing: no run asks for it."""
-        if request.ByteSize() < 0:
-            yield sandbox_pb2.StreamExecuteResponse()
+    def StreamExecute(self, request: sandbox_pb2.StreamExecuteRequest, context: Any) -> Any:
+        """Nobody asks for it here."""
+        raise NotImplementedError
 
     async def GetCapabilities(
         self, request: sandbox_pb2.GetCapabilitiesRequest, context: Any

@@ -4,7 +4,9 @@
 
 import asyncio
 import json
+import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,31 @@ async def test_a_cancelled_program_is_gone_within_a_second(stub: Stub, execute: 
 
     async with asyncio.timeout(10):
         assert (await execute("result = 1")).outcome == sandbox_pb2.OUTCOME_SUCCEEDED
+
+
+async def test_containers_end_with_a_service_that_is_killed(stub: Stub, tmp_path: Path) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "CADRE_HOME": str(tmp_path),
+        "CADRE_SANDBOX_PORT": "0",
+        "CADRE_TRACES_ENDPOINT": "",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cadre_sandbox", env=environment, stderr=asyncio.subprocess.DEVNULL
+    )
+    settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_port=0)
+    await until(lambda: left_behind(settings))
+
+    process.kill()
+    await process.wait()
+
+    await until(lambda: not left_behind(settings))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other processes
+            await asyncio.sleep(0.1)
 
 
 async def test_a_package_that_is_not_listed_is_refused(execute: Execute) -> None:

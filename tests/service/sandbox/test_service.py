@@ -181,6 +181,24 @@ async def test_nothing_is_left_after_programs_nor_after_the_service(
     assert os.listdir(tmp_path) == []
 
 
+async def test_hundreds_of_programs_leave_the_service_as_it_was(service: Service) -> None:
+    for _ in range(20):
+        await service.execute("result = 1")
+    before = _resident_kib(service.process.pid), _resident_kib(service.zygote())
+
+    for _ in range(250):
+        await asyncio.gather(*(service.execute(code) for code in ("result = 1", "1 / 0")))
+
+    after = _resident_kib(service.process.pid), _resident_kib(service.zygote())
+    assert service.programs() == []
+    assert after[0] - before[0] < 4096
+    assert after[1] - before[1] < 1024
+
+
+def _resident_kib(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
+
+
 async def test_programs_die_with_a_service_that_is_killed(service: Service) -> None:
     task = asyncio.create_task(service.execute("while True: pass"))
     await until(service.programs)

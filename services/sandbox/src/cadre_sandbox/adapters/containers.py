@@ -30,6 +30,8 @@ log = logger()
 
 _READY_SECONDS = 60.0
 _KILLED = -9
+# Sets of packages that containers wait for; programs that ask for yet another wait for theirs to start.
+_POOLS = 4
 _OFF = "CADRE_SANDBOX_DOCKER is off"
 _PREPARING = "its containers are being prepared; try again in a moment"
 # Those of a program that asks for nothing: other limits cost a call of the engine.
@@ -72,14 +74,18 @@ class ContainerRunner:
         packages = tuple(sorted(program.packages))
         container = await self._claim(packages)
         try:
-            limits = program.limits
-            if (limits.memory_mb, limits.cpus) != (_POOL_LIMITS.memory_mb, _POOL_LIMITS.cpus):
-                await self._engine.adjust(container.started.id, limits)
+            if not await self._granted(container, program.limits):
+                return _without_memory(program.limits)
             return await self._collect(container, program, on_output)
         finally:
             self._discard(container.started)
             # Only now, so that the program had the processor to itself.
             self._refill_later(packages)
+
+    async def _granted(self, container: ReadyContainer, limits: Limits) -> bool:
+        if (limits.memory_mb, limits.cpus) == (_POOL_LIMITS.memory_mb, _POOL_LIMITS.cpus):
+            return True
+        return await self._engine.adjust(container.started.id, limits)
 
     async def _collect(
         self, container: ReadyContainer, program: Program, on_output: OnOutput | None
@@ -115,18 +121,16 @@ class ContainerRunner:
         return _with_files(ending, collected)
 
     async def _claim(self, packages: tuple[str, ...]) -> ReadyContainer:
-        pool = self._pools.setdefault(packages, asyncio.Queue())
-        while True:
-            try:
-                container = pool.get_nowait()
-            except asyncio.QueueEmpty:
-                return await self._make(packages)
+        pool = self._pools.get(packages)
+        while pool is not None and not pool.empty():
+            container = pool.get_nowait()
             if not container.gone():
                 return container
             self._discard(container.started)
+        return await self._make(packages)
 
     async def _refill(self, packages: tuple[str, ...]) -> None:
-        pool = self._pools.setdefault(packages, asyncio.Queue())
+        pool = self._pools[packages]
         # One at a time, so that programs under way get the processor.
         async with self._building.setdefault(packages, asyncio.Lock()):
             while pool.qsize() < self._size:
@@ -177,6 +181,9 @@ class ContainerRunner:
         return task
 
     def _refill_later(self, packages: tuple[str, ...]) -> None:
+        if packages not in self._pools and len(self._pools) >= _POOLS:
+            return
+        self._pools.setdefault(packages, asyncio.Queue())
         task = self._spawn(self._refill(packages))
         self._refills.add(task)
         task.add_done_callback(self._refills.discard)
@@ -201,7 +208,10 @@ class ContainerRunner:
     async def _prove(self) -> Sequence[Wall]:
         limits = replace(_POOL_LIMITS, timeout_seconds=_READY_SECONDS)
         ending = await self.run(Program(code=_PROOF, inputs={}, limits=limits))
-        found = json.loads(ending.result or b"{}")
+        try:
+            found = json.loads(ending.result or b"")
+        except ValueError as exc:
+            raise RunnerLost("a container did not say which of its walls hold") from exc
         return [
             Wall(name=name, holds=found.get(name) is True, detail=detail)
             for name, detail in _KEEPS_OUT.items()
@@ -246,6 +256,16 @@ async def container_runner(
 
 def _number(value: object, default: int = 0) -> int:
     return value if type(value) is int and abs(value) < 1 << 62 else default
+
+
+def _without_memory(limits: Limits) -> Ending:
+    """The interpreter and its packages alone take more than the program may."""
+    return Collected(limits.output_bytes).ending(
+        said={"outcome": "limit", "code": "LIMIT_MEMORY"},
+        killed="",
+        status=0,
+        usage=Usage(wall_ms=0, cpu_ms=0, peak_memory_bytes=0),
+    )
 
 
 def _with_files(ending: Ending, collected: Collected) -> Ending:

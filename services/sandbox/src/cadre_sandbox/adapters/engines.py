@@ -24,6 +24,8 @@ _GUEST = resources.files("cadre_sandbox.guest").joinpath("run_one.py")
 _OWNER = "io.cadre.sandbox"
 _USER = "65534:65534"
 _CALL_SECONDS = 60
+# How long an installation may say nothing.
+_BUILD_SECONDS = 900
 _PIDS = 64
 _PERIOD_US = 100_000
 _WORK = "rw,nosuid,nodev,size=64m,nr_inodes=2048,mode=0700,uid=65534,gid=65534"
@@ -122,7 +124,13 @@ class Engine:
     def _build(self, tag: str, packages: Sequence[str]) -> None:
         context = _build_context(self._settings.image, packages, self._settings.wheels)
         lines = self._api.build(
-            fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, decode=True
+            fileobj=context,
+            custom_context=True,
+            tag=tag,
+            rm=True,
+            forcerm=True,
+            decode=True,
+            timeout=_BUILD_SECONDS,
         )
         for line in lines:
             if "error" in line:
@@ -171,6 +179,7 @@ class Engine:
             security_opt=["no-new-privileges"],
             ipc_mode="none",
             init=True,
+            auto_remove=True,
             pids_limit=_PIDS,
             mem_limit=memory,
             memswap_limit=memory,
@@ -185,28 +194,37 @@ class Engine:
             runtime=self._runtime or None,
         )
 
-    async def adjust(self, container: str, limits: Limits) -> None:
-        """Gives a waiting container other limits than it was started with. Raises RunnerLost."""
+    async def adjust(self, container: str, limits: Limits) -> bool:
+        """Gives a waiting container other limits than it was started with; False when it holds more memory already."""
+        return await _in_thread(lambda: self._adjust(container, limits))
+
+    def _adjust(self, container: str, limits: Limits) -> bool:
         memory = limits.memory_mb * 1024 * 1024
-        quota = round(limits.cpus * _PERIOD_US)
-        await _in_thread(
-            lambda: self._api.update_container(
+        try:
+            self._api.update_container(
                 container,
                 mem_limit=memory,
                 memswap_limit=memory,
                 cpu_period=_PERIOD_US,
-                cpu_quota=quota,
+                cpu_quota=round(limits.cpus * _PERIOD_US),
             )
-        )
+        except docker.errors.APIError as exc:
+            if "unable to set memory limit" not in str(exc.explanation):
+                raise
+            return False
+        return True
 
     async def remove(self, container: str) -> None:
         """Ends a container and everything in it."""
         await _in_thread(lambda: self._remove(container))
 
     def _remove(self, container: str) -> None:
-        # Gone, or being removed by another call.
-        with contextlib.suppress(docker.errors.NotFound, docker.errors.APIError):
+        try:
             self._api.remove_container(container, force=True, v=True)
+        except docker.errors.APIError as exc:
+            # Gone, or being removed by the engine, as it ended by itself.
+            if exc.status_code not in (404, 409):
+                raise
 
     def close(self) -> None:
         """Ends the connection."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 from cadre_sandbox.domain.executions import Ending, Execution, Failure, Limits, Outcome, UsedUp
 from cadre_sandbox.domain.outputs import Kept
@@ -44,7 +45,7 @@ def execution_of(ending: Ending, limits: Limits) -> Execution:
         limits_reached=list(dict.fromkeys([*used_up, *reached])),
         usage=ending.usage,
         failure=failure,
-        files=ending.files,
+        files=[replace(file, name=_file_name(file.name)) for file in ending.files],
     )
 
 
@@ -112,6 +113,10 @@ def _shown(data: bytes, limits: Limits) -> str:
     kept = Kept(limits.output_bytes)
     kept.add(shown.encode())
     return kept.content().decode(errors="ignore")
+
+
+def _file_name(name: str) -> str:
+    return _UNPRINTABLE.sub(_escaped, name).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _escaped(match: re.Match[str]) -> str:

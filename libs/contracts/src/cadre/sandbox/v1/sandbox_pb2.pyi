@@ -162,9 +162,7 @@ class Limits(_message.Message):
     timeout_seconds: _builtins.float
     """Wall clock, in seconds, up to 300. Default 10."""
     cpu_seconds: _builtins.float
-    """CPU time, in seconds, up to 300. Default: the wall clock's limit times cpus, the clock's limit at most in mode
-    python.
-    """
+    """CPU time, in seconds, up to 300. Default: the wall clock's limit times cpus."""
     memory_mb: _builtins.int
     """Memory, in MiB, 32 to 2048. Default 256."""
     output_bytes: _builtins.int

@@ -65,7 +65,8 @@ class SandboxServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamExecute(self, request, context):
-        """As Execute, with output as it is written; the last message is the response.
+        """As Execute, with output as it is written; the last message is the response. It is not kept: a repeated
+        idempotency key runs the program again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

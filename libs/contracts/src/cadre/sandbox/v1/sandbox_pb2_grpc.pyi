@@ -38,7 +38,9 @@ class SandboxServiceStub:
     Cancelling the call kills the program.
     """
     StreamExecute: _grpc.UnaryStreamMultiCallable[_sandbox_pb2.StreamExecuteRequest, _sandbox_pb2.StreamExecuteResponse]
-    """As Execute, with output as it is written; the last message is the response."""
+    """As Execute, with output as it is written; the last message is the response. It is not kept: a repeated
+    idempotency key runs the program again.
+    """
     GetCapabilities: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.GetCapabilitiesRequest, _sandbox_pb2.GetCapabilitiesResponse]
     """Says what the sandbox can do on this machine, and which walls hold."""
 
@@ -52,7 +54,9 @@ class SandboxServiceAsyncStub(SandboxServiceStub):
     Cancelling the call kills the program.
     """
     StreamExecute: _aio.UnaryStreamMultiCallable[_sandbox_pb2.StreamExecuteRequest, _sandbox_pb2.StreamExecuteResponse]  # type: ignore[assignment]
-    """As Execute, with output as it is written; the last message is the response."""
+    """As Execute, with output as it is written; the last message is the response. It is not kept: a repeated
+    idempotency key runs the program again.
+    """
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.GetCapabilitiesRequest, _sandbox_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
     """Says what the sandbox can do on this machine, and which walls hold."""
 
@@ -75,7 +79,9 @@ class SandboxServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sandbox_pb2.StreamExecuteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_sandbox_pb2.StreamExecuteResponse], _abc.AsyncIterator[_sandbox_pb2.StreamExecuteResponse]]:
-        """As Execute, with output as it is written; the last message is the response."""
+        """As Execute, with output as it is written; the last message is the response. It is not kept: a repeated
+        idempotency key runs the program again.
+        """
 
     @_abc_1.abstractmethod
     def GetCapabilities(
