@@ -10,7 +10,7 @@ from typing import Any
 
 from cadre_executor.domain.results import Form, Result
 from cadre_executor.domain.tasks import Task
-from cadre_executor.domain.workflows import Scope
+from cadre_executor.domain.workflows import Scope, Template
 
 __all__ = ["cached", "keep"]
 
@@ -54,7 +54,7 @@ def _digest(task: Task) -> str:
 
 def _plain(value: Any, scope: Scope) -> Any:
     """A part of a definition as JSON, its templates filled in."""
-    if hasattr(value, "resolve"):
+    if isinstance(value, Template):
         return value.resolve(scope)
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name), scope) for field in fields(value)}

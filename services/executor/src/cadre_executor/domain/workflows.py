@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from cadre_kit.errors import InvalidInput
 
@@ -46,6 +46,7 @@ class Scope:
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Template(Protocol):
     """Text with `{state.x}` in it. Values are inserted as data, never parsed again."""
 
