@@ -154,8 +154,9 @@ async def test_every_accepted_run_ends_with_each_step_taken_once(
         assert [e.sequence for e in events] == list(range(1, len(events) + 1)), run_id
         assert happened[-1] == "run_succeeded", (run_id, happened)
         assert happened.count("run_succeeded") == happened.count("node_answered review") == 1
-        succeeded = Counter(e.split()[1] for e in happened if e.startswith("node_succeeded"))
-        assert succeeded == VISITS, run_id
+        succeeded = [e for e in events if e.type == runs_pb2.EVENT_TYPE_NODE_SUCCEEDED]
+        assert Counter(e.node for e in succeeded if not e.item) == VISITS, run_id
+        assert sorted(e.item for e in succeeded if e.item) == list(range(1, ITEMS + 1)), run_id
     assert outputs(done)["laps"] == 3
     assert any("run_resumed" in names(events) for events in histories)
     paid = {key for key in near.llm_proxy.paid if "/each/" not in key}
