@@ -47,7 +47,7 @@ async def wait() -> str:
 @server.tool()
 def large() -> str:
     """Says far too much."""
-    return "x" * 9_000_000
+    return "x" * 5_000_000
 
 
 @server.tool()

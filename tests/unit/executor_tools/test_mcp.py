@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
 from tests.fakes import mcp_server
 from tests.fakes.website import Website
 from tests.unit.executor_tools.conftest import Bench, bench_in, context
 
+from cadre_executor.adapters.tools.mcp_connections import Connections
 from cadre_executor.adapters.tools.mcp_servers import McpServersRefused, read_mcp_servers
 from cadre_executor.domain.tools import ToolFailed, UnknownTool
 from cadre_executor.domain.workflows import McpServer, ToolUse
@@ -208,6 +210,29 @@ async def test_a_server_that_was_restarted_is_connected_to_again(tmp_path: Path)
             await bench("mcp:n/add", a=1, b=1, context=there)
         with served(port):
             assert await bench("mcp:n/add", a=2, b=2, context=there) == {"result": 4}
+
+
+async def test_a_connection_is_shared_closed_when_idle_and_opened_again() -> None:
+    opened: list[str] = []
+    connections = Connections(idle_seconds=0.1)
+
+    @asynccontextmanager
+    async def opener() -> AsyncIterator[Client]:
+        opened.append("open")
+        async with Client(mcp_server.server) as client:
+            yield client
+        opened.append("closed")
+
+    async def use(client: Client) -> int:
+        return len((await client.list_tools()).tools)
+
+    asked = [connections.ask("key", "n", opener, use, again=False) for _ in range(5)]
+    assert len(set(await asyncio.gather(*asked))) == 1
+    await until(lambda: opened == ["open", "closed"])
+    await connections.ask("key", "n", opener, use, again=False)
+    await connections.close()
+
+    assert opened == ["open", "closed"] * 2
 
 
 async def test_a_workflow_s_server_must_be_at_an_address_that_may_be_reached(

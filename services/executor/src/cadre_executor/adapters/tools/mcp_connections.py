@@ -135,6 +135,7 @@ class Connections:
     def _connection(self, key: object, name: str, opener: Opener) -> Connection:
         found = self._open.get(key)
         if found is None or not found.is_open:
+            self._open = {place: known for place, known in self._open.items() if known.is_open}
             found = self._open[key] = Connection(name, opener, idle_seconds=self._idle_seconds)
         return found
 

@@ -32,6 +32,7 @@ PREFIX = "mcp:"
 _MAX_ANSWER_BYTES = 8 * 1024 * 1024
 _MAX_SCHEMA_BYTES = 65_536
 _MAX_PAGES = 20
+_MOST_LISTINGS = 256
 _LONGEST_DESCRIPTION = 4000
 _LONGEST_MESSAGE = 4000
 _OURSELVES = mcp_types.Implementation(name="cadre", version=version("cadre-executor"))
@@ -62,6 +63,7 @@ class McpTools:
         self._rules = rules
         self._secrets = secrets
         self._connections = connections
+        # What servers said last, the latest at the end.
         self._listings: dict[object, Mapping[str, mcp_types.Tool]] = {}
 
     async def spec(self, name: str, workflow: Workflow) -> ToolSpec:
@@ -101,17 +103,24 @@ class McpTools:
                 with _Translated(place.name):
                     return await _listed(client)
 
-            self._listings[place.key] = await self._connections.ask(
+            listing = await self._connections.ask(
                 place.key, place.name, place.opener, use, again=True
             )
-        found = self._listings[place.key].get(tool)
-        if found is None:
+            self._keep(place.key, listing)
+        listing = self._listings[place.key]
+        if tool not in listing:
             raise UnknownTool(
                 f"the MCP server {place.name!r} has no tool {tool!r} that can be used",
-                resolution=f"It has: {', '.join(sorted(self._listings[place.key])[:20])}.",
+                resolution=f"It has: {', '.join(sorted(listing)[:20])}.",
                 metadata={"server": place.name, "tool": tool},
             )
-        return found
+        return listing[tool]
+
+    def _keep(self, key: object, listing: Mapping[str, mcp_types.Tool]) -> None:
+        self._listings.pop(key, None)
+        if len(self._listings) >= _MOST_LISTINGS:
+            del self._listings[next(iter(self._listings))]
+        self._listings[key] = listing
 
     async def _place(self, server: McpServer, workflow: Workflow) -> _Place:
         if server.url:
