@@ -149,8 +149,9 @@ def migrate(url: str, *, migrations: Path, name: str) -> None:
 
     Blocks; call it before serving. A database of an earlier release is upgraded in place.
     """
-    parsed = make_url(url)
-    _make_folder(parsed.database if parsed.get_backend_name() == "sqlite" else None)
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
     engine = create_engine(parsed)
     if parsed.get_backend_name() == "sqlite":
         _begin_before_changing_tables(engine)

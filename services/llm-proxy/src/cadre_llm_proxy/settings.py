@@ -32,6 +32,10 @@ class Settings(ServiceSettings):
     llm_reply_days: int = Field(
         30, ge=1, description="For how many days a reply is kept for its idempotency key."
     )
+    prices_file: Path | None = Field(
+        None,
+        description="A YAML file with prices of models, which go before those of litellm's table; see the README.",
+    )
     trace_content: bool = Field(
         False, description="Whether prompts and replies are put into traces."
     )

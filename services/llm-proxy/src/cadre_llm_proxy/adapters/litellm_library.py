@@ -86,7 +86,11 @@ class PublishedByLitellm:
         row = self._row(litellm_provider(provider), model)
         if row is None:
             return ModelFacts()
-        return ModelFacts(price=_price(row), context_tokens=int(row.get("max_input_tokens") or 0))
+        return ModelFacts(
+            price=_price(row),
+            context_tokens=int(row.get("max_input_tokens") or 0),
+            max_output_tokens=int(row.get("max_output_tokens") or 0),
+        )
 
     def _row(self, provider: str, model: str) -> dict[str, Any] | None:
         for key in (f"{provider}/{model}", model):

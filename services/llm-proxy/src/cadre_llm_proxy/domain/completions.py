@@ -5,14 +5,12 @@ import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
 from itertools import count
 from typing import Protocol
 
 from cadre_llm_proxy.domain.calls import (
     Answer,
     Ask,
-    Attempt,
     CompletionRequest,
     Delta,
     FinishReason,
@@ -26,12 +24,12 @@ from cadre_llm_proxy.domain.facts import (
     ProviderFailure,
     ProviderTimeout,
 )
-from cadre_llm_proxy.domain.metering import Call, Meter
+from cadre_llm_proxy.domain.metering import Call, Kept, Metered, Metering
 from cadre_llm_proxy.domain.providers import ListedModel, Providers
+from cadre_llm_proxy.domain.replies import Replies, cache_key
 from cadre_llm_proxy.domain.schemas import check_schema, checked_output
-from cadre_llm_proxy.domain.turns import Turns, key_reused
 
-__all__ = ["Completions", "Ledger", "Models", "StoredReply"]
+__all__ = ["Completions", "Models"]
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -49,26 +47,6 @@ class Models(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredReply:
-    """The reply to an earlier call, and what that call asked."""
-
-    request_digest: str
-    reply: Reply
-
-
-class Ledger(Protocol):
-    """Every request that was ever sent to a provider. Entries are added, never changed."""
-
-    async def add(self, attempt: Attempt, *, reply: Reply | None = None) -> None:
-        """Adds an entry and, in the same step, keeps `reply` for the attempt's idempotency key, if it has one."""
-        ...
-
-    async def stored(self, key: str) -> StoredReply | None:
-        """The reply kept for an idempotency key."""
-        ...
-
-
 class Completions:
     """Answers calls. What fails in passing is tried `retries` more times, within the call's time."""
 
@@ -77,14 +55,15 @@ class Completions:
         *,
         providers: Callable[[], Awaitable[Providers]],
         models: Models,
-        ledger: Ledger,
+        metering: Metering,
+        replies: Replies,
         retries: int,
     ) -> None:
         self._providers = providers
         self._models = models
-        self._ledger = ledger
+        self._metering = metering
+        self._replies = replies
         self._retries = retries
-        self._turns = Turns()
 
     async def complete(self, request: CompletionRequest, *, key: str = "") -> Reply:
         """The whole reply; the stored one for a key that was answered before."""
@@ -128,17 +107,12 @@ class Completions:
         if request.output_schema is not None:
             check_schema(request.output_schema)
         digest = request.digest()
-        if not key:
-            yield await self._call(request, key, digest)
-            return
-        async with self._turns.of(key, digest):
-            stored = await self._ledger.stored(key)
-            if stored is None:
-                yield await self._call(request, key, digest)
-            elif stored.request_digest != digest:
-                raise key_reused(key)
-            else:
-                yield replace(stored.reply, replayed=True)
+        async with self._replies.of_key(request, key, digest) as stored:
+            if stored is not None:
+                yield stored
+                return
+            call = await self._call(request, key, digest)
+            yield await self._replies.cached(call) or call
 
     async def _call(self, request: CompletionRequest, key: str, digest: str) -> Call:
         providers = await self._providers()
@@ -165,60 +139,42 @@ class Completions:
         await asyncio.sleep(pause)
 
     async def _asked(self, call: Call, messages: Sequence[Message]) -> Reply:
-        meter = Meter(call, messages)
-        try:
+        async with self._metering.request(call, messages) as metered:
             answer = await self._models.ask(_ask(call, messages))
-        except ProviderFailure as failure:
-            await self._ledger.add(meter.failed(failure))
-            raise
-        except asyncio.CancelledError:
-            await self._note_cancelled(meter)
-            raise
-        return await self._settled(call, meter, answer)
+            return await self._settled(call, metered, answer)
 
     async def _streamed(self, call: Call) -> AsyncGenerator[Delta | Reply]:
-        meter = Meter(call, call.request.messages)
-        answer: Answer | None = None
-        try:
+        async with self._metering.request(call, call.request.messages) as metered:
+            answer: Answer | None = None
             async with aclosing(self._models.stream(_ask(call, call.request.messages))) as parts:
                 async for part in parts:
                     if isinstance(part, Answer):
                         answer = part
                     else:
-                        meter.written.append(part.text)
+                        metered.wrote(part.text)
                         yield part
-        except ProviderFailure as failure:
-            await self._ledger.add(meter.failed(failure))
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            await self._note_cancelled(meter)
-            raise
-        assert answer is not None, "a stream ends with the whole answer"
-        yield await self._settled(call, meter, answer)
+            assert answer is not None, "a stream ends with the whole answer"
+            reply = await self._settled(call, metered, answer)
+        yield reply
 
-    async def _settled(self, call: Call, meter: Meter, answer: Answer) -> Reply:
-        """Writes an answer down, as a reply or, when it does not match the schema, as a failure."""
-        try:
-            content = _content(call, answer)
-        except (OutputInvalid, OutputTruncated) as failure:
-            await self._ledger.add(meter.unusable(answer, failure))
-            raise
-        attempt = meter.succeeded(answer)
-        reply = Reply(
-            content=content,
-            finish_reason=answer.finish_reason,
-            provider=call.target.provider,
-            model=answer.model,
-            usage=call.usage,
-            latency_ms=call.latency_ms(),
-            call_id=meter.id,
-        )
-        await self._ledger.add(attempt, reply=reply)
-        return reply
+    async def _settled(self, call: Call, metered: Metered, answer: Answer) -> Reply:
+        """Keeps an answer as the reply. Raises what makes it unusable; it was written and counts all the same."""
+        metered.answered(answer)
+        content = _content(call, answer)
 
-    async def _note_cancelled(self, meter: Meter) -> None:
-        # Shielded: whoever cancelled us may do so again before it is written.
-        await asyncio.shield(self._ledger.add(meter.cancelled()))
+        def kept(call_id: str) -> Kept:
+            reply = Reply(
+                content=content,
+                finish_reason=answer.finish_reason,
+                provider=call.target.provider,
+                model=answer.model,
+                usage=call.usage,
+                latency_ms=call.latency_ms(),
+                call_id=call_id,
+            )
+            return Kept(reply=reply, cache_key=cache_key(call))
+
+        return await metered.succeeded(kept)
 
 
 def _ask(call: Call, messages: Sequence[Message]) -> Ask:

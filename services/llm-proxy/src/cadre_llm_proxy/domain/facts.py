@@ -75,6 +75,50 @@ class KeyReused(Conflict):
     code = "IDEMPOTENCY_KEY_REUSED"
 
 
+class CallUnderWay(Unavailable):
+    """Another llm-proxy is at work on the call of this idempotency key, and took longer than the caller would wait."""
+
+    code = "CALL_UNDER_WAY"
+
+
+class BudgetExceeded(LimitExceeded):
+    """The call's worst case does not fit into what is left of a budget. Nothing was sent."""
+
+    code = "BUDGET_EXCEEDED"
+    # The model to ask instead, as PROVIDER/MODEL; empty when there is none.
+    downgrade_to = ""
+
+
+class BudgetNeedsPrice(FailedPrecondition):
+    """A budget in US dollars holds for the call, and nobody knows what the model costs. Nothing was sent."""
+
+    code = "BUDGET_NEEDS_PRICE"
+
+
+class BudgetNeedsMaxTokens(FailedPrecondition):
+    """A budget holds for the call, and nobody knows how much the model can write. Nothing was sent."""
+
+    code = "BUDGET_NEEDS_MAX_TOKENS"
+
+
+class BudgetInvalid(InvalidInput):
+    """A budget says something that cannot be."""
+
+    code = "BUDGET_INVALID"
+
+
+class BudgetNotFound(NotFound):
+    """There is no budget of that name."""
+
+    code = "BUDGET_NOT_FOUND"
+
+
+class PricesFileInvalid(FailedPrecondition):
+    """The file of prices cannot be read, or says something that cannot be."""
+
+    code = "PRICES_FILE_INVALID"
+
+
 class KeyRefused(ProviderFailure, FailedPrecondition):
     """The provider does not accept the key."""
 

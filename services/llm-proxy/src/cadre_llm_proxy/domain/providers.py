@@ -1,7 +1,7 @@
 """Which providers there are, which model of theirs is meant, and with which address and key it is reached."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pydantic import SecretStr
@@ -47,6 +47,8 @@ class Provider:
     # What it is called in the variables for its address and default model.
     variable: str = ""
     local: bool = False
+    # Where nothing is published, and no max_tokens is given.
+    max_output_tokens: int = 0
 
     @property
     def base_variables(self) -> tuple[str, ...]:
@@ -87,6 +89,7 @@ PROVIDERS = (
         default_model="smollm2-135m-instruct",
         models=("smollm2-135m-instruct",),
         local=True,
+        max_output_tokens=512,
     ),
 )
 _BY_NAME = {provider.name: provider for provider in PROVIDERS}
@@ -95,10 +98,11 @@ _OWNERS = {variable: p.name for p in PROVIDERS for variable in p.key_variables}
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What is published of a model: `price` None and `context_tokens` 0 when unknown."""
+    """What is published of a model: `price` None, `context_tokens` and `max_output_tokens` 0 when unknown."""
 
     price: Price | None = None
     context_tokens: int = 0
+    max_output_tokens: int = 0
 
 
 class PublishedModels(Protocol):
@@ -164,12 +168,14 @@ class Providers:
         known = _BY_NAME.get(provider)
         if known is None:
             return self._foreign(provider, model, options)
+        facts = self._facts(provider, model)
         return Target(
             provider=provider,
             model=model,
             api_base=self._first_text(known.base_variables),
             api_key=self._key(known, options),
-            price=FREE if known.local else self._published.facts(provider, model).price,
+            price=facts.price,
+            max_output_tokens=facts.max_output_tokens,
         )
 
     def default(self) -> tuple[str, str]:
@@ -204,7 +210,8 @@ class Providers:
         facts = self._published.facts(provider, model)
         known = _BY_NAME.get(provider)
         if known is not None and known.local:
-            return ModelFacts(price=FREE, context_tokens=facts.context_tokens)
+            written = known.max_output_tokens or facts.max_output_tokens
+            return replace(facts, price=FREE, max_output_tokens=written)
         return facts
 
     def _unavailable(self, provider: str) -> str:
@@ -264,7 +271,15 @@ class Providers:
         key = None
         if options.api_key_env:
             key = self._named_key(OPENAI_COMPATIBLE, options.api_key_env)
-        return Target(provider=OPENAI_COMPATIBLE, model=model, api_base=base, api_key=key)
+        facts = self._published.facts(OPENAI_COMPATIBLE, model)
+        return Target(
+            provider=OPENAI_COMPATIBLE,
+            model=model,
+            api_base=base,
+            api_key=key,
+            price=facts.price,
+            max_output_tokens=facts.max_output_tokens,
+        )
 
     def _foreign(self, provider: str, model: str, options: Options) -> Target:
         own = Provider(name=provider, key_variables=(f"{provider.upper()}_API_KEY",))
@@ -274,12 +289,14 @@ class Providers:
             key = self._named_key(provider, options.api_key_env)
         else:
             key = self._environment.secret(own.key_variables[0])
+        facts = self._published.facts(provider, model)
         return Target(
             provider=provider,
             model=model,
             api_base=self._first_text(own.base_variables),
             api_key=key,
-            price=self._published.facts(provider, model).price,
+            price=facts.price,
+            max_output_tokens=facts.max_output_tokens,
         )
 
     def _key(self, provider: Provider, options: Options) -> SecretStr | None:

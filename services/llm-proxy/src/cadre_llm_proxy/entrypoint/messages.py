@@ -1,5 +1,7 @@
 """Protos to our values and back; refuses what is out of its limits, naming the field."""
 
+import re
+from decimal import Decimal
 from typing import Any
 
 from cadre.common.v1 import common_pb2
@@ -13,15 +15,24 @@ from cadre_llm_proxy.domain.calls import (
     Options,
     Reply,
     Role,
+    RunBudget,
     Usage,
 )
 from cadre_llm_proxy.domain.facts import OutputSchemaInvalid, RequestInvalid
 from cadre_llm_proxy.domain.providers import ListedModel
 
-__all__ = ["completion_request", "model_message", "reply_message", "usage_message"]
+__all__ = [
+    "completion_request",
+    "decimal_of",
+    "model_message",
+    "reply_message",
+    "usage_message",
+]
 
 _DEFAULT_SECONDS = 120.0
 _LONGEST_SECONDS = 3600.0
+_LONGEST_CACHE_SECONDS = 30 * 86400.0
+_DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _MESSAGES_BYTES = 4 * 1024 * 1024
 _MOST_STOPS = 4
 _ROLES = {
@@ -43,14 +54,46 @@ def completion_request(message: llm_pb2.CompleteRequest) -> CompletionRequest:
         options=_options(message.options),
         messages=_messages(message),
         output_schema=_schema(message),
-        attribution=Attribution(
-            workflow=message.attribution.workflow,
-            version=message.attribution.version,
-            run_id=message.attribution.run_id,
-            node=message.attribution.node,
-        ),
+        attribution=_attribution(message.attribution),
         timeout_seconds=_seconds(message.timeout_seconds),
+        cache_seconds=_cache_seconds(message.cache_seconds),
     )
+
+
+def _attribution(message: llm_pb2.Attribution) -> Attribution:
+    root = message.root_run_id or message.run_id
+    return Attribution(
+        workflow=message.workflow,
+        version=message.version,
+        run_id=message.run_id,
+        node=message.node,
+        root_run_id=root,
+        schedule=message.schedule,
+        api_key=message.api_key,
+        run_budgets=tuple(_run_budget(one, message.run_id, root) for one in message.run_budgets),
+    )
+
+
+def _run_budget(message: llm_pb2.RunBudget, *runs: str) -> RunBudget:
+    field = "attribution.run_budgets"
+    _check(
+        bool(message.run_id) and message.run_id in runs, f"{field}.run_id", "run_id or root_run_id"
+    )
+    usd = decimal_of(message.usd, f"{field}.usd") if message.HasField("usd") else None
+    tokens = message.tokens if message.HasField("tokens") else None
+    _check(usd is None or usd > 0, f"{field}.usd", "above 0")
+    _check(tokens is None or tokens >= 1, f"{field}.tokens", "1 or more")
+    return RunBudget(run_id=message.run_id, usd=usd, tokens=tokens)
+
+
+def decimal_of(text: str, field: str) -> Decimal:
+    """A decimal, as it was written. Raises RequestInvalid for what is none, and for one that nobody needs."""
+    _check(
+        bool(_DECIMAL.fullmatch(text)),
+        field,
+        "a decimal such as 2.50, of at most 18 digits on either side",
+    )
+    return Decimal(text)
 
 
 def _options(message: llm_pb2.ModelOptions) -> Options:
@@ -102,6 +145,13 @@ def _seconds(seconds: float) -> float:
     return seconds or _DEFAULT_SECONDS
 
 
+def _cache_seconds(seconds: float) -> float:
+    _check(
+        0 <= seconds <= _LONGEST_CACHE_SECONDS, "cache_seconds", f"0 to {_LONGEST_CACHE_SECONDS:g}"
+    )
+    return seconds
+
+
 def _check(holds: bool, field: str, allowed: str) -> None:
     if not holds:
         raise RequestInvalid(f"{field} must be {allowed}", metadata={"field": field})
@@ -118,6 +168,7 @@ def reply_message(reply: Reply) -> llm_pb2.Reply:
         latency_ms=reply.latency_ms,
         replayed=reply.replayed,
         call_id=reply.call_id,
+        cached=reply.cached,
     )
 
 
