@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from cadre_kit.logs import logger
 from cadre_llm_proxy.adapters import ledger_tables as t
+from cadre_llm_proxy.adapters.prepared import Prepared
 from cadre_llm_proxy.domain.budgets import (
     Account,
     Budget,
@@ -28,12 +29,14 @@ __all__ = ["delete_budget", "list_budgets", "put_budget", "reserve", "settle"]
 
 _RUNS_LISTED = 20
 log = logger()
-_SELECT_BUDGETS = sa.select(t.budgets).order_by(t.budgets.c.name)
-_SELECT_ACCOUNT = sa.select(t.accounts).where(
-    t.accounts.c.budget == sa.bindparam("of_budget"),
-    t.accounts.c.period == sa.bindparam("of_period"),
+_SELECT_BUDGETS = Prepared(sa.select(t.budgets).order_by(t.budgets.c.name))
+_SELECT_ACCOUNT = Prepared(
+    sa.select(t.accounts).where(
+        t.accounts.c.budget == sa.bindparam("of_budget"),
+        t.accounts.c.period == sa.bindparam("of_period"),
+    )
 )
-_UPDATE_ACCOUNT = (
+_UPDATE_ACCOUNT = Prepared(
     t.accounts.update()
     .where(
         t.accounts.c.budget == sa.bindparam("of_budget"),
@@ -92,7 +95,7 @@ def list_budgets(connection: sa.Connection) -> tuple[BudgetStatus, ...]:
 
 
 def _budgets(connection: sa.Connection) -> list[Budget]:
-    return [t.budget_of(row) for row in connection.execute(_SELECT_BUDGETS)]
+    return [t.budget_of(row) for row in _SELECT_BUDGETS(connection)]
 
 
 def _status(connection: sa.Connection, budget: Budget) -> BudgetStatus:
@@ -126,11 +129,11 @@ def _used(connection: sa.Connection, account: Account) -> Use:
 def _kept(connection: sa.Connection, account: Account) -> Use | None:
     name, period = account.key
     key = {"of_budget": name, "of_period": period}
-    row = connection.execute(_SELECT_ACCOUNT, key).one_or_none()
+    row = _SELECT_ACCOUNT(connection, key).one_or_none()
     if row is None:
         return None
     used = Amount(usd=Decimal(row.used_usd), tokens=row.used_tokens)
-    return Use(period=period, used=used, warned=row.warned)
+    return Use(period=period, used=used, warned=bool(row.warned))
 
 
 def _add(connection: sa.Connection, account: Account, use: Use, change: Amount) -> None:
@@ -142,7 +145,7 @@ def _add(connection: sa.Connection, account: Account, use: Use, change: Amount) 
     name, period = account.key
     key = {"of_budget": name, "of_period": period}
     row = _row(account, used, warned)
-    connection.execute(_UPDATE_ACCOUNT, {**row, **key})
+    _UPDATE_ACCOUNT(connection, {**row, **key})
 
 
 def _row(account: Account, used: Amount, warned: bool) -> dict[str, Any]:

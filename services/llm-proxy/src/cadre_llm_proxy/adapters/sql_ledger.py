@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from cadre_kit.databases import database_errors
 from cadre_kit.errors import CadreError
@@ -24,6 +23,7 @@ from cadre_llm_proxy.adapters.living_processes import (
     leave,
     say_alive,
 )
+from cadre_llm_proxy.adapters.prepared import Prepared
 from cadre_llm_proxy.domain.budgets import Budget, BudgetStatus
 from cadre_llm_proxy.domain.calls import Reply
 from cadre_llm_proxy.domain.entries import Bound, Entry, StoredReply
@@ -38,7 +38,7 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 Result = TypeVar("Result")
 log = logger()
 
-_INSERT_CALL = t.calls.insert()
+_INSERT_CALL = Prepared(t.calls.insert())
 _SETTLED = (
     "input_tokens",
     "output_tokens",
@@ -52,20 +52,34 @@ _SETTLED = (
     "status",
     "error_code",
 )
-_SETTLE_CALL = (
+_SETTLE_CALL = Prepared(
     t.calls.update()
-    .where(t.calls.c.id == sa.bindparam("of_id"), t.calls.c.status.in_(("sent", "uncertain")))
+    .where(t.calls.c.id == sa.bindparam("of_id"), sa.text("status IN ('sent', 'uncertain')"))
     .values({name: sa.bindparam(name) for name in _SETTLED})
 )
-_SELECT_REPLY = sa.select(t.replies.c.request_digest, t.replies.c.reply).where(
-    t.replies.c.idempotency_key == sa.bindparam("key")
+_SELECT_REPLY = Prepared(
+    sa.select(t.replies.c.request_digest, t.replies.c.reply).where(
+        t.replies.c.idempotency_key == sa.bindparam("key")
+    )
 )
-_SELECT_CLAIM = sa.select(t.claims).where(t.claims.c.idempotency_key == sa.bindparam("key"))
-_DELETE_CLAIM = t.claims.delete().where(
-    t.claims.c.idempotency_key == sa.bindparam("key"),
-    t.claims.c.process_id == sa.bindparam("owner"),
+_SELECT_CLAIM = Prepared(
+    sa.select(t.claims).where(t.claims.c.idempotency_key == sa.bindparam("key"))
 )
-_INSERT_CLAIM = t.claims.insert()
+_INSERT_CLAIM = Prepared(t.claims.insert())
+_DELETE_CLAIM = Prepared(
+    t.claims.delete().where(
+        t.claims.c.idempotency_key == sa.bindparam("key"),
+        t.claims.c.process_id == sa.bindparam("owner"),
+    )
+)
+# What is there already is the same, written before the answer that it was got lost.
+_IF_NEW = "ON CONFLICT DO NOTHING"
+_ADD_CALL = Prepared(t.calls.insert(), ending=_IF_NEW)
+_INSERT_REPLY = Prepared(t.replies.insert(), ending=_IF_NEW)
+_DELETE_CACHED = Prepared(
+    t.cached_replies.delete().where(t.cached_replies.c.cache_key == sa.bindparam("key"))
+)
+_INSERT_CACHED = Prepared(t.cached_replies.insert())
 
 
 class SqlLedger:
@@ -103,7 +117,7 @@ class SqlLedger:
         def work(connection: sa.Connection) -> bool:
             bounded = sql_accounts.reserve(connection, entry, bound)
             row = {**t.entry_row(entry), "process_id": self._me.id}
-            connection.execute(_INSERT_CALL, row)
+            _INSERT_CALL(connection, row)
             return bounded
 
         return await self._writes.run(work)
@@ -115,7 +129,7 @@ class SqlLedger:
         change = entry.counted() - entry.reserved()
 
         def work(connection: sa.Connection) -> None:
-            if connection.execute(_SETTLE_CALL, settled).rowcount:
+            if _SETTLE_CALL(connection, settled).rowcount:
                 sql_accounts.settle(connection, entry, change)
             if kept is not None:
                 self._keep(connection, entry, kept)
@@ -125,9 +139,7 @@ class SqlLedger:
     async def add(self, entry: Entry) -> None:
         """Adds an entry for which nothing was sent. Adding it twice does no harm."""
         row = {**t.entry_row(entry), "process_id": ""}
-        await self._writes.run(
-            lambda connection: _insert_new(connection, t.calls, row, key=t.calls.c.id)
-        )
+        await self._writes.run(lambda connection: _ADD_CALL(connection, row).close())
 
     async def claim(self, key: str, digest: str) -> StoredReply | Claim:
         """The reply kept for a key, or else the claim to it, which is ours if nobody alive has it."""
@@ -137,10 +149,7 @@ class SqlLedger:
         """Gives our claim up."""
         ours = {"key": key, "owner": self._me.id}
 
-        def work(connection: sa.Connection) -> None:
-            connection.execute(_DELETE_CLAIM, ours)
-
-        await self._writes.run(work)
+        await self._writes.run(lambda connection: _DELETE_CLAIM(connection, ours).close())
 
     async def cached(self, key: str, *, since: datetime) -> Reply | None:
         """The reply cached under a key at that time or later."""
@@ -178,15 +187,15 @@ class SqlLedger:
         return await self._writes.run(sql_accounts.list_budgets)
 
     def _claim(self, connection: sa.Connection, key: str, digest: str) -> StoredReply | Claim:
-        row = connection.execute(_SELECT_REPLY, {"key": key}).one_or_none()
+        row = _SELECT_REPLY(connection, {"key": key}).one_or_none()
         if row is not None:
             return StoredReply(request_digest=row.request_digest, reply=t.reply_of(row.reply))
-        claim = connection.execute(_SELECT_CLAIM, {"key": key}).one_or_none()
+        claim = _SELECT_CLAIM(connection, {"key": key}).one_or_none()
         if claim is not None:
             is_ours = claim.process_id == self._me.id
             return Claim(request_digest=claim.request_digest, is_ours=is_ours)
         ours = {"idempotency_key": key, "request_digest": digest, "process_id": self._me.id}
-        connection.execute(_INSERT_CLAIM, ours)
+        _INSERT_CLAIM(connection, ours)
         return Claim(request_digest=digest, is_ours=True)
 
     def _keep(self, connection: sa.Connection, entry: Entry, kept: Kept) -> None:
@@ -199,13 +208,12 @@ class SqlLedger:
                 "time": time,
                 "reply": text,
             }
-            _insert_new(connection, t.replies, row, key=t.replies.c.idempotency_key)
-            connection.execute(_DELETE_CLAIM, {"key": entry.idempotency_key, "owner": self._me.id})
+            _INSERT_REPLY(connection, row)
+            _DELETE_CLAIM(connection, {"key": entry.idempotency_key, "owner": self._me.id})
         if kept.cache_key:
-            column = t.cached_replies.c.cache_key
-            connection.execute(t.cached_replies.delete().where(column == kept.cache_key))
+            _DELETE_CACHED(connection, {"key": kept.cache_key})
             row = {"cache_key": kept.cache_key, "time": time, "reply": text}
-            connection.execute(t.cached_replies.insert(), row)
+            _INSERT_CACHED(connection, row)
 
     async def _keep_alive(self) -> None:
         while True:
@@ -238,10 +246,3 @@ def _cached(connection: sa.Connection, key: str, since: datetime) -> Reply | Non
     )
     text = connection.execute(young).scalar_one_or_none()
     return None if text is None else t.reply_of(text)
-
-
-def _insert_new(
-    connection: sa.Connection, table: sa.Table, row: dict[str, Any], *, key: sa.Column[Any]
-) -> None:
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(insert(table).on_conflict_do_nothing(index_elements=[key]), row)
