@@ -5,9 +5,10 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from tests import postgresql
 
 # Nothing in a test may look for a price list, send a trace or report usage.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -34,10 +35,17 @@ def _not_root() -> str:
     return "" if os.geteuid() == 0 else "only root can drop to another user"
 
 
+def _no_postgresql() -> str:
+    return (
+        "" if postgresql.programs() else "no PostgreSQL is installed (apt-get install postgresql)"
+    )
+
+
 NEEDS: dict[str, Callable[[], str]] = {
     "docker": _no_docker,
     "browser": _no_browser,
     "root": _not_root,
+    "postgresql": _no_postgresql,
 }
 _LEFT_OUT = pytest.StashKey[Counter[tuple[str, str]]]()
 
@@ -61,3 +69,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     left_out = terminalreporter.config.stash.get(_LEFT_OUT, Counter())
     for (kind, reason), count in sorted(left_out.items()):
         terminalreporter.write_line(f"left out: {count} {kind} tests: {reason}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.Server]:
+    """One server for all tests that need one."""
+    with postgresql.server() as running:
+        yield running

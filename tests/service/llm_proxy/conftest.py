@@ -1,7 +1,7 @@
 """The real llm-proxy on a free port, with a provider on loopback that does as the test says."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,8 @@ def request(
     node: str = "node-1",
     workflow: str = "greet",
     timeout_seconds: float = 20.0,
+    cache_seconds: float = 0.0,
+    run_budgets: Sequence[llm_pb2.RunBudget] = (),
     **options: Any,
 ) -> llm_pb2.CompleteRequest:
     """A request to OpenAI, unless `options` name another provider."""
@@ -98,8 +100,11 @@ def request(
         options=llm_pb2.ModelOptions(**options),
         messages=[llm_pb2.Message(role=llm_pb2.ROLE_USER, content=text)],
         output_schema=None if schema is None else common_pb2.Json(text=json.dumps(schema)),
-        attribution=llm_pb2.Attribution(workflow=workflow, run_id=run_id, node=node),
+        attribution=llm_pb2.Attribution(
+            workflow=workflow, run_id=run_id, node=node, run_budgets=run_budgets
+        ),
         timeout_seconds=timeout_seconds,
+        cache_seconds=cache_seconds,
     )
 
 

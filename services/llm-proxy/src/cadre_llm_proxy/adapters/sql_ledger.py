@@ -96,17 +96,31 @@ class SqlLedger:
         self._keeping_alive: asyncio.Task[None] | None = None
 
     async def join(self) -> None:
-        """Says that this process is alive, from now on, and settles the accounts of those that died."""
-        await self._be_alive()
+        """Says that this process is alive, from now on, and looks after what dead ones left."""
+        await self.bury_the_dead()
         self._keeping_alive = asyncio.create_task(self._keep_alive())
+
+    async def leave(self) -> None:
+        """Says no more that this process is alive: what it has under way becomes uncertain."""
+        if self._keeping_alive is not None:
+            self._keeping_alive.cancel()
+            await self._writes.run(lambda connection: leave(connection, self._me))
+
+    async def bury_the_dead(self) -> None:
+        """Marks what dead processes left: their entries under way become uncertain, their claims end."""
+
+        def work(connection: sa.Connection) -> int:
+            say_alive(connection, self._me)
+            return bury_the_dead(connection, self._me)
+
+        if left := await self._writes.run(work):
+            log.warning("calls_are_uncertain", calls=left, reason="the process that sent them died")
 
     async def close(self) -> None:
         """Ends the threads, after what they are at, and closes the connections."""
-        if self._keeping_alive is not None:
-            self._keeping_alive.cancel()
-            # A database that is locked or full now finds out by itself that this process is gone.
-            with suppress(CadreError):
-                await self._writes.run(lambda connection: leave(connection, self._me))
+        # While the database is locked or full, others find out by themselves that this process is gone.
+        with suppress(CadreError):
+            await self.leave()
         self._writes.close()
         self._readers.shutdown()
         self._engine.dispose()
@@ -219,17 +233,9 @@ class SqlLedger:
         while True:
             await asyncio.sleep(SEEN_EVERY_SECONDS)
             try:
-                await self._be_alive()
+                await self.bury_the_dead()
             except CadreError as error:
                 log.warning("ledger_waits", waiting="sign of life", reason=error.message)
-
-    async def _be_alive(self) -> None:
-        def work(connection: sa.Connection) -> int:
-            say_alive(connection, self._me)
-            return bury_the_dead(connection, self._me)
-
-        if left := await self._writes.run(work):
-            log.warning("calls_are_uncertain", calls=left, reason="the process that sent them died")
 
     async def _read(self, work: Callable[..., Result], *args: Any) -> Result:
         def reading() -> Result:
