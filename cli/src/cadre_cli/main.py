@@ -8,7 +8,17 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from cadre_cli.commands import files, memories, platform, runs, schedules, usage, workflows
+from cadre_cli.commands import (
+    budgets,
+    costs,
+    files,
+    memories,
+    models,
+    platform,
+    runs,
+    schedules,
+    workflows,
+)
 from cadre_cli.errors import CliError, ExitStatus
 from cadre_cli.screen import print_error, set_wants_json
 
@@ -32,11 +42,13 @@ def _show_help(context: typer.Context) -> None:
 platform.add_to(app)
 files.add_to(app)
 runs.add_to(app)
-usage.add_to(app)
+models.add_to(app)
+costs.add_to(app)
 schedules.add_to(app)
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(runs.app, name="runs")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(budgets.app, name="budgets")
 app.add_typer(memories.app, name="memory")
 
 
