@@ -83,9 +83,7 @@ async def until_refused(proxy: Any) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def test_a_ledger_of_the_first_release_keeps_its_sums(
-    start: Any, tmp_path: Path
-) -> None:
+async def test_a_ledger_of_the_first_release_keeps_its_sums(start: Any, tmp_path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path}/llm-proxy.db")
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
