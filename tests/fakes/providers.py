@@ -135,6 +135,42 @@ def openai_reply(text: str, *, finish: str = "stop", usage: bool = True) -> Answ
     return json_answer({**document, **({"usage": _OPENAI_USAGE} if usage else {})})
 
 
+def openai_tool_call(name: str, arguments: str) -> Answer:
+    """A reply that calls a tool, in OpenAI's words."""
+    message = {"role": "assistant", "content": None, "tool_calls": [_openai_call(name, arguments)]}
+    return json_answer(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "gpt-4.1-mini-2025-04-14",
+            "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}],
+            "usage": _OPENAI_USAGE,
+        }
+    )
+
+
+def openai_tool_call_stream(name: str, arguments: str) -> Answer:
+    """A call of a tool, its arguments in two pieces, in OpenAI's words."""
+    middle = len(arguments) // 2
+    first = {"index": 0, **_openai_call(name, arguments[:middle])}
+    second = {"index": 0, "function": {"arguments": arguments[middle:]}}
+    return events(
+        _openai_chunk({"role": "assistant", "content": None, "tool_calls": [first]}),
+        _openai_chunk({"tool_calls": [second]}),
+        _openai_chunk({}, finish="tool_calls"),
+        {**_openai_chunk({}), "choices": [], "usage": _OPENAI_USAGE},
+    )
+
+
+def _openai_call(name: str, arguments: str) -> dict[str, Any]:
+    return {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
+
+
 _OPENAI_USAGE = {
     "prompt_tokens": INPUT_TOKENS,
     "completion_tokens": OUTPUT_TOKENS,
@@ -158,7 +194,7 @@ def openai_ended_early(pieces: Sequence[str]) -> Answer:
     return events(*[_openai_chunk({"content": piece}) for piece in pieces], done=False)
 
 
-def _openai_chunk(delta: dict[str, str], *, finish: str | None = None) -> dict[str, Any]:
+def _openai_chunk(delta: dict[str, Any], *, finish: str | None = None) -> dict[str, Any]:
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion.chunk",
@@ -175,16 +211,26 @@ def openai_error(status: int, code: str, message: str = "no", **headers: str) ->
     return json_answer({"error": error}, status=status, **headers)
 
 
+def anthropic_tool_call(name: str, arguments: str) -> Answer:
+    """A reply that calls a tool, in Anthropic's words."""
+    block = {"type": "tool_use", "id": "toolu_1", "name": name, "input": json.loads(arguments)}
+    return _anthropic_message([block], "tool_use")
+
+
 def anthropic_reply(text: str) -> Answer:
     """A whole reply in Anthropic's words; four of its tokens were read from the prompt cache."""
+    return _anthropic_message([{"type": "text", "text": text}], "end_turn")
+
+
+def _anthropic_message(content: list[dict[str, Any]], stop: str) -> Answer:
     return json_answer(
         {
             "id": "msg_1",
             "type": "message",
             "role": "assistant",
             "model": "claude-haiku-4-5-20251001",
-            "content": [{"type": "text", "text": text}],
-            "stop_reason": "end_turn",
+            "content": content,
+            "stop_reason": stop,
             "stop_sequence": None,
             "usage": {
                 "input_tokens": INPUT_TOKENS - 4,
@@ -198,6 +244,20 @@ def anthropic_reply(text: str) -> Answer:
 
 def anthropic_stream(pieces: Sequence[str]) -> Answer:
     """A reply in pieces in Anthropic's words."""
+    deltas = [{"type": "text_delta", "text": piece} for piece in pieces]
+    return _anthropic_events({"type": "text", "text": ""}, deltas, "end_turn")
+
+
+def anthropic_tool_call_stream(name: str, arguments: str) -> Answer:
+    """A call of a tool, its arguments in two pieces, in Anthropic's words."""
+    middle = len(arguments) // 2
+    pieces = (arguments[:middle], arguments[middle:])
+    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    block = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}
+    return _anthropic_events(block, deltas, "tool_use")
+
+
+def _anthropic_events(block: dict[str, Any], deltas: Sequence[dict[str, Any]], stop: str) -> Answer:
     message: dict[str, Any] = {
         "id": "msg_1",
         "type": "message",
@@ -209,15 +269,12 @@ def anthropic_stream(pieces: Sequence[str]) -> Answer:
     }
     documents: list[dict[str, Any]] = [
         {"type": "message_start", "message": message},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        *(
-            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": p}}
-            for p in pieces
-        ),
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
         {"type": "content_block_stop", "index": 0},
         {
             "type": "message_delta",
-            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "delta": {"stop_reason": stop, "stop_sequence": None},
             "usage": {"output_tokens": OUTPUT_TOKENS},
         },
         {"type": "message_stop"},
@@ -231,6 +288,20 @@ def gemini_reply(text: str) -> Answer:
     return json_answer(_gemini(text, finish="STOP"))
 
 
+def gemini_tool_call(name: str, arguments: str) -> Answer:
+    """A reply that calls a tool, in Gemini's words."""
+    return json_answer(_gemini_parts([_gemini_call(name, arguments)], finish="STOP"))
+
+
+def gemini_tool_call_stream(name: str, arguments: str) -> Answer:
+    """A call of a tool in Gemini's words, which never come in pieces."""
+    return events(_gemini_parts([_gemini_call(name, arguments)], finish="STOP"), done=False)
+
+
+def _gemini_call(name: str, arguments: str) -> dict[str, Any]:
+    return {"functionCall": {"name": name, "args": json.loads(arguments)}}
+
+
 def gemini_stream(pieces: Sequence[str]) -> Answer:
     """A reply in pieces in Gemini's words."""
     *first, last = pieces
@@ -239,7 +310,11 @@ def gemini_stream(pieces: Sequence[str]) -> Answer:
 
 
 def _gemini(text: str, *, finish: str | None = None) -> dict[str, Any]:
-    content = {"role": "model", "parts": [{"text": text}]}
+    return _gemini_parts([{"text": text}], finish=finish)
+
+
+def _gemini_parts(parts: list[dict[str, Any]], *, finish: str | None = None) -> dict[str, Any]:
+    content = {"role": "model", "parts": parts}
     return {
         "candidates": [
             {"index": 0, "content": content, **({"finishReason": finish} if finish else {})}
@@ -251,3 +326,25 @@ def _gemini(text: str, *, finish: str | None = None) -> dict[str, Any]:
         },
         "modelVersion": "gemini-2.5-flash",
     }
+
+
+def openai_embeddings(vectors: Sequence[Sequence[float]]) -> Answer:
+    """Vectors in OpenAI's words, the last one first."""
+    data = [
+        {"object": "embedding", "index": index, "embedding": list(vector)}
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": INPUT_TOKENS, "total_tokens": INPUT_TOKENS}
+    return json_answer(
+        {
+            "object": "list",
+            "model": "text-embedding-3-small",
+            "data": data[::-1],
+            "usage": usage,
+        }
+    )
+
+
+def gemini_embeddings(vectors: Sequence[Sequence[float]]) -> Answer:
+    """Vectors in Gemini's words."""
+    return json_answer({"embeddings": [{"values": list(vector)} for vector in vectors]})

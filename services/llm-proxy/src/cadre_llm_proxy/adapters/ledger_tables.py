@@ -7,8 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cadre_llm_proxy.adapters.reply_documents import reply_document, reply_from
 from cadre_llm_proxy.domain.budgets import Budget, OnExceed, Period, Scope
-from cadre_llm_proxy.domain.calls import Attribution, FinishReason, Reply, Usage
+from cadre_llm_proxy.domain.calls import Attribution, Reply
 from cadre_llm_proxy.domain.entries import Entry, EntryStatus
 from cadre_llm_proxy.domain.prices import Price, Tokens
 
@@ -242,38 +243,12 @@ def budget_of(row: Any) -> Budget:
 
 def reply_text(reply: Reply) -> str:
     """A reply as JSON."""
-    usage = reply.usage
-    document = {
-        "content": reply.content,
-        "finish_reason": reply.finish_reason.value,
-        "provider": reply.provider,
-        "model": reply.model,
-        "latency_ms": reply.latency_ms,
-        "call_id": reply.call_id,
-        "usage": {
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "cost_usd": _text(usage.cost_usd),
-            "calls": usage.calls,
-            "unpriced_calls": usage.unpriced_calls,
-        },
-    }
-    return json.dumps(document)
+    return json.dumps(reply_document(reply))
 
 
 def reply_of(text: str) -> Reply:
     """The reply of a JSON document."""
-    document = json.loads(text)
-    usage = document["usage"]
-    return Reply(
-        content=document["content"],
-        finish_reason=FinishReason(document["finish_reason"]),
-        provider=document["provider"],
-        model=document["model"],
-        latency_ms=document["latency_ms"],
-        call_id=document["call_id"],
-        usage=Usage(**{**usage, "cost_usd": _decimal(usage["cost_usd"])}),
-    )
+    return reply_from(json.loads(text))
 
 
 def _price_of(row: Any) -> Price | None:

@@ -13,19 +13,28 @@ from pydantic import SecretStr
 from cadre_llm_proxy.domain.prices import Price, Tokens, sum_of
 
 __all__ = [
+    "Abilities",
     "Answer",
     "Ask",
     "Attribution",
     "CompletionRequest",
     "Delta",
+    "EmbedAsk",
+    "Embeddings",
     "FinishReason",
+    "Image",
+    "Likelihood",
     "Message",
     "Options",
     "Reply",
     "Role",
     "RunBudget",
     "Target",
+    "ToolCall",
+    "ToolChoice",
+    "ToolDefinition",
     "Usage",
+    "WrittenCall",
 ]
 
 
@@ -35,6 +44,7 @@ class Role(Enum):
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
+    TOOL = "tool"
 
 
 class FinishReason(Enum):
@@ -44,14 +54,62 @@ class FinishReason(Enum):
     STOP = "stop"
     LENGTH = "length"
     CONTENT_FILTER = "content_filter"
+    TOOL_CALLS = "tool_calls"
+
+
+class ToolChoice(Enum):
+    """Whether a model calls tools: as it likes, never, or at least one."""
+
+    AUTO = "auto"
+    NONE = "none"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolDefinition:
+    """A tool that a model may call. `parameters` is a JSON Schema of an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCall:
+    """A call of a tool that a model asks for."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenCall:
+    """A call of a tool as a model wrote it: `arguments` is text that nobody has read yet."""
+
+    id: str
+    name: str
+    arguments: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A picture: its bytes and their media type, or where the provider fetches it."""
+
+    data: bytes = field(default=b"", repr=False)
+    media_type: str = ""
+    url: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """One message of a conversation."""
+    """One message of a conversation. `tool_call_id` says which call a tool's message is the result of."""
 
     role: Role
     content: str = field(repr=False)
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +125,8 @@ class Options:
     stop: tuple[str, ...] = ()
     api_base: str = ""
     api_key_env: str = ""
+    top_logprobs: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +165,9 @@ class CompletionRequest:
     output_schema: Mapping[str, Any] | None
     attribution: Attribution
     timeout_seconds: float
+    tools: tuple[ToolDefinition, ...] = ()
+    tool_choice: ToolChoice = ToolChoice.AUTO
+    fallbacks: tuple[Options, ...] = ()
     cache_seconds: float = 0.0
 
     def digest(self) -> str:
@@ -112,11 +175,34 @@ class CompletionRequest:
         take or how old its reply may be, does."""
         said = {
             "options": asdict(self.options),
-            "messages": [[m.role.value, m.content] for m in self.messages],
+            "messages": [_digested(message) for message in self.messages],
             "schema": self.output_schema,
+            "tools": [asdict(tool) for tool in self.tools],
+            "tool_choice": self.tool_choice.value,
+            "fallbacks": [asdict(options) for options in self.fallbacks],
         }
         text = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def _digested(message: Message) -> list[Any]:
+    images = [
+        [image.media_type, image.url, hashlib.sha256(image.data).hexdigest()]
+        for image in message.images
+    ]
+    calls = [asdict(call) for call in message.tool_calls]
+    return [message.role.value, message.content, calls, message.tool_call_id, images]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abilities:
+    """What a model can do by itself; what it cannot is done for it, or refused."""
+
+    tools: bool = True
+    schema: bool = True
+    images: bool = True
+    reasoning: bool = False
+    embeddings: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,25 +217,57 @@ class Target:
     api_base: str = ""
     api_key: SecretStr | None = None
     price: Price | None = None
+    abilities: Abilities = field(default_factory=Abilities)
     max_output_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """One request to a provider. `seconds` is all the time it has."""
+    """One request to a provider, of what its model can do by itself. `seconds` is all the time it has."""
 
     target: Target
     options: Options
     messages: tuple[Message, ...]
     output_schema: Mapping[str, Any] | None
     seconds: float
+    tools: tuple[ToolDefinition, ...] = ()
+    tool_choice: ToolChoice = ToolChoice.AUTO
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """Text that a model wrote, as it writes."""
+    """What a model wrote, as it writes: a part of its reply, or of what it thinks before (`reasoning`)."""
 
-    text: str = field(repr=False)
+    text: str = field(default="", repr=False)
+    reasoning: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood:
+    """How likely a token was, as a natural logarithm; `others` are what else could have stood there."""
+
+    token: str = field(repr=False)
+    logprob: float
+    others: tuple["Likelihood", ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedAsk:
+    """Texts to be embedded by one request to a provider. `dimensions` None leaves their number to the model."""
+
+    target: Target
+    texts: tuple[str, ...] = field(repr=False)
+    dimensions: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings:
+    """A vector for each text, in order: 32-bit floats, little-endian, one after another."""
+
+    vectors: tuple[bytes, ...] = field(repr=False)
+    model: str
+    tokens: Tokens | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +278,9 @@ class Answer:
     finish_reason: FinishReason
     model: str
     tokens: Tokens | None
+    tool_calls: tuple[WrittenCall, ...] = ()
+    reasoning: str = field(default="", repr=False)
+    likelihoods: tuple[Likelihood, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,4 +318,8 @@ class Reply:
     latency_ms: int
     call_id: str
     replayed: bool = False
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = field(default="", repr=False)
+    likelihoods: tuple[Likelihood, ...] = ()
+    dropped_options: tuple[str, ...] = ()
     cached: bool = False

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Protocol
 
@@ -14,6 +14,8 @@ __all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of"]
 
 _TOKENS_PER_REQUEST = 16
 _TOKENS_PER_MESSAGE = 8
+# The largest picture, as the hungriest of the common models sees it.
+_TOKENS_PER_IMAGE = 8_000
 # Other providers cut texts into up to half as many tokens more than the public tokenizer does.
 _MARGIN = {"openai": Decimal(1)}
 _OTHERS_MARGIN = Decimal("1.5")
@@ -49,6 +51,7 @@ async def bound_of(
     counted = await tokenizer.count(_texts(request, messages))
     margin = _MARGIN.get(target.provider, _OTHERS_MARGIN)
     overhead = _TOKENS_PER_REQUEST + _TOKENS_PER_MESSAGE * len(messages)
+    overhead += _TOKENS_PER_IMAGE * sum(len(message.images) for message in messages)
     return Bound(
         input_tokens=int(counted * margin) + overhead,
         output_tokens=request.options.max_tokens or target.max_output_tokens or None,
@@ -71,6 +74,12 @@ def estimate_of(target: Target, bound: Bound) -> Estimate:
 
 def _texts(request: CompletionRequest, messages: Sequence[Message]) -> list[str]:
     texts = [message.content for message in messages]
+    texts += [json.dumps(asdict(tool), ensure_ascii=False) for tool in request.tools]
+    texts += [
+        json.dumps(asdict(call), ensure_ascii=False)
+        for message in messages
+        for call in message.tool_calls
+    ]
     if request.output_schema is not None:
         # A model without a mode for schemas is shown it, and a reply that has to be mended quotes it.
         texts.append(json.dumps(request.output_schema, ensure_ascii=False))

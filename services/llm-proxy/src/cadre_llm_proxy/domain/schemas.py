@@ -12,7 +12,14 @@ from referencing.exceptions import Unresolvable
 
 from cadre_llm_proxy.domain.facts import OutputInvalid, OutputSchemaInvalid
 
-__all__ = ["bounded", "check_schema", "checked_output", "is_strict", "tightened"]
+__all__ = [
+    "bounded",
+    "check_schema",
+    "checked_output",
+    "is_strict",
+    "moved",
+    "tightened",
+]
 
 _FENCED = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 _SUBSCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else")
@@ -56,6 +63,17 @@ def checked_output(text: str, schema: Mapping[str, Any]) -> str:
         # The validator's own message quotes the reply; only which rule and where are said.
         raise _invalid(f"{problem.json_path} breaks the rule {problem.validator!r}")
     return document
+
+
+def moved(schema: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The schema with its references put right for when it stands at `place` (`#/...`) in another document."""
+
+    def move(node: dict[str, Any]) -> dict[str, Any]:
+        if "$ref" in node:
+            return {**node, "$ref": place + str(node["$ref"]).removeprefix("#")}
+        return node
+
+    return _mapped(schema, move)
 
 
 def tightened(schema: Mapping[str, Any]) -> dict[str, Any]:

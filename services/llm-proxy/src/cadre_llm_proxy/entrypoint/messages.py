@@ -1,29 +1,40 @@
 """Protos to our values and back; refuses what is out of its limits, naming the field."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from cadre.common.v1 import common_pb2
 from cadre.llm_proxy.v1 import llm_pb2
-from cadre_kit.documents import from_json
+from cadre_kit.documents import from_json, object_from_json, to_json
 from cadre_llm_proxy.domain.calls import (
     Attribution,
     CompletionRequest,
     FinishReason,
+    Image,
+    Likelihood,
     Message,
     Options,
     Reply,
     Role,
     RunBudget,
+    ToolCall,
+    ToolChoice,
+    ToolDefinition,
     Usage,
 )
+from cadre_llm_proxy.domain.embedding import Embedded, EmbedRequest
 from cadre_llm_proxy.domain.facts import OutputSchemaInvalid, RequestInvalid
 from cadre_llm_proxy.domain.providers import ListedModel
+from cadre_llm_proxy.domain.routes import Group
 
 __all__ = [
     "completion_request",
     "decimal_of",
+    "embed_request",
+    "embed_response",
+    "group_message",
     "model_message",
     "reply_message",
     "usage_message",
@@ -35,27 +46,57 @@ _LONGEST_CACHE_SECONDS = 30 * 86400.0
 _DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _MESSAGES_BYTES = 4 * 1024 * 1024
 _MOST_STOPS = 4
+_MOST_TEXTS = 2048
+_MOST_DIMENSIONS = 8192
+_FLOAT_BYTES = 4
+_MOST_TOOLS = 128
+_MOST_FALLBACKS = 8
+_MOST_IMAGES = 16
+_IMAGE_BYTES = 8 * 1024 * 1024
+_IMAGE_SIGNATURES = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+}
+# Settings that have fields of their own, or would change what is asked and how it is answered.
+_OWN_PARAMS = frozenset(
+    "model messages stream stream_options tools tool_choice response_format temperature max_tokens "
+    "max_completion_tokens top_p seed stop logprobs top_logprobs n functions function_call".split()
+)
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROLES = {
     llm_pb2.ROLE_SYSTEM: Role.SYSTEM,
     llm_pb2.ROLE_USER: Role.USER,
     llm_pb2.ROLE_ASSISTANT: Role.ASSISTANT,
+    llm_pb2.ROLE_TOOL: Role.TOOL,
+}
+_TOOL_CHOICES = {
+    llm_pb2.TOOL_CHOICE_UNSPECIFIED: ToolChoice.AUTO,
+    llm_pb2.TOOL_CHOICE_AUTO: ToolChoice.AUTO,
+    llm_pb2.TOOL_CHOICE_NONE: ToolChoice.NONE,
+    llm_pb2.TOOL_CHOICE_REQUIRED: ToolChoice.REQUIRED,
 }
 _FINISH_REASONS = {
     FinishReason.UNKNOWN: llm_pb2.FINISH_REASON_UNSPECIFIED,
     FinishReason.STOP: llm_pb2.FINISH_REASON_STOP,
     FinishReason.LENGTH: llm_pb2.FINISH_REASON_LENGTH,
     FinishReason.CONTENT_FILTER: llm_pb2.FINISH_REASON_CONTENT_FILTER,
+    FinishReason.TOOL_CALLS: llm_pb2.FINISH_REASON_TOOL_CALLS,
 }
 
 
 def completion_request(message: llm_pb2.CompleteRequest) -> CompletionRequest:
     """What is asked. Raises RequestInvalid naming the field that is wrong."""
     return CompletionRequest(
-        options=_options(message.options),
+        options=_options(message.options, "options"),
         messages=_messages(message),
         output_schema=_schema(message),
         attribution=_attribution(message.attribution),
         timeout_seconds=_seconds(message.timeout_seconds),
+        tools=_tools(message),
+        tool_choice=_tool_choice(message),
+        fallbacks=_fallbacks(message),
         cache_seconds=_cache_seconds(message.cache_seconds),
     )
 
@@ -96,14 +137,16 @@ def decimal_of(text: str, field: str) -> Decimal:
     return Decimal(text)
 
 
-def _options(message: llm_pb2.ModelOptions) -> Options:
+def _options(message: llm_pb2.ModelOptions, at: str) -> Options:
     temperature = message.temperature if message.HasField("temperature") else None
     max_tokens = message.max_tokens if message.HasField("max_tokens") else None
     top_p = message.top_p if message.HasField("top_p") else None
-    _check(temperature is None or 0 <= temperature <= 2, "options.temperature", "0 to 2")
-    _check(max_tokens is None or max_tokens >= 1, "options.max_tokens", "1 or more")
-    _check(top_p is None or 0 < top_p <= 1, "options.top_p", "above 0, up to 1")
-    _check(len(message.stop) <= _MOST_STOPS, "options.stop", f"at most {_MOST_STOPS} texts")
+    top_logprobs = message.top_logprobs if message.HasField("top_logprobs") else None
+    _check(top_logprobs is None or 0 <= top_logprobs <= 20, f"{at}.top_logprobs", "0 to 20")
+    _check(temperature is None or 0 <= temperature <= 2, f"{at}.temperature", "0 to 2")
+    _check(max_tokens is None or max_tokens >= 1, f"{at}.max_tokens", "1 or more")
+    _check(top_p is None or 0 < top_p <= 1, f"{at}.top_p", "above 0, up to 1")
+    _check(len(message.stop) <= _MOST_STOPS, f"{at}.stop", f"at most {_MOST_STOPS} texts")
     return Options(
         provider=message.provider,
         model=message.model,
@@ -114,19 +157,121 @@ def _options(message: llm_pb2.ModelOptions) -> Options:
         stop=tuple(message.stop),
         api_base=message.api_base,
         api_key_env=message.api_key_env,
+        top_logprobs=top_logprobs,
+        params=_params(message, at),
     )
+
+
+def _params(message: llm_pb2.ModelOptions, at: str) -> Mapping[str, Any]:
+    params = object_from_json(message.params, field=f"{at}.params")
+    for name in sorted(params.keys() & _OWN_PARAMS):
+        raise RequestInvalid(
+            f"{at}.params must not hold {name!r}, which has a field of its own or is the llm-proxy's to set",
+            metadata={"field": f"{at}.params"},
+        )
+    return params
+
+
+def _fallbacks(message: llm_pb2.CompleteRequest) -> tuple[Options, ...]:
+    _check(len(message.fallbacks) <= _MOST_FALLBACKS, "fallbacks", f"at most {_MOST_FALLBACKS}")
+    return tuple(_options(each, f"fallbacks[{n}]") for n, each in enumerate(message.fallbacks))
 
 
 def _messages(message: llm_pb2.CompleteRequest) -> tuple[Message, ...]:
     _check(bool(message.messages), "messages", "at least one")
-    _check(
-        all(m.role in _ROLES for m in message.messages),
-        "messages.role",
-        "system, user or assistant",
-    )
     size = sum(len(m.content.encode()) for m in message.messages)
     _check(size <= _MESSAGES_BYTES, "messages", f"at most {_MESSAGES_BYTES} bytes in all")
-    return tuple(Message(role=_ROLES[m.role], content=m.content) for m in message.messages)
+    return tuple(_message(m, f"messages[{n}]") for n, m in enumerate(message.messages))
+
+
+def _message(message: llm_pb2.Message, at: str) -> Message:
+    _check(message.role in _ROLES, f"{at}.role", "system, user, assistant or tool")
+    role = _ROLES[message.role]
+    _check(
+        bool(message.tool_call_id) == (role is Role.TOOL),
+        f"{at}.tool_call_id",
+        "set for a tool's message, and only there",
+    )
+    _check(
+        not message.tool_calls or role is Role.ASSISTANT,
+        f"{at}.tool_calls",
+        "empty but for an assistant's message",
+    )
+    return Message(
+        role=role,
+        content=message.content,
+        tool_call_id=message.tool_call_id,
+        tool_calls=tuple(
+            ToolCall(
+                id=call.id,
+                name=call.name,
+                arguments=object_from_json(call.arguments, field=f"{at}.tool_calls[{n}].arguments"),
+            )
+            for n, call in enumerate(message.tool_calls)
+        ),
+        images=_images(message, role, at),
+    )
+
+
+def _images(message: llm_pb2.Message, role: Role, at: str) -> tuple[Image, ...]:
+    _check(
+        not message.images or role is Role.USER, f"{at}.images", "empty but for a user's message"
+    )
+    _check(len(message.images) <= _MOST_IMAGES, f"{at}.images", f"at most {_MOST_IMAGES}")
+    return tuple(_image(image, f"{at}.images[{n}]") for n, image in enumerate(message.images))
+
+
+def _image(image: llm_pb2.Image, at: str) -> Image:
+    _check(bool(image.data) != bool(image.url), at, "either data or a url")
+    if image.url:
+        _check(image.url.startswith("https://"), f"{at}.url", "an https address")
+        return Image(url=image.url)
+    _check(len(image.data) <= _IMAGE_BYTES, f"{at}.data", f"at most {_IMAGE_BYTES} bytes")
+    signature = _IMAGE_SIGNATURES.get(image.media_type)
+    _check(
+        signature is not None, f"{at}.media_type", f"one of {', '.join(sorted(_IMAGE_SIGNATURES))}"
+    )
+    assert signature is not None
+    _check(
+        signature.match(image.data) is not None,
+        f"{at}.data",
+        f"an image of type {image.media_type}",
+    )
+    return Image(data=image.data, media_type=image.media_type)
+
+
+def _tools(message: llm_pb2.CompleteRequest) -> tuple[ToolDefinition, ...]:
+    names = [tool.name for tool in message.tools]
+    _check(len(names) <= _MOST_TOOLS, "tools", f"at most {_MOST_TOOLS}")
+    _check(len(set(names)) == len(names), "tools.name", "unique")
+    return tuple(_tool(tool, f"tools[{n}]") for n, tool in enumerate(message.tools))
+
+
+def _tool(tool: llm_pb2.ToolDefinition, at: str) -> ToolDefinition:
+    _check(
+        _TOOL_NAME.fullmatch(tool.name) is not None,
+        f"{at}.name",
+        "letters, digits, '_' and '-', 1 to 64 of them",
+    )
+    parameters = object_from_json(tool.parameters, field=f"{at}.parameters")
+    kind = parameters.get("type", "object")
+    _check(kind == "object", f"{at}.parameters", "the JSON Schema of an object")
+    return ToolDefinition(
+        name=tool.name,
+        description=tool.description,
+        parameters={"type": "object", "properties": {}, **parameters},
+    )
+
+
+def _tool_choice(message: llm_pb2.CompleteRequest) -> ToolChoice:
+    _check(message.tool_choice in _TOOL_CHOICES, "tool_choice", "auto, none or required")
+    choice = _TOOL_CHOICES[message.tool_choice]
+    _check(
+        bool(message.tools) or choice is not ToolChoice.REQUIRED,
+        "tool_choice",
+        "auto or none where there are no tools",
+    )
+    return choice
 
 
 def _schema(message: llm_pb2.CompleteRequest) -> dict[str, Any] | None:
@@ -168,7 +313,22 @@ def reply_message(reply: Reply) -> llm_pb2.Reply:
         latency_ms=reply.latency_ms,
         replayed=reply.replayed,
         call_id=reply.call_id,
+        tool_calls=[
+            llm_pb2.ToolCall(id=call.id, name=call.name, arguments=to_json(call.arguments))
+            for call in reply.tool_calls
+        ],
+        reasoning=reply.reasoning,
+        likelihoods=[_likelihood_message(each) for each in reply.likelihoods],
+        dropped_options=reply.dropped_options,
         cached=reply.cached,
+    )
+
+
+def _likelihood_message(likelihood: Likelihood) -> llm_pb2.Likelihood:
+    return llm_pb2.Likelihood(
+        token=likelihood.token,
+        logprob=likelihood.logprob,
+        others=[_likelihood_message(other) for other in likelihood.others],
     )
 
 
@@ -185,7 +345,7 @@ def usage_message(usage: Usage) -> common_pb2.Usage:
 
 def model_message(model: ListedModel) -> llm_pb2.Model:
     """A model that can be named."""
-    price = model.facts.price
+    price, abilities = model.facts.price, model.facts.abilities
     return llm_pb2.Model(
         provider=model.provider,
         name=model.name,
@@ -195,4 +355,54 @@ def model_message(model: ListedModel) -> llm_pb2.Model:
         context_tokens=model.facts.context_tokens,
         input_usd_per_million=None if price is None else f"{price.input:f}",
         output_usd_per_million=None if price is None else f"{price.output:f}",
+        tools=abilities.tools,
+        json_schema=abilities.schema,
+        images=abilities.images,
+        reasoning=abilities.reasoning,
+        embeddings=abilities.embeddings,
+        max_output_tokens=model.facts.max_output_tokens,
+    )
+
+
+def group_message(group: Group) -> llm_pb2.ModelGroup:
+    """A group that can be named instead of a model."""
+    return llm_pb2.ModelGroup(
+        name=group.name,
+        models=[f"{each.provider}/{each.model}" for each in group.deployments],
+        fallbacks=group.fallbacks,
+    )
+
+
+def embed_request(message: llm_pb2.EmbedRequest) -> EmbedRequest:
+    """What is to be embedded. Raises RequestInvalid naming the field that is wrong."""
+    texts = message.texts
+    _check(1 <= len(texts) <= _MOST_TEXTS, "texts", f"1 to {_MOST_TEXTS}")
+    _check(all(texts), "texts", "of at least one character each")
+    size = sum(len(text.encode()) for text in texts)
+    _check(size <= _MESSAGES_BYTES, "texts", f"at most {_MESSAGES_BYTES} bytes in all")
+    _check(0 <= message.dimensions <= _MOST_DIMENSIONS, "dimensions", f"0 to {_MOST_DIMENSIONS}")
+    return EmbedRequest(
+        options=Options(
+            provider=message.provider,
+            model=message.model,
+            api_base=message.api_base,
+            api_key_env=message.api_key_env,
+        ),
+        texts=tuple(texts),
+        dimensions=message.dimensions or None,
+        attribution=_attribution(message.attribution),
+        timeout_seconds=_seconds(message.timeout_seconds),
+    )
+
+
+def embed_response(embedded: Embedded) -> llm_pb2.EmbedResponse:
+    """The vectors."""
+    vectors = embedded.embeddings.vectors
+    return llm_pb2.EmbedResponse(
+        vectors=vectors,
+        dimensions=len(vectors[0]) // _FLOAT_BYTES,
+        provider=embedded.reply.provider,
+        model=embedded.reply.model,
+        usage=usage_message(embedded.reply.usage),
+        call_id=embedded.reply.call_id,
     )

@@ -25,49 +25,57 @@ _sym_db = _symbol_database.Default()
 from cadre.common.v1 import common_pb2 as cadre_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x61\x64re/llm_proxy/v1/llm.proto\x12\x12\x63\x61\x64re.llm_proxy.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\"\x97\x02\n\x0cModelOptions\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x18\n\x0btemperature\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x06 \x01(\x03H\x03\x88\x01\x01\x12\x0c\n\x04stop\x18\x07 \x03(\t\x12\x10\n\x08\x61pi_base\x18\x08 \x01(\t\x12\x13\n\x0b\x61pi_key_env\x18\t \x01(\t\x12%\n\x06params\x18\n \x01(\x0b\x32\x15.cadre.common.v1.JsonB\x0e\n\x0c_temperatureB\r\n\x0b_max_tokensB\x08\n\x06_top_pB\x07\n\x05_seed\"\xb5\x01\n\x07Message\x12&\n\x04role\x18\x01 \x01(\x0e\x32\x18.cadre.llm_proxy.v1.Role\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x30\n\ntool_calls\x18\x03 \x03(\x0b\x32\x1c.cadre.llm_proxy.v1.ToolCall\x12\x14\n\x0ctool_call_id\x18\x04 \x01(\t\x12)\n\x06images\x18\x05 \x03(\x0b\x32\x19.cadre.llm_proxy.v1.Image\"6\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\"^\n\x0eToolDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12)\n\nparameters\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\"N\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12(\n\targuments\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\"\xba\x01\n\x0b\x41ttribution\x12\x10\n\x08workflow\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x13\n\x0broot_run_id\x18\x05 \x01(\t\x12\x10\n\x08schedule\x18\x06 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x07 \x01(\t\x12\x32\n\x0brun_budgets\x18\x08 \x03(\x0b\x32\x1d.cadre.llm_proxy.v1.RunBudget\"U\n\tRunBudget\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x03usd\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06tokens\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x06\n\x04_usdB\t\n\x07_tokens\"\xa4\x03\n\x0f\x43ompleteRequest\x12\x31\n\x07options\x18\x01 \x01(\x0b\x32 .cadre.llm_proxy.v1.ModelOptions\x12-\n\x08messages\x18\x02 \x03(\x0b\x32\x1b.cadre.llm_proxy.v1.Message\x12,\n\routput_schema\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x34\n\x0b\x61ttribution\x18\x04 \x01(\x0b\x32\x1f.cadre.llm_proxy.v1.Attribution\x12\x17\n\x0ftimeout_seconds\x18\x05 \x01(\x01\x12\x31\n\x05tools\x18\x06 \x03(\x0b\x32\".cadre.llm_proxy.v1.ToolDefinition\x12\x33\n\x0btool_choice\x18\x07 \x01(\x0e\x32\x1e.cadre.llm_proxy.v1.ToolChoice\x12\x33\n\tfallbacks\x18\x08 \x03(\x0b\x32 .cadre.llm_proxy.v1.ModelOptions\x12\x15\n\rcache_seconds\x18\t \x01(\x01\"<\n\x10\x43ompleteResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.cadre.llm_proxy.v1.Reply\"\xa5\x02\n\x05Reply\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x37\n\rfinish_reason\x18\x02 \x01(\x0e\x32 .cadre.llm_proxy.v1.FinishReason\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12%\n\x05usage\x18\x05 \x01(\x0b\x32\x16.cadre.common.v1.Usage\x12\x12\n\nlatency_ms\x18\x06 \x01(\x03\x12\x10\n\x08replayed\x18\x07 \x01(\x08\x12\x0f\n\x07\x63\x61ll_id\x18\x08 \x01(\t\x12\x30\n\ntool_calls\x18\t \x03(\x0b\x32\x1c.cadre.llm_proxy.v1.ToolCall\x12\x11\n\treasoning\x18\n \x01(\t\x12\x0e\n\x06\x63\x61\x63hed\x18\x0b \x01(\x08\"M\n\x15StreamCompleteRequest\x12\x34\n\x07request\x18\x01 \x01(\x0b\x32#.cadre.llm_proxy.v1.CompleteRequest\"]\n\x16StreamCompleteResponse\x12\x0f\n\x05\x64\x65lta\x18\x01 \x01(\tH\x00\x12*\n\x05reply\x18\x02 \x01(\x0b\x32\x19.cadre.llm_proxy.v1.ReplyH\x00\x42\x06\n\x04part\"\x13\n\x11ListModelsRequest\"?\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.cadre.llm_proxy.v1.Model\"\xfd\x01\n\x05Model\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tavailable\x18\x03 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x05 \x01(\x08\x12\x16\n\x0e\x63ontext_tokens\x18\x06 \x01(\x03\x12\"\n\x15input_usd_per_million\x18\x07 \x01(\tH\x00\x88\x01\x01\x12#\n\x16output_usd_per_million\x18\x08 \x01(\tH\x01\x88\x01\x01\x42\x18\n\x16_input_usd_per_millionB\x19\n\x17_output_usd_per_million*o\n\nToolChoice\x12\x1b\n\x17TOOL_CHOICE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOOL_CHOICE_AUTO\x10\x01\x12\x14\n\x10TOOL_CHOICE_NONE\x10\x02\x12\x18\n\x14TOOL_CHOICE_REQUIRED\x10\x03*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x03\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x04\x32\xab\x02\n\nLlmService\x12U\n\x08\x43omplete\x12#.cadre.llm_proxy.v1.CompleteRequest\x1a$.cadre.llm_proxy.v1.CompleteResponse\x12i\n\x0eStreamComplete\x12).cadre.llm_proxy.v1.StreamCompleteRequest\x1a*.cadre.llm_proxy.v1.StreamCompleteResponse0\x01\x12[\n\nListModels\x12%.cadre.llm_proxy.v1.ListModelsRequest\x1a&.cadre.llm_proxy.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x61\x64re/llm_proxy/v1/llm.proto\x12\x12\x63\x61\x64re.llm_proxy.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\"\xc3\x02\n\x0cModelOptions\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x18\n\x0btemperature\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x06 \x01(\x03H\x03\x88\x01\x01\x12\x0c\n\x04stop\x18\x07 \x03(\t\x12\x10\n\x08\x61pi_base\x18\x08 \x01(\t\x12\x13\n\x0b\x61pi_key_env\x18\t \x01(\t\x12%\n\x06params\x18\n \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x19\n\x0ctop_logprobs\x18\x0b \x01(\x05H\x04\x88\x01\x01\x42\x0e\n\x0c_temperatureB\r\n\x0b_max_tokensB\x08\n\x06_top_pB\x07\n\x05_seedB\x0f\n\r_top_logprobs\"\xb5\x01\n\x07Message\x12&\n\x04role\x18\x01 \x01(\x0e\x32\x18.cadre.llm_proxy.v1.Role\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x30\n\ntool_calls\x18\x03 \x03(\x0b\x32\x1c.cadre.llm_proxy.v1.ToolCall\x12\x14\n\x0ctool_call_id\x18\x04 \x01(\t\x12)\n\x06images\x18\x05 \x03(\x0b\x32\x19.cadre.llm_proxy.v1.Image\"6\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\"^\n\x0eToolDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12)\n\nparameters\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\"N\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12(\n\targuments\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\"\xba\x01\n\x0b\x41ttribution\x12\x10\n\x08workflow\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x13\n\x0broot_run_id\x18\x05 \x01(\t\x12\x10\n\x08schedule\x18\x06 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x07 \x01(\t\x12\x32\n\x0brun_budgets\x18\x08 \x03(\x0b\x32\x1d.cadre.llm_proxy.v1.RunBudget\"U\n\tRunBudget\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x03usd\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06tokens\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x06\n\x04_usdB\t\n\x07_tokens\"\xa4\x03\n\x0f\x43ompleteRequest\x12\x31\n\x07options\x18\x01 \x01(\x0b\x32 .cadre.llm_proxy.v1.ModelOptions\x12-\n\x08messages\x18\x02 \x03(\x0b\x32\x1b.cadre.llm_proxy.v1.Message\x12,\n\routput_schema\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x34\n\x0b\x61ttribution\x18\x04 \x01(\x0b\x32\x1f.cadre.llm_proxy.v1.Attribution\x12\x17\n\x0ftimeout_seconds\x18\x05 \x01(\x01\x12\x31\n\x05tools\x18\x06 \x03(\x0b\x32\".cadre.llm_proxy.v1.ToolDefinition\x12\x33\n\x0btool_choice\x18\x07 \x01(\x0e\x32\x1e.cadre.llm_proxy.v1.ToolChoice\x12\x33\n\tfallbacks\x18\x08 \x03(\x0b\x32 .cadre.llm_proxy.v1.ModelOptions\x12\x15\n\rcache_seconds\x18\t \x01(\x01\"<\n\x10\x43ompleteResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.cadre.llm_proxy.v1.Reply\"\xf3\x02\n\x05Reply\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x37\n\rfinish_reason\x18\x02 \x01(\x0e\x32 .cadre.llm_proxy.v1.FinishReason\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12%\n\x05usage\x18\x05 \x01(\x0b\x32\x16.cadre.common.v1.Usage\x12\x12\n\nlatency_ms\x18\x06 \x01(\x03\x12\x10\n\x08replayed\x18\x07 \x01(\x08\x12\x0f\n\x07\x63\x61ll_id\x18\x08 \x01(\t\x12\x30\n\ntool_calls\x18\t \x03(\x0b\x32\x1c.cadre.llm_proxy.v1.ToolCall\x12\x11\n\treasoning\x18\n \x01(\t\x12\x0e\n\x06\x63\x61\x63hed\x18\x0b \x01(\x08\x12\x33\n\x0blikelihoods\x18\x0c \x03(\x0b\x32\x1e.cadre.llm_proxy.v1.Likelihood\x12\x17\n\x0f\x64ropped_options\x18\r \x03(\t\"\\\n\nLikelihood\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\x12.\n\x06others\x18\x03 \x03(\x0b\x32\x1e.cadre.llm_proxy.v1.Likelihood\"M\n\x15StreamCompleteRequest\x12\x34\n\x07request\x18\x01 \x01(\x0b\x32#.cadre.llm_proxy.v1.CompleteRequest\"x\n\x16StreamCompleteResponse\x12\x0f\n\x05\x64\x65lta\x18\x01 \x01(\tH\x00\x12*\n\x05reply\x18\x02 \x01(\x0b\x32\x19.cadre.llm_proxy.v1.ReplyH\x00\x12\x19\n\x0freasoning_delta\x18\x03 \x01(\tH\x00\x42\x06\n\x04part\"\xc8\x01\n\x0c\x45mbedRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05texts\x18\x03 \x03(\t\x12\x12\n\ndimensions\x18\x04 \x01(\x05\x12\x10\n\x08\x61pi_base\x18\x05 \x01(\t\x12\x13\n\x0b\x61pi_key_env\x18\x06 \x01(\t\x12\x34\n\x0b\x61ttribution\x18\x07 \x01(\x0b\x32\x1f.cadre.llm_proxy.v1.Attribution\x12\x17\n\x0ftimeout_seconds\x18\x08 \x01(\x01\"\x8d\x01\n\rEmbedResponse\x12\x0f\n\x07vectors\x18\x01 \x03(\x0c\x12\x12\n\ndimensions\x18\x02 \x01(\x05\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12%\n\x05usage\x18\x05 \x01(\x0b\x32\x16.cadre.common.v1.Usage\x12\x0f\n\x07\x63\x61ll_id\x18\x06 \x01(\t\"\x13\n\x11ListModelsRequest\"o\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.cadre.llm_proxy.v1.Model\x12.\n\x06groups\x18\x02 \x03(\x0b\x32\x1e.cadre.llm_proxy.v1.ModelGroup\"=\n\nModelGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\x11\n\tfallbacks\x18\x03 \x03(\t\"\xf3\x02\n\x05Model\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tavailable\x18\x03 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x05 \x01(\x08\x12\x16\n\x0e\x63ontext_tokens\x18\x06 \x01(\x03\x12\"\n\x15input_usd_per_million\x18\x07 \x01(\tH\x00\x88\x01\x01\x12#\n\x16output_usd_per_million\x18\x08 \x01(\tH\x01\x88\x01\x01\x12\r\n\x05tools\x18\t \x01(\x08\x12\x13\n\x0bjson_schema\x18\n \x01(\x08\x12\x0e\n\x06images\x18\x0b \x01(\x08\x12\x11\n\treasoning\x18\x0c \x01(\x08\x12\x12\n\nembeddings\x18\r \x01(\x08\x12\x19\n\x11max_output_tokens\x18\x0e \x01(\x03\x42\x18\n\x16_input_usd_per_millionB\x19\n\x17_output_usd_per_million*o\n\nToolChoice\x12\x1b\n\x17TOOL_CHOICE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOOL_CHOICE_AUTO\x10\x01\x12\x14\n\x10TOOL_CHOICE_NONE\x10\x02\x12\x18\n\x14TOOL_CHOICE_REQUIRED\x10\x03*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x03\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x04\x32\xf9\x02\n\nLlmService\x12U\n\x08\x43omplete\x12#.cadre.llm_proxy.v1.CompleteRequest\x1a$.cadre.llm_proxy.v1.CompleteResponse\x12i\n\x0eStreamComplete\x12).cadre.llm_proxy.v1.StreamCompleteRequest\x1a*.cadre.llm_proxy.v1.StreamCompleteResponse0\x01\x12L\n\x05\x45mbed\x12 .cadre.llm_proxy.v1.EmbedRequest\x1a!.cadre.llm_proxy.v1.EmbedResponse\x12[\n\nListModels\x12%.cadre.llm_proxy.v1.ListModelsRequest\x1a&.cadre.llm_proxy.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cadre.llm_proxy.v1.llm_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TOOLCHOICE']._serialized_start=2353
-  _globals['_TOOLCHOICE']._serialized_end=2464
-  _globals['_ROLE']._serialized_start=2466
-  _globals['_ROLE']._serialized_end=2561
-  _globals['_FINISHREASON']._serialized_start=2564
-  _globals['_FINISHREASON']._serialized_end=2723
+  _globals['_TOOLCHOICE']._serialized_start=3172
+  _globals['_TOOLCHOICE']._serialized_end=3283
+  _globals['_ROLE']._serialized_start=3285
+  _globals['_ROLE']._serialized_end=3380
+  _globals['_FINISHREASON']._serialized_start=3383
+  _globals['_FINISHREASON']._serialized_end=3542
   _globals['_MODELOPTIONS']._serialized_start=83
-  _globals['_MODELOPTIONS']._serialized_end=362
-  _globals['_MESSAGE']._serialized_start=365
-  _globals['_MESSAGE']._serialized_end=546
-  _globals['_IMAGE']._serialized_start=548
-  _globals['_IMAGE']._serialized_end=602
-  _globals['_TOOLDEFINITION']._serialized_start=604
-  _globals['_TOOLDEFINITION']._serialized_end=698
-  _globals['_TOOLCALL']._serialized_start=700
-  _globals['_TOOLCALL']._serialized_end=778
-  _globals['_ATTRIBUTION']._serialized_start=781
-  _globals['_ATTRIBUTION']._serialized_end=967
-  _globals['_RUNBUDGET']._serialized_start=969
-  _globals['_RUNBUDGET']._serialized_end=1054
-  _globals['_COMPLETEREQUEST']._serialized_start=1057
-  _globals['_COMPLETEREQUEST']._serialized_end=1477
-  _globals['_COMPLETERESPONSE']._serialized_start=1479
-  _globals['_COMPLETERESPONSE']._serialized_end=1539
-  _globals['_REPLY']._serialized_start=1542
-  _globals['_REPLY']._serialized_end=1835
-  _globals['_STREAMCOMPLETEREQUEST']._serialized_start=1837
-  _globals['_STREAMCOMPLETEREQUEST']._serialized_end=1914
-  _globals['_STREAMCOMPLETERESPONSE']._serialized_start=1916
-  _globals['_STREAMCOMPLETERESPONSE']._serialized_end=2009
-  _globals['_LISTMODELSREQUEST']._serialized_start=2011
-  _globals['_LISTMODELSREQUEST']._serialized_end=2030
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2032
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2095
-  _globals['_MODEL']._serialized_start=2098
-  _globals['_MODEL']._serialized_end=2351
-  _globals['_LLMSERVICE']._serialized_start=2726
-  _globals['_LLMSERVICE']._serialized_end=3025
+  _globals['_MODELOPTIONS']._serialized_end=406
+  _globals['_MESSAGE']._serialized_start=409
+  _globals['_MESSAGE']._serialized_end=590
+  _globals['_IMAGE']._serialized_start=592
+  _globals['_IMAGE']._serialized_end=646
+  _globals['_TOOLDEFINITION']._serialized_start=648
+  _globals['_TOOLDEFINITION']._serialized_end=742
+  _globals['_TOOLCALL']._serialized_start=744
+  _globals['_TOOLCALL']._serialized_end=822
+  _globals['_ATTRIBUTION']._serialized_start=825
+  _globals['_ATTRIBUTION']._serialized_end=1011
+  _globals['_RUNBUDGET']._serialized_start=1013
+  _globals['_RUNBUDGET']._serialized_end=1098
+  _globals['_COMPLETEREQUEST']._serialized_start=1101
+  _globals['_COMPLETEREQUEST']._serialized_end=1521
+  _globals['_COMPLETERESPONSE']._serialized_start=1523
+  _globals['_COMPLETERESPONSE']._serialized_end=1583
+  _globals['_REPLY']._serialized_start=1586
+  _globals['_REPLY']._serialized_end=1957
+  _globals['_LIKELIHOOD']._serialized_start=1959
+  _globals['_LIKELIHOOD']._serialized_end=2051
+  _globals['_STREAMCOMPLETEREQUEST']._serialized_start=2053
+  _globals['_STREAMCOMPLETEREQUEST']._serialized_end=2130
+  _globals['_STREAMCOMPLETERESPONSE']._serialized_start=2132
+  _globals['_STREAMCOMPLETERESPONSE']._serialized_end=2252
+  _globals['_EMBEDREQUEST']._serialized_start=2255
+  _globals['_EMBEDREQUEST']._serialized_end=2455
+  _globals['_EMBEDRESPONSE']._serialized_start=2458
+  _globals['_EMBEDRESPONSE']._serialized_end=2599
+  _globals['_LISTMODELSREQUEST']._serialized_start=2601
+  _globals['_LISTMODELSREQUEST']._serialized_end=2620
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2622
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2733
+  _globals['_MODELGROUP']._serialized_start=2735
+  _globals['_MODELGROUP']._serialized_end=2796
+  _globals['_MODEL']._serialized_start=2799
+  _globals['_MODEL']._serialized_end=3170
+  _globals['_LLMSERVICE']._serialized_start=3545
+  _globals['_LLMSERVICE']._serialized_end=3922
 # @@protoc_insertion_point(module_scope)

@@ -128,12 +128,15 @@ class ModelOptions(_message.Message):
     API_BASE_FIELD_NUMBER: _builtins.int
     API_KEY_ENV_FIELD_NUMBER: _builtins.int
     PARAMS_FIELD_NUMBER: _builtins.int
+    TOP_LOGPROBS_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """openai, anthropic, google, ollama, embedded, openai_compatible, or any other that litellm knows. Empty, with no
     model either, means the platform's default: the first provider whose key is present, else embedded.
     """
     model: _builtins.str
-    """The provider's name for the model. Empty means the provider's default model here."""
+    """The provider's name for the model, or, without a provider, the name of a group of models (see ListModels). Empty
+    means the provider's default model here.
+    """
     temperature: _builtins.float
     """Sampling temperature, 0 to 2."""
     max_tokens: _builtins.int
@@ -146,13 +149,17 @@ class ModelOptions(_message.Message):
     """Base address of an openai_compatible provider, http or https. Empty otherwise."""
     api_key_env: _builtins.str
     """Name of the llm-proxy's environment variable that holds the key. Empty means the provider's usual one."""
+    top_logprobs: _builtins.int
+    """The reply says how likely each token was, and this many others in its place, 0 to 20. Absent means it does not."""
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Writing ends before any of these; at most 4."""
 
     @_builtins.property
     def params(self) -> _common_pb2.Json:
-        """Further settings for the provider, an object, sent as they are. Absent means none."""
+        """Further settings for the provider, an object, sent as they are, such as {"reasoning_effort": "low"}. One that has a
+        field of its own is refused. Absent means none.
+        """
 
     def __init__(
         self,
@@ -167,10 +174,11 @@ class ModelOptions(_message.Message):
         api_base: _builtins.str = ...,
         api_key_env: _builtins.str = ...,
         params: _common_pb2.Json | None = ...,
+        top_logprobs: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "params", b"params", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_logprobs", b"_top_logprobs", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "params", b"params", "seed", b"seed", "temperature", b"temperature", "top_logprobs", b"top_logprobs", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "api_base", b"api_base", "api_key_env", b"api_key_env", "max_tokens", b"max_tokens", "model", b"model", "params", b"params", "provider", b"provider", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_logprobs", b"_top_logprobs", "_top_p", b"_top_p", "api_base", b"api_base", "api_key_env", b"api_key_env", "max_tokens", b"max_tokens", "model", b"model", "params", b"params", "provider", b"provider", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_logprobs", b"top_logprobs", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
@@ -178,6 +186,8 @@ class ModelOptions(_message.Message):
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__top_logprobs: _TypeAlias = _typing.Literal["top_logprobs"]  # noqa: Y015
+    _WhichOneofArgType__top_logprobs: _TypeAlias = _typing.Literal["_top_logprobs", b"_top_logprobs"]  # noqa: Y015
     _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
     _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
     @_typing.overload
@@ -186,6 +196,8 @@ class ModelOptions(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_logprobs) -> _WhichOneofReturnType__top_logprobs | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
 
@@ -528,6 +540,8 @@ class Reply(_message.Message):
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
     REASONING_FIELD_NUMBER: _builtins.int
     CACHED_FIELD_NUMBER: _builtins.int
+    LIKELIHOODS_FIELD_NUMBER: _builtins.int
+    DROPPED_OPTIONS_FIELD_NUMBER: _builtins.int
     content: _builtins.str
     """The text; a JSON document when a schema was asked for."""
     finish_reason: Global___FinishReason.ValueType
@@ -554,6 +568,16 @@ class Reply(_message.Message):
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
         """The tools that the model wants called. Empty with a final answer."""
 
+    @_builtins.property
+    def likelihoods(self) -> _containers.RepeatedCompositeFieldContainer[Global___Likelihood]:
+        """How likely each token was; empty unless top_logprobs was set and the provider says so."""
+
+    @_builtins.property
+    def dropped_options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Options of the request that the model does not take and that were left out, which only a setting of the llm-proxy
+        allows.
+        """
+
     def __init__(
         self,
         *,
@@ -568,14 +592,48 @@ class Reply(_message.Message):
         tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
         reasoning: _builtins.str = ...,
         cached: _builtins.bool = ...,
+        likelihoods: _abc.Iterable[Global___Likelihood] | None = ...,
+        dropped_options: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "call_id", b"call_id", "content", b"content", "finish_reason", b"finish_reason", "latency_ms", b"latency_ms", "model", b"model", "provider", b"provider", "reasoning", b"reasoning", "replayed", b"replayed", "tool_calls", b"tool_calls", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "call_id", b"call_id", "content", b"content", "dropped_options", b"dropped_options", "finish_reason", b"finish_reason", "latency_ms", b"latency_ms", "likelihoods", b"likelihoods", "model", b"model", "provider", b"provider", "reasoning", b"reasoning", "replayed", b"replayed", "tool_calls", b"tool_calls", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reply: _TypeAlias = Reply  # noqa: Y015
+
+@_typing.final
+class Likelihood(_message.Message):
+    """How likely a token was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    LOGPROB_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """The token's text."""
+    logprob: _builtins.float
+    """Natural logarithm of its probability."""
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___Likelihood]:
+        """What else could have stood there, the likeliest first."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        logprob: _builtins.float = ...,
+        others: _abc.Iterable[Global___Likelihood] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprob", b"logprob", "others", b"others", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Likelihood: _TypeAlias = Likelihood  # noqa: Y015
 
 @_typing.final
 class StreamCompleteRequest(_message.Message):
@@ -609,8 +667,11 @@ class StreamCompleteResponse(_message.Message):
 
     DELTA_FIELD_NUMBER: _builtins.int
     REPLY_FIELD_NUMBER: _builtins.int
+    REASONING_DELTA_FIELD_NUMBER: _builtins.int
     delta: _builtins.str
     """Text to append."""
+    reasoning_delta: _builtins.str
+    """What the model thinks, to append to what it thought."""
     @_builtins.property
     def reply(self) -> Global___Reply:
         """The whole reply. Last message."""
@@ -620,16 +681,117 @@ class StreamCompleteResponse(_message.Message):
         *,
         delta: _builtins.str = ...,
         reply: Global___Reply | None = ...,
+        reasoning_delta: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "part", b"part", "reply", b"reply"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "part", b"part", "reasoning_delta", b"reasoning_delta", "reply", b"reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "part", b"part", "reply", b"reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "part", b"part", "reasoning_delta", b"reasoning_delta", "reply", b"reply"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["delta", "reply"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["delta", "reply", "reasoning_delta"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___StreamCompleteResponse: _TypeAlias = StreamCompleteResponse  # noqa: Y015
+
+@_typing.final
+class EmbedRequest(_message.Message):
+    """What to embed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    API_BASE_FIELD_NUMBER: _builtins.int
+    API_KEY_ENV_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_FIELD_NUMBER: _builtins.int
+    TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """As in ModelOptions. Empty, with no model either, means embedded."""
+    model: _builtins.str
+    """As in ModelOptions. Empty means the provider's default model for embeddings."""
+    dimensions: _builtins.int
+    """How many numbers a vector shall have, where the model lets one choose. 0 leaves it to the model."""
+    api_base: _builtins.str
+    """As in ModelOptions."""
+    api_key_env: _builtins.str
+    """As in ModelOptions."""
+    timeout_seconds: _builtins.float
+    """As in CompleteRequest."""
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The texts, 1 to 2048, each of at least one character, at most 4 MiB in all."""
+
+    @_builtins.property
+    def attribution(self) -> Global___Attribution:
+        """For whom."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        texts: _abc.Iterable[_builtins.str] | None = ...,
+        dimensions: _builtins.int = ...,
+        api_base: _builtins.str = ...,
+        api_key_env: _builtins.str = ...,
+        attribution: Global___Attribution | None = ...,
+        timeout_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_base", b"api_base", "api_key_env", b"api_key_env", "attribution", b"attribution", "dimensions", b"dimensions", "model", b"model", "provider", b"provider", "texts", b"texts", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
+
+@_typing.final
+class EmbedResponse(_message.Message):
+    """The vectors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VECTORS_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    dimensions: _builtins.int
+    """How many numbers each has."""
+    provider: _builtins.str
+    """Which provider answered."""
+    model: _builtins.str
+    """Which model answered, as the provider names it."""
+    call_id: _builtins.str
+    """The ledger's id of the call."""
+    @_builtins.property
+    def vectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """One for each text, in order: 32-bit floats, little-endian, one after another."""
+
+    @_builtins.property
+    def usage(self) -> _common_pb2.Usage:
+        """What it used."""
+
+    def __init__(
+        self,
+        *,
+        vectors: _abc.Iterable[_builtins.bytes] | None = ...,
+        dimensions: _builtins.int = ...,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        usage: _common_pb2.Usage | None = ...,
+        call_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "dimensions", b"dimensions", "model", b"model", "provider", b"provider", "usage", b"usage", "vectors", b"vectors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedResponse: _TypeAlias = EmbedResponse  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
@@ -655,22 +817,62 @@ class ListModelsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
         """The models, by provider and name."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelGroup]:
+        """The groups that can be named instead of a model, by name."""
 
     def __init__(
         self,
         *,
         models: _abc.Iterable[Global___Model] | None = ...,
+        groups: _abc.Iterable[Global___ModelGroup] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "models", b"models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
+
+@_typing.final
+class ModelGroup(_message.Message):
+    """Models under one name, from the operator's file. Naming it, without a provider, asks one of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its models, as PROVIDER/MODEL."""
+
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is asked, in order, when none of them can answer: groups, or PROVIDER/MODEL."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        fallbacks: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallbacks", b"fallbacks", "models", b"models", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelGroup: _TypeAlias = ModelGroup  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
@@ -686,6 +888,12 @@ class Model(_message.Message):
     CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
     INPUT_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
     OUTPUT_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
+    EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Its provider."""
     name: _builtins.str
@@ -702,6 +910,18 @@ class Model(_message.Message):
     """US dollars per million tokens in, an exact decimal. Absent when unknown."""
     output_usd_per_million: _builtins.str
     """US dollars per million tokens out, an exact decimal. Absent when unknown."""
+    tools: _builtins.bool
+    """Whether it calls tools by itself; if not, tools are offered to it as a choice in JSON."""
+    json_schema: _builtins.bool
+    """Whether it keeps to a JSON Schema by itself; if not, it is made to and its replies are checked all the same."""
+    images: _builtins.bool
+    """Whether it takes images."""
+    reasoning: _builtins.bool
+    """Whether it thinks before it answers."""
+    embeddings: _builtins.bool
+    """Whether it embeds texts, and then does nothing else."""
+    max_output_tokens: _builtins.int
+    """How many tokens it writes at most; 0 when unknown."""
     def __init__(
         self,
         *,
@@ -713,10 +933,16 @@ class Model(_message.Message):
         context_tokens: _builtins.int = ...,
         input_usd_per_million: _builtins.str | None = ...,
         output_usd_per_million: _builtins.str | None = ...,
+        tools: _builtins.bool = ...,
+        json_schema: _builtins.bool = ...,
+        images: _builtins.bool = ...,
+        reasoning: _builtins.bool = ...,
+        embeddings: _builtins.bool = ...,
+        max_output_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input_usd_per_million", b"_input_usd_per_million", "_output_usd_per_million", b"_output_usd_per_million", "input_usd_per_million", b"input_usd_per_million", "output_usd_per_million", b"output_usd_per_million"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_usd_per_million", b"_input_usd_per_million", "_output_usd_per_million", b"_output_usd_per_million", "available", b"available", "context_tokens", b"context_tokens", "default", b"default", "input_usd_per_million", b"input_usd_per_million", "name", b"name", "output_usd_per_million", b"output_usd_per_million", "provider", b"provider", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_usd_per_million", b"_input_usd_per_million", "_output_usd_per_million", b"_output_usd_per_million", "available", b"available", "context_tokens", b"context_tokens", "default", b"default", "embeddings", b"embeddings", "images", b"images", "input_usd_per_million", b"input_usd_per_million", "json_schema", b"json_schema", "max_output_tokens", b"max_output_tokens", "name", b"name", "output_usd_per_million", b"output_usd_per_million", "provider", b"provider", "reasoning", b"reasoning", "tools", b"tools", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input_usd_per_million: _TypeAlias = _typing.Literal["input_usd_per_million"]  # noqa: Y015
     _WhichOneofArgType__input_usd_per_million: _TypeAlias = _typing.Literal["_input_usd_per_million", b"_input_usd_per_million"]  # noqa: Y015

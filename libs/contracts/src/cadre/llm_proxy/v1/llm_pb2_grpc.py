@@ -45,6 +45,11 @@ class LlmServiceStub:
                 request_serializer=cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.StreamCompleteRequest.SerializeToString,
                 response_deserializer=cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.StreamCompleteResponse.FromString,
                 _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/cadre.llm_proxy.v1.LlmService/Embed',
+                request_serializer=cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.EmbedResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/cadre.llm_proxy.v1.LlmService/ListModels',
                 request_serializer=cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.ListModelsRequest.SerializeToString,
@@ -72,6 +77,13 @@ class LlmServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Embed(self, request, context):
+        """Turns texts into vectors whose closeness is closeness of meaning.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """Lists the models that can be named, and whether each can be used now.
         """
@@ -91,6 +103,11 @@ def add_LlmServiceServicer_to_server(servicer, server):
                     servicer.StreamComplete,
                     request_deserializer=cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.StreamCompleteRequest.FromString,
                     response_serializer=cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.StreamCompleteResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.EmbedRequest.FromString,
+                    response_serializer=cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.EmbedResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -153,6 +170,33 @@ class LlmService:
             '/cadre.llm_proxy.v1.LlmService/StreamComplete',
             cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.StreamCompleteRequest.SerializeToString,
             cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.StreamCompleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.llm_proxy.v1.LlmService/Embed',
+            cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.EmbedRequest.SerializeToString,
+            cadre_dot_llm__proxy_dot_v1_dot_llm__pb2.EmbedResponse.FromString,
             options,
             channel_credentials,
             insecure,

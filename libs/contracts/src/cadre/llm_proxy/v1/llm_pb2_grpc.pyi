@@ -41,6 +41,8 @@ class LlmServiceStub:
     """Asks a model and sends its reply as it is written; the last message carries the whole reply. Closing the stream
     stops the provider's call; what was written until then is metered. Idempotency as in Complete.
     """
+    Embed: _grpc.UnaryUnaryMultiCallable[_llm_pb2.EmbedRequest, _llm_pb2.EmbedResponse]
+    """Turns texts into vectors whose closeness is closeness of meaning."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_llm_pb2.ListModelsRequest, _llm_pb2.ListModelsResponse]
     """Lists the models that can be named, and whether each can be used now."""
 
@@ -57,6 +59,8 @@ class LlmServiceAsyncStub(LlmServiceStub):
     """Asks a model and sends its reply as it is written; the last message carries the whole reply. Closing the stream
     stops the provider's call; what was written until then is metered. Idempotency as in Complete.
     """
+    Embed: _aio.UnaryUnaryMultiCallable[_llm_pb2.EmbedRequest, _llm_pb2.EmbedResponse]  # type: ignore[assignment]
+    """Turns texts into vectors whose closeness is closeness of meaning."""
     ListModels: _aio.UnaryUnaryMultiCallable[_llm_pb2.ListModelsRequest, _llm_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models that can be named, and whether each can be used now."""
 
@@ -82,6 +86,14 @@ class LlmServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks a model and sends its reply as it is written; the last message carries the whole reply. Closing the stream
         stops the provider's call; what was written until then is metered. Idempotency as in Complete.
         """
+
+    @_abc_1.abstractmethod
+    def Embed(
+        self,
+        request: _llm_pb2.EmbedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_llm_pb2.EmbedResponse, _abc.Awaitable[_llm_pb2.EmbedResponse]]:
+        """Turns texts into vectors whose closeness is closeness of meaning."""
 
     @_abc_1.abstractmethod
     def ListModels(
