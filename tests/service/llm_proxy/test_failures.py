@@ -123,10 +123,15 @@ async def test_a_provider_that_stalls_is_given_up_in_time_and_its_cost_is_unknow
 
 
 @pytest.mark.parametrize(
-    "answer", [openai_stream(["Hel", "lo"], cut=True), openai_ended_early(["Hel", "lo"])]
+    ("answer", "seen"),
+    [
+        # What arrives in the same moment as the cut may not be seen any more.
+        (openai_stream(["Hel", "lo"], cut=True), {1, 2}),
+        (openai_ended_early(["Hel", "lo"]), {2}),
+    ],
 )
 async def test_a_cut_stream_is_an_error_and_what_came_is_paid(
-    answer: Answer, proxy: Any, provider: ProviderServer
+    answer: Answer, seen: set[int], proxy: Any, provider: ProviderServer
 ) -> None:
     provider.will(answer)
 
@@ -136,7 +141,7 @@ async def test_a_cut_stream_is_an_error_and_what_came_is_paid(
     assert caught.value.code == "PROVIDER_STREAM_CUT"
     assert len(provider.asked) == 1
     total = (await proxy.sums()).total
-    assert total.output_tokens == 2
+    assert total.output_tokens in seen
     assert float(total.cost_usd) > 0
 
 
@@ -204,8 +209,8 @@ async def test_a_reply_that_cannot_be_mended_is_an_error(
         await proxy.ask(schema=SCHEMA)
 
     assert caught.value.code == "MODEL_OUTPUT_INVALID"
-    assert len(provider.asked) == 2
-    assert (await proxy.sums()).total.output_tokens == 10
+    assert len(provider.asked) == 3
+    assert (await proxy.sums()).total.output_tokens == 15
 
 
 async def test_a_missing_key_is_named_before_anything_is_sent(

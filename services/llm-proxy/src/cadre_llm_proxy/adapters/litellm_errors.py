@@ -1,16 +1,16 @@
-"""litellm's exceptions in our words, by table.
-
-Providers' own messages quote keys and prompts, so none of their text is passed on: only the status, and the short
-identifiers (`type`, `code`, `param`) of an OpenAI-like error body.
-"""
+"""litellm's exceptions in our words, by table."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+from cadre_llm_proxy.adapters.failures import (
+    error_body,
+    failure,
+    identifiers,
+    meaning,
+    seconds_to_wait,
+)
 from cadre_llm_proxy.domain import facts
 from cadre_llm_proxy.domain.calls import Target
 
@@ -54,74 +54,9 @@ FAILURES: Mapping[str, type[facts.ProviderFailure]] = {
     "OpenAIError": facts.ProviderFailed,
 }
 
-_WORDS: Mapping[type[facts.ProviderFailure], tuple[str, str]] = {
-    facts.KeyRefused: (
-        "{provider} does not accept the key",
-        "Check the key in the llm-proxy's environment, and that it belongs to {provider}.",
-    ),
-    facts.ProviderForbids: (
-        "{provider} does not allow model {model!r} with this key",
-        "Give the key access to the model, or name another model.",
-    ),
-    facts.ProviderUnpaid: (
-        "the account with {provider} has no credit",
-        "Add credit to the account, or use another provider.",
-    ),
-    facts.ModelUnknown: (
-        "{provider} has no model {model!r}",
-        "See `cadre models`, and the provider's own list; names must match exactly.",
-    ),
-    facts.ContextTooLong: (
-        "the messages are too long for model {model!r} of {provider}",
-        "Shorten the prompt or what is put into it, or use a model with a longer context.",
-    ),
-    facts.ContentRefused: (
-        "{provider} refused the request for its content",
-        "Rephrase the prompt, or use another provider.",
-    ),
-    facts.OptionUnsupported: (
-        "model {model!r} of {provider} does not take one of the options",
-        "Remove the option from the node, or use another model.",
-    ),
-    facts.RequestRefused: (
-        "{provider} refused the request",
-        "Check the node's options and output_schema against what the model takes.",
-    ),
-    facts.RateLimited: (
-        "{provider} takes no more requests for now",
-        "Try again later, send less at once, or raise the limit with the provider.",
-    ),
-    facts.ProviderTimeout: (
-        "{provider} did not answer within {seconds:g} s",
-        "Try again, or give the node a longer timeout.",
-    ),
-    facts.StreamCut: (
-        "the connection to {provider} ended in the middle of a reply",
-        "Try again.",
-    ),
-    facts.ProviderUnreachable: (
-        "{provider} cannot be reached",
-        "Check the network, and the provider's address if you set one.",
-    ),
-    facts.ReplyMalformed: (
-        "{provider} answered something that is not a reply",
-        "Try again; check the provider's address if you set one.",
-    ),
-    facts.ProviderFailed: (
-        "{provider} failed",
-        "Try again later, or use another provider.",
-    ),
-}
-
-_SERVERS_FAULT = 500
-_BY_STATUS: Mapping[int, type[facts.ProviderFailure]] = {
-    401: facts.KeyRefused,
-    402: facts.ProviderUnpaid,
-    403: facts.ProviderForbids,
-    404: facts.ModelUnknown,
-    429: facts.RateLimited,
-}
-_IDENTIFIER = re.compile(r"[A-Za-z][\w.\[\]-]{0,63}")
+# What no status says: litellm's own reading is kept.
+_EXACT = (facts.ContextTooLong, facts.ContentRefused, facts.OptionUnsupported, facts.StreamCut)
+_REFUSED = 400
 _NOT_JSON = ("JSONDecodeError", "Expecting value", "Invalid response object", "Unable to get json")
 # What the HTTP clients say, and litellm takes for a server's failure.
 _NO_CONNECTION = ("Connection error", "Cannot connect to host", "connection attempts failed")
@@ -129,17 +64,11 @@ _NO_CONNECTION = ("Connection error", "Cannot connect to host", "connection atte
 
 def failure_of(error: Exception, target: Target, *, seconds: float) -> facts.ProviderFailure:
     """What an exception from litellm means; `seconds` is the time that the request had."""
-    cls = _class_of(error)
-    message, resolution = _WORDS[cls]
-    said = {"provider": target.provider, "model": target.model}
-    details = _details(error)
-    failure = cls(
-        message.format(seconds=seconds, **said) + _suffix(details),
-        resolution=resolution.format(**said),
-        metadata={**said, **details},
-    )
-    failure.retry_after_seconds = _retry_after(error)
-    return failure
+    status, body = _status(error), _error_body(error)
+    details = {**({"status": str(status)} if status else {}), **identifiers(body)}
+    fact = failure(_class_of(error, status, body), target, seconds=seconds, details=details)
+    fact.retry_after_seconds = seconds_to_wait(_header(error, "retry-after"))
+    return fact
 
 
 def is_ours(error: Exception) -> bool:
@@ -147,11 +76,15 @@ def is_ours(error: Exception) -> bool:
     return any(cls.__name__ in FAILURES for cls in type(error).__mro__)
 
 
-def _class_of(error: Exception) -> type[facts.ProviderFailure]:
+def _class_of(
+    error: Exception, status: int, body: Mapping[str, Any]
+) -> type[facts.ProviderFailure]:
     cls = next(FAILURES[c.__name__] for c in type(error).__mro__ if c.__name__ in FAILURES)
-    if cls is facts.RequestRefused:
+    if cls in _EXACT:
+        return cls
+    if status >= _REFUSED and _answered(error):
         # litellm goes by words in the body before it looks at the status.
-        return _by_status(_status(error))
+        return meaning(status, body)
     if cls in (facts.ProviderUnreachable, facts.ProviderFailed) and _is_malformed(error):
         return facts.ReplyMalformed
     if cls is facts.ProviderFailed and any(sign in str(error) for sign in _NO_CONNECTION):
@@ -159,15 +92,14 @@ def _class_of(error: Exception) -> type[facts.ProviderFailure]:
     return cls
 
 
+def _answered(error: Exception) -> bool:
+    """Whether the status is the provider's; litellm makes one up for what never got an answer."""
+    return not _is_malformed(error) and not any(sign in str(error) for sign in _NO_CONNECTION)
+
+
 def _is_malformed(error: Exception) -> bool:
     # litellm says "connection error" also of a body that it could not read.
     return any(sign in str(error) for sign in _NOT_JSON)
-
-
-def _by_status(status: int) -> type[facts.ProviderFailure]:
-    if status >= _SERVERS_FAULT:
-        return facts.ProviderFailed
-    return _BY_STATUS.get(status, facts.RequestRefused)
 
 
 def _status(error: Exception) -> int:
@@ -176,44 +108,16 @@ def _status(error: Exception) -> int:
     return next((status for status in reversed(found) if isinstance(status, int)), 0)
 
 
-def _details(error: Exception) -> dict[str, str]:
-    status = _status(error)
-    details = {"status": str(status)} if status else {}
-    body = _error_body(error)
-    for name in ("type", "code", "param"):
-        value = body.get(name)
-        if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
-            details[name] = value
-    return details
-
-
 def _error_body(error: Exception) -> Mapping[str, Any]:
     for each in _chain(error):
         try:
-            body = json.loads(getattr(getattr(each, "response", None), "text", ""))
+            document = json.loads(getattr(getattr(each, "response", None), "text", ""))
         except (ValueError, TypeError, RuntimeError):
             # Not JSON, or the body of a stream that nobody read.
             continue
-        inner = body.get("error", body) if isinstance(body, dict) else None
-        if isinstance(inner, dict):
-            return inner
+        if body := error_body(document):
+            return body
     return {}
-
-
-def _suffix(details: Mapping[str, str]) -> str:
-    return f" ({', '.join(f'{k} {v}' for k, v in details.items())})" if details else ""
-
-
-def _retry_after(error: Exception) -> float | None:
-    text = _header(error, "retry-after")
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
 
 
 def _header(error: Exception, name: str) -> str:

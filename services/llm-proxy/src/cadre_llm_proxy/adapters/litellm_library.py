@@ -1,14 +1,18 @@
 """litellm, imported once and in the background: it takes five seconds of CPU, and no one shall wait for it to serve."""
 
 import asyncio
+import json
 import logging
 import os
 import threading
 from contextlib import suppress
 from decimal import Decimal
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from cadre_llm_proxy.domain.calls import Abilities
 from cadre_llm_proxy.domain.prices import Price
 from cadre_llm_proxy.domain.providers import ModelFacts
 
@@ -23,6 +27,7 @@ _NAMES = {
     "embedded": "hosted_vllm",
     "openai_compatible": "hosted_vllm",
 }
+_TABLE = "model_prices_and_context_window_backup.json"
 _MILLION = Decimal(1_000_000)
 
 
@@ -36,7 +41,6 @@ class LitellmLibrary:
 
     def __init__(self) -> None:
         self._import: asyncio.Future[ModuleType] | None = None
-        self._published: PublishedByLitellm | None = None
 
     def begin(self) -> None:
         """Starts the import, if it has not begun."""
@@ -54,13 +58,6 @@ class LitellmLibrary:
         assert self._import is not None
         return await asyncio.shield(self._import)
 
-    async def published(self) -> "PublishedByLitellm":
-        """What litellm's bundled table says of models."""
-        module = await self.loaded()
-        if self._published is None:
-            self._published = PublishedByLitellm(module)
-        return self._published
-
     async def close(self) -> None:
         """Closes the connections that litellm keeps; does not wait for an import under way."""
         if self._import is not None and self._import.done() and not self._import.cancelled():
@@ -71,11 +68,14 @@ class LitellmLibrary:
 
 
 class PublishedByLitellm:
-    """What litellm's bundled table says of models."""
+    """What litellm's bundled table says of models; read from its file, as importing litellm takes seconds."""
 
-    def __init__(self, module: Any) -> None:
-        self._litellm = module
-        self._providers = frozenset(str(each.value) for each in module.provider_list)
+    def __init__(self) -> None:
+        folder = _package_folder()
+        self._rows: dict[str, Any] = json.loads((folder / _TABLE).read_bytes())
+        in_table = {str(row.get("litellm_provider")) for row in self._rows.values()}
+        with_code = {each.name for each in (folder / "llms").iterdir() if each.is_dir()}
+        self._providers = in_table | with_code
 
     def knows_provider(self, provider: str) -> bool:
         """Whether litellm knows it."""
@@ -90,14 +90,32 @@ class PublishedByLitellm:
             price=_price(row),
             context_tokens=int(row.get("max_input_tokens") or 0),
             max_output_tokens=int(row.get("max_output_tokens") or 0),
+            abilities=_abilities(row),
         )
 
     def _row(self, provider: str, model: str) -> dict[str, Any] | None:
         for key in (f"{provider}/{model}", model):
-            row: dict[str, Any] | None = self._litellm.model_cost.get(key)
+            row: dict[str, Any] | None = self._rows.get(key)
             if row is not None and row.get("litellm_provider") == provider:
                 return row
         return None
+
+
+def _package_folder() -> Path:
+    found = find_spec("litellm")
+    assert found is not None, "litellm is installed with this service"
+    assert found.submodule_search_locations, "litellm is a package"
+    return Path(found.submodule_search_locations[0])
+
+
+def _abilities(row: dict[str, Any]) -> Abilities:
+    return Abilities(
+        tools=bool(row.get("supports_function_calling")),
+        schema=bool(row.get("supports_response_schema")),
+        images=bool(row.get("supports_vision")),
+        reasoning=bool(row.get("supports_reasoning")),
+        embeddings=row.get("mode") == "embedding",
+    )
 
 
 def _price(row: dict[str, Any]) -> Price | None:

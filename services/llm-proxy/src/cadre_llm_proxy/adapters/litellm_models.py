@@ -2,225 +2,162 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
-from dataclasses import replace
+from contextlib import aclosing, contextmanager
 from typing import Any
 
-from cadre_llm_proxy.adapters.embedded import EmbeddedModel
+from cadre_llm_proxy.adapters.failures import failure
 from cadre_llm_proxy.adapters.litellm_errors import failure_of, is_ours
 from cadre_llm_proxy.adapters.litellm_library import LitellmLibrary, litellm_provider
-from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, FinishReason, Options, Target
-from cadre_llm_proxy.domain.facts import ProviderTimeout, ReplyMalformed, StreamCut
-from cadre_llm_proxy.domain.prices import Tokens
-from cadre_llm_proxy.domain.providers import EMBEDDED, OLLAMA, OPENAI_COMPATIBLE
-from cadre_llm_proxy.domain.schemas import bounded, is_strict, tightened
+from cadre_llm_proxy.adapters.openai_format import (
+    Unreadable,
+    WrittenReply,
+    answer_of,
+    body_of,
+    embeddings_body,
+    embeddings_of,
+)
+from cadre_llm_proxy.adapters.openai_http import Patience
+from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Target
+from cadre_llm_proxy.domain.facts import (
+    OptionUnsupported,
+    ProviderTimeout,
+    ReplyMalformed,
+    StreamCut,
+)
+from cadre_llm_proxy.domain.providers import OPENAI_COMPATIBLE
 
 __all__ = ["LitellmModels"]
 
-_FINISH_REASONS = {
-    "stop": FinishReason.STOP,
-    "eos": FinishReason.STOP,
-    "tool_calls": FinishReason.STOP,
-    "function_call": FinishReason.STOP,
-    "length": FinishReason.LENGTH,
-    "content_filter": FinishReason.CONTENT_FILTER,
-}
 _LITELLM_SECONDS = 4000.0
 _WITH_USAGE = {"include_usage": True}
-_OLLAMA_API_BASE = "http://127.0.0.1:11434"
-_EMBEDDED_TEXT_TOKENS = 256
-_EMBEDDED_JSON_TOKENS = 512
+# What of `params` is passed on: settings of how a model writes. Others of litellm's arguments would change its address,
+# its credentials, or what litellm itself does.
+_PARAMS = frozenset(
+    "top_k min_p frequency_penalty presence_penalty repetition_penalty logit_bias reasoning_effort thinking "
+    "parallel_tool_calls service_tier safety_settings web_search_options verbosity user".split()
+)
+# Those that litellm's own table of what a model takes speaks of.
+_IN_TABLE = frozenset(
+    "temperature max_tokens max_completion_tokens top_p seed stop logprobs top_logprobs tools tool_choice "
+    "frequency_penalty presence_penalty logit_bias reasoning_effort".split()
+)
 
 
 class LitellmModels:
-    """Asks any provider. The embedded model is one of them, at an address that is known when it runs."""
+    """Asks any provider that litellm knows."""
 
-    def __init__(self, *, library: LitellmLibrary, embedded: EmbeddedModel) -> None:
+    def __init__(self, library: LitellmLibrary, patience: Patience) -> None:
         self._library = library
-        self._embedded = embedded
+        self._patience = patience
 
     async def ask(self, ask: Ask) -> Answer:
         """One answer. Raises a ProviderFailure; cancelling closes the connection."""
         litellm = await self._library.loaded()
-        async with self._reached(ask) as reached:
-            with _failures(ask):
-                async with asyncio.timeout(ask.seconds):
-                    response = await litellm.acompletion(**_arguments(reached))
-        return _answer(response, ask)
+        with _failures(ask.target, ask.seconds):
+            arguments = _arguments(litellm, ask)
+            async with asyncio.timeout(ask.seconds):
+                response = await litellm.acompletion(**arguments)
+            return answer_of(response.model_dump(), ask)
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
         """Text as it is written, then the whole answer. Raises a ProviderFailure; closing closes the connection."""
         litellm = await self._library.loaded()
-        async with self._reached(ask) as reached:
-            deadline = asyncio.get_running_loop().time() + ask.seconds
-            with _failures(ask):
-                async with asyncio.timeout_at(deadline):
-                    response = await litellm.acompletion(
-                        **_arguments(reached), stream=True, stream_options=_WITH_USAGE
-                    )
-                async with aclosing(_parts(response, ask, deadline)) as parts:
-                    async for part in parts:
-                        yield part
+        now = asyncio.get_running_loop().time()
+        first = now + min(ask.seconds, self._patience.first_token_seconds)
+        with _failures(ask.target, ask.seconds):
+            arguments = _arguments(litellm, ask)
+            async with asyncio.timeout_at(first):
+                response = await litellm.acompletion(
+                    **arguments, stream=True, stream_options=_WITH_USAGE
+                )
+            async with aclosing(_parts(response, ask, first, now + ask.seconds)) as parts:
+                async for part in parts:
+                    yield part
 
-    @asynccontextmanager
-    async def _reached(self, ask: Ask) -> AsyncIterator[Ask]:
-        if ask.target.provider != EMBEDDED:
-            yield ask
-            return
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(ask.seconds):
-                    endpoint = await stack.enter_async_context(self._embedded.slot())
-            except TimeoutError as exc:
-                raise ProviderTimeout(
-                    f"no place at the embedded model came free within {ask.seconds:g} s",
-                    resolution="Try again later, or give the node a longer timeout.",
-                ) from exc
-            target = replace(ask.target, api_base=endpoint.api_base, api_key=endpoint.api_key)
-            yield replace(
-                ask,
-                target=target,
-                options=_embedded_options(ask),
-                output_schema=None if ask.output_schema is None else bounded(ask.output_schema),
-            )
+    async def embed(self, ask: EmbedAsk) -> Embeddings:
+        """Vectors of texts. Raises a ProviderFailure."""
+        litellm = await self._library.loaded()
+        with _failures(ask.target, ask.seconds):
+            async with asyncio.timeout(ask.seconds):
+                response = await litellm.aembedding(**embeddings_body(ask), **_reached(ask.target))
+            return embeddings_of(response.model_dump(), ask)
 
 
-def _embedded_options(ask: Ask) -> Options:
-    """A small model rambles: it is kept short and to what is likeliest, where the caller said nothing."""
-    options = ask.options
-    default = _EMBEDDED_TEXT_TOKENS if ask.output_schema is None else _EMBEDDED_JSON_TOKENS
-    return replace(
-        options,
-        temperature=0.0 if options.temperature is None else options.temperature,
-        max_tokens=default if options.max_tokens is None else options.max_tokens,
+def _arguments(litellm: Any, ask: Ask) -> dict[str, Any]:
+    for name in ask.options.params:
+        if name not in _PARAMS:
+            raise _unsupported(name, ask.target)
+    body = body_of(ask)
+    provider = litellm_provider(ask.target.provider)
+    taken = litellm.get_supported_openai_params(
+        model=ask.target.model, custom_llm_provider=provider
     )
+    for name in body.keys() & _IN_TABLE:
+        if taken and name not in taken:
+            raise _unsupported(name, ask.target)
+    return {**body, **_reached(ask.target)}
 
 
-def _arguments(ask: Ask) -> dict[str, Any]:
-    target, options = ask.target, ask.options
-    provider = litellm_provider(target.provider)
-    said = {
-        "temperature": options.temperature,
-        "max_tokens": options.max_tokens,
-        "top_p": options.top_p,
-        "seed": options.seed,
-        "stop": list(options.stop) or None,
-        "api_base": _api_base(target),
-        "api_key": _key(ask),
-    }
+def _unsupported(name: str, target: Target) -> Exception:
+    return failure(OptionUnsupported, target, details={"param": name})
+
+
+def _reached(target: Target) -> dict[str, Any]:
+    reached = {"api_base": target.api_base or None, "api_key": _key(target)}
     return {
-        "model": f"{provider}/{target.model}",
-        "messages": [{"role": m.role.value, "content": m.content} for m in ask.messages],
+        "model": f"{litellm_provider(target.provider)}/{target.model}",
         # Never in effect: ours is around the call. litellm keeps an HTTP client for each timeout that it is told, so
         # one that differs from call to call would mean a new connection for each of them.
         "timeout": _LITELLM_SECONDS,
         # Retries are ours: each is an entry in the ledger.
         "max_retries": 0,
-        **{name: value for name, value in said.items() if value is not None},
-        **({} if ask.output_schema is None else _structured(ask.output_schema)),
+        **{name: value for name, value in reached.items() if value is not None},
     }
 
 
-def _api_base(target: Target) -> str | None:
-    if target.provider != OLLAMA:
-        return target.api_base or None
-    return f"{(target.api_base or _OLLAMA_API_BASE).rstrip('/').removesuffix('/v1')}/v1"
-
-
-def _key(ask: Ask) -> str | None:
-    if ask.target.api_key is not None:
-        return ask.target.api_key.get_secret_value()
+def _key(target: Target) -> str | None:
+    if target.api_key is not None:
+        return target.api_key.get_secret_value()
     # Without one, litellm would send the operator's OPENAI_API_KEY to whatever address a workflow names.
-    return "none" if ask.target.provider in (OPENAI_COMPATIBLE, OLLAMA) else None
-
-
-def _structured(schema: Any) -> dict[str, Any]:
-    closed = tightened(schema)
-    named = {"name": "reply", "schema": closed, "strict": is_strict(closed)}
-    return {"response_format": {"type": "json_schema", "json_schema": named}}
+    return "none" if target.provider == OPENAI_COMPATIBLE else None
 
 
 @contextmanager
-def _failures(ask: Ask) -> Iterator[None]:
+def _failures(target: Target, seconds: float) -> Iterator[None]:
     try:
         yield
     except TimeoutError as exc:
-        raise ProviderTimeout(
-            f"{ask.target.provider} did not answer within {ask.seconds:g} s",
-            resolution="Try again, or give the node a longer timeout.",
-            metadata={"provider": ask.target.provider},
-        ) from exc
+        raise failure(ProviderTimeout, target, seconds=seconds) from exc
+    except Unreadable as exc:
+        raise failure(ReplyMalformed, target) from exc
     except Exception as exc:
         if not is_ours(exc):
             raise
-        raise failure_of(exc, ask.target, seconds=ask.seconds) from exc
+        raise failure_of(exc, target, seconds=seconds) from exc
 
 
-def _answer(response: Any, ask: Ask) -> Answer:
-    if not response.choices:
-        raise _malformed(ask)
-    choice = response.choices[0]
-    return Answer(
-        content=choice.message.content or "",
-        finish_reason=_FINISH_REASONS.get(choice.finish_reason, FinishReason.UNKNOWN),
-        model=response.model or ask.target.model,
-        tokens=_tokens(getattr(response, "usage", None)),
-    )
-
-
-async def _parts(response: Any, ask: Ask, deadline: float) -> AsyncGenerator[Delta | Answer]:
-    written: list[str] = []
-    finish = FinishReason.UNKNOWN
-    tokens = None
-    model = ask.target.model
-    async for chunk in _until(response, deadline):
-        model = chunk.model or model
-        tokens = _tokens(getattr(chunk, "usage", None)) or tokens
-        if not chunk.choices:
-            continue
-        choice = chunk.choices[0]
-        if text := choice.delta.content:
-            written.append(text)
-            yield Delta(text=text)
-        finish = _FINISH_REASONS.get(choice.finish_reason, finish)
+async def _parts(
+    response: Any, ask: Ask, first: float, last: float
+) -> AsyncGenerator[Delta | Answer]:
+    reply = WrittenReply(model=ask.target.model)
+    async for chunk in _until(response, first, last):
+        for delta in reply.add(chunk.model_dump()):
+            yield delta
     # litellm ends a stream that was cut as if the model had stopped by itself.
     if response.received_finish_reason is None and not response.intermittent_finish_reason:
-        raise StreamCut(
-            f"the connection to {ask.target.provider} ended in the middle of a reply",
-            resolution="Try again.",
-            metadata={"provider": ask.target.provider},
-        )
-    yield Answer(content="".join(written), finish_reason=finish, model=model, tokens=tokens)
+        raise failure(StreamCut, ask.target)
+    yield reply.answer()
 
 
-async def _until(response: Any, deadline: float) -> AsyncIterator[Any]:
+async def _until(response: Any, first: float, last: float) -> AsyncIterator[Any]:
     # Each wait has its own timeout: one around the loop would fire while the consumer works on a part.
     iterator = aiter(response)
+    until = first
     while True:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(until):
                 chunk = await anext(iterator)
         except StopAsyncIteration:
             return
         yield chunk
-
-
-def _tokens(usage: Any) -> Tokens | None:
-    """What the provider said was used; None when it said nothing, which litellm gives as zeros."""
-    if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
-        return None
-    details = getattr(usage, "prompt_tokens_details", None)
-    return Tokens(
-        input=usage.prompt_tokens or 0,
-        output=usage.completion_tokens or 0,
-        cache_read=getattr(details, "cached_tokens", None) or 0,
-        cache_write=getattr(details, "cache_creation_tokens", None) or 0,
-    )
-
-
-def _malformed(ask: Ask) -> ReplyMalformed:
-    return ReplyMalformed(
-        f"{ask.target.provider} answered something that is not a reply",
-        resolution="Try again; check the provider's address if you set one.",
-        metadata={"provider": ask.target.provider},
-    )
+        until = last

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from decimal import Decimal
 
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from cadre_kit import semconv
 from cadre_kit.tracing import tracer
-from cadre_llm_proxy.domain.calls import Answer, Ask, Delta
+from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings
 from cadre_llm_proxy.domain.completions import Models
 from cadre_llm_proxy.domain.facts import ProviderFailure
 from cadre_llm_proxy.domain.prices import Price, Tokens, cost_of
@@ -43,20 +43,34 @@ class TracedModels:
                         self._finish(span, ask, part)
                     yield part
 
+    async def embed(self, ask: EmbedAsk) -> Embeddings:
+        """Vectors of texts."""
+        with self._embedding_span(ask) as span:
+            embeddings = await self._models.embed(ask)
+            if embeddings.tokens is not None:
+                span.set_attribute(semconv.INPUT_TOKENS, embeddings.tokens.input)
+            return embeddings
+
+    def _embedding_span(self, ask: EmbedAsk) -> AbstractContextManager[Span]:
+        span = tracer().start_span(f"embeddings {ask.target.model}", kind=SpanKind.CLIENT)
+        span.set_attributes(
+            {
+                semconv.OPERATION: "embeddings",
+                semconv.PROVIDER: _PROVIDER_NAMES.get(ask.target.provider, ask.target.provider),
+                semconv.REQUEST_MODEL: ask.target.model,
+                semconv.MLFLOW_SPAN_TYPE: "EMBEDDING",
+            }
+        )
+        return _ended(span)
+
     @contextmanager
     def _span(self, ask: Ask) -> Iterator[Span]:
         # Not made the current span: a stream's consumer would find it current between two parts.
         span = tracer().start_span(f"chat {ask.target.model}", kind=SpanKind.CLIENT)
         if span.is_recording():
             self._describe(span, ask)
-        try:
+        with _ended(span):
             yield span
-        except ProviderFailure as failure:
-            span.set_attribute(semconv.ERROR_TYPE, failure.code)
-            span.set_status(StatusCode.ERROR, failure.code)
-            raise
-        finally:
-            span.end()
 
     def _describe(self, span: Span, ask: Ask) -> None:
         target, options = ask.target, ask.options
@@ -89,6 +103,18 @@ class TracedModels:
         if self._with_content:
             said = {"role": "assistant", "content": answer.content}
             span.set_attribute(semconv.MLFLOW_SPAN_OUTPUTS, json.dumps(said))
+
+
+@contextmanager
+def _ended(span: Span) -> Iterator[Span]:
+    try:
+        yield span
+    except ProviderFailure as failure:
+        span.set_attribute(semconv.ERROR_TYPE, failure.code)
+        span.set_status(StatusCode.ERROR, failure.code)
+        raise
+    finally:
+        span.end()
 
 
 def _add_cost(span: Span, tokens: Tokens, price: Price) -> None:

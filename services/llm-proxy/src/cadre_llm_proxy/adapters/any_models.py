@@ -1,0 +1,94 @@
+"""Every provider's models: each asked in the way that suits it, the embedded ones in this machine."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
+
+from cadre_llm_proxy.adapters.embedded import EmbeddedModel
+from cadre_llm_proxy.adapters.litellm_models import LitellmModels
+from cadre_llm_proxy.adapters.openai_http import OpenAiHttp
+from cadre_llm_proxy.adapters.word_vectors import WordVectors
+from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Options
+from cadre_llm_proxy.domain.facts import ProviderTimeout
+from cadre_llm_proxy.domain.providers import EMBEDDED, OLLAMA, OPENAI, OPENAI_COMPATIBLE
+from cadre_llm_proxy.domain.schemas import bounded
+
+__all__ = ["AnyModels"]
+
+_SPEAK_OPENAI = frozenset({OPENAI, OLLAMA, EMBEDDED, OPENAI_COMPATIBLE})
+_EMBEDDED_TEXT_TOKENS = 256
+_EMBEDDED_JSON_TOKENS = 512
+
+
+class AnyModels:
+    """Asks straight over HTTP whoever speaks OpenAI's format, and the others through litellm."""
+
+    def __init__(
+        self,
+        *,
+        direct: OpenAiHttp,
+        litellm: LitellmModels,
+        embedded: EmbeddedModel,
+        vectors: WordVectors,
+    ) -> None:
+        self._direct = direct
+        self._litellm = litellm
+        self._embedded = embedded
+        self._vectors = vectors
+
+    async def ask(self, ask: Ask) -> Answer:
+        """One answer. Raises a ProviderFailure; cancelling closes the connection."""
+        async with self._reached(ask) as reached:
+            return await self._way(ask.target.provider).ask(reached)
+
+    async def stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
+        """Text as it is written, then the whole answer. Raises a ProviderFailure; closing closes the connection."""
+        async with (
+            self._reached(ask) as reached,
+            aclosing(self._way(ask.target.provider).stream(reached)) as parts,
+        ):
+            async for part in parts:
+                yield part
+
+    async def embed(self, ask: EmbedAsk) -> Embeddings:
+        """Vectors of texts. Raises a ProviderFailure."""
+        if ask.target.provider == EMBEDDED:
+            return await self._vectors.embed(ask)
+        return await self._way(ask.target.provider).embed(ask)
+
+    def _way(self, provider: str) -> OpenAiHttp | LitellmModels:
+        return self._direct if provider in _SPEAK_OPENAI else self._litellm
+
+    @asynccontextmanager
+    async def _reached(self, ask: Ask) -> AsyncIterator[Ask]:
+        if ask.target.provider != EMBEDDED:
+            yield ask
+            return
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(ask.seconds):
+                    endpoint = await stack.enter_async_context(self._embedded.slot())
+            except TimeoutError as exc:
+                raise ProviderTimeout(
+                    f"no place at the embedded model came free within {ask.seconds:g} s",
+                    resolution="Try again later, or give the node a longer timeout.",
+                ) from exc
+            target = replace(ask.target, api_base=endpoint.api_base, api_key=endpoint.api_key)
+            yield replace(
+                ask,
+                target=target,
+                options=_embedded_options(ask),
+                output_schema=None if ask.output_schema is None else bounded(ask.output_schema),
+            )
+
+
+def _embedded_options(ask: Ask) -> Options:
+    """A small model rambles: it is kept short and to what is likeliest, where the caller said nothing."""
+    options = ask.options
+    default = _EMBEDDED_TEXT_TOKENS if ask.output_schema is None else _EMBEDDED_JSON_TOKENS
+    return replace(
+        options,
+        temperature=0.0 if options.temperature is None else options.temperature,
+        max_tokens=default if options.max_tokens is None else options.max_tokens,
+    )
