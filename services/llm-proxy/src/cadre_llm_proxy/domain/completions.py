@@ -1,11 +1,7 @@
 """Asks a model, once for each idempotency key, and writes down what every request to a provider used."""
 
-import asyncio
-import json
-import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from itertools import count
 from typing import Protocol
 
 from cadre_llm_proxy.domain.calls import (
@@ -13,26 +9,23 @@ from cadre_llm_proxy.domain.calls import (
     Ask,
     CompletionRequest,
     Delta,
+    EmbedAsk,
+    Embeddings,
     FinishReason,
-    Message,
     Reply,
-    Role,
 )
-from cadre_llm_proxy.domain.facts import (
-    OutputInvalid,
-    OutputTruncated,
-    ProviderFailure,
-    ProviderTimeout,
-)
+from cadre_llm_proxy.domain.facts import ContentRefused, ProviderFailure
+from cadre_llm_proxy.domain.forms import Said
 from cadre_llm_proxy.domain.metering import Call, Kept, Metered, Metering
 from cadre_llm_proxy.domain.providers import ListedModel, Providers
 from cadre_llm_proxy.domain.replies import Replies, cache_key
-from cadre_llm_proxy.domain.schemas import check_schema, checked_output
+from cadre_llm_proxy.domain.routes import Group, Routes
+from cadre_llm_proxy.domain.schemas import check_schema
+from cadre_llm_proxy.domain.tries import Tries
 
 __all__ = ["Completions", "Models"]
 
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
+_CHARACTERS_PER_TOKEN = 4
 
 
 class Models(Protocol):
@@ -46,34 +39,44 @@ class Models(Protocol):
         """Text as it is written, then the whole answer. Raises a ProviderFailure."""
         ...
 
+    async def embed(self, ask: EmbedAsk) -> Embeddings:
+        """Vectors of texts. Raises a ProviderFailure."""
+        ...
+
 
 class Completions:
-    """Answers calls. What fails in passing is tried `retries` more times, within the call's time."""
+    """Answers calls. What fails in passing is tried `retries` more times, within the call's time; `drops` leaves out
+    options that a model does not take, and says so in the reply."""
 
     def __init__(
         self,
         *,
-        providers: Callable[[], Awaitable[Providers]],
+        providers: Providers,
         models: Models,
         metering: Metering,
         replies: Replies,
+        routes: Routes,
         retries: int,
+        drops: bool,
     ) -> None:
         self._providers = providers
         self._models = models
         self._metering = metering
         self._replies = replies
+        self._routes = routes
         self._retries = retries
+        self._drops = drops
 
     async def complete(self, request: CompletionRequest, *, key: str = "") -> Reply:
         """The whole reply; the stored one for a key that was answered before."""
         async with self._once(request, key) as found:
             if isinstance(found, Reply):
                 return found
-            try:
-                return await self._persistently(found, request.messages)
-            except OutputInvalid as failure:
-                return await self._persistently(found, _asked_again(request, failure))
+            while True:
+                try:
+                    return await self._asked(found)
+                except ProviderFailure as failure:
+                    await found.after(failure)
 
     async def stream(
         self, request: CompletionRequest, *, key: str = ""
@@ -85,7 +88,7 @@ class Completions:
                 yield found
                 return
             sent = False
-            for attempt in count():
+            while True:
                 try:
                     async with aclosing(self._streamed(found)) as parts:
                         async for part in parts:
@@ -95,125 +98,108 @@ class Completions:
                 except ProviderFailure as failure:
                     if sent:
                         raise
-                    await self._pause(found, failure, attempt)
+                    await found.after(failure)
 
-    async def list_models(self) -> tuple[ListedModel, ...]:
+    def list_models(self) -> tuple[ListedModel, ...]:
         """The models that can be named."""
-        return (await self._providers()).listed()
+        return self._providers.listed()
+
+    def list_groups(self) -> tuple[Group, ...]:
+        """The groups that can be named instead of a model."""
+        return tuple(self._routes.groups)
 
     @asynccontextmanager
-    async def _once(self, request: CompletionRequest, key: str) -> AsyncIterator[Call | Reply]:
+    async def _once(self, request: CompletionRequest, key: str) -> AsyncIterator[Tries | Reply]:
         """The call to make, or the reply that its key has already."""
         if request.output_schema is not None:
             check_schema(request.output_schema)
+        for tool in request.tools:
+            check_schema(tool.parameters)
         digest = request.digest()
         async with self._replies.of_key(request, key, digest) as stored:
             if stored is not None:
                 yield stored
                 return
-            call = await self._call(request, key, digest)
-            yield await self._replies.cached(call) or call
+            tries = self._tries(request, key, digest)
+            yield await self._replies.cached(tries.call) or tries
 
-    async def _call(self, request: CompletionRequest, key: str, digest: str) -> Call:
-        providers = await self._providers()
-        target = providers.target(request.options)
-        return Call(request=request, target=target, key=key, digest=digest)
+    def _tries(self, request: CompletionRequest, key: str, digest: str) -> Tries:
+        return Tries(
+            request,
+            key=key,
+            digest=digest,
+            providers=self._providers,
+            routes=self._routes,
+            retries=self._retries,
+            drops=self._drops,
+        )
 
-    async def _persistently(self, call: Call, messages: Sequence[Message]) -> Reply:
-        for attempt in count():
-            try:
-                return await self._asked(call, messages)
-            except ProviderFailure as failure:
-                await self._pause(call, failure, attempt)
-        raise AssertionError("count() does not end")
+    async def _asked(self, tries: Tries) -> Reply:
+        async with self._sent(tries) as metered:
+            answer = await self._models.ask(tries.ask())
+            return await self._settled(tries, metered, answer)
 
-    async def _pause(self, call: Call, failure: ProviderFailure, attempt: int) -> None:
-        """Waits before another try; raises `failure` when there is none."""
-        if not failure.passing or attempt >= self._retries:
-            raise failure
-        pause = failure.retry_after_seconds
-        if pause is None:
-            pause = random.uniform(0.5, 1) * _FIRST_PAUSE_SECONDS * 2**attempt
-        if pause > min(_LONGEST_PAUSE_SECONDS, call.seconds_left()):
-            raise failure
-        await asyncio.sleep(pause)
-
-    async def _asked(self, call: Call, messages: Sequence[Message]) -> Reply:
-        async with self._metering.request(call, messages) as metered:
-            answer = await self._models.ask(_ask(call, messages))
-            return await self._settled(call, metered, answer)
-
-    async def _streamed(self, call: Call) -> AsyncGenerator[Delta | Reply]:
-        async with self._metering.request(call, call.request.messages) as metered:
+    async def _streamed(self, tries: Tries) -> AsyncGenerator[Delta | Reply]:
+        async with self._sent(tries) as metered:
             answer: Answer | None = None
-            async with aclosing(self._models.stream(_ask(call, call.request.messages))) as parts:
+            async with aclosing(self._models.stream(tries.ask())) as parts:
                 async for part in parts:
                     if isinstance(part, Answer):
                         answer = part
-                    else:
-                        metered.wrote(part.text)
+                        continue
+                    metered.wrote(part.text + part.reasoning)
+                    if tries.form.shows_text:
                         yield part
             assert answer is not None, "a stream ends with the whole answer"
-            reply = await self._settled(call, metered, answer)
+            reply = await self._settled(tries, metered, answer)
+        if reply.content and not tries.form.shows_text:
+            yield Delta(text=reply.content)
         yield reply
 
-    async def _settled(self, call: Call, metered: Metered, answer: Answer) -> Reply:
+    @asynccontextmanager
+    async def _sent(self, tries: Tries) -> AsyncIterator[Metered]:
+        """A request to the provider, once the model has a place for it; in the ledger before it is sent."""
+        call = tries.call
+        async with (
+            self._routes.admitted(
+                tries.route, tokens=_size(call), seconds=max(0.0, call.seconds_left())
+            ),
+            self._metering.request(call, tries.form.messages) as metered,
+        ):
+            yield metered
+
+    async def _settled(self, tries: Tries, metered: Metered, answer: Answer) -> Reply:
         """Keeps an answer as the reply. Raises what makes it unusable; it was written and counts all the same."""
         metered.answered(answer)
-        content = _content(call, answer)
-
-        def kept(call_id: str) -> Kept:
-            reply = Reply(
-                content=content,
-                finish_reason=answer.finish_reason,
-                provider=call.target.provider,
-                model=answer.model,
-                usage=call.usage,
-                latency_ms=call.latency_ms(),
-                call_id=call_id,
+        if answer.finish_reason is FinishReason.CONTENT_FILTER and tries.has_others:
+            raise ContentRefused(
+                "the provider withheld the reply for its content",
+                resolution="Rephrase the prompt, or use another provider.",
             )
-            return Kept(reply=reply, cache_key=cache_key(call))
+        said = tries.form.read(answer)
+        tries.worked()
+        return await metered.succeeded(lambda call_id: _kept(tries, answer, said, call_id))
 
-        return await metered.succeeded(kept)
 
-
-def _ask(call: Call, messages: Sequence[Message]) -> Ask:
-    seconds = call.seconds_left()
-    if seconds <= 0:
-        raise ProviderTimeout(
-            f"the call's {call.request.timeout_seconds:g} s were used up before another try",
-            resolution="Try again, or give the node a longer timeout.",
-        )
-    return Ask(
-        target=call.target,
-        options=call.request.options,
-        messages=tuple(messages),
-        output_schema=call.request.output_schema,
-        seconds=seconds,
+def _kept(tries: Tries, answer: Answer, said: Said, call_id: str) -> Kept:
+    call = tries.call
+    reply = Reply(
+        content=said.content,
+        finish_reason=said.finish_reason,
+        provider=call.target.provider,
+        model=answer.model,
+        usage=call.usage,
+        latency_ms=call.latency_ms(),
+        call_id=call_id,
+        tool_calls=said.tool_calls,
+        reasoning=answer.reasoning,
+        likelihoods=answer.likelihoods,
+        dropped_options=tries.dropped,
     )
+    return Kept(reply=reply, cache_key=cache_key(call))
 
 
-def _content(call: Call, answer: Answer) -> str:
-    """The reply's text: as it is, or as the JSON document that was asked for."""
-    if call.request.output_schema is None:
-        return answer.content
-    try:
-        return checked_output(answer.content, call.request.output_schema)
-    except OutputInvalid as failure:
-        if answer.finish_reason is FinishReason.LENGTH:
-            raise OutputTruncated(
-                "the reply reached its token limit before its JSON document was complete",
-                resolution="Raise max_tokens, or bound strings and lists in the output_schema (maxLength, maxItems).",
-            ) from failure
-        failure.output = answer.content
-        raise
-
-
-def _asked_again(request: CompletionRequest, failure: OutputInvalid) -> tuple[Message, ...]:
-    schema = json.dumps(request.output_schema, ensure_ascii=False)
-    wish = f"{failure.message}. Answer again, with a JSON document of this JSON Schema and nothing else:\n{schema}"
-    return (
-        *request.messages,
-        Message(role=Role.ASSISTANT, content=failure.output or "(nothing)"),
-        Message(role=Role.USER, content=wish),
-    )
+def _size(call: Call) -> int:
+    """About how many tokens a request may use, for limits of tokens a minute."""
+    characters = sum(len(message.content) for message in call.request.messages)
+    return characters // _CHARACTERS_PER_TOKEN + (call.request.options.max_tokens or 0)

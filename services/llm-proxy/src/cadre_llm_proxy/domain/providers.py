@@ -1,12 +1,12 @@
 """Which providers there are, which model of theirs is meant, and with which address and key it is reached."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pydantic import SecretStr
 
-from cadre_llm_proxy.domain.calls import Options, Target
+from cadre_llm_proxy.domain.calls import Abilities, Options, Target
 from cadre_llm_proxy.domain.facts import (
     ApiBaseRefused,
     KeyMissing,
@@ -19,8 +19,10 @@ from cadre_llm_proxy.domain.prices import FREE, Price
 __all__ = [
     "EMBEDDED",
     "OLLAMA",
+    "OPENAI",
     "OPENAI_COMPATIBLE",
     "PROVIDERS",
+    "WORD_VECTORS",
     "Environment",
     "ListedModel",
     "ModelFacts",
@@ -30,9 +32,13 @@ __all__ = [
 ]
 
 EMBEDDED = "embedded"
+OPENAI = "openai"
+WORD_VECTORS = "wordllama"
 OLLAMA = "ollama"
 OPENAI_COMPATIBLE = "openai_compatible"
 _ALIASES = {"gemini": "google"}
+_EMBEDDED_ABILITIES = Abilities(tools=False, images=False)
+_ONLY_EMBEDS = Abilities(tools=False, schema=False, images=False, embeddings=True)
 _KEY_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_(API_)?(KEY|TOKEN)")
 
 
@@ -43,6 +49,7 @@ class Provider:
     name: str
     key_variables: tuple[str, ...] = ()
     default_model: str = ""
+    embedding_model: str = ""
     models: tuple[str, ...] = ()
     # What it is called in the variables for its address and default model.
     variable: str = ""
@@ -65,9 +72,10 @@ class Provider:
 # In the order in which a default is looked for. The first of `models` is its default.
 PROVIDERS = (
     Provider(
-        name="openai",
+        name=OPENAI,
         key_variables=("OPENAI_API_KEY",),
         default_model="gpt-4.1-mini",
+        embedding_model="text-embedding-3-small",
         models=("gpt-4.1-mini", "gpt-4.1", "gpt-5.4-mini", "gpt-5.5"),
     ),
     Provider(
@@ -81,12 +89,20 @@ PROVIDERS = (
         variable="GEMINI",
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         default_model="gemini-2.5-flash",
+        embedding_model="gemini-embedding-001",
         models=("gemini-2.5-flash", "gemini-2.5-pro", "gemini-3.5-flash"),
     ),
-    Provider(name=OLLAMA, default_model="llama3.2", models=("llama3.2",), local=True),
+    Provider(
+        name=OLLAMA,
+        default_model="llama3.2",
+        embedding_model="nomic-embed-text",
+        models=("llama3.2",),
+        local=True,
+    ),
     Provider(
         name=EMBEDDED,
         default_model="smollm2-135m-instruct",
+        embedding_model=WORD_VECTORS,
         models=("smollm2-135m-instruct",),
         local=True,
         max_output_tokens=512,
@@ -98,11 +114,15 @@ _OWNERS = {variable: p.name for p in PROVIDERS for variable in p.key_variables}
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What is published of a model: `price` None, `context_tokens` and `max_output_tokens` 0 when unknown."""
+    """What is published of a model: `price` None, the counts 0 when unknown.
+
+    A model that nobody wrote of is trusted to do all: most servers of OpenAI's format do, and others say so.
+    """
 
     price: Price | None = None
     context_tokens: int = 0
     max_output_tokens: int = 0
+    abilities: Abilities = field(default_factory=Abilities)
 
 
 class PublishedModels(Protocol):
@@ -175,8 +195,23 @@ class Providers:
             api_base=self._first_text(known.base_variables),
             api_key=self._key(known, options),
             price=facts.price,
+            abilities=facts.abilities,
             max_output_tokens=facts.max_output_tokens,
         )
+
+    def embedder(self, options: Options) -> Target:
+        """The model for embeddings that `options` mean: the embedded one where none is named. Raises as `target`."""
+        provider = _ALIASES.get(options.provider, options.provider)
+        if not provider and not options.model:
+            provider = EMBEDDED
+        model = options.model or _BY_NAME.get(provider, Provider(name=provider)).embedding_model
+        if not model:
+            raise ModelUnknown(
+                f"provider {provider!r} has no default model for embeddings here",
+                resolution="Name a model.",
+                metadata={"provider": provider},
+            )
+        return self.target(replace(options, provider=provider, model=model))
 
     def default(self) -> tuple[str, str]:
         """Provider and model where none is named."""
@@ -193,7 +228,10 @@ class Providers:
         """The models worth naming, by provider and name; the platform's default is always among them."""
         default = self.default()
         named = {
-            (p.name, model) for p in PROVIDERS for model in (*p.models, self._default_of(p.name))
+            (p.name, model)
+            for p in PROVIDERS
+            for model in (*p.models, self._default_of(p.name), p.embedding_model)
+            if model
         }
         return tuple(
             ListedModel(
@@ -209,6 +247,10 @@ class Providers:
     def _facts(self, provider: str, model: str) -> ModelFacts:
         facts = self._published.facts(provider, model)
         known = _BY_NAME.get(provider)
+        if provider == EMBEDDED:
+            facts = replace(facts, abilities=_EMBEDDED_ABILITIES)
+            if model == WORD_VECTORS:
+                return replace(facts, price=FREE, abilities=_ONLY_EMBEDS)
         if known is not None and known.local:
             written = known.max_output_tokens or facts.max_output_tokens
             return replace(facts, price=FREE, max_output_tokens=written)
@@ -278,6 +320,7 @@ class Providers:
             api_base=base,
             api_key=key,
             price=facts.price,
+            abilities=facts.abilities,
             max_output_tokens=facts.max_output_tokens,
         )
 
@@ -296,6 +339,7 @@ class Providers:
             api_base=self._first_text(own.base_variables),
             api_key=key,
             price=facts.price,
+            abilities=facts.abilities,
             max_output_tokens=facts.max_output_tokens,
         )
 
