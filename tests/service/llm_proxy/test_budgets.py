@@ -1,6 +1,7 @@
 """Budgets, estimates and reuse over gRPC: what may be spent is a limit, and what was spent is told."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from tests.fakes.providers import Answer, ProviderServer, openai_error, openai_reply
 
+from cadre.common.v1 import common_pb2
 from cadre.llm_proxy.v1 import llm_pb2, usage_pb2
 from cadre_kit.channels import call
 from cadre_kit.errors import CadreError, FailedPrecondition, InvalidInput, LimitExceeded, NotFound
@@ -130,6 +132,16 @@ async def test_a_budget_downgrades_to_its_cheaper_model_and_then_refuses(
     assert provider.asked[0].body["model"] == "gpt-4.1-mini"
     assert reply.usage.cost_usd == str(COST)
     assert codes == ["answered", "BUDGET_EXCEEDED"]
+
+
+async def test_what_is_sent_as_it_is_does_not_slip_past_a_budget(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    for params in ({"max_completion_tokens": 500}, {"n": 30}, {"extra_body": {"n": 30}}):
+        said = common_pb2.Json(text=json.dumps(params))
+        assert await outcome(proxy.ask(max_tokens=10, params=said)) == "REQUEST_INVALID"
+
+    assert not provider.asked
 
 
 async def test_a_model_without_a_known_price_is_refused_under_a_budget_in_dollars(

@@ -76,7 +76,9 @@ class Embedding:
             timeout_seconds=request.timeout_seconds,
         )
         target = self._providers.embedder(request.options)
-        return Call(request=asked, target=target, key="", digest=asked.digest())
+        return Call(
+            request=asked, target=target, key="", digest=asked.digest(), may_downgrade=False
+        )
 
 
 def _answer(embeddings: Embeddings) -> Answer:

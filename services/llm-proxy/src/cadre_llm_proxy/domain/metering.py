@@ -34,12 +34,16 @@ log = logger()
 
 @dataclass(kw_only=True)
 class Call:
-    """One call while it is under way; `usage` grows with every request to the provider."""
+    """One call while it is under way; `usage` grows with every request to the provider.
+
+    A budget puts a cheaper model in the target's place only if the call `may_downgrade`.
+    """
 
     request: CompletionRequest
     target: Target
     key: str
     digest: str
+    may_downgrade: bool = True
     began: float = field(default_factory=monotonic)
     usage: Usage = field(default_factory=Usage)
 
@@ -113,7 +117,7 @@ class Metering:
         return entry, await self._entries.open(entry, bound)
 
     async def _cheaper(self, call: Call, refused: BudgetExceeded) -> Target:
-        if not refused.downgrade_to:
+        if not (refused.downgrade_to and call.may_downgrade):
             raise refused
         provider, _, model = refused.downgrade_to.partition("/")
         target = await self._target_of(Options(provider=provider, model=model))

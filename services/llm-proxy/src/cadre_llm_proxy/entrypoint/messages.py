@@ -62,7 +62,10 @@ _IMAGE_SIGNATURES = {
 # Settings that have fields of their own, or would change what is asked and how it is answered.
 _OWN_PARAMS = frozenset(
     "model messages stream stream_options tools tool_choice response_format temperature max_tokens "
-    "max_completion_tokens top_p seed stop logprobs top_logprobs n functions function_call".split()
+    "max_completion_tokens top_p seed stop logprobs top_logprobs n functions function_call "
+    # Under these names providers would write more, or more often, than a budget has reserved for.
+    "max_output_tokens maxOutputTokens num_predict best_of candidate_count candidateCount generationConfig "
+    "generation_config extra_body options".split()
 )
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROLES = {
