@@ -70,7 +70,11 @@ class LitellmModels:
                 response = await litellm.acompletion(
                     **arguments, stream=True, stream_options=_WITH_USAGE
                 )
-            async with aclosing(_parts(response, ask, first, now + ask.seconds)) as parts:
+            # Both: that of ours does not close litellm's, nor that of litellm the connection.
+            async with (
+                aclosing(response),
+                aclosing(_parts(response, ask, first, now + ask.seconds)) as parts,
+            ):
                 async for part in parts:
                     yield part
 
