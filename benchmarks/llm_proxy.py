@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 ALONE = 200
 AT_ONCE = 64
@@ -71,9 +72,9 @@ async def _provide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     try:
         while True:
             lines = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
-            length = next(int(x.split(b":")[1]) for x in lines if x.startswith(b"content-length"))
-            body = await reader.readexactly(length)
-            streams = json.loads(body).get("stream")
+            lengths = [int(x.split(b":")[1]) for x in lines if x.startswith(b"content-length")]
+            body = await reader.readexactly(sum(lengths))
+            streams = json.loads(body or b"{}").get("stream")
             kind, said = (
                 (b"text/event-stream", _STREAM) if streams else (b"application/json", _WHOLE)
             )
@@ -190,7 +191,7 @@ async def _over_grpc(base: str) -> tuple[Figures, str]:
     )
     async with _llm_proxy(base) as (address, pid), connect(address) as channel:
         stub = llm_pb2_grpc.LlmServiceStub(channel)
-        common = {"service": "llm-proxy", "timeout_seconds": 60.0}
+        common: Any = {"service": "llm-proxy", "timeout_seconds": 60.0}
 
         async def whole(_number: int) -> float:
             await call(stub.Complete, request, **common)

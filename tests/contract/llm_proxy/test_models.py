@@ -59,7 +59,7 @@ class Speech:
     error: Callable[..., Answer]
 
 
-_OPENAI = {
+_OPENAI: dict[str, Any] = {
     "model": "gpt-4.1-mini",
     "path": "/v1",
     "reply": openai_reply,
