@@ -320,6 +320,27 @@ async def test_nobody_at_the_address_is_said_so(
         await models.ask(replace(ask, target=target))
 
 
+async def test_a_server_that_keeps_the_connection_after_the_last_word_is_not_waited_for(
+    ways: dict[bool, Models], provider: ProviderServer
+) -> None:
+    provider.will(replace(openai_stream(["Hello"]), stall=True))
+    target = calls.Target(provider="openai_compatible", model="m", api_base=f"{provider.url}/v1")
+    message = calls.Message(role=calls.Role.USER, content="?")
+    ask = calls.Ask(
+        target=target,
+        options=calls.Options(),
+        messages=(message,),
+        output_schema=None,
+        seconds=60,
+    )
+
+    async with asyncio.timeout(10):
+        *_, whole = [part async for part in ways[True].stream(ask)]
+
+    assert isinstance(whole, calls.Answer)
+    assert whole.content == "Hello"
+
+
 @pytest.mark.parametrize("straight", [True, False])
 async def test_what_a_model_thinks_and_how_likely_its_words_are_is_told(
     straight: bool, ways: dict[bool, Models], provider: ProviderServer

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
@@ -15,6 +15,7 @@ __all__ = ["Deployment", "Group", "Limits", "Route", "Routes"]
 
 _MINUTE_SECONDS = 60.0
 _FAILURES_TO_COOL = 3
+_MOST_FAILING = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +96,12 @@ class Routes:
         self, route: Route, *, tokens: int, seconds: float
     ) -> AbstractAsyncContextManager[None]:
         """A place at a route's model for one request of about `tokens`. Raises ModelBusy."""
+        if route.limits == Limits():
+            return nullcontext()
         gate = self._gates.get(route.deployment)
         if gate is None:
             gate = _Gate(route.limits, name=f"{route.options.provider}/{route.options.model}")
-            if route.limits != Limits():
-                self._gates[route.deployment] = gate
+            self._gates[route.deployment] = gate
         return gate.admitted(tokens, seconds)
 
     def worked(self, route: Route) -> None:
@@ -111,6 +113,10 @@ class Routes:
         """The route's model did not answer."""
         if not failure.is_of_the_server:
             return
+        if len(self._failures) > _MOST_FAILING:
+            # Addresses are named by workflows, so there is no end to them.
+            self._failures.clear()
+            self._cool_until.clear()
         times = self._failures.get(route.deployment, 0) + 1
         self._failures[route.deployment] = times
         said = failure.retry_after_seconds if isinstance(failure, RateLimited) else None
