@@ -49,6 +49,9 @@ _ENDED = {
     runs_pb2.EVENT_TYPE_RUN_FAILED: runs_pb2.RUN_STATUS_FAILED,
     runs_pb2.EVENT_TYPE_RUN_CANCELLED: runs_pb2.RUN_STATUS_CANCELLED,
 }
+_DETAILS = usage_pb2.UsageDetails(
+    known_usd="0.000450", open_usd="0", uncertain_calls=1, uncertain_usd="0.25", saved_usd="0"
+)
 _USAGE = common_pb2.Usage(input_tokens=12, output_tokens=3, cost_usd="0.000450", calls=1)
 
 
@@ -432,6 +435,7 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
     def __init__(self) -> None:
         self.asked: list[llm_pb2.CompleteRequest] = []
         self.queried: list[usage_pb2.QueryUsageRequest] = []
+        self.budgets: dict[str, usage_pb2.Budget] = {}
         self.failure: CadreError | None = None
         self.late = False
         self.hanging = False
@@ -491,8 +495,40 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
     ) -> usage_pb2.QueryUsageResponse:
         self.queried.append(request)
         keys = [usage_pb2.UsageDimension.Name(one).lower() for one in request.group_by]
-        group = usage_pb2.UsageGroup(keys=keys, usage=_USAGE, failed_calls=1)
-        return usage_pb2.QueryUsageResponse(groups=[group], total=_USAGE)
+        group = usage_pb2.UsageGroup(keys=keys, usage=_USAGE, failed_calls=1, details=_DETAILS)
+        return usage_pb2.QueryUsageResponse(groups=[group], total=_USAGE, total_details=_DETAILS)
+
+    async def ListCalls(
+        self, request: usage_pb2.ListCallsRequest, context: Any
+    ) -> usage_pb2.ListCallsResponse:
+        call = usage_pb2.Call(
+            id="call1",
+            attribution=llm_pb2.Attribution(workflow=request.workflow, run_id=request.run_id),
+            provider="embedded",
+            model="smol",
+            status=request.status or usage_pb2.CALL_STATUS_UNCERTAIN,
+            reserved_usd="0.25",
+        )
+        more = "" if request.page_token else "next"
+        return usage_pb2.ListCallsResponse(calls=[call], next_page_token=more)
+
+    async def SetBudget(
+        self, request: usage_pb2.SetBudgetRequest, context: Any
+    ) -> usage_pb2.SetBudgetResponse:
+        self.budgets[request.budget.name] = request.budget
+        return usage_pb2.SetBudgetResponse(status=_status(request.budget))
+
+    async def ListBudgets(
+        self, request: usage_pb2.ListBudgetsRequest, context: Any
+    ) -> usage_pb2.ListBudgetsResponse:
+        return usage_pb2.ListBudgetsResponse(budgets=map(_status, self.budgets.values()))
+
+    async def DeleteBudget(
+        self, request: usage_pb2.DeleteBudgetRequest, context: Any
+    ) -> usage_pb2.DeleteBudgetResponse:
+        if self.budgets.pop(request.name, None) is None:
+            raise NotFound(f"there is no budget {request.name!r}", code="BUDGET_NOT_FOUND")
+        return usage_pb2.DeleteBudgetResponse()
 
     async def _begin(self) -> None:
         if self.failure is not None:
@@ -503,6 +539,12 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
                 await asyncio.Event().wait()
             finally:
                 self.under_way -= 1
+
+
+def _status(budget: usage_pb2.Budget) -> usage_pb2.BudgetStatus:
+    use = usage_pb2.BudgetUse(period="2026-11-24", used_usd="0.000450", used_tokens=15)
+    use.reset_time.FromJsonString("2026-11-25T00:00:00Z")
+    return usage_pb2.BudgetStatus(budget=budget, uses=[use])
 
 
 def _reply(request: llm_pb2.CompleteRequest) -> llm_pb2.Reply:

@@ -77,6 +77,7 @@ class Store:
 
     workflows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
     memories: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     usage_query: dict[str, str] = field(default_factory=dict)
@@ -487,4 +488,40 @@ def _add_others(app: FastAPI, store: Store) -> None:
             {"keys": {d: f"{d}-{n}" for d in dimensions}, "usage": used, "failed_calls": n}
             for n, used in enumerate([USAGE, unpriced])
         ]
-        return {"groups": groups, "total": unpriced}
+        details = {
+            "known_usd": "0.00045",
+            "uncertain_calls": 1,
+            "uncertain_usd": "0.25",
+            "reused_replies": 2,
+            "saved_usd": "0.5",
+        }
+        return {"groups": groups, "total": unpriced, "total_details": details}
+
+    @app.get("/api/v1/calls")
+    async def calls() -> Any:
+        sent = {"provider": "openai", "model": "gpt", "reserved_usd": "0.25"}
+        call = {"id": "c1", "time": TIME, "run_id": "r1", "node": "a", "status": "uncertain"}
+        return {"calls": [{**call, **sent}], "next_page_token": ""}
+
+    _add_budgets(app, store)
+
+
+def _add_budgets(app: FastAPI, store: Store) -> None:
+    def status(budget: dict[str, Any]) -> dict[str, Any]:
+        use = {"period": "2026-11-24", "used_usd": "9", "left_usd": "1", "reset_time": TIME}
+        return {"budget": budget, "uses": [{**use, "used_tokens": 5, "warned": True}]}
+
+    @app.post("/api/v1/budgets")
+    async def set_budget(request: Request) -> Any:
+        budget = await request.json()
+        store.budgets[budget["name"]] = budget
+        return status(budget)
+
+    @app.get("/api/v1/budgets")
+    async def list_budgets() -> Any:
+        return {"budgets": [status(budget) for budget in store.budgets.values()]}
+
+    @app.delete("/api/v1/budgets/{name}", status_code=204)
+    async def delete_budget(name: str) -> None:
+        if store.budgets.pop(name, None) is None:
+            raise Refusal(404, "BUDGET_NOT_FOUND", f"there is no budget {name!r}")

@@ -326,3 +326,59 @@ def _gemini_parts(parts: list[dict[str, Any]], *, finish: str | None = None) -> 
         },
         "modelVersion": "gemini-2.5-flash",
     }
+
+
+def openai_embeddings(vectors: Sequence[Sequence[float]]) -> Answer:
+    """Vectors in OpenAI's words, the last one first."""
+    data = [
+        {"object": "embedding", "index": index, "embedding": list(vector)}
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": INPUT_TOKENS, "total_tokens": INPUT_TOKENS}
+    return json_answer(
+        {
+            "object": "list",
+            "model": "text-embedding-3-small",
+            "data": data[::-1],
+            "usage": usage,
+        }
+    )
+
+
+def gemini_embeddings(vectors: Sequence[Sequence[float]]) -> Answer:
+    """Vectors in Gemini's words."""
+    return json_answer({"embeddings": [{"values": list(vector)} for vector in vectors]})
+
+
+def openai_thinking(thought: str, text: str) -> Answer:
+    """A reply with what the model thought, and how likely its one word was, as vLLM says it."""
+    likely = {
+        "token": text,
+        "logprob": -0.25,
+        "bytes": None,
+        "top_logprobs": [{"token": "No", "logprob": -1.5, "bytes": None}],
+    }
+    message = {"role": "assistant", "content": text, "reasoning_content": thought}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return json_answer(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "m",
+            "choices": [{**choice, "logprobs": {"content": [likely]}}],
+            "usage": _OPENAI_USAGE,
+        }
+    )
+
+
+def anthropic_error(status: int, code: str, message: str = "no", **headers: str) -> Answer:
+    """An error in Anthropic's words."""
+    error = {"type": code, "message": message}
+    return json_answer({"type": "error", "error": error}, status=status, **headers)
+
+
+def gemini_error(status: int, code: str, message: str = "no", **headers: str) -> Answer:
+    """An error in Gemini's words."""
+    error = {"code": status, "message": message, "status": code.upper()}
+    return json_answer({"error": error}, status=status, **headers)

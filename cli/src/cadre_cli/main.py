@@ -9,15 +9,17 @@ import typer
 from typer.exceptions import TyperException
 
 from cadre_cli.commands import (
+    budgets,
+    costs,
     explanations,
     files,
     memories,
     mending,
+    models,
     platform,
     programs,
     runs,
     schedules,
-    usage,
     workflows,
 )
 from cadre_cli.errors import CliError, ExitStatus
@@ -45,12 +47,14 @@ files.add_to(app)
 mending.add_to(app)
 runs.add_to(app)
 programs.add_to(app)
-usage.add_to(app)
+models.add_to(app)
+costs.add_to(app)
 schedules.add_to(app)
 app.add_typer(workflows.app, name="workflows")
 explanations.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(budgets.app, name="budgets")
 app.add_typer(memories.app, name="memory")
 
 

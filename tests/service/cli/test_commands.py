@@ -1,5 +1,6 @@
 """Every other command against the API: what people see, what programs read, how refusals end."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -117,6 +118,56 @@ def test_costs_are_grouped_with_bars_and_unknown_is_not_zero(cadre: Cadre, store
     assert store.usage_query["group_by"] == "model,day"
     since = datetime.fromisoformat(store.usage_query["start"])
     assert abs(datetime.now(UTC) - timedelta(days=7) - since) < timedelta(minutes=1)
+
+
+def test_costs_say_what_is_uncertain_and_what_reuse_saved(cadre: Cadre) -> None:
+    shown = cadre("costs").stdout
+
+    assert "The costs that are known add up to $0.00045." in shown
+    assert "Uncertain (sent, the reply never seen): 1, at most $0.25." in shown
+    assert "Replies reused: 2, $0.5 saved." in shown
+
+
+def test_costs_come_as_csv(cadre: Cadre) -> None:
+    rows = list(csv.DictReader(cadre("costs", "--by", "node", "--csv").stdout.splitlines()))
+
+    assert [(row["node"], row["cost_usd"]) for row in rows] == [
+        ("node-0", "0.00045"),
+        ("node-1", ""),
+    ]
+
+
+def test_single_calls_are_listed_with_the_most_that_they_may_have_cost(cadre: Cadre) -> None:
+    shown = cadre("costs", "--calls", "--run", "r1").stdout
+    rows = list(csv.DictReader(cadre("costs", "--calls", "--csv").stdout.splitlines()))
+
+    assert "uncertain" in shown
+    assert "≤ $0.25" in shown
+    assert (rows[0]["status"], rows[0]["reserved_usd"]) == ("uncertain", "0.25")
+    assert cadre.json("costs", "--calls")["calls"][0]["input_tokens"] is None
+
+
+def test_what_excludes_each_other_is_refused(cadre: Cadre) -> None:
+    for options in (("--csv", "--json"), ("--calls", "--by", "node")):
+        assert cadre("costs", *options).returncode == 2
+
+
+def test_a_budget_is_set_listed_and_deleted(cadre: Cadre, store: Store) -> None:
+    made = cadre("budgets", "set", "daily", "--usd", "10", "--per", "day", "--workflow", "triage")
+    listed = cadre("budgets", "list").stdout.splitlines()
+    cadre("budgets", "delete", "daily")
+
+    assert made.stdout.strip() == "daily bounds workflow triage to $10 a day"
+    assert listed[1].startswith("daily  workflow triage  $10 a day  day 2026-11-24  $9    $1")
+    assert "nearly used up" in listed[1]
+    assert store.budgets == {}
+
+
+def test_a_budget_that_cannot_be_is_refused(cadre: Cadre, store: Store) -> None:
+    for wrong in (("--usd", "a lot"), ("--usd", "-1"), ("--workflow", "a", "--key", "b")):
+        refused = cadre("budgets", "set", "b", "--per", "day", "--tokens", "5", *wrong)
+        assert refused.returncode == 2
+    assert store.budgets == {}
 
 
 def test_a_span_that_cannot_be_read_is_refused(cadre: Cadre) -> None:

@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from tests.platform import Platform, eventually
 
-from cadre_client import Run
+from cadre_client import Budget, Run
 
 Opened = Callable[..., AppTest]
 DOUBLE = """\
@@ -186,6 +186,21 @@ def test_what_does_not_exist_is_said_with_a_way_back(opened: Opened, page: str, 
     assert f"No {kind} 'nothing'" in drawn.error[0].value
     assert any(each.label.startswith("All ") for each in drawn.button)
     assert not drawn.exception
+
+
+def test_costs_show_what_models_used_and_how_each_budget_stands(
+    services: Platform, opened: Opened
+) -> None:
+    with services.client() as client:
+        client.complete([{"role": "user", "content": "hi"}], model="embedded", max_tokens=2)
+        client.set_budget(Budget(name="daily", period="day", tokens=5000))
+
+    page = opened("costs")
+
+    assert "**daily**: all calls, 5,000 tokens a day" in words(page)
+    assert page.dataframe[0].value["calls"].tolist() == [1]
+    assert {m.label: m.value for m in page.metric}["Cost"] == "$0"
+    assert not page.exception
 
 
 def test_the_status_names_every_service_and_the_model(opened: Opened) -> None:

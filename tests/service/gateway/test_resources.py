@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
 from cadre.executor.v1 import runs_pb2
-from cadre_client import ApiError, Client, EventType, RunStatus, Severity, TextEdit
+from cadre_client import ApiError, Budget, Client, EventType, RunStatus, Severity, TextEdit
 
 FILE = "flow: {name: triage}\n"
 
@@ -146,6 +147,60 @@ async def test_usage_is_grouped_by_the_dimensions_asked_for(client: Client, runn
     }
     assert (str(report.total.cost_usd), report.groups[0].failed_calls) == ("0.000450", 1)
     assert running.llm_proxy.queried[0].workflow == "triage"
+
+
+async def test_what_nobody_knows_is_told_apart_from_what_was_spent(client: Client) -> None:
+    report = await of(client.usage, ("model",))
+
+    assert report.total_details == report.groups[0].details
+    assert str(report.total_details.known_usd) == "0.000450"
+    assert (report.total_details.uncertain_calls, str(report.total_details.uncertain_usd)) == (
+        1,
+        "0.25",
+    )
+
+
+async def test_calls_are_listed_page_by_page(client: Client) -> None:
+    found = await of(client.calls, run_id="r1", limit=2)
+
+    assert [(call.id, call.run_id, call.status) for call in found] == [
+        ("call1", "r1", "uncertain")
+    ] * 2
+    assert (str(found[0].reserved_usd), found[0].cost_usd, found[0].input_tokens) == (
+        "0.25",
+        None,
+        None,
+    )
+
+
+async def test_a_budget_is_set_listed_and_removed(client: Client, running: Any) -> None:
+    budget = Budget(name="b", scope="workflow", subject="triage", period="day", usd=Decimal("2.50"))
+
+    made = await of(client.set_budget, budget)
+    listed = await of(client.budgets)
+    await of(client.delete_budget, "b")
+
+    assert made == listed[0]
+    assert made.budget == budget
+    assert (str(made.uses[0].used_usd), made.uses[0].left_usd) == ("0.000450", None)
+    assert await of(client.budgets) == []
+    with pytest.raises(ApiError) as caught:
+        await of(client.delete_budget, "b")
+    assert (caught.value.status, caught.value.code) == (404, "BUDGET_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"usd": "1e3"}, {"usd": 1.5}, {"tokens": 0}, {"period": "year"}, {"colour": "red"}]
+)
+async def test_a_budget_that_cannot_be_is_refused(wrong: dict[str, Any], running: Any) -> None:
+    body = {"name": "b", "period": "day", "tokens": 1, **wrong}
+    headers = {"Authorization": f"Bearer {running.key}"}
+
+    async with httpx.AsyncClient(base_url=running.url, headers=headers) as http:
+        answer = await http.post("/api/v1/budgets", json=body)
+
+    assert answer.status_code == 400
+    assert answer.json()["problems"][0]["path"] == next(iter(wrong))
 
 
 async def test_a_schedule_is_made_paused_resumed_and_removed(client: Client) -> None:

@@ -81,6 +81,26 @@ class Client:
         )
         return {(model.provider, model.name): model for model in response.models}
 
+    async def groups(self) -> dict[str, list[str]]:
+        """The models of each group."""
+        response = await call(
+            self.llm.ListModels,
+            llm_pb2.ListModelsRequest(),
+            service="llm-proxy",
+            timeout_seconds=SECONDS,
+        )
+        return {group.name: list(group.models) for group in response.groups}
+
+    async def embed(self, *texts: str, **fields: Any) -> llm_pb2.EmbedResponse:
+        """Vectors of texts."""
+        response: llm_pb2.EmbedResponse = await call(
+            self.llm.Embed,
+            llm_pb2.EmbedRequest(texts=texts, **fields),
+            service="llm-proxy",
+            timeout_seconds=SECONDS,
+        )
+        return response
+
 
 def request(
     text: str = "hi",
@@ -91,9 +111,11 @@ def request(
     workflow: str = "greet",
     timeout_seconds: float = 20.0,
     tools: Sequence[llm_pb2.ToolDefinition] = (),
-    tool_choice: llm_pb2.ToolChoice = llm_pb2.TOOL_CHOICE_AUTO,
+    tool_choice: llm_pb2.ToolChoice.ValueType = llm_pb2.TOOL_CHOICE_AUTO,
     messages: Sequence[llm_pb2.Message] = (),
     fallbacks: Sequence[llm_pb2.ModelOptions] = (),
+    cache_seconds: float = 0.0,
+    run_budgets: Sequence[llm_pb2.RunBudget] = (),
     **options: Any,
 ) -> llm_pb2.CompleteRequest:
     """A request to OpenAI, unless `options` name another provider; `messages` instead of `text`."""
@@ -102,11 +124,14 @@ def request(
         options=llm_pb2.ModelOptions(**options),
         messages=messages or [llm_pb2.Message(role=llm_pb2.ROLE_USER, content=text)],
         output_schema=None if schema is None else common_pb2.Json(text=json.dumps(schema)),
-        attribution=llm_pb2.Attribution(workflow=workflow, run_id=run_id, node=node),
+        attribution=llm_pb2.Attribution(
+            workflow=workflow, run_id=run_id, node=node, run_budgets=run_budgets
+        ),
         timeout_seconds=timeout_seconds,
         tools=tools,
         tool_choice=tool_choice,
         fallbacks=fallbacks,
+        cache_seconds=cache_seconds,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -265,3 +266,49 @@ async def test_no_secret_or_prompt_reaches_an_error_or_a_log(
     for text in (said, caplog.text, printed):
         assert "sk-secret" not in text
         assert "PROMPT" not in text
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic", "google", "openai_compatible"])
+async def test_no_key_is_kept_or_shown_anywhere_after_failures(
+    name: str,
+    proxy: Any,
+    provider: ProviderServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: Any,
+) -> None:
+    fields = {"provider": name}
+    if name == "openai_compatible":
+        base = f"{provider.url}/v1"
+        fields |= {"model": "m", "api_base": base, "api_key_env": "MY_SERVER_API_KEY"}
+    caplog.set_level(logging.DEBUG)
+    said = []
+    for answer in (
+        openai_error(401, "invalid_api_key", "Incorrect key: sk-secret-openai"),
+        openai_error(500, "sk-secret-openai"),
+        Answer(chunks=(b"sk-secret-openai",)),
+    ):
+        provider.will(answer)
+        with pytest.raises(CadreError) as caught:
+            await proxy.ask(**fields)
+        said.append(f"{caught.value!r} {caught.value.metadata} {caught.value.resolution}")
+
+    assert len(provider.asked) >= 3
+    assert b"sk-secret" not in await asyncio.to_thread(_all_of, tmp_path)
+    for text in (*said, caplog.text, *capfd.readouterr(), repr(await proxy.models())):
+        assert "sk-secret" not in text
+
+
+def _all_of(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+async def test_the_proxy_serves_on_after_a_key_was_revoked(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_error(401, "invalid_api_key"), openai_reply("again"))
+
+    with pytest.raises(CadreError):
+        await proxy.ask()
+
+    assert (await proxy.ask()).content == "again"

@@ -1,10 +1,11 @@
 """Times, tokens and money in words."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from cadre_client import Run, RunStatus, Usage
 
-__all__ = ["STATUS_COLOURS", "ago", "cost", "duration", "run_duration", "tokens"]
+__all__ = ["STATUS_COLOURS", "ago", "cost", "dollars", "duration", "run_duration", "tokens"]
 
 STATUS_COLOURS = {
     RunStatus.QUEUED: "gray",
@@ -55,9 +56,11 @@ def cost(usage: Usage | None) -> str:
     """US dollars; `unknown` when the price of a call is not known."""
     if usage is None or usage.calls == 0:
         return "–"
-    if usage.cost_usd is None:
-        return "unknown"
-    amount = usage.cost_usd
+    return "unknown" if usage.cost_usd is None else dollars(usage.cost_usd)
+
+
+def dollars(amount: Decimal) -> str:
+    """An exact amount, with two digits at least."""
     if amount == 0:
         return "$0"
     exact = f"{amount.normalize():f}"

@@ -18,6 +18,8 @@ from cadre_client._errors import ApiError, GatewayUnreachable
 from cadre_client._local import local_platform
 from cadre_client._models import (
     Applied,
+    Budget,
+    BudgetStatus,
     Checkpoint,
     Completion,
     Event,
@@ -26,6 +28,7 @@ from cadre_client._models import (
     MemoryHit,
     MemoryItem,
     Model,
+    ModelCall,
     Problem,
     Run,
     Schedule,
@@ -260,16 +263,35 @@ class Client:
     ) -> UsageReport:
         """Sums of model calls from `start` until before `end`.
 
-        Groups are workflow, run, node, model, provider, day, hour or combinations of them.
+        Groups are workflow, run, node, model, provider, key, schedule, day, hour or combinations of them.
         """
-        query: Query = {
-            "group_by": ",".join(group_by),
-            "start": start.isoformat() if start else None,
-            "end": end.isoformat() if end else None,
-            "workflow": workflow,
-            "run_id": run_id,
-        }
+        query = {"group_by": ",".join(group_by), **_selection(start, end, workflow, run_id)}
         return self._get(UsageReport, "/api/v1/usage", query)
+
+    def calls(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        workflow: str | None = None,
+        run_id: str | None = None,
+        status: str | None = None,
+        limit: int = 100,
+    ) -> list[ModelCall]:
+        """The ledger's newest entries, at most `limit`."""
+        query = {**_selection(start, end, workflow, run_id), "status": status}
+        return list(self._pages(ModelCall, "/api/v1/calls", "calls", query, limit=limit))
+
+    def budgets(self) -> list[BudgetStatus]:
+        """All budgets by name, each with what its present periods used."""
+        return self._get(dict[str, list[BudgetStatus]], "/api/v1/budgets")["budgets"]
+
+    def set_budget(self, budget: Budget) -> BudgetStatus:
+        """Creates a budget, or replaces the one of its name. What was spent in its present period counts at once."""
+        return self._post(BudgetStatus, "/api/v1/budgets", budget.model_dump(mode="json"))
+
+    def delete_budget(self, name: str) -> None:
+        """Removes a budget."""
+        self._transport.send("DELETE", _path("/api/v1/budgets", name))
 
     def complete(
         self,
@@ -488,6 +510,17 @@ class Client:
             left = None if left is None else left - len(items)
             if not token:
                 return
+
+
+def _selection(
+    start: datetime | None, end: datetime | None, workflow: str | None, run_id: str | None
+) -> Query:
+    return {
+        "start": start.isoformat() if start else None,
+        "end": end.isoformat() if end else None,
+        "workflow": workflow,
+        "run_id": run_id,
+    }
 
 
 class _ChatMessage(BaseModel):

@@ -306,12 +306,28 @@ class Model(Answer):
         return f"{self.provider}/{self.name}"
 
 
+class UsageDetails(Answer):
+    """Sums of calls beyond their usage: the costs that are known, the most that open and uncertain calls cost, and what
+    reuse saved."""
+
+    known_usd: Usd = Decimal(0)
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    open_calls: int = 0
+    open_usd: Usd = Decimal(0)
+    uncertain_calls: int = 0
+    uncertain_usd: Usd = Decimal(0)
+    reused_replies: int = 0
+    saved_usd: Usd = Decimal(0)
+
+
 class UsageGroup(Answer):
     """The calls that share the values of `keys`, by dimension; a value is empty where it is unknown."""
 
     keys: dict[str, str]
     usage: Usage
     failed_calls: int = 0
+    details: UsageDetails = UsageDetails()
 
 
 class UsageReport(Answer):
@@ -319,6 +335,74 @@ class UsageReport(Answer):
 
     groups: list[UsageGroup] = []
     total: Usage
+    total_details: UsageDetails = UsageDetails()
+
+
+class ModelCall(Answer):
+    """An entry of the ledger: one request to a provider, or one reply given again. What is None is unknown."""
+
+    id: str
+    time: AwareDatetime
+    workflow: str = ""
+    version: int = 0
+    run_id: str = ""
+    root_run_id: str = ""
+    node: str = ""
+    schedule: str = ""
+    api_key: str = ""
+    provider: str
+    model: str
+    status: str
+    error_code: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+    input_usd_per_million: Usd | None = None
+    output_usd_per_million: Usd | None = None
+    cost_usd: Usd | None = None
+    reserved_usd: Usd | None = None
+    reserved_tokens: int = 0
+    latency_ms: int = 0
+    first_token_ms: int | None = None
+    saved_usd: Usd | None = None
+
+
+class Budget(Answer):
+    """A bound of what model calls may use, in US dollars, tokens or both.
+
+    `scope` is platform, workflow, key or run, `period` is run, day, week or month, `on_exceed` is fail or downgrade.
+    """
+
+    name: str
+    period: str
+    scope: str = "platform"
+    subject: str = ""
+    usd: Usd | None = None
+    tokens: int | None = None
+    warn_percent: int = 80
+    on_exceed: str = "fail"
+    downgrade_to: str = ""
+
+
+class BudgetUse(Answer):
+    """What one period of a budget used, the worst case of open and uncertain calls included."""
+
+    period: str
+    used_usd: Usd
+    used_tokens: int = 0
+    left_usd: Usd | None = None
+    left_tokens: int | None = None
+    reset_time: AwareDatetime | None = None
+    warned: bool = False
+
+
+class BudgetStatus(Answer):
+    """A budget, and its present period or the runs that came last."""
+
+    budget: Budget
+    uses: list[BudgetUse] = []
 
 
 class ServiceStatus(Answer):

@@ -12,13 +12,22 @@ from cadre_llm_proxy.adapters.any_models import AnyModels
 from cadre_llm_proxy.adapters.embedded import EmbeddedModel
 from cadre_llm_proxy.adapters.litellm_library import LitellmLibrary, PublishedByLitellm
 from cadre_llm_proxy.adapters.litellm_models import LitellmModels
+from cadre_llm_proxy.adapters.models_file import AbleModels, read_models
 from cadre_llm_proxy.adapters.openai_http import OpenAiHttp, Patience
+from cadre_llm_proxy.adapters.prices_file import PricedModels, read_prices
 from cadre_llm_proxy.adapters.sql_ledger import MIGRATIONS, NAME, SqlLedger
+from cadre_llm_proxy.adapters.tiktoken_tokenizer import TiktokenTokenizer
 from cadre_llm_proxy.adapters.traced_models import TracedModels
 from cadre_llm_proxy.adapters.word_vectors import WordVectors
+from cadre_llm_proxy.domain.accounts import Accounts
+from cadre_llm_proxy.domain.calls import Options, Target
 from cadre_llm_proxy.domain.completions import Completions
+from cadre_llm_proxy.domain.embedding import Embedding
+from cadre_llm_proxy.domain.metering import Metering
 from cadre_llm_proxy.domain.patience import PatientLedger
 from cadre_llm_proxy.domain.providers import Environment, Providers
+from cadre_llm_proxy.domain.replies import Replies
+from cadre_llm_proxy.domain.routes import Routes
 from cadre_llm_proxy.entrypoint.llm import LlmServicer
 from cadre_llm_proxy.entrypoint.usage import UsageServicer
 from cadre_llm_proxy.settings import ProcessEnvironment, Settings
@@ -38,9 +47,12 @@ async def build_with(
     settings: Settings, environment: Environment
 ) -> AsyncIterator[Sequence[GrpcService]]:
     """The services. Opens the ledger; closes what it opened."""
+    own_prices = read_prices(settings.prices_file)
+    own_models = read_models(settings.llm_models_file)
     url = settings.database_url(settings.llm_proxy_database_url, NAME)
     await asyncio.to_thread(migrate, url, migrations=MIGRATIONS, name=NAME)
     ledger = SqlLedger(open_blocking_database(url))
+    await ledger.join()
     await ledger.forget_replies(before=datetime.now(UTC) - timedelta(days=settings.llm_reply_days))
     library = LitellmLibrary()
     patience = Patience(
@@ -55,34 +67,50 @@ async def build_with(
         context_tokens=settings.embedded_context_tokens,
     )
 
+    published = await asyncio.to_thread(PublishedByLitellm)
     providers = Providers(
         environment=environment,
-        published=await asyncio.to_thread(PublishedByLitellm),
+        published=AbleModels(PricedModels(published, own=own_prices), own=own_models.abilities),
         default_model=settings.default_model,
     )
+
+    async def target_of(options: Options) -> Target:
+        return providers.target(options)
+
     models = AnyModels(
         direct=direct,
         litellm=LitellmModels(library, patience),
         embedded=embedded,
         vectors=WordVectors(),
     )
+    patient = PatientLedger(ledger)
+    tokenizer = TiktokenTokenizer()
+    metering = Metering(entries=patient, tokenizer=tokenizer, target_of=target_of)
+    traced = TracedModels(models, with_content=settings.trace_content)
     completions = Completions(
         providers=providers,
-        models=TracedModels(models, with_content=settings.trace_content),
-        ledger=PatientLedger(ledger),
+        models=traced,
+        metering=metering,
+        replies=Replies(patient),
+        routes=Routes(own_models.groups, cooldown_seconds=settings.llm_cooldown_seconds),
         retries=settings.llm_retries,
+        drops=settings.llm_drop_unsupported,
     )
     try:
-        yield _services(completions, ledger)
+        accounts = Accounts(
+            ledger=ledger, settled=patient.settled, tokenizer=tokenizer, target_of=target_of
+        )
+        embedding = Embedding(providers=providers, models=traced, metering=metering)
+        yield _services(LlmServicer(completions, embedding), UsageServicer(accounts))
     finally:
         await direct.close()
         await embedded.close()
         await library.close()
-        ledger.close()
+        await patient.settled()
+        await ledger.close()
 
 
-def _services(completions: Completions, ledger: SqlLedger) -> list[GrpcService]:
-    llm, usage = LlmServicer(completions), UsageServicer(ledger)
+def _services(llm: LlmServicer, usage: UsageServicer) -> list[GrpcService]:
     return [
         GrpcService(
             name="cadre.llm_proxy.v1.LlmService",

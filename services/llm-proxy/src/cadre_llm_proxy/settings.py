@@ -38,6 +38,24 @@ class Settings(ServiceSettings):
     llm_first_token_seconds: float = Field(
         60.0, gt=0, le=3600, description="How long is waited for the first part of a stream."
     )
+    llm_models_file: Path | None = Field(
+        None,
+        description="A YAML file with groups of models and what models can do; see the README.",
+    )
+    llm_cooldown_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        description="For how long a model that failed three times in a row is asked after the others.",
+    )
+    llm_drop_unsupported: bool = Field(
+        False,
+        description="Whether options that a model does not take are left out, which the reply then says.",
+    )
+    prices_file: Path | None = Field(
+        None,
+        description="A YAML file with prices of models, which go before those of litellm's table; see the README.",
+    )
     trace_content: bool = Field(
         False, description="Whether prompts and replies are put into traces."
     )

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from cadre.common.v1 import common_pb2
 from cadre.executor.v1 import runs_pb2, schedules_pb2, workflows_pb2
-from cadre.llm_proxy.v1 import llm_pb2, usage_pb2
+from cadre.llm_proxy.v1 import llm_pb2
 from cadre.memory.v1 import memory_pb2
 from cadre_gateway.entrypoint import documents as d
 from cadre_kit.documents import from_json, object_from_json
@@ -22,19 +22,19 @@ from cadre_kit.wire import problem_from_message
 __all__ = [
     "RUN_STATUS_NUMBERS",
     "SEARCH_MODE_NUMBERS",
-    "USAGE_DIMENSION_NUMBERS",
     "checkpoint",
     "event",
     "memory_hit",
     "memory_item",
     "model",
+    "moment",
+    "optional",
     "problem",
     "problems",
     "run",
     "schedule",
     "timestamp",
     "usage",
-    "usage_group",
     "workflow",
 ]
 
@@ -64,15 +64,6 @@ _EVENT_TYPES: Mapping[runs_pb2.EventType.ValueType, d.EventType] = {
     runs_pb2.EVENT_TYPE_NODE_SKIPPED: d.EventType.NODE_SKIPPED,
     runs_pb2.EVENT_TYPE_NODE_WAITING: d.EventType.NODE_WAITING,
     runs_pb2.EVENT_TYPE_NODE_ANSWERED: d.EventType.NODE_ANSWERED,
-}
-USAGE_DIMENSION_NUMBERS: Mapping[d.UsageDimension, usage_pb2.UsageDimension.ValueType] = {
-    d.UsageDimension.WORKFLOW: usage_pb2.USAGE_DIMENSION_WORKFLOW,
-    d.UsageDimension.RUN: usage_pb2.USAGE_DIMENSION_RUN,
-    d.UsageDimension.NODE: usage_pb2.USAGE_DIMENSION_NODE,
-    d.UsageDimension.MODEL: usage_pb2.USAGE_DIMENSION_MODEL,
-    d.UsageDimension.PROVIDER: usage_pb2.USAGE_DIMENSION_PROVIDER,
-    d.UsageDimension.DAY: usage_pb2.USAGE_DIMENSION_DAY,
-    d.UsageDimension.HOUR: usage_pb2.USAGE_DIMENSION_HOUR,
 }
 SEARCH_MODE_NUMBERS: Mapping[d.SearchMode, memory_pb2.SearchMode.ValueType] = {
     d.SearchMode.HYBRID: memory_pb2.SEARCH_MODE_HYBRID,
@@ -116,7 +107,7 @@ def workflow(message: workflows_pb2.Workflow) -> d.Workflow:
         version=message.version,
         description=message.description,
         source=message.source,
-        applied_time=_moment(message, "applied_time"),
+        applied_time=moment(message, "applied_time"),
         tags=list(message.tags),
         inputs=[_input(one) for one in message.inputs],
         graph=_graph(message.graph) if message.HasField("graph") else None,
@@ -161,9 +152,9 @@ def run(message: runs_pb2.Run) -> d.Run:
         outputs=_object(message, "outputs"),
         usage=usage(message.usage),
         error=_failure(message.error) if message.HasField("error") else None,
-        created_time=_moment(message, "created_time"),
-        started_time=_moment(message, "started_time"),
-        ended_time=_moment(message, "ended_time"),
+        created_time=moment(message, "created_time"),
+        started_time=moment(message, "started_time"),
+        ended_time=moment(message, "ended_time"),
         trigger=message.trigger,
         trace_id=message.trace_id,
         source=message.source,
@@ -179,7 +170,7 @@ def _question(message: runs_pb2.Question) -> d.Question:
         iteration=message.iteration,
         message=message.message,
         choices=list(message.choices),
-        deadline=_moment(message, "deadline"),
+        deadline=moment(message, "deadline"),
     )
 
 
@@ -188,7 +179,7 @@ def checkpoint(message: runs_pb2.Checkpoint) -> d.Checkpoint:
     return d.Checkpoint(
         id=message.id,
         step=message.step,
-        time=_moment(message, "time"),
+        time=moment(message, "time"),
         nodes=list(message.nodes),
         next_nodes=list(message.next_nodes),
         state=_object(message, "state"),
@@ -199,7 +190,7 @@ def event(message: runs_pb2.Event) -> d.Event:
     """An event of a run."""
     return d.Event(
         sequence=message.sequence,
-        time=_moment(message, "time"),
+        time=moment(message, "time"),
         type=_EVENT_TYPES[message.type],
         node=message.node,
         iteration=message.iteration,
@@ -218,7 +209,7 @@ def usage(message: common_pb2.Usage) -> d.Usage:
     return d.Usage(
         input_tokens=message.input_tokens,
         output_tokens=message.output_tokens,
-        cost_usd="0" if unset else _optional(message, "cost_usd"),
+        cost_usd="0" if unset else optional(message, "cost_usd"),
         calls=message.calls,
         unpriced_calls=message.unpriced_calls,
     )
@@ -242,19 +233,8 @@ def model(message: llm_pb2.Model) -> d.Model:
         unavailable_reason=message.unavailable_reason,
         default=message.default,
         context_tokens=message.context_tokens,
-        input_usd_per_million=_optional(message, "input_usd_per_million"),
-        output_usd_per_million=_optional(message, "output_usd_per_million"),
-    )
-
-
-def usage_group(
-    message: usage_pb2.UsageGroup, dimensions: Sequence[d.UsageDimension]
-) -> d.UsageGroup:
-    """A group of calls, its values named by what was grouped by."""
-    return d.UsageGroup(
-        keys=dict(zip((one.value for one in dimensions), message.keys, strict=True)),
-        usage=usage(message.usage),
-        failed_calls=message.failed_calls,
+        input_usd_per_million=optional(message, "input_usd_per_million"),
+        output_usd_per_million=optional(message, "output_usd_per_million"),
     )
 
 
@@ -283,7 +263,7 @@ def schedule(message: schedules_pb2.Schedule) -> d.Schedule:
         max_concurrent=message.max_concurrent or None,
         catch_up=_CATCH_UPS[message.catch_up],
         paused=message.paused,
-        next_time=_moment(message, "next_time"),
+        next_time=moment(message, "next_time"),
     )
 
 
@@ -294,9 +274,9 @@ def memory_item(message: memory_pb2.Item) -> d.MemoryItem:
         key=message.key,
         value=_json(message, "value"),
         version=message.version,
-        created_time=_moment(message, "created_time"),
-        updated_time=_moment(message, "updated_time"),
-        expires_time=_moment(message, "expires_time"),
+        created_time=moment(message, "created_time"),
+        updated_time=moment(message, "updated_time"),
+        expires_time=moment(message, "expires_time"),
         tags=list(message.tags),
         metadata=dict(object_from_json(message.metadata, field="metadata")),
     )
@@ -313,7 +293,8 @@ def memory_hit(message: memory_pb2.Hit) -> d.MemoryHit:
     )
 
 
-def _moment(message: Message, field: str) -> datetime | None:
+def moment(message: Message, field: str) -> datetime | None:
+    """A time, if it is set."""
     if not message.HasField(field):
         return None
     value: Timestamp = getattr(message, field)
@@ -333,5 +314,6 @@ def _object(message: Message, field: str) -> dict[str, JsonValue] | None:
     return dict(object_from_json(getattr(message, field), field=field))
 
 
-def _optional(message: Message, field: str) -> str | None:
+def optional(message: Message, field: str) -> str | None:
+    """A text, if it is set."""
     return str(getattr(message, field)) if message.HasField(field) else None

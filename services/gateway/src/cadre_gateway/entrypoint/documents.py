@@ -48,9 +48,6 @@ __all__ = [
     "Text",
     "TextEdit",
     "Usage",
-    "UsageDimension",
-    "UsageGroup",
-    "UsageReport",
     "Validation",
     "Versions",
     "Workflow",
@@ -449,7 +446,7 @@ class Delivered(Answer):
     run_url: str = Field(description="Path of the run in this API.")
 
 
-# Models and usage
+# Models
 
 
 class Model(Answer):
@@ -469,33 +466,6 @@ class Models(Answer):
     """All models, by provider and name."""
 
     models: list[Model]
-
-
-class UsageDimension(StrEnum):
-    """What model calls can be grouped by; days and hours are UTC."""
-
-    WORKFLOW = "workflow"
-    RUN = "run"
-    NODE = "node"
-    MODEL = "model"
-    PROVIDER = "provider"
-    DAY = "day"
-    HOUR = "hour"
-
-
-class UsageGroup(Answer):
-    """The calls that share what they are grouped by."""
-
-    keys: dict[str, str] = Field(description="The value of each dimension; empty where unknown.")
-    usage: Usage
-    failed_calls: int
-
-
-class UsageReport(Answer):
-    """Sums of model calls, the most expensive group first."""
-
-    groups: list[UsageGroup]
-    total: Usage
 
 
 # Schedules

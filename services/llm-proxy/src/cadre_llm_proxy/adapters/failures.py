@@ -104,7 +104,9 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _SERVERS_FAULT = 500
-_IDENTIFIER = re.compile(r"[A-Za-z][\w.\[\]-]{0,63}")
+# Without hyphens: identifiers have none, and most keys do.
+_IDENTIFIER = re.compile(r"[A-Za-z][\w.\[\]]{0,63}")
+_KEY_LIKE = 6
 
 
 def meaning(status: int, body: Mapping[str, Any]) -> type[facts.ProviderFailure]:
@@ -129,7 +131,7 @@ def failure(
     details: Mapping[str, str] | None = None,
 ) -> facts.ProviderFailure:
     """The fact, in words; `seconds` is the time that the request had."""
-    details = details or {}
+    details = {k: v for k, v in (details or {}).items() if not _quotes_key(v, target)}
     message, resolution = _WORDS[cls]
     said = {"provider": target.provider, "model": target.model}
     suffix = f" ({', '.join(f'{k} {v}' for k, v in details.items())})" if details else ""
@@ -138,6 +140,13 @@ def failure(
         resolution=resolution.format(**said),
         metadata={**said, **details},
     )
+
+
+def _quotes_key(text: str, target: Target) -> bool:
+    if target.api_key is None:
+        return False
+    key = target.api_key.get_secret_value()
+    return len(text) >= _KEY_LIKE and (text in key or key in text)
 
 
 def error_body(document: object) -> Mapping[str, Any]:

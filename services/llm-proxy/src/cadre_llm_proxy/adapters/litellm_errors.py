@@ -55,8 +55,12 @@ FAILURES: Mapping[str, type[facts.ProviderFailure]] = {
 }
 
 # What no status says: litellm's own reading is kept.
-_EXACT = (facts.ContextTooLong, facts.ContentRefused, facts.OptionUnsupported, facts.StreamCut)
+_EXACT = (facts.ContextTooLong, facts.ContentRefused, facts.OptionUnsupported)
 _REFUSED = 400
+# The HTTP clients' names for a connection that ended before the reply did; litellm makes a status up for it.
+_CUT = frozenset({"ReadError", "RemoteProtocolError", "ClientPayloadError"})
+# What litellm calls a body that it could not read.
+_MAYBE_MALFORMED = (facts.ProviderUnreachable, facts.ProviderFailed, facts.RequestRefused)
 _NOT_JSON = ("JSONDecodeError", "Expecting value", "Invalid response object", "Unable to get json")
 # What the HTTP clients say, and litellm takes for a server's failure.
 _NO_CONNECTION = ("Connection error", "Cannot connect to host", "connection attempts failed")
@@ -82,10 +86,12 @@ def _class_of(
     cls = next(FAILURES[c.__name__] for c in type(error).__mro__ if c.__name__ in FAILURES)
     if cls in _EXACT:
         return cls
+    if any(type(each).__name__ in _CUT for each in _chain(error)):
+        return facts.StreamCut
     if status >= _REFUSED and _answered(error):
         # litellm goes by words in the body before it looks at the status.
         return meaning(status, body)
-    if cls in (facts.ProviderUnreachable, facts.ProviderFailed) and _is_malformed(error):
+    if cls in _MAYBE_MALFORMED and _is_malformed(error):
         return facts.ReplyMalformed
     if cls is facts.ProviderFailed and any(sign in str(error) for sign in _NO_CONNECTION):
         return facts.ProviderUnreachable
@@ -98,7 +104,6 @@ def _answered(error: Exception) -> bool:
 
 
 def _is_malformed(error: Exception) -> bool:
-    # litellm says "connection error" also of a body that it could not read.
     return any(sign in str(error) for sign in _NOT_JSON)
 
 

@@ -33,7 +33,7 @@ _WITH_USAGE = {"include_usage": True}
 # What of `params` is passed on: settings of how a model writes. Others of litellm's arguments would change its address,
 # its credentials, or what litellm itself does.
 _PARAMS = frozenset(
-    "top_k min_p frequency_penalty presence_penalty repetition_penalty logit_bias reasoning_effort thinking n "
+    "top_k min_p frequency_penalty presence_penalty repetition_penalty logit_bias reasoning_effort thinking "
     "parallel_tool_calls service_tier safety_settings web_search_options verbosity user".split()
 )
 # Those that litellm's own table of what a model takes speaks of.
@@ -70,7 +70,11 @@ class LitellmModels:
                 response = await litellm.acompletion(
                     **arguments, stream=True, stream_options=_WITH_USAGE
                 )
-            async with aclosing(_parts(response, ask, first, now + ask.seconds)) as parts:
+            # Both: that of ours does not close litellm's, nor that of litellm the connection.
+            async with (
+                aclosing(response),
+                aclosing(_parts(response, ask, first, now + ask.seconds)) as parts,
+            ):
                 async for part in parts:
                     yield part
 

@@ -256,9 +256,11 @@ def _tokens(usage: Mapping[str, Any] | None) -> Tokens | None:
     if not usage or not (usage.get("prompt_tokens") or usage.get("completion_tokens")):
         return None
     details = usage.get("prompt_tokens_details") or {}
+    written = usage.get("completion_tokens_details") or {}
     return Tokens(
         input=usage.get("prompt_tokens") or 0,
         output=usage.get("completion_tokens") or 0,
         cache_read=details.get("cached_tokens") or 0,
         cache_write=details.get("cache_creation_tokens") or 0,
+        reasoning=written.get("reasoning_tokens") or 0,
     )

@@ -35,6 +35,7 @@ _OLLAMA_API_BASE = "http://127.0.0.1:11434"
 _REPLY_BYTES = 32 * 1024 * 1024
 _LINE_BYTES = 1024 * 1024
 _OK = 200
+_LAST_WORDS_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,14 +198,23 @@ async def _chunks(
     response: aiohttp.ClientResponse, first: float, last: float
 ) -> AsyncGenerator[Mapping[str, Any]]:
     """The documents of a stream of events. Each wait has its own timeout: the consumer's work is not counted."""
-    until = first
+    until, done = first, False
     while True:
-        async with asyncio.timeout_at(until):
-            line = await response.content.readline()
+        try:
+            async with asyncio.timeout_at(until):
+                line = await response.content.readline()
+        except TimeoutError:
+            if done:
+                return
+            raise
+        name, _, data = line.partition(b":")
         if not line:
             return
-        name, _, data = line.partition(b":")
-        if name != b"data" or data.strip() == b"[DONE]":
+        if name != b"data":
+            continue
+        if data.strip() == b"[DONE]":
+            # The body's end follows at once, or else the connection is not worth keeping.
+            until, done = asyncio.get_running_loop().time() + _LAST_WORDS_SECONDS, True
             continue
         chunk = json.loads(data)
         if not isinstance(chunk, dict):

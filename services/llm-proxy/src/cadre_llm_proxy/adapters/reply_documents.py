@@ -6,7 +6,7 @@ from typing import Any
 
 from cadre_llm_proxy.domain.calls import FinishReason, Likelihood, Reply, ToolCall, Usage
 
-__all__ = ["reply_document", "reply_of"]
+__all__ = ["reply_document", "reply_from"]
 
 
 def reply_document(reply: Reply) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def reply_document(reply: Reply) -> dict[str, Any]:
     }
 
 
-def reply_of(document: dict[str, Any]) -> Reply:
+def reply_from(document: dict[str, Any]) -> Reply:
     """The reply that a document says."""
     usage = document["usage"]
     cost = usage["cost_usd"]

@@ -1,254 +1,254 @@
 """The ledger in SQLite or PostgreSQL."""
 
 import asyncio
-import json
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from cadre_kit.databases import database_errors
-from cadre_llm_proxy.adapters.reply_documents import reply_document, reply_of
-from cadre_llm_proxy.domain.calls import (
-    Attempt,
-    AttemptStatus,
-    Reply,
-    Usage,
+from cadre_kit.errors import CadreError
+from cadre_kit.logs import logger
+from cadre_llm_proxy.adapters import ledger_tables as t
+from cadre_llm_proxy.adapters import sql_accounts, sql_usage
+from cadre_llm_proxy.adapters.grouped_writes import GroupedWrites
+from cadre_llm_proxy.adapters.living_processes import (
+    SEEN_EVERY_SECONDS,
+    Self,
+    bury_the_dead,
+    leave,
+    say_alive,
 )
-from cadre_llm_proxy.domain.completions import StoredReply
-from cadre_llm_proxy.domain.prices import times
-from cadre_llm_proxy.domain.usage import Dimension, Group, UsageQuery
+from cadre_llm_proxy.adapters.prepared import Prepared
+from cadre_llm_proxy.domain.budgets import Budget, BudgetStatus
+from cadre_llm_proxy.domain.calls import Reply
+from cadre_llm_proxy.domain.entries import Bound, Entry, StoredReply
+from cadre_llm_proxy.domain.metering import Kept
+from cadre_llm_proxy.domain.replies import Claim
+from cadre_llm_proxy.domain.usage import CallQuery, Group, UsageQuery
 
 __all__ = ["MIGRATIONS", "NAME", "SqlLedger"]
 
 NAME = "llm-proxy"
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
-
-_metadata = sa.MetaData()
-_calls = sa.Table(
-    "calls",
-    _metadata,
-    *(
-        sa.Column(name, kind)
-        for name, kind in {
-            "id": sa.String,
-            "time": sa.String,
-            "idempotency_key": sa.String,
-            "request_digest": sa.String,
-            "workflow": sa.Text,
-            "workflow_version": sa.Integer,
-            "run_id": sa.Text,
-            "node": sa.Text,
-            "provider": sa.Text,
-            "model": sa.Text,
-            "input_tokens": sa.BigInteger,
-            "output_tokens": sa.BigInteger,
-            "cache_read_tokens": sa.BigInteger,
-            "cache_write_tokens": sa.BigInteger,
-            "estimated": sa.Boolean,
-            "input_usd_per_million": sa.Text,
-            "output_usd_per_million": sa.Text,
-            "cost_usd": sa.Text,
-            "latency_ms": sa.BigInteger,
-            "status": sa.String,
-            "error_code": sa.String,
-        }.items()
-    ),
-)
-_replies = sa.Table(
-    "replies",
-    _metadata,
-    sa.Column("idempotency_key", sa.String, primary_key=True),
-    sa.Column("call_id", sa.String),
-    sa.Column("request_digest", sa.String),
-    sa.Column("time", sa.String),
-    sa.Column("reply", sa.Text),
-)
-_INSERT_CALL = _calls.insert()
-_INSERT_REPLY = _replies.insert()
-_SELECT_REPLY = sa.select(_replies.c.request_digest, _replies.c.reply).where(
-    _replies.c.idempotency_key == sa.bindparam("key")
-)
-P = ParamSpec("P")
 Result = TypeVar("Result")
-_KEYS: dict[Dimension, sa.ColumnElement[str]] = {
-    Dimension.WORKFLOW: _calls.c.workflow,
-    Dimension.RUN: _calls.c.run_id,
-    Dimension.NODE: _calls.c.node,
-    Dimension.MODEL: _calls.c.model,
-    Dimension.PROVIDER: _calls.c.provider,
-    Dimension.DAY: sa.func.substr(_calls.c.time, 1, 10),
-    Dimension.HOUR: sa.func.substr(_calls.c.time, 1, 13),
-}
+log = logger()
+
+_INSERT_CALL = Prepared(t.calls.insert())
+_SETTLED = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "estimated",
+    "cost_usd",
+    "latency_ms",
+    "first_token_ms",
+    "status",
+    "error_code",
+)
+_SETTLE_CALL = Prepared(
+    t.calls.update()
+    .where(t.calls.c.id == sa.bindparam("of_id"), sa.text("status IN ('sent', 'uncertain')"))
+    .values({name: sa.bindparam(name) for name in _SETTLED})
+)
+_SELECT_REPLY = Prepared(
+    sa.select(t.replies.c.request_digest, t.replies.c.reply).where(
+        t.replies.c.idempotency_key == sa.bindparam("key")
+    )
+)
+_SELECT_CLAIM = Prepared(
+    sa.select(t.claims).where(t.claims.c.idempotency_key == sa.bindparam("key"))
+)
+_INSERT_CLAIM = Prepared(t.claims.insert())
+_DELETE_CLAIM = Prepared(
+    t.claims.delete().where(
+        t.claims.c.idempotency_key == sa.bindparam("key"),
+        t.claims.c.process_id == sa.bindparam("owner"),
+    )
+)
+# What is there already is the same, written before the answer that it was got lost.
+_IF_NEW = "ON CONFLICT DO NOTHING"
+_ADD_CALL = Prepared(t.calls.insert(), ending=_IF_NEW)
+_INSERT_REPLY = Prepared(t.replies.insert(), ending=_IF_NEW)
+_DELETE_CACHED = Prepared(
+    t.cached_replies.delete().where(t.cached_replies.c.cache_key == sa.bindparam("key"))
+)
+_INSERT_CACHED = Prepared(t.cached_replies.insert())
 
 
 class SqlLedger:
-    """Keeps entries and replies in one database, each entry with its reply in one transaction.
+    """Keeps entries, budgets and replies in one database that several processes may share.
 
-    Works in threads of its own, a whole transaction in one hop: one thread writes, others read.
+    Works in threads of its own: one writes, all that is ready in one transaction, and others read. `open` it first.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-writer")
+        self._me = Self.of_process()
+        self._writes = GroupedWrites(engine, name=NAME)
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="ledger-reader")
+        self._keeping_alive: asyncio.Task[None] | None = None
 
-    async def add(self, attempt: Attempt, *, reply: Reply | None = None) -> None:
-        """Adds an entry, and keeps the reply for its idempotency key. Raises the database's errors."""
-        await self._run(self._writer, self._add, attempt, reply)
+    async def join(self) -> None:
+        """Says that this process is alive, from now on, and looks after what dead ones left."""
+        await self.bury_the_dead()
+        self._keeping_alive = asyncio.create_task(self._keep_alive())
 
-    async def stored(self, key: str) -> StoredReply | None:
-        """The reply kept for an idempotency key."""
-        return await self._run(self._readers, self._stored, key)
+    async def leave(self) -> None:
+        """Says no more that this process is alive: what it has under way becomes uncertain."""
+        if self._keeping_alive is not None:
+            self._keeping_alive.cancel()
+            await self._writes.run(lambda connection: leave(connection, self._me))
 
-    async def forget_replies(self, *, before: datetime) -> None:
-        """Deletes replies kept for keys that were used before a time; their entries stay."""
-        await self._run(self._writer, self._forget_replies, before)
+    async def bury_the_dead(self) -> None:
+        """Marks what dead processes left: their entries under way become uncertain, their claims end."""
 
-    async def groups(self, query: UsageQuery) -> tuple[Group, ...]:
-        """One group per combination of the query's dimensions."""
-        return await self._run(self._readers, self._groups, query)
+        def work(connection: sa.Connection) -> int:
+            say_alive(connection, self._me)
+            return bury_the_dead(connection, self._me)
 
-    def close(self) -> None:
+        if left := await self._writes.run(work):
+            log.warning("calls_are_uncertain", calls=left, reason="the process that sent them died")
+
+    async def close(self) -> None:
         """Ends the threads, after what they are at, and closes the connections."""
-        self._writer.shutdown()
+        # While the database is locked or full, others find out by themselves that this process is gone.
+        with suppress(CadreError):
+            await self.leave()
+        self._writes.close()
         self._readers.shutdown()
         self._engine.dispose()
 
-    async def _run(
-        self, threads: ThreadPoolExecutor, work: Callable[P, Result], *args: P.args, **_: P.kwargs
-    ) -> Result:
-        with database_errors(NAME):
-            return await asyncio.get_running_loop().run_in_executor(threads, work, *args)
+    async def open(self, entry: Entry, bound: Bound) -> bool:
+        """Adds a request that is about to be sent, and reserves its worst case; says whether a budget holds for it."""
 
-    def _add(self, attempt: Attempt, reply: Reply | None) -> None:
-        with self._writing() as connection:
-            connection.execute(_INSERT_CALL, _call_row(attempt))
-            if reply is not None and attempt.idempotency_key:
-                connection.execute(_INSERT_REPLY, _reply_row(attempt, reply))
+        def work(connection: sa.Connection) -> bool:
+            bounded = sql_accounts.reserve(connection, entry, bound)
+            row = {**t.entry_row(entry), "process_id": self._me.id}
+            _INSERT_CALL(connection, row)
+            return bounded
 
-    def _stored(self, key: str) -> StoredReply | None:
-        with self._engine.connect() as connection:
-            row = connection.execute(_SELECT_REPLY, {"key": key}).one_or_none()
-        if row is None:
-            return None
-        return StoredReply(request_digest=row.request_digest, reply=reply_of(json.loads(row.reply)))
+        return await self._writes.run(work)
 
-    def _forget_replies(self, before: datetime) -> None:
-        with self._writing() as connection:
-            connection.execute(_replies.delete().where(_replies.c.time < _time_text(before)))
+    async def settle(self, entry: Entry, kept: Kept | None) -> None:
+        """Ends an entry that is under way, or was given up as uncertain, and keeps its reply."""
+        row = t.entry_row(entry)
+        settled = {"of_id": entry.id, **{name: row[name] for name in _SETTLED}}
+        change = entry.counted() - entry.reserved()
 
-    def _groups(self, query: UsageQuery) -> tuple[Group, ...]:
-        keys = [_KEYS[dimension].label(f"key{n}") for n, dimension in enumerate(query.group_by)]
-        sums: defaultdict[tuple[str, ...], _Sum] = defaultdict(_Sum)
-        with self._engine.connect() as connection:
-            for row in connection.execute(_grouped(query, keys)):
-                sums[tuple(row[: len(keys)])].add(row)
-        return tuple(
-            Group(keys=keys_of, usage=each.usage, failed_calls=each.failed)
-            for keys_of, each in sums.items()
-        )
+        def work(connection: sa.Connection) -> None:
+            if _SETTLE_CALL(connection, settled).rowcount:
+                sql_accounts.settle(connection, entry, change)
+            if kept is not None:
+                self._keep(connection, entry, kept)
 
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with self._engine.begin() as connection:
-            if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection
+        await self._writes.run(work)
+
+    async def add(self, entry: Entry) -> None:
+        """Adds an entry for which nothing was sent. Adding it twice does no harm."""
+        row = {**t.entry_row(entry), "process_id": ""}
+        await self._writes.run(lambda connection: _ADD_CALL(connection, row).close())
+
+    async def claim(self, key: str, digest: str) -> StoredReply | Claim:
+        """The reply kept for a key, or else the claim to it, which is ours if nobody alive has it."""
+        return await self._writes.run(lambda connection: self._claim(connection, key, digest))
+
+    async def release(self, key: str) -> None:
+        """Gives our claim up."""
+        ours = {"key": key, "owner": self._me.id}
+
+        await self._writes.run(lambda connection: _DELETE_CLAIM(connection, ours).close())
+
+    async def cached(self, key: str, *, since: datetime) -> Reply | None:
+        """The reply cached under a key at that time or later."""
+        return await self._read(_cached, key, since)
+
+    async def forget_replies(self, *, before: datetime) -> None:
+        """Deletes replies that were kept before a time, and accounts that were active before it; entries stay."""
+        time = t.time_text(before)
+
+        def work(connection: sa.Connection) -> None:
+            for table in (t.replies, t.cached_replies, t.accounts):
+                connection.execute(table.delete().where(table.c.time < time))
+
+        await self._writes.run(work)
+
+    async def groups(self, query: UsageQuery) -> tuple[Group, ...]:
+        """One group per combination of the query's dimensions."""
+        return await self._read(sql_usage.grouped, query)
+
+    async def entries(self, query: CallQuery) -> tuple[Entry, ...]:
+        """Entries, newest first."""
+        return await self._read(sql_usage.listed, query)
+
+    async def put_budget(self, budget: Budget) -> BudgetStatus:
+        """Stores a budget in place of the one of its name."""
+        return await self._writes.run(lambda c: sql_accounts.put_budget(c, budget))
+
+    async def delete_budget(self, name: str) -> bool:
+        """Removes a budget; says whether there was one."""
+        return await self._writes.run(lambda c: sql_accounts.delete_budget(c, name))
+
+    async def budgets(self) -> tuple[BudgetStatus, ...]:
+        """All budgets by name."""
+        # A write, for it may begin the account of a new day.
+        return await self._writes.run(sql_accounts.list_budgets)
+
+    def _claim(self, connection: sa.Connection, key: str, digest: str) -> StoredReply | Claim:
+        row = _SELECT_REPLY(connection, {"key": key}).one_or_none()
+        if row is not None:
+            return StoredReply(request_digest=row.request_digest, reply=t.reply_of(row.reply))
+        claim = _SELECT_CLAIM(connection, {"key": key}).one_or_none()
+        if claim is not None:
+            is_ours = claim.process_id == self._me.id
+            return Claim(request_digest=claim.request_digest, is_ours=is_ours)
+        ours = {"idempotency_key": key, "request_digest": digest, "process_id": self._me.id}
+        _INSERT_CLAIM(connection, ours)
+        return Claim(request_digest=digest, is_ours=True)
+
+    def _keep(self, connection: sa.Connection, entry: Entry, kept: Kept) -> None:
+        text, time = t.reply_text(kept.reply), t.time_text(entry.time)
+        if entry.idempotency_key:
+            row = {
+                "idempotency_key": entry.idempotency_key,
+                "call_id": entry.id,
+                "request_digest": entry.request_digest,
+                "time": time,
+                "reply": text,
+            }
+            _INSERT_REPLY(connection, row)
+            _DELETE_CLAIM(connection, {"key": entry.idempotency_key, "owner": self._me.id})
+        if kept.cache_key:
+            _DELETE_CACHED(connection, {"key": kept.cache_key})
+            row = {"cache_key": kept.cache_key, "time": time, "reply": text}
+            _INSERT_CACHED(connection, row)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(SEEN_EVERY_SECONDS)
+            try:
+                await self.bury_the_dead()
+            except CadreError as error:
+                log.warning("ledger_waits", waiting="sign of life", reason=error.message)
+
+    async def _read(self, work: Callable[..., Result], *args: Any) -> Result:
+        def reading() -> Result:
+            with database_errors(NAME), self._engine.connect() as connection:
+                return work(connection, *args)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, reading)
 
 
-@dataclass
-class _Sum:
-    usage: Usage = field(default_factory=Usage)
-    failed: int = 0
-
-    def add(self, row: Any) -> None:
-        """Adds calls that share keys and cost."""
-        calls = int(row.calls)
-        known = row.cost_usd is not None
-        self.usage += Usage(
-            input_tokens=int(row.input_tokens),
-            output_tokens=int(row.output_tokens),
-            cost_usd=times(Decimal(row.cost_usd), calls) if known else None,
-            calls=calls,
-            unpriced_calls=0 if known else calls,
-        )
-        self.failed += int(row.failed)
-
-
-def _grouped(query: UsageQuery, keys: Sequence[sa.ColumnElement[str]]) -> sa.Select[Any]:
-    # The database counts; decimals are added by us, because its own numbers lose digits.
-    failed = sa.case((_calls.c.status == AttemptStatus.SUCCEEDED.value, 0), else_=1)
-    return (
-        sa.select(
-            *keys,
-            _calls.c.cost_usd,
-            sa.func.count().label("calls"),
-            sa.func.coalesce(sa.func.sum(_calls.c.input_tokens), 0).label("input_tokens"),
-            sa.func.coalesce(sa.func.sum(_calls.c.output_tokens), 0).label("output_tokens"),
-            sa.func.sum(failed).label("failed"),
-        )
-        .where(*_conditions(query))
-        .group_by(*keys, _calls.c.cost_usd)
+def _cached(connection: sa.Connection, key: str, since: datetime) -> Reply | None:
+    columns = t.cached_replies.c
+    young = sa.select(columns.reply).where(
+        columns.cache_key == key, columns.time >= t.time_text(since)
     )
-
-
-def _conditions(query: UsageQuery) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = []
-    if query.start is not None:
-        conditions.append(_calls.c.time >= _time_text(query.start))
-    if query.end is not None:
-        conditions.append(_calls.c.time < _time_text(query.end))
-    if query.workflow:
-        conditions.append(_calls.c.workflow == query.workflow)
-    if query.run_id:
-        conditions.append(_calls.c.run_id == query.run_id)
-    return conditions
-
-
-def _time_text(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _call_row(attempt: Attempt) -> dict[str, Any]:
-    tokens, price = attempt.tokens, attempt.price
-    return {
-        "id": attempt.id,
-        "time": _time_text(attempt.time),
-        "idempotency_key": attempt.idempotency_key,
-        "request_digest": attempt.request_digest,
-        "workflow": attempt.attribution.workflow,
-        "workflow_version": attempt.attribution.version,
-        "run_id": attempt.attribution.run_id,
-        "node": attempt.attribution.node,
-        "provider": attempt.provider,
-        "model": attempt.model,
-        "input_tokens": tokens and tokens.input,
-        "output_tokens": tokens and tokens.output,
-        "cache_read_tokens": tokens and tokens.cache_read,
-        "cache_write_tokens": tokens and tokens.cache_write,
-        "estimated": attempt.estimated,
-        "input_usd_per_million": price and f"{price.input:f}",
-        "output_usd_per_million": price and f"{price.output:f}",
-        "cost_usd": None if attempt.cost_usd is None else f"{attempt.cost_usd:f}",
-        "latency_ms": attempt.latency_ms,
-        "status": attempt.status.value,
-        "error_code": attempt.error_code,
-    }
-
-
-def _reply_row(attempt: Attempt, reply: Reply) -> dict[str, Any]:
-    return {
-        "idempotency_key": attempt.idempotency_key,
-        "call_id": attempt.id,
-        "request_digest": attempt.request_digest,
-        "time": _time_text(attempt.time),
-        "reply": json.dumps(reply_document(reply)),
-    }
+    text = connection.execute(young).scalar_one_or_none()
+    return None if text is None else t.reply_of(text)

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -17,8 +16,6 @@ __all__ = [
     "Abilities",
     "Answer",
     "Ask",
-    "Attempt",
-    "AttemptStatus",
     "Attribution",
     "CompletionRequest",
     "Delta",
@@ -31,6 +28,7 @@ __all__ = [
     "Options",
     "Reply",
     "Role",
+    "RunBudget",
     "Target",
     "ToolCall",
     "ToolChoice",
@@ -132,18 +130,35 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunBudget:
+    """What one run may spend, with the runs that are steps of it; None is no bound."""
+
+    run_id: str
+    usd: Decimal | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attribution:
-    """For whom a call is made. What is empty is unknown; version 0 is a file that was not applied."""
+    """For whom a call is made. What is empty is unknown; version 0 is a file that was not applied.
+
+    `root_run_id` is the run at the top: `run_id` itself, unless that is a step of another run.
+    """
 
     workflow: str = ""
     version: int = 0
     run_id: str = ""
     node: str = ""
+    root_run_id: str = ""
+    schedule: str = ""
+    api_key: str = ""
+    run_budgets: tuple[RunBudget, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompletionRequest:
-    """What to ask. `output_schema` is a JSON Schema that the reply must match; None means free text."""
+    """What to ask. `output_schema` is a JSON Schema that the reply must match; None means free text. A cached reply may
+    be `cache_seconds` old; 0 means none."""
 
     options: Options
     messages: tuple[Message, ...]
@@ -153,9 +168,11 @@ class CompletionRequest:
     tools: tuple[ToolDefinition, ...] = ()
     tool_choice: ToolChoice = ToolChoice.AUTO
     fallbacks: tuple[Options, ...] = ()
+    cache_seconds: float = 0.0
 
     def digest(self) -> str:
-        """SHA-256 of everything that shapes the reply. Neither for whom it is asked nor how long it may take does."""
+        """SHA-256 of everything that shapes the reply. Neither for whom it is asked, nor how long it may
+        take or how old its reply may be, does."""
         said = {
             "options": asdict(self.options),
             "messages": [_digested(message) for message in self.messages],
@@ -190,7 +207,10 @@ class Abilities:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A model as it is reached: by whom it is served, where, with which key, at what price (None: unknown)."""
+    """A model as it is reached: by whom it is served, where, with which key, at what price (None: unknown).
+
+    It writes at most `max_output_tokens` (0: unknown).
+    """
 
     provider: str
     model: str
@@ -198,6 +218,7 @@ class Target:
     api_key: SecretStr | None = None
     price: Price | None = None
     abilities: Abilities = field(default_factory=Abilities)
+    max_output_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +308,7 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A whole reply. `usage` covers every request to the provider that it took."""
+    """A whole reply. `usage` covers every request to the provider that it took; of a cached one it is nothing."""
 
     content: str = field(repr=False)
     finish_reason: FinishReason
@@ -301,46 +322,4 @@ class Reply:
     reasoning: str = field(default="", repr=False)
     likelihoods: tuple[Likelihood, ...] = ()
     dropped_options: tuple[str, ...] = ()
-
-
-class AttemptStatus(Enum):
-    """How one request to a provider ended."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One request to a provider, as the ledger keeps it.
-
-    `tokens` is None when nobody knows what was used; `estimated` marks tokens that were counted here and not by the
-    provider; `cost_usd` is None when tokens or price are unknown.
-    """
-
-    id: str
-    time: datetime
-    idempotency_key: str
-    request_digest: str
-    attribution: Attribution
-    provider: str
-    model: str
-    tokens: Tokens | None
-    estimated: bool
-    price: Price | None
-    cost_usd: Decimal | None
-    latency_ms: int
-    status: AttemptStatus
-    error_code: str = ""
-
-    def usage(self) -> Usage:
-        """What it used, for sums."""
-        tokens = self.tokens or Tokens()
-        return Usage(
-            input_tokens=tokens.input,
-            output_tokens=tokens.output,
-            cost_usd=self.cost_usd,
-            calls=1,
-            unpriced_calls=int(self.cost_usd is None),
-        )
+    cached: bool = False

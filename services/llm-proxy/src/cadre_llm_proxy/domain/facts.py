@@ -29,6 +29,10 @@ class ProviderFailure(CadreError):
     """
 
     passing: ClassVar[bool] = False
+    # Whether another model may answer what this one could not.
+    may_pass_elsewhere: ClassVar[bool] = True
+    # Whether it says something of how the provider is, and not only of the request.
+    is_of_the_server: ClassVar[bool] = False
     spent: ClassVar[Spent] = Spent.NOTHING
     retry_after_seconds: float | None = None
 
@@ -75,10 +79,61 @@ class KeyReused(Conflict):
     code = "IDEMPOTENCY_KEY_REUSED"
 
 
+class CallUnderWay(Unavailable):
+    """Another llm-proxy is at work on the call of this idempotency key, and took longer than the caller would wait."""
+
+    code = "CALL_UNDER_WAY"
+
+
+class BudgetExceeded(LimitExceeded):
+    """The call's worst case does not fit into what is left of a budget. Nothing was sent."""
+
+    code = "BUDGET_EXCEEDED"
+    # The model to ask instead, as PROVIDER/MODEL; empty when there is none.
+    downgrade_to = ""
+
+
+class BudgetNeedsPrice(FailedPrecondition):
+    """A budget in US dollars holds for the call, and nobody knows what the model costs. Nothing was sent."""
+
+    code = "BUDGET_NEEDS_PRICE"
+
+
+class BudgetNeedsMaxTokens(FailedPrecondition):
+    """A budget holds for the call, and nobody knows how much the model can write. Nothing was sent."""
+
+    code = "BUDGET_NEEDS_MAX_TOKENS"
+
+
+class BudgetInvalid(InvalidInput):
+    """A budget says something that cannot be."""
+
+    code = "BUDGET_INVALID"
+
+
+class BudgetNotFound(NotFound):
+    """There is no budget of that name."""
+
+    code = "BUDGET_NOT_FOUND"
+
+
+class ModelsFileInvalid(FailedPrecondition):
+    """The operator's file of groups of models cannot be used."""
+
+    code = "MODELS_FILE_INVALID"
+
+
+class PricesFileInvalid(FailedPrecondition):
+    """The file of prices cannot be read, or says something that cannot be."""
+
+    code = "PRICES_FILE_INVALID"
+
+
 class KeyRefused(ProviderFailure, FailedPrecondition):
     """The provider does not accept the key."""
 
     code = "PROVIDER_KEY_REFUSED"
+    is_of_the_server = True
 
 
 class ProviderForbids(ProviderFailure, FailedPrecondition):
@@ -91,6 +146,7 @@ class ProviderUnpaid(ProviderFailure, FailedPrecondition):
     """The account with the provider has no credit."""
 
     code = "PROVIDER_UNPAID"
+    is_of_the_server = True
 
 
 class ModelUnknown(ProviderFailure, NotFound):
@@ -103,12 +159,14 @@ class RequestRefused(ProviderFailure, InvalidInput):
     """The provider does not take the request as it is."""
 
     code = "PROVIDER_REFUSED_REQUEST"
+    may_pass_elsewhere = False
 
 
 class OptionUnsupported(ProviderFailure, InvalidInput):
     """The model does not take one of the options."""
 
     code = "MODEL_OPTION_UNSUPPORTED"
+    may_pass_elsewhere = False
 
 
 class ContextTooLong(ProviderFailure, InvalidInput):
@@ -127,6 +185,7 @@ class RateLimited(ProviderFailure, LimitExceeded):
     """The provider takes no more requests for now."""
 
     code = "RATE_LIMITED"
+    is_of_the_server = True
     passing = True
 
 
@@ -134,6 +193,7 @@ class ProviderFailed(ProviderFailure, Unavailable):
     """The provider answered that it failed."""
 
     code = "PROVIDER_FAILED"
+    is_of_the_server = True
     passing = True
 
 
@@ -141,6 +201,7 @@ class ProviderUnreachable(ProviderFailure, Unavailable):
     """Nobody answers at the provider's address."""
 
     code = "PROVIDER_UNREACHABLE"
+    is_of_the_server = True
     passing = True
 
 
@@ -148,6 +209,7 @@ class ProviderTimeout(ProviderFailure, DeadlineExceeded):
     """The provider did not answer in time."""
 
     code = "PROVIDER_TIMEOUT"
+    is_of_the_server = True
     spent = Spent.UNKNOWN
 
 
@@ -155,6 +217,7 @@ class ReplyMalformed(ProviderFailure, Unavailable):
     """The provider answered something that is not a reply."""
 
     code = "PROVIDER_REPLY_MALFORMED"
+    is_of_the_server = True
     passing = True
     spent = Spent.UNKNOWN
 
@@ -163,6 +226,7 @@ class StreamCut(ProviderFailure, Unavailable):
     """The connection ended in the middle of a reply."""
 
     code = "PROVIDER_STREAM_CUT"
+    is_of_the_server = True
     passing = True
     spent = Spent.UNKNOWN
 
@@ -179,6 +243,12 @@ class OutputTruncated(ProviderFailure, FailedPrecondition):
     """The reply was cut by its token limit before the JSON document was complete."""
 
     code = "MODEL_OUTPUT_TRUNCATED"
+
+
+class ModelBusy(ProviderFailure, LimitExceeded):
+    """The operator's limits give the model no more calls for now. Nothing was sent."""
+
+    code = "MODEL_BUSY"
 
 
 class EmbeddedBusy(ProviderFailure, LimitExceeded):

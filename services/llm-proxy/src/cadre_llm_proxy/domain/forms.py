@@ -56,6 +56,7 @@ class Form:
     tools: tuple[ToolDefinition, ...]
     tool_choice: ToolChoice
     output_schema: Mapping[str, Any] | None
+    abilities: Abilities
     _way: _Way
     # What the reply's document must be: the caller's schema, or the choice among tools and it.
     _wanted: Mapping[str, Any] | None
@@ -162,6 +163,7 @@ def form_of(request: CompletionRequest, abilities: Abilities) -> Form:
         tools=request.tools,
         tool_choice=request.tool_choice,
         output_schema=None,
+        abilities=abilities,
         _way=_Way.TEXT,
         _wanted=request.output_schema,
         _offered={} if request.tool_choice is ToolChoice.NONE else _by_name(request.tools),
@@ -198,6 +200,7 @@ def _as_choice(request: CompletionRequest, abilities: Abilities) -> Form:
         tools=(),
         tool_choice=ToolChoice.AUTO,
         output_schema=None,
+        abilities=abilities,
         _way=_Way.CHOICE if offered else _Way.TEXT,
         _wanted=request.output_schema,
         _offered=_by_name(offered),

@@ -1,37 +1,49 @@
-"""What a request to a provider used and cost, also when it failed or was stopped; never zero for want of knowledge."""
+"""Writes every request to a provider down before it is sent, and settles it however it ends; what it used and cost is
+never zero for want of knowledge."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
+from types import TracebackType
+from typing import Protocol
 
+from cadre_kit.errors import CadreError
 from cadre_kit.ids import new_id
+from cadre_kit.logs import logger
 from cadre_llm_proxy.domain.calls import (
     Answer,
-    Attempt,
-    AttemptStatus,
     CompletionRequest,
     Message,
+    Options,
+    Reply,
     Target,
     Usage,
 )
-from cadre_llm_proxy.domain.facts import ProviderFailure, Spent
+from cadre_llm_proxy.domain.entries import Bound, Entry, EntryStatus
+from cadre_llm_proxy.domain.estimates import Tokenizer, bound_of
+from cadre_llm_proxy.domain.facts import BudgetExceeded, ProviderFailure, Spent
 from cadre_llm_proxy.domain.prices import FREE, Tokens, cost_of
 
-__all__ = ["Call", "Meter", "estimated_tokens"]
+__all__ = ["Call", "Entries", "Kept", "Metered", "Metering"]
 
 _CHARACTERS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
+log = logger()
 
 
 @dataclass(kw_only=True)
 class Call:
-    """One call while it is under way; `usage` grows with every request to the provider."""
+    """One call while it is under way; `usage` grows with every request to the provider.
+
+    A budget puts a cheaper model in the target's place only if the call `may_downgrade`.
+    """
 
     request: CompletionRequest
     target: Target
     key: str
     digest: str
+    may_downgrade: bool = True
     began: float = field(default_factory=monotonic)
     usage: Usage = field(default_factory=Usage)
 
@@ -44,74 +56,192 @@ class Call:
         return round((monotonic() - self.began) * 1000)
 
 
-class Meter:
-    """Measures one request to a provider."""
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A reply to keep: for its call's idempotency key, if it has one, and under `cache_key`, if that is not empty."""
 
-    def __init__(self, call: Call, messages: Sequence[Message]) -> None:
+    reply: Reply
+    cache_key: str = ""
+
+
+class Entries(Protocol):
+    """The ledger, for requests that are sent."""
+
+    async def open(self, entry: Entry, bound: Bound) -> bool:
+        """Adds a request that is about to be sent, and reserves its worst case in every budget that holds for it; says
+        whether one does. Raises BudgetExceeded, BudgetNeedsPrice and BudgetNeedsMaxTokens, and adds nothing then."""
+        ...
+
+    async def settle(self, entry: Entry, *, kept: Kept | None, durable: bool) -> None:
+        """Ends an opened entry and, in the same step, keeps its reply. `durable`: returns when it is written, not when
+        it will be."""
+        ...
+
+
+class Metering:
+    """Meters requests. `target_of` finds the model that a budget downgrades to."""
+
+    def __init__(
+        self,
+        *,
+        entries: Entries,
+        tokenizer: Tokenizer,
+        target_of: Callable[[Options], Awaitable[Target]],
+    ) -> None:
+        self._entries = entries
+        self._tokenizer = tokenizer
+        self._target_of = target_of
+
+    def request(self, call: Call, messages: Sequence[Message]) -> "Metered":
+        """One request to the provider, to be entered before it is sent. Entering may change `call.target` to the
+        cheaper model of a budget."""
+        return Metered(self, call, messages)
+
+    async def opened(self, call: Call, messages: Sequence[Message]) -> tuple[Entry, bool]:
+        """The entry of a request, and whether a budget holds for it."""
+        try:
+            return await self._open(call, messages)
+        except BudgetExceeded as refused:
+            cheaper = await self._cheaper(call, refused)
+            log.info("budget_downgraded", model=call.target.model, to=cheaper.model)
+            call.target = cheaper
+            return await self._open(call, messages)
+
+    async def settle(self, entry: Entry, *, kept: Kept | None, durable: bool) -> None:
+        """Ends an entry."""
+        await self._entries.settle(entry, kept=kept, durable=durable)
+
+    async def _open(self, call: Call, messages: Sequence[Message]) -> tuple[Entry, bool]:
+        bound = await bound_of(call.target, call.request, messages, tokenizer=self._tokenizer)
+        entry = _opened(call, bound)
+        return entry, await self._entries.open(entry, bound)
+
+    async def _cheaper(self, call: Call, refused: BudgetExceeded) -> Target:
+        if not (refused.downgrade_to and call.may_downgrade):
+            raise refused
+        provider, _, model = refused.downgrade_to.partition("/")
+        target = await self._target_of(Options(provider=provider, model=model))
+        if (target.provider, target.model) == (call.target.provider, call.target.model):
+            raise refused
+        return target
+
+
+class Metered:
+    """One request to a provider: in the ledger from before it is sent, settled when the block ends, however it ends."""
+
+    def __init__(self, metering: Metering, call: Call, messages: Sequence[Message]) -> None:
+        self._metering = metering
         self._call = call
         self._messages = messages
-        self._time = datetime.now(UTC)
+        self._written: list[str] = []
+        self._answer: Answer | None = None
+        self._first_token_ms: int | None = None
+        self._settled = False
+
+    async def __aenter__(self) -> "Metered":
+        self._entry, self._bounded = await self._metering.opened(self._call, self._messages)
         self._began = monotonic()
-        self.id = new_id()
-        self.written: list[str] = []
+        return self
 
-    def succeeded(self, answer: Answer) -> Attempt:
-        """A reply that can be used."""
-        return self._attempt(AttemptStatus.SUCCEEDED, *self._used(answer))
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._settled:
+            ended = self._ended(error)
+            self._call.usage += ended.usage()
+            await self._settle(ended)
 
-    def unusable(self, answer: Answer, failure: ProviderFailure) -> Attempt:
-        """A reply that cannot be used, but was written and counts."""
-        return self._attempt(AttemptStatus.FAILED, *self._used(answer), code=failure.code)
+    def wrote(self, text: str) -> None:
+        """More text of a stream came."""
+        if self._first_token_ms is None:
+            self._first_token_ms = self._elapsed_ms()
+        self._written.append(text)
 
-    def failed(self, failure: ProviderFailure) -> Attempt:
-        """No reply."""
-        if failure.spent is Spent.NOTHING and not self.written:
-            return self._attempt(AttemptStatus.FAILED, Tokens(), False, code=failure.code)
-        return self._attempt(AttemptStatus.FAILED, *self._seen(), code=failure.code)
+    def answered(self, answer: Answer) -> None:
+        """The whole answer came; whether it can be used is another question."""
+        self._answer = answer
 
-    def cancelled(self) -> Attempt:
-        """Nobody wants the reply any more."""
-        return self._attempt(AttemptStatus.CANCELLED, *self._seen(), code="CANCELLED")
+    async def succeeded(self, kept_of: Callable[[str], Kept]) -> Reply:
+        """Keeps the reply that `kept_of` makes for the entry's id; the call's usage has grown by then."""
+        ended = self._with_use(replace(self._entry, status=EntryStatus.SUCCEEDED))
+        self._call.usage += ended.usage()
+        kept = kept_of(ended.id)
+        await self._settle(ended, kept)
+        return kept.reply
 
-    def _used(self, answer: Answer) -> tuple[Tokens, bool]:
-        if answer.tokens is not None:
-            return answer.tokens, False
-        return estimated_tokens(self._messages, answer.content), True
+    async def _settle(self, ended: Entry, kept: Kept | None = None) -> None:
+        self._settled = True
+        durable = self._bounded or bool(self._call.key)
+        await self._metering.settle(ended, kept=kept, durable=durable)
 
-    def _seen(self) -> tuple[Tokens | None, bool]:
-        # Without a stream nobody knows how much was written until it was cut.
-        if not self.written:
-            return None, False
-        return estimated_tokens(self._messages, "".join(self.written)), True
+    def _ended(self, error: BaseException | None) -> Entry:
+        match error:
+            case ProviderFailure() if self._sent_for_nothing(error):
+                ended = replace(self._entry, tokens=Tokens(), cost_usd=cost_of(Tokens(), FREE))
+            case _:
+                ended = self._with_use(self._entry)
+        status = EntryStatus.FAILED if isinstance(error, Exception) else EntryStatus.CANCELLED
+        code = error.code if isinstance(error, CadreError) else "INTERNAL"
+        return replace(
+            ended,
+            status=status,
+            error_code=code if status is EntryStatus.FAILED else "CANCELLED",
+            latency_ms=self._elapsed_ms(),
+            first_token_ms=self._first_token_ms,
+        )
 
-    def _attempt(
-        self, status: AttemptStatus, tokens: Tokens | None, estimated: bool, *, code: str = ""
-    ) -> Attempt:
-        call, price = self._call, self._call.target.price
-        cost = None if tokens is None or price is None else cost_of(tokens, price)
-        if price == FREE or tokens == Tokens():
+    def _sent_for_nothing(self, failure: ProviderFailure) -> bool:
+        return failure.spent is Spent.NOTHING and not self._written and self._answer is None
+
+    def _with_use(self, entry: Entry) -> Entry:
+        tokens, estimated = self._use()
+        cost = None if tokens is None or entry.price is None else cost_of(tokens, entry.price)
+        if entry.price == FREE or tokens == Tokens():
             cost = cost_of(Tokens(), FREE)
-        attempt = Attempt(
-            id=self.id,
-            time=self._time,
-            idempotency_key=call.key,
-            request_digest=call.digest,
-            attribution=call.request.attribution,
-            provider=call.target.provider,
-            model=call.target.model,
+        return replace(
+            entry,
             tokens=tokens,
             estimated=estimated,
-            price=price,
             cost_usd=cost,
-            latency_ms=round((monotonic() - self._began) * 1000),
-            status=status,
-            error_code=code,
+            latency_ms=self._elapsed_ms(),
+            first_token_ms=self._first_token_ms,
         )
-        call.usage += attempt.usage()
-        return attempt
+
+    def _use(self) -> tuple[Tokens | None, bool]:
+        if self._answer is not None and self._answer.tokens is not None:
+            return self._answer.tokens, False
+        if self._answer is not None:
+            return _estimated(self._messages, self._answer.content), True
+        # Without a stream nobody knows how much was written until it was cut.
+        return (
+            (_estimated(self._messages, "".join(self._written)), True)
+            if self._written
+            else (None, False)
+        )
+
+    def _elapsed_ms(self) -> int:
+        return round((monotonic() - self._began) * 1000)
 
 
-def estimated_tokens(messages: Sequence[Message], written: str) -> Tokens:
+def _opened(call: Call, bound: Bound) -> Entry:
+    return Entry(
+        id=new_id(),
+        time=datetime.now(UTC),
+        idempotency_key=call.key,
+        request_digest=call.digest,
+        attribution=call.request.attribution,
+        provider=call.target.provider,
+        model=call.target.model,
+        price=call.target.price,
+        reserved_usd=bound.usd,
+        reserved_tokens=bound.tokens or 0,
+    )
+
+
+def _estimated(messages: Sequence[Message], written: str) -> Tokens:
     """About how many tokens these are: four characters each, rounded up."""
     return Tokens(
         input=sum(_TOKENS_PER_MESSAGE + _estimate(m.content) for m in messages),

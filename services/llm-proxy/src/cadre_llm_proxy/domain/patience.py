@@ -1,54 +1,155 @@
 """A ledger that loses no entry to a database that is full or locked for a while."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Protocol
 
 from cadre_kit.errors import CadreError, Unavailable
 from cadre_kit.logs import logger
-from cadre_llm_proxy.domain.calls import Attempt, Reply
-from cadre_llm_proxy.domain.completions import Ledger, StoredReply
+from cadre_llm_proxy.domain.calls import Reply
+from cadre_llm_proxy.domain.entries import Bound, Entry, EntryStatus, StoredReply
+from cadre_llm_proxy.domain.metering import Kept
+from cadre_llm_proxy.domain.prices import FREE, Tokens, cost_of
+from cadre_llm_proxy.domain.replies import Claim
 
-__all__ = ["PatientLedger"]
+__all__ = ["Ledger", "PatientLedger"]
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+_SETTLED_SECONDS = 5.0
 log = logger()
 
 
-class PatientLedger:
-    """Writes an entry until it is written, also when whoever waits for that gives up; only the end of the process, or
-    damage to the database, loses one.
+class Ledger(Protocol):
+    """Every request that was ever sent to a provider, and the replies that are kept."""
 
-    While any waits, calls with a key are refused before they cost something: their replies could not be kept either.
+    async def open(self, entry: Entry, bound: Bound) -> bool:
+        """As of Entries."""
+        ...
+
+    async def settle(self, entry: Entry, kept: Kept | None) -> None:
+        """Ends an opened entry and keeps its reply, in one step. Doing it twice does no harm."""
+        ...
+
+    async def add(self, entry: Entry) -> None:
+        """Adds an entry for which nothing was sent."""
+        ...
+
+    async def claim(self, key: str, digest: str) -> StoredReply | Claim:
+        """As of Shelf."""
+        ...
+
+    async def release(self, key: str) -> None:
+        """As of Shelf."""
+        ...
+
+    async def cached(self, key: str, *, since: datetime) -> Reply | None:
+        """As of Shelf."""
+        ...
+
+
+class PatientLedger:
+    """Settles an entry until it is settled, also when whoever waits for that gives up. When the process ends before,
+    the entry stays as it was sent, with its worst case counted.
+
+    While any waits, further calls are refused before they cost something.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._writing: set[asyncio.Task[None]] = set()
+        self._working: set[asyncio.Task[Any]] = set()
         self._waiting: dict[str, CadreError] = {}
 
-    async def add(self, attempt: Attempt, *, reply: Reply | None = None) -> None:
-        """Returns when the entry is written. Raises what cannot pass."""
-        writing = asyncio.create_task(self._write(attempt, reply))
-        self._writing.add(writing)
-        writing.add_done_callback(self._writing.discard)
-        await asyncio.shield(writing)
+    async def open(self, entry: Entry, bound: Bound) -> bool:
+        """Adds a request that is about to be sent. Raises what keeps entries from being written now."""
+        self._refuse_while_waiting()
+        opening = self._begin(self._ledger.open(entry, bound))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            self._begin(self._withdraw(opening, entry))
+            raise
 
-    async def stored(self, key: str) -> StoredReply | None:
-        """The reply kept for a key. Raises what keeps entries from being written now."""
+    async def settle(self, entry: Entry, *, kept: Kept | None, durable: bool) -> None:
+        """Returns when the entry is settled or, unless it has to be `durable`, when it will be."""
+        settling = self._begin(self._settle(entry, kept))
+        if durable:
+            await asyncio.shield(settling)
+
+    async def claim(self, key: str, digest: str) -> StoredReply | Claim:
+        """The reply kept for a key, or the claim to it. Raises what keeps entries from being written now."""
+        self._refuse_while_waiting()
+        claiming = self._begin(self._ledger.claim(key, digest))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            self._begin(self._unclaim(claiming, key))
+            raise
+
+    async def release(self, key: str) -> None:
+        """Gives a claim up, in its own time."""
+        self._begin(self._persist(key, lambda: self._ledger.release(key)))
+
+    async def cached(self, key: str, *, since: datetime) -> Reply | None:
+        """The reply cached under a key."""
+        return await self._ledger.cached(key, since=since)
+
+    async def note_reuse(self, entry: Entry) -> None:
+        """Adds the entry of a reply that is given again, in its own time."""
+        self._begin(self._persist(entry.id, lambda: self._ledger.add(entry)))
+
+    async def settled(self) -> None:
+        """Returns when everything that was begun so far is written, or does not get written for some seconds."""
+        if self._working:
+            await asyncio.wait(set(self._working), timeout=_SETTLED_SECONDS)
+
+    def _refuse_while_waiting(self) -> None:
         for error in self._waiting.values():
             raise error
-        return await self._ledger.stored(key)
 
-    async def _write(self, attempt: Attempt, reply: Reply | None) -> None:
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        return task
+
+    async def _settle(self, entry: Entry, kept: Kept | None) -> None:
+        await self._persist(entry.id, lambda: self._ledger.settle(entry, kept))
+
+    async def _withdraw(self, opening: Awaitable[bool], entry: Entry) -> None:
+        try:
+            await opening
+        except CadreError:
+            return
+        unsent = replace(
+            entry,
+            status=EntryStatus.CANCELLED,
+            error_code="CANCELLED",
+            tokens=Tokens(),
+            cost_usd=cost_of(Tokens(), FREE),
+        )
+        await self._settle(unsent, None)
+
+    async def _unclaim(self, claiming: Awaitable[StoredReply | Claim], key: str) -> None:
+        try:
+            found = await claiming
+        except CadreError:
+            return
+        if isinstance(found, Claim) and found.is_ours:
+            await self._persist(key, lambda: self._ledger.release(key))
+
+    async def _persist(self, name: str, write: Callable[[], Awaitable[None]]) -> None:
         pause = _FIRST_PAUSE_SECONDS
         try:
             while True:
                 try:
-                    return await self._ledger.add(attempt, reply=reply)
+                    return await write()
                 except Unavailable as error:
-                    log.warning("ledger_waits", call_id=attempt.id, reason=error.message)
-                    self._waiting[attempt.id] = error
+                    log.warning("ledger_waits", waiting=name, reason=error.message)
+                    self._waiting[name] = error
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         finally:
-            self._waiting.pop(attempt.id, None)
+            self._waiting.pop(name, None)

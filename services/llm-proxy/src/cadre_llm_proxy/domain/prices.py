@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact, localcontext
 
-__all__ = ["FREE", "Price", "Tokens", "cost_of", "sum_of", "times"]
+__all__ = ["FREE", "Price", "Tokens", "cost_of", "difference", "sum_of", "times"]
 
 _MILLION = Decimal(1_000_000)
 # Wide enough for any sum of any prices; were it not, the trap would say so instead of rounding.
@@ -12,12 +12,14 @@ _EXACT = Context(prec=200, traps=[Inexact])
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """What one request used. `input` includes those read from and written to the provider's prompt cache."""
+    """What one request used. `input` includes those read from and written to the provider's prompt cache, `output`
+    those that the model only thought."""
 
     input: int = 0
     output: int = 0
     cache_read: int = 0
     cache_write: int = 0
+    reasoning: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,12 @@ def sum_of(first: Decimal, second: Decimal) -> Decimal:
     """An exact sum; the default context would round at 28 digits."""
     with localcontext(_EXACT):
         return first + second
+
+
+def difference(first: Decimal, second: Decimal) -> Decimal:
+    """An exact difference."""
+    with localcontext(_EXACT):
+        return first - second
 
 
 def times(amount: Decimal, count: int) -> Decimal:

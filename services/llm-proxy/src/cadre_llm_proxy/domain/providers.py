@@ -22,6 +22,7 @@ __all__ = [
     "OPENAI",
     "OPENAI_COMPATIBLE",
     "PROVIDERS",
+    "WORD_VECTORS",
     "Environment",
     "ListedModel",
     "ModelFacts",
@@ -32,10 +33,12 @@ __all__ = [
 
 EMBEDDED = "embedded"
 OPENAI = "openai"
+WORD_VECTORS = "wordllama"
 OLLAMA = "ollama"
 OPENAI_COMPATIBLE = "openai_compatible"
 _ALIASES = {"gemini": "google"}
 _EMBEDDED_ABILITIES = Abilities(tools=False, images=False)
+_ONLY_EMBEDS = Abilities(tools=False, schema=False, images=False, embeddings=True)
 _KEY_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_(API_)?(KEY|TOKEN)")
 
 
@@ -46,10 +49,13 @@ class Provider:
     name: str
     key_variables: tuple[str, ...] = ()
     default_model: str = ""
+    embedding_model: str = ""
     models: tuple[str, ...] = ()
     # What it is called in the variables for its address and default model.
     variable: str = ""
     local: bool = False
+    # Where nothing is published, and no max_tokens is given.
+    max_output_tokens: int = 0
 
     @property
     def base_variables(self) -> tuple[str, ...]:
@@ -69,6 +75,7 @@ PROVIDERS = (
         name=OPENAI,
         key_variables=("OPENAI_API_KEY",),
         default_model="gpt-4.1-mini",
+        embedding_model="text-embedding-3-small",
         models=("gpt-4.1-mini", "gpt-4.1", "gpt-5.4-mini", "gpt-5.5"),
     ),
     Provider(
@@ -82,14 +89,23 @@ PROVIDERS = (
         variable="GEMINI",
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         default_model="gemini-2.5-flash",
+        embedding_model="gemini-embedding-001",
         models=("gemini-2.5-flash", "gemini-2.5-pro", "gemini-3.5-flash"),
     ),
-    Provider(name=OLLAMA, default_model="llama3.2", models=("llama3.2",), local=True),
+    Provider(
+        name=OLLAMA,
+        default_model="llama3.2",
+        embedding_model="nomic-embed-text",
+        models=("llama3.2",),
+        local=True,
+    ),
     Provider(
         name=EMBEDDED,
         default_model="smollm2-135m-instruct",
+        embedding_model=WORD_VECTORS,
         models=("smollm2-135m-instruct",),
         local=True,
+        max_output_tokens=512,
     ),
 )
 _BY_NAME = {provider.name: provider for provider in PROVIDERS}
@@ -180,7 +196,22 @@ class Providers:
             api_key=self._key(known, options),
             price=facts.price,
             abilities=facts.abilities,
+            max_output_tokens=facts.max_output_tokens,
         )
+
+    def embedder(self, options: Options) -> Target:
+        """The model for embeddings that `options` mean: the embedded one where none is named. Raises as `target`."""
+        provider = _ALIASES.get(options.provider, options.provider)
+        if not provider and not options.model:
+            provider = EMBEDDED
+        model = options.model or _BY_NAME.get(provider, Provider(name=provider)).embedding_model
+        if not model:
+            raise ModelUnknown(
+                f"provider {provider!r} has no default model for embeddings here",
+                resolution="Name a model.",
+                metadata={"provider": provider},
+            )
+        return self.target(replace(options, provider=provider, model=model))
 
     def default(self) -> tuple[str, str]:
         """Provider and model where none is named."""
@@ -197,7 +228,10 @@ class Providers:
         """The models worth naming, by provider and name; the platform's default is always among them."""
         default = self.default()
         named = {
-            (p.name, model) for p in PROVIDERS for model in (*p.models, self._default_of(p.name))
+            (p.name, model)
+            for p in PROVIDERS
+            for model in (*p.models, self._default_of(p.name), p.embedding_model)
+            if model
         }
         return tuple(
             ListedModel(
@@ -212,11 +246,14 @@ class Providers:
 
     def _facts(self, provider: str, model: str) -> ModelFacts:
         facts = self._published.facts(provider, model)
-        if provider == EMBEDDED:
-            return replace(facts, price=FREE, abilities=_EMBEDDED_ABILITIES)
         known = _BY_NAME.get(provider)
+        if provider == EMBEDDED:
+            facts = replace(facts, abilities=_EMBEDDED_ABILITIES)
+            if model == WORD_VECTORS:
+                return replace(facts, price=FREE, abilities=_ONLY_EMBEDS)
         if known is not None and known.local:
-            return replace(facts, price=FREE)
+            written = known.max_output_tokens or facts.max_output_tokens
+            return replace(facts, price=FREE, max_output_tokens=written)
         return facts
 
     def _unavailable(self, provider: str) -> str:
@@ -276,7 +313,16 @@ class Providers:
         key = None
         if options.api_key_env:
             key = self._named_key(OPENAI_COMPATIBLE, options.api_key_env)
-        return Target(provider=OPENAI_COMPATIBLE, model=model, api_base=base, api_key=key)
+        facts = self._published.facts(OPENAI_COMPATIBLE, model)
+        return Target(
+            provider=OPENAI_COMPATIBLE,
+            model=model,
+            api_base=base,
+            api_key=key,
+            price=facts.price,
+            abilities=facts.abilities,
+            max_output_tokens=facts.max_output_tokens,
+        )
 
     def _foreign(self, provider: str, model: str, options: Options) -> Target:
         own = Provider(name=provider, key_variables=(f"{provider.upper()}_API_KEY",))
@@ -294,6 +340,7 @@ class Providers:
             api_key=key,
             price=facts.price,
             abilities=facts.abilities,
+            max_output_tokens=facts.max_output_tokens,
         )
 
     def _key(self, provider: Provider, options: Options) -> SecretStr | None:

@@ -12,7 +12,15 @@ from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
 from cadre_kit.interceptor import idempotency_key
 from cadre_llm_proxy.domain.calls import Delta
 from cadre_llm_proxy.domain.completions import Completions
-from cadre_llm_proxy.entrypoint.messages import completion_request, model_message, reply_message
+from cadre_llm_proxy.domain.embedding import Embedding
+from cadre_llm_proxy.entrypoint.messages import (
+    completion_request,
+    embed_request,
+    embed_response,
+    group_message,
+    model_message,
+    reply_message,
+)
 
 __all__ = ["LlmServicer"]
 
@@ -20,8 +28,9 @@ __all__ = ["LlmServicer"]
 class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
     """Serves LlmService."""
 
-    def __init__(self, completions: Completions) -> None:
+    def __init__(self, completions: Completions, embedding: Embedding) -> None:
         self._completions = completions
+        self._embedding = embedding
 
     async def Complete(
         self,
@@ -53,11 +62,23 @@ class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
                 else:
                     yield llm_pb2.StreamCompleteResponse(reply=reply_message(part))
 
+    async def Embed(
+        self,
+        request: llm_pb2.EmbedRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> llm_pb2.EmbedResponse:
+        """Vectors of texts."""
+        return embed_response(await self._embedding.embed(embed_request(request)))
+
     async def ListModels(
         self,
         request: llm_pb2.ListModelsRequest,
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> llm_pb2.ListModelsResponse:
         """All models."""
-        listed = await self._completions.list_models()
-        return llm_pb2.ListModelsResponse(models=[model_message(model) for model in listed])
+        listed = self._completions.list_models()
+        groups = self._completions.list_groups()
+        return llm_pb2.ListModelsResponse(
+            models=[model_message(model) for model in listed],
+            groups=[group_message(group) for group in groups],
+        )

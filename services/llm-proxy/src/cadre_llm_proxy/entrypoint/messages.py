@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from cadre.common.v1 import common_pb2
@@ -17,20 +18,37 @@ from cadre_llm_proxy.domain.calls import (
     Options,
     Reply,
     Role,
+    RunBudget,
     ToolCall,
     ToolChoice,
     ToolDefinition,
     Usage,
 )
+from cadre_llm_proxy.domain.embedding import Embedded, EmbedRequest
 from cadre_llm_proxy.domain.facts import OutputSchemaInvalid, RequestInvalid
 from cadre_llm_proxy.domain.providers import ListedModel
+from cadre_llm_proxy.domain.routes import Group
 
-__all__ = ["completion_request", "model_message", "reply_message", "usage_message"]
+__all__ = [
+    "completion_request",
+    "decimal_of",
+    "embed_request",
+    "embed_response",
+    "group_message",
+    "model_message",
+    "reply_message",
+    "usage_message",
+]
 
 _DEFAULT_SECONDS = 120.0
 _LONGEST_SECONDS = 3600.0
+_LONGEST_CACHE_SECONDS = 30 * 86400.0
+_DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _MESSAGES_BYTES = 4 * 1024 * 1024
 _MOST_STOPS = 4
+_MOST_TEXTS = 2048
+_MOST_DIMENSIONS = 8192
+_FLOAT_BYTES = 4
 _MOST_TOOLS = 128
 _MOST_FALLBACKS = 8
 _MOST_IMAGES = 16
@@ -44,7 +62,10 @@ _IMAGE_SIGNATURES = {
 # Settings that have fields of their own, or would change what is asked and how it is answered.
 _OWN_PARAMS = frozenset(
     "model messages stream stream_options tools tool_choice response_format temperature max_tokens "
-    "max_completion_tokens top_p seed stop logprobs top_logprobs n functions function_call".split()
+    "max_completion_tokens top_p seed stop logprobs top_logprobs n functions function_call "
+    # Under these names providers would write more, or more often, than a budget has reserved for.
+    "max_output_tokens maxOutputTokens num_predict best_of candidate_count candidateCount generationConfig "
+    "generation_config extra_body options".split()
 )
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROLES = {
@@ -74,17 +95,49 @@ def completion_request(message: llm_pb2.CompleteRequest) -> CompletionRequest:
         options=_options(message.options, "options"),
         messages=_messages(message),
         output_schema=_schema(message),
-        attribution=Attribution(
-            workflow=message.attribution.workflow,
-            version=message.attribution.version,
-            run_id=message.attribution.run_id,
-            node=message.attribution.node,
-        ),
+        attribution=_attribution(message.attribution),
         timeout_seconds=_seconds(message.timeout_seconds),
         tools=_tools(message),
         tool_choice=_tool_choice(message),
         fallbacks=_fallbacks(message),
+        cache_seconds=_cache_seconds(message.cache_seconds),
     )
+
+
+def _attribution(message: llm_pb2.Attribution) -> Attribution:
+    root = message.root_run_id or message.run_id
+    return Attribution(
+        workflow=message.workflow,
+        version=message.version,
+        run_id=message.run_id,
+        node=message.node,
+        root_run_id=root,
+        schedule=message.schedule,
+        api_key=message.api_key,
+        run_budgets=tuple(_run_budget(one, message.run_id, root) for one in message.run_budgets),
+    )
+
+
+def _run_budget(message: llm_pb2.RunBudget, *runs: str) -> RunBudget:
+    field = "attribution.run_budgets"
+    _check(
+        bool(message.run_id) and message.run_id in runs, f"{field}.run_id", "run_id or root_run_id"
+    )
+    usd = decimal_of(message.usd, f"{field}.usd") if message.HasField("usd") else None
+    tokens = message.tokens if message.HasField("tokens") else None
+    _check(usd is None or usd > 0, f"{field}.usd", "above 0")
+    _check(tokens is None or tokens >= 1, f"{field}.tokens", "1 or more")
+    return RunBudget(run_id=message.run_id, usd=usd, tokens=tokens)
+
+
+def decimal_of(text: str, field: str) -> Decimal:
+    """A decimal, as it was written. Raises RequestInvalid for what is none, and for one that nobody needs."""
+    _check(
+        bool(_DECIMAL.fullmatch(text)),
+        field,
+        "a decimal such as 2.50, of at most 18 digits on either side",
+    )
+    return Decimal(text)
 
 
 def _options(message: llm_pb2.ModelOptions, at: str) -> Options:
@@ -240,6 +293,13 @@ def _seconds(seconds: float) -> float:
     return seconds or _DEFAULT_SECONDS
 
 
+def _cache_seconds(seconds: float) -> float:
+    _check(
+        0 <= seconds <= _LONGEST_CACHE_SECONDS, "cache_seconds", f"0 to {_LONGEST_CACHE_SECONDS:g}"
+    )
+    return seconds
+
+
 def _check(holds: bool, field: str, allowed: str) -> None:
     if not holds:
         raise RequestInvalid(f"{field} must be {allowed}", metadata={"field": field})
@@ -263,6 +323,7 @@ def reply_message(reply: Reply) -> llm_pb2.Reply:
         reasoning=reply.reasoning,
         likelihoods=[_likelihood_message(each) for each in reply.likelihoods],
         dropped_options=reply.dropped_options,
+        cached=reply.cached,
     )
 
 
@@ -287,7 +348,7 @@ def usage_message(usage: Usage) -> common_pb2.Usage:
 
 def model_message(model: ListedModel) -> llm_pb2.Model:
     """A model that can be named."""
-    price = model.facts.price
+    price, abilities = model.facts.price, model.facts.abilities
     return llm_pb2.Model(
         provider=model.provider,
         name=model.name,
@@ -297,4 +358,54 @@ def model_message(model: ListedModel) -> llm_pb2.Model:
         context_tokens=model.facts.context_tokens,
         input_usd_per_million=None if price is None else f"{price.input:f}",
         output_usd_per_million=None if price is None else f"{price.output:f}",
+        tools=abilities.tools,
+        json_schema=abilities.schema,
+        images=abilities.images,
+        reasoning=abilities.reasoning,
+        embeddings=abilities.embeddings,
+        max_output_tokens=model.facts.max_output_tokens,
+    )
+
+
+def group_message(group: Group) -> llm_pb2.ModelGroup:
+    """A group that can be named instead of a model."""
+    return llm_pb2.ModelGroup(
+        name=group.name,
+        models=[f"{each.provider}/{each.model}" for each in group.deployments],
+        fallbacks=group.fallbacks,
+    )
+
+
+def embed_request(message: llm_pb2.EmbedRequest) -> EmbedRequest:
+    """What is to be embedded. Raises RequestInvalid naming the field that is wrong."""
+    texts = message.texts
+    _check(1 <= len(texts) <= _MOST_TEXTS, "texts", f"1 to {_MOST_TEXTS}")
+    _check(all(texts), "texts", "of at least one character each")
+    size = sum(len(text.encode()) for text in texts)
+    _check(size <= _MESSAGES_BYTES, "texts", f"at most {_MESSAGES_BYTES} bytes in all")
+    _check(0 <= message.dimensions <= _MOST_DIMENSIONS, "dimensions", f"0 to {_MOST_DIMENSIONS}")
+    return EmbedRequest(
+        options=Options(
+            provider=message.provider,
+            model=message.model,
+            api_base=message.api_base,
+            api_key_env=message.api_key_env,
+        ),
+        texts=tuple(texts),
+        dimensions=message.dimensions or None,
+        attribution=_attribution(message.attribution),
+        timeout_seconds=_seconds(message.timeout_seconds),
+    )
+
+
+def embed_response(embedded: Embedded) -> llm_pb2.EmbedResponse:
+    """The vectors."""
+    vectors = embedded.embeddings.vectors
+    return llm_pb2.EmbedResponse(
+        vectors=vectors,
+        dimensions=len(vectors[0]) // _FLOAT_BYTES,
+        provider=embedded.reply.provider,
+        model=embedded.reply.model,
+        usage=usage_message(embedded.reply.usage),
+        call_id=embedded.reply.call_id,
     )

@@ -134,7 +134,9 @@ class ModelOptions(_message.Message):
     model either, means the platform's default: the first provider whose key is present, else embedded.
     """
     model: _builtins.str
-    """The provider's name for the model. Empty means the provider's default model here."""
+    """The provider's name for the model, or, without a provider, the name of a group of models (see ListModels). Empty
+    means the provider's default model here.
+    """
     temperature: _builtins.float
     """Sampling temperature, 0 to 2."""
     max_tokens: _builtins.int
@@ -350,6 +352,7 @@ class Attribution(_message.Message):
     ROOT_RUN_ID_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
     API_KEY_FIELD_NUMBER: _builtins.int
+    RUN_BUDGETS_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """The workflow's name."""
     version: _builtins.int
@@ -364,6 +367,12 @@ class Attribution(_message.Message):
     """The schedule that started the run; empty when none did."""
     api_key: _builtins.str
     """The public prefix of the API key that started the run; empty when unknown."""
+    @_builtins.property
+    def run_budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunBudget]:
+        """What the runs that the call is made for may spend, by their workflow files; each of run_id or root_run_id. Every
+        call of such a run carries it: the newest one holds.
+        """
+
     def __init__(
         self,
         *,
@@ -374,14 +383,52 @@ class Attribution(_message.Message):
         root_run_id: _builtins.str = ...,
         schedule: _builtins.str = ...,
         api_key: _builtins.str = ...,
+        run_budgets: _abc.Iterable[Global___RunBudget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "node", b"node", "root_run_id", b"root_run_id", "run_id", b"run_id", "schedule", b"schedule", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "node", b"node", "root_run_id", b"root_run_id", "run_budgets", b"run_budgets", "run_id", b"run_id", "schedule", b"schedule", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Attribution: _TypeAlias = Attribution  # noqa: Y015
+
+@_typing.final
+class RunBudget(_message.Message):
+    """What one run may spend on models, with the runs that are steps of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    USD_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run: the attribution's run_id or root_run_id."""
+    usd: _builtins.str
+    """US dollars as an exact decimal above 0. Absent means no bound."""
+    tokens: _builtins.int
+    """Input and output tokens together, 1 and up. Absent means no bound."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        usd: _builtins.str | None = ...,
+        tokens: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tokens", b"_tokens", "_usd", b"_usd", "tokens", b"tokens", "usd", b"usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tokens", b"_tokens", "_usd", b"_usd", "run_id", b"run_id", "tokens", b"tokens", "usd", b"usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__tokens: _TypeAlias = _typing.Literal["tokens"]  # noqa: Y015
+    _WhichOneofArgType__tokens: _TypeAlias = _typing.Literal["_tokens", b"_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__usd: _TypeAlias = _typing.Literal["usd"]  # noqa: Y015
+    _WhichOneofArgType__usd: _TypeAlias = _typing.Literal["_usd", b"_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens) -> _WhichOneofReturnType__tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__usd) -> _WhichOneofReturnType__usd | None: ...
+
+Global___RunBudget: _TypeAlias = RunBudget  # noqa: Y015
 
 @_typing.final
 class CompleteRequest(_message.Message):
@@ -397,10 +444,16 @@ class CompleteRequest(_message.Message):
     TOOLS_FIELD_NUMBER: _builtins.int
     TOOL_CHOICE_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
+    CACHE_SECONDS_FIELD_NUMBER: _builtins.int
     timeout_seconds: _builtins.float
     """The provider's call is given up after this many seconds, up to 3600; 0 means 120."""
     tool_choice: Global___ToolChoice.ValueType
     """Whether it calls them."""
+    cache_seconds: _builtins.float
+    """A reply to the same request of the same workflow that is at most this many seconds old is given instead of asking
+    again, and costs nothing; the reply to this one is kept for later ones. 0 means that neither happens. At most
+    2592000, which is 30 days.
+    """
     @_builtins.property
     def options(self) -> Global___ModelOptions:
         """Which model, and how."""
@@ -436,10 +489,11 @@ class CompleteRequest(_message.Message):
         tools: _abc.Iterable[Global___ToolDefinition] | None = ...,
         tool_choice: Global___ToolChoice.ValueType = ...,
         fallbacks: _abc.Iterable[Global___ModelOptions] | None = ...,
+        cache_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "options", b"options", "output_schema", b"output_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "fallbacks", b"fallbacks", "messages", b"messages", "options", b"options", "output_schema", b"output_schema", "timeout_seconds", b"timeout_seconds", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "cache_seconds", b"cache_seconds", "fallbacks", b"fallbacks", "messages", b"messages", "options", b"options", "output_schema", b"output_schema", "timeout_seconds", b"timeout_seconds", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -485,6 +539,7 @@ class Reply(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
     REASONING_FIELD_NUMBER: _builtins.int
+    CACHED_FIELD_NUMBER: _builtins.int
     LIKELIHOODS_FIELD_NUMBER: _builtins.int
     DROPPED_OPTIONS_FIELD_NUMBER: _builtins.int
     content: _builtins.str
@@ -503,6 +558,8 @@ class Reply(_message.Message):
     """The ledger's id of the call."""
     reasoning: _builtins.str
     """What the model thought before it answered, where the provider shows it."""
+    cached: _builtins.bool
+    """Whether this is the cached reply to an earlier request. What it used is then nothing, and `usage` is of no calls."""
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
         """What it used."""
@@ -534,12 +591,13 @@ class Reply(_message.Message):
         call_id: _builtins.str = ...,
         tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
         reasoning: _builtins.str = ...,
+        cached: _builtins.bool = ...,
         likelihoods: _abc.Iterable[Global___Likelihood] | None = ...,
         dropped_options: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "dropped_options", b"dropped_options", "finish_reason", b"finish_reason", "latency_ms", b"latency_ms", "likelihoods", b"likelihoods", "model", b"model", "provider", b"provider", "reasoning", b"reasoning", "replayed", b"replayed", "tool_calls", b"tool_calls", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "call_id", b"call_id", "content", b"content", "dropped_options", b"dropped_options", "finish_reason", b"finish_reason", "latency_ms", b"latency_ms", "likelihoods", b"likelihoods", "model", b"model", "provider", b"provider", "reasoning", b"reasoning", "replayed", b"replayed", "tool_calls", b"tool_calls", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -759,22 +817,62 @@ class ListModelsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
         """The models, by provider and name."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelGroup]:
+        """The groups that can be named instead of a model, by name."""
 
     def __init__(
         self,
         *,
         models: _abc.Iterable[Global___Model] | None = ...,
+        groups: _abc.Iterable[Global___ModelGroup] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "models", b"models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
+
+@_typing.final
+class ModelGroup(_message.Message):
+    """Models under one name, from the operator's file. Naming it, without a provider, asks one of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its models, as PROVIDER/MODEL."""
+
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is asked, in order, when none of them can answer: groups, or PROVIDER/MODEL."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        fallbacks: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallbacks", b"fallbacks", "models", b"models", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelGroup: _TypeAlias = ModelGroup  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):

@@ -23,24 +23,63 @@ _sym_db = _symbol_database.Default()
 
 
 from cadre.common.v1 import common_pb2 as cadre_dot_common_dot_v1_dot_common__pb2
+from cadre.llm_proxy.v1 import llm_pb2 as cadre_dot_llm__proxy_dot_v1_dot_llm__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x61\x64re/llm_proxy/v1/usage.proto\x12\x12\x63\x61\x64re.llm_proxy.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x01\n\x11QueryUsageRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x08group_by\x18\x03 \x03(\x0e\x32\".cadre.llm_proxy.v1.UsageDimension\x12\x10\n\x08workflow\x18\x04 \x01(\t\x12\x0e\n\x06run_id\x18\x05 \x01(\t\"k\n\x12QueryUsageResponse\x12.\n\x06groups\x18\x01 \x03(\x0b\x32\x1e.cadre.llm_proxy.v1.UsageGroup\x12%\n\x05total\x18\x02 \x01(\x0b\x32\x16.cadre.common.v1.Usage\"W\n\nUsageGroup\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12%\n\x05usage\x18\x02 \x01(\x0b\x32\x16.cadre.common.v1.Usage\x12\x14\n\x0c\x66\x61iled_calls\x18\x03 \x01(\x03*\xee\x01\n\x0eUsageDimension\x12\x1f\n\x1bUSAGE_DIMENSION_UNSPECIFIED\x10\x00\x12\x1c\n\x18USAGE_DIMENSION_WORKFLOW\x10\x01\x12\x17\n\x13USAGE_DIMENSION_RUN\x10\x02\x12\x18\n\x14USAGE_DIMENSION_NODE\x10\x03\x12\x19\n\x15USAGE_DIMENSION_MODEL\x10\x04\x12\x1c\n\x18USAGE_DIMENSION_PROVIDER\x10\x05\x12\x17\n\x13USAGE_DIMENSION_DAY\x10\x06\x12\x18\n\x14USAGE_DIMENSION_HOUR\x10\x07\x32k\n\x0cUsageService\x12[\n\nQueryUsage\x12%.cadre.llm_proxy.v1.QueryUsageRequest\x1a&.cadre.llm_proxy.v1.QueryUsageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x61\x64re/llm_proxy/v1/usage.proto\x12\x12\x63\x61\x64re.llm_proxy.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\x1a\x1c\x63\x61\x64re/llm_proxy/v1/llm.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x01\n\x11QueryUsageRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x08group_by\x18\x03 \x03(\x0e\x32\".cadre.llm_proxy.v1.UsageDimension\x12\x10\n\x08workflow\x18\x04 \x01(\t\x12\x0e\n\x06run_id\x18\x05 \x01(\t\"\xa4\x01\n\x12QueryUsageResponse\x12.\n\x06groups\x18\x01 \x03(\x0b\x32\x1e.cadre.llm_proxy.v1.UsageGroup\x12%\n\x05total\x18\x02 \x01(\x0b\x32\x16.cadre.common.v1.Usage\x12\x37\n\rtotal_details\x18\x03 \x01(\x0b\x32 .cadre.llm_proxy.v1.UsageDetails\"\x8a\x01\n\nUsageGroup\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12%\n\x05usage\x18\x02 \x01(\x0b\x32\x16.cadre.common.v1.Usage\x12\x14\n\x0c\x66\x61iled_calls\x18\x03 \x01(\x03\x12\x31\n\x07\x64\x65tails\x18\x04 \x01(\x0b\x32 .cadre.llm_proxy.v1.UsageDetails\"\xd9\x01\n\x0cUsageDetails\x12\x11\n\tknown_usd\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x02 \x01(\x03\x12\x18\n\x10reasoning_tokens\x18\x03 \x01(\x03\x12\x12\n\nopen_calls\x18\x04 \x01(\x03\x12\x10\n\x08open_usd\x18\x05 \x01(\t\x12\x17\n\x0funcertain_calls\x18\x06 \x01(\x03\x12\x15\n\runcertain_usd\x18\x07 \x01(\t\x12\x16\n\x0ereused_replies\x18\x08 \x01(\x03\x12\x11\n\tsaved_usd\x18\t \x01(\t\"\xe9\x01\n\x10ListCallsRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08workflow\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12.\n\x06status\x18\x05 \x01(\x0e\x32\x1e.cadre.llm_proxy.v1.CallStatus\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\"U\n\x11ListCallsResponse\x12\'\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x18.cadre.llm_proxy.v1.Call\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xe5\x05\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x0b\x61ttribution\x18\x03 \x01(\x0b\x32\x1f.cadre.llm_proxy.v1.Attribution\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12.\n\x06status\x18\x06 \x01(\x0e\x32\x1e.cadre.llm_proxy.v1.CallStatus\x12\x12\n\nerror_code\x18\x07 \x01(\t\x12\x19\n\x0cinput_tokens\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\t \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\n \x01(\x03\x12\x18\n\x10reasoning_tokens\x18\x0b \x01(\x03\x12\x11\n\testimated\x18\x0c \x01(\x08\x12\"\n\x15input_usd_per_million\x18\r \x01(\tH\x02\x88\x01\x01\x12#\n\x16output_usd_per_million\x18\x0e \x01(\tH\x03\x88\x01\x01\x12\x15\n\x08\x63ost_usd\x18\x0f \x01(\tH\x04\x88\x01\x01\x12\x19\n\x0creserved_usd\x18\x10 \x01(\tH\x05\x88\x01\x01\x12\x17\n\x0freserved_tokens\x18\x11 \x01(\x03\x12\x12\n\nlatency_ms\x18\x12 \x01(\x03\x12\x1b\n\x0e\x66irst_token_ms\x18\x13 \x01(\x03H\x06\x88\x01\x01\x12\x17\n\x0fidempotency_key\x18\x14 \x01(\t\x12\x16\n\tsaved_usd\x18\x15 \x01(\tH\x07\x88\x01\x01\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokensB\x18\n\x16_input_usd_per_millionB\x19\n\x17_output_usd_per_millionB\x0b\n\t_cost_usdB\x0f\n\r_reserved_usdB\x11\n\x0f_first_token_msB\x0c\n\n_saved_usd\"G\n\x0f\x45stimateRequest\x12\x34\n\x07request\x18\x01 \x01(\x0b\x32#.cadre.llm_proxy.v1.CompleteRequest\"\xc3\x01\n\x10\x45stimateResponse\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x03\x12\x1e\n\x11max_output_tokens\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07min_usd\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07max_usd\x18\x06 \x01(\tH\x02\x88\x01\x01\x42\x14\n\x12_max_output_tokensB\n\n\x08_min_usdB\n\n\x08_max_usd\"\xa4\x02\n\x06\x42udget\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x05scope\x18\x02 \x01(\x0e\x32\x1f.cadre.llm_proxy.v1.BudgetScope\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x30\n\x06period\x18\x04 \x01(\x0e\x32 .cadre.llm_proxy.v1.BudgetPeriod\x12\x10\n\x03usd\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06tokens\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x14\n\x0cwarn_percent\x18\x07 \x01(\x05\x12\x33\n\ton_exceed\x18\x08 \x01(\x0e\x32 .cadre.llm_proxy.v1.BudgetExceed\x12\x14\n\x0c\x64owngrade_to\x18\t \x01(\tB\x06\n\x04_usdB\t\n\x07_tokens\"\xd0\x01\n\tBudgetUse\x12\x0e\n\x06period\x18\x01 \x01(\t\x12\x10\n\x08used_usd\x18\x02 \x01(\t\x12\x13\n\x0bused_tokens\x18\x03 \x01(\x03\x12\x15\n\x08left_usd\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0bleft_tokens\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12.\n\nreset_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06warned\x18\x07 \x01(\x08\x42\x0b\n\t_left_usdB\x0e\n\x0c_left_tokens\"g\n\x0c\x42udgetStatus\x12*\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1a.cadre.llm_proxy.v1.Budget\x12+\n\x04uses\x18\x02 \x03(\x0b\x32\x1d.cadre.llm_proxy.v1.BudgetUse\">\n\x10SetBudgetRequest\x12*\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1a.cadre.llm_proxy.v1.Budget\"E\n\x11SetBudgetResponse\x12\x30\n\x06status\x18\x01 \x01(\x0b\x32 .cadre.llm_proxy.v1.BudgetStatus\"\x14\n\x12ListBudgetsRequest\"H\n\x13ListBudgetsResponse\x12\x31\n\x07\x62udgets\x18\x01 \x03(\x0b\x32 .cadre.llm_proxy.v1.BudgetStatus\"#\n\x13\x44\x65leteBudgetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteBudgetResponse*\xa5\x02\n\x0eUsageDimension\x12\x1f\n\x1bUSAGE_DIMENSION_UNSPECIFIED\x10\x00\x12\x1c\n\x18USAGE_DIMENSION_WORKFLOW\x10\x01\x12\x17\n\x13USAGE_DIMENSION_RUN\x10\x02\x12\x18\n\x14USAGE_DIMENSION_NODE\x10\x03\x12\x19\n\x15USAGE_DIMENSION_MODEL\x10\x04\x12\x1c\n\x18USAGE_DIMENSION_PROVIDER\x10\x05\x12\x17\n\x13USAGE_DIMENSION_DAY\x10\x06\x12\x18\n\x14USAGE_DIMENSION_HOUR\x10\x07\x12\x17\n\x13USAGE_DIMENSION_KEY\x10\x08\x12\x1c\n\x18USAGE_DIMENSION_SCHEDULE\x10\t*\xda\x01\n\nCallStatus\x12\x1b\n\x17\x43\x41LL_STATUS_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41LL_STATUS_SENT\x10\x01\x12\x19\n\x15\x43\x41LL_STATUS_SUCCEEDED\x10\x02\x12\x16\n\x12\x43\x41LL_STATUS_FAILED\x10\x03\x12\x19\n\x15\x43\x41LL_STATUS_CANCELLED\x10\x04\x12\x19\n\x15\x43\x41LL_STATUS_UNCERTAIN\x10\x05\x12\x18\n\x14\x43\x41LL_STATUS_REPLAYED\x10\x06\x12\x16\n\x12\x43\x41LL_STATUS_CACHED\x10\x07*\x8d\x01\n\x0b\x42udgetScope\x12\x1c\n\x18\x42UDGET_SCOPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42UDGET_SCOPE_PLATFORM\x10\x01\x12\x19\n\x15\x42UDGET_SCOPE_WORKFLOW\x10\x02\x12\x14\n\x10\x42UDGET_SCOPE_KEY\x10\x03\x12\x14\n\x10\x42UDGET_SCOPE_RUN\x10\x04*\x8c\x01\n\x0c\x42udgetPeriod\x12\x1d\n\x19\x42UDGET_PERIOD_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42UDGET_PERIOD_RUN\x10\x01\x12\x15\n\x11\x42UDGET_PERIOD_DAY\x10\x02\x12\x16\n\x12\x42UDGET_PERIOD_WEEK\x10\x03\x12\x17\n\x13\x42UDGET_PERIOD_MONTH\x10\x04*b\n\x0c\x42udgetExceed\x12\x1d\n\x19\x42UDGET_EXCEED_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42UDGET_EXCEED_FAIL\x10\x01\x12\x1b\n\x17\x42UDGET_EXCEED_DOWNGRADE\x10\x02\x32\xb9\x04\n\x0cUsageService\x12[\n\nQueryUsage\x12%.cadre.llm_proxy.v1.QueryUsageRequest\x1a&.cadre.llm_proxy.v1.QueryUsageResponse\x12X\n\tListCalls\x12$.cadre.llm_proxy.v1.ListCallsRequest\x1a%.cadre.llm_proxy.v1.ListCallsResponse\x12U\n\x08\x45stimate\x12#.cadre.llm_proxy.v1.EstimateRequest\x1a$.cadre.llm_proxy.v1.EstimateResponse\x12X\n\tSetBudget\x12$.cadre.llm_proxy.v1.SetBudgetRequest\x1a%.cadre.llm_proxy.v1.SetBudgetResponse\x12^\n\x0bListBudgets\x12&.cadre.llm_proxy.v1.ListBudgetsRequest\x1a\'.cadre.llm_proxy.v1.ListBudgetsResponse\x12\x61\n\x0c\x44\x65leteBudget\x12\'.cadre.llm_proxy.v1.DeleteBudgetRequest\x1a(.cadre.llm_proxy.v1.DeleteBudgetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cadre.llm_proxy.v1.usage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_USAGEDIMENSION']._serialized_start=520
-  _globals['_USAGEDIMENSION']._serialized_end=758
-  _globals['_QUERYUSAGEREQUEST']._serialized_start=118
-  _globals['_QUERYUSAGEREQUEST']._serialized_end=319
-  _globals['_QUERYUSAGERESPONSE']._serialized_start=321
-  _globals['_QUERYUSAGERESPONSE']._serialized_end=428
-  _globals['_USAGEGROUP']._serialized_start=430
-  _globals['_USAGEGROUP']._serialized_end=517
-  _globals['_USAGESERVICE']._serialized_start=760
-  _globals['_USAGESERVICE']._serialized_end=867
+  _globals['_USAGEDIMENSION']._serialized_start=3121
+  _globals['_USAGEDIMENSION']._serialized_end=3414
+  _globals['_CALLSTATUS']._serialized_start=3417
+  _globals['_CALLSTATUS']._serialized_end=3635
+  _globals['_BUDGETSCOPE']._serialized_start=3638
+  _globals['_BUDGETSCOPE']._serialized_end=3779
+  _globals['_BUDGETPERIOD']._serialized_start=3782
+  _globals['_BUDGETPERIOD']._serialized_end=3922
+  _globals['_BUDGETEXCEED']._serialized_start=3924
+  _globals['_BUDGETEXCEED']._serialized_end=4022
+  _globals['_QUERYUSAGEREQUEST']._serialized_start=148
+  _globals['_QUERYUSAGEREQUEST']._serialized_end=349
+  _globals['_QUERYUSAGERESPONSE']._serialized_start=352
+  _globals['_QUERYUSAGERESPONSE']._serialized_end=516
+  _globals['_USAGEGROUP']._serialized_start=519
+  _globals['_USAGEGROUP']._serialized_end=657
+  _globals['_USAGEDETAILS']._serialized_start=660
+  _globals['_USAGEDETAILS']._serialized_end=877
+  _globals['_LISTCALLSREQUEST']._serialized_start=880
+  _globals['_LISTCALLSREQUEST']._serialized_end=1113
+  _globals['_LISTCALLSRESPONSE']._serialized_start=1115
+  _globals['_LISTCALLSRESPONSE']._serialized_end=1200
+  _globals['_CALL']._serialized_start=1203
+  _globals['_CALL']._serialized_end=1944
+  _globals['_ESTIMATEREQUEST']._serialized_start=1946
+  _globals['_ESTIMATEREQUEST']._serialized_end=2017
+  _globals['_ESTIMATERESPONSE']._serialized_start=2020
+  _globals['_ESTIMATERESPONSE']._serialized_end=2215
+  _globals['_BUDGET']._serialized_start=2218
+  _globals['_BUDGET']._serialized_end=2510
+  _globals['_BUDGETUSE']._serialized_start=2513
+  _globals['_BUDGETUSE']._serialized_end=2721
+  _globals['_BUDGETSTATUS']._serialized_start=2723
+  _globals['_BUDGETSTATUS']._serialized_end=2826
+  _globals['_SETBUDGETREQUEST']._serialized_start=2828
+  _globals['_SETBUDGETREQUEST']._serialized_end=2890
+  _globals['_SETBUDGETRESPONSE']._serialized_start=2892
+  _globals['_SETBUDGETRESPONSE']._serialized_end=2961
+  _globals['_LISTBUDGETSREQUEST']._serialized_start=2963
+  _globals['_LISTBUDGETSREQUEST']._serialized_end=2983
+  _globals['_LISTBUDGETSRESPONSE']._serialized_start=2985
+  _globals['_LISTBUDGETSRESPONSE']._serialized_end=3057
+  _globals['_DELETEBUDGETREQUEST']._serialized_start=3059
+  _globals['_DELETEBUDGETREQUEST']._serialized_end=3094
+  _globals['_DELETEBUDGETRESPONSE']._serialized_start=3096
+  _globals['_DELETEBUDGETRESPONSE']._serialized_end=3118
+  _globals['_USAGESERVICE']._serialized_start=4025
+  _globals['_USAGESERVICE']._serialized_end=4594
 # @@protoc_insertion_point(module_scope)

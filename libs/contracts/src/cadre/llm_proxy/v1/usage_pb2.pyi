@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from cadre.common.v1 import common_pb2 as _common_pb2
+from cadre.llm_proxy.v1 import llm_pb2 as _llm_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -43,6 +44,10 @@ class _UsageDimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UsageD
     """The day in UTC, as 2026-11-22."""
     USAGE_DIMENSION_HOUR: _UsageDimension.ValueType  # 7
     """The hour in UTC, as 2026-11-22T14."""
+    USAGE_DIMENSION_KEY: _UsageDimension.ValueType  # 8
+    """The public prefix of the API key."""
+    USAGE_DIMENSION_SCHEDULE: _UsageDimension.ValueType  # 9
+    """The schedule's name."""
 
 class UsageDimension(_UsageDimension, metaclass=_UsageDimensionEnumTypeWrapper):
     """What calls can be grouped by."""
@@ -63,7 +68,143 @@ USAGE_DIMENSION_DAY: UsageDimension.ValueType  # 6
 """The day in UTC, as 2026-11-22."""
 USAGE_DIMENSION_HOUR: UsageDimension.ValueType  # 7
 """The hour in UTC, as 2026-11-22T14."""
+USAGE_DIMENSION_KEY: UsageDimension.ValueType  # 8
+"""The public prefix of the API key."""
+USAGE_DIMENSION_SCHEDULE: UsageDimension.ValueType  # 9
+"""The schedule's name."""
 Global___UsageDimension: _TypeAlias = UsageDimension  # noqa: Y015
+
+class _CallStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALL_STATUS_UNSPECIFIED: _CallStatus.ValueType  # 0
+    """Never answered."""
+    CALL_STATUS_SENT: _CallStatus.ValueType  # 1
+    """Under way; its worst case is reserved."""
+    CALL_STATUS_SUCCEEDED: _CallStatus.ValueType  # 2
+    """Answered with a reply that was used."""
+    CALL_STATUS_FAILED: _CallStatus.ValueType  # 3
+    """Answered with an error, or with a reply that could not be used."""
+    CALL_STATUS_CANCELLED: _CallStatus.ValueType  # 4
+    """Stopped, because nobody wanted the reply any more."""
+    CALL_STATUS_UNCERTAIN: _CallStatus.ValueType  # 5
+    """Sent by a process that died before it saw the reply. Its worst case stays counted."""
+    CALL_STATUS_REPLAYED: _CallStatus.ValueType  # 6
+    """No request: the stored reply to an earlier call with the same idempotency key was given."""
+    CALL_STATUS_CACHED: _CallStatus.ValueType  # 7
+    """No request: a cached reply was given."""
+
+class CallStatus(_CallStatus, metaclass=_CallStatusEnumTypeWrapper):
+    """How one entry stands."""
+
+CALL_STATUS_UNSPECIFIED: CallStatus.ValueType  # 0
+"""Never answered."""
+CALL_STATUS_SENT: CallStatus.ValueType  # 1
+"""Under way; its worst case is reserved."""
+CALL_STATUS_SUCCEEDED: CallStatus.ValueType  # 2
+"""Answered with a reply that was used."""
+CALL_STATUS_FAILED: CallStatus.ValueType  # 3
+"""Answered with an error, or with a reply that could not be used."""
+CALL_STATUS_CANCELLED: CallStatus.ValueType  # 4
+"""Stopped, because nobody wanted the reply any more."""
+CALL_STATUS_UNCERTAIN: CallStatus.ValueType  # 5
+"""Sent by a process that died before it saw the reply. Its worst case stays counted."""
+CALL_STATUS_REPLAYED: CallStatus.ValueType  # 6
+"""No request: the stored reply to an earlier call with the same idempotency key was given."""
+CALL_STATUS_CACHED: CallStatus.ValueType  # 7
+"""No request: a cached reply was given."""
+Global___CallStatus: _TypeAlias = CallStatus  # noqa: Y015
+
+class _BudgetScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BudgetScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BUDGET_SCOPE_UNSPECIFIED: _BudgetScope.ValueType  # 0
+    """Refused."""
+    BUDGET_SCOPE_PLATFORM: _BudgetScope.ValueType  # 1
+    """All calls."""
+    BUDGET_SCOPE_WORKFLOW: _BudgetScope.ValueType  # 2
+    """The calls of one workflow."""
+    BUDGET_SCOPE_KEY: _BudgetScope.ValueType  # 3
+    """The calls of runs that one API key started."""
+    BUDGET_SCOPE_RUN: _BudgetScope.ValueType  # 4
+    """The calls of one run, with those of runs that are steps of it."""
+
+class BudgetScope(_BudgetScope, metaclass=_BudgetScopeEnumTypeWrapper):
+    """Whose calls a budget bounds."""
+
+BUDGET_SCOPE_UNSPECIFIED: BudgetScope.ValueType  # 0
+"""Refused."""
+BUDGET_SCOPE_PLATFORM: BudgetScope.ValueType  # 1
+"""All calls."""
+BUDGET_SCOPE_WORKFLOW: BudgetScope.ValueType  # 2
+"""The calls of one workflow."""
+BUDGET_SCOPE_KEY: BudgetScope.ValueType  # 3
+"""The calls of runs that one API key started."""
+BUDGET_SCOPE_RUN: BudgetScope.ValueType  # 4
+"""The calls of one run, with those of runs that are steps of it."""
+Global___BudgetScope: _TypeAlias = BudgetScope  # noqa: Y015
+
+class _BudgetPeriod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BudgetPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetPeriod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BUDGET_PERIOD_UNSPECIFIED: _BudgetPeriod.ValueType  # 0
+    """Refused."""
+    BUDGET_PERIOD_RUN: _BudgetPeriod.ValueType  # 1
+    """With every run; calls outside of runs are not bounded."""
+    BUDGET_PERIOD_DAY: _BudgetPeriod.ValueType  # 2
+    """At midnight."""
+    BUDGET_PERIOD_WEEK: _BudgetPeriod.ValueType  # 3
+    """At midnight before Monday."""
+    BUDGET_PERIOD_MONTH: _BudgetPeriod.ValueType  # 4
+    """At midnight before the first."""
+
+class BudgetPeriod(_BudgetPeriod, metaclass=_BudgetPeriodEnumTypeWrapper):
+    """How often a budget begins anew."""
+
+BUDGET_PERIOD_UNSPECIFIED: BudgetPeriod.ValueType  # 0
+"""Refused."""
+BUDGET_PERIOD_RUN: BudgetPeriod.ValueType  # 1
+"""With every run; calls outside of runs are not bounded."""
+BUDGET_PERIOD_DAY: BudgetPeriod.ValueType  # 2
+"""At midnight."""
+BUDGET_PERIOD_WEEK: BudgetPeriod.ValueType  # 3
+"""At midnight before Monday."""
+BUDGET_PERIOD_MONTH: BudgetPeriod.ValueType  # 4
+"""At midnight before the first."""
+Global___BudgetPeriod: _TypeAlias = BudgetPeriod  # noqa: Y015
+
+class _BudgetExceed:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BudgetExceedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetExceed.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BUDGET_EXCEED_UNSPECIFIED: _BudgetExceed.ValueType  # 0
+    """Means fail."""
+    BUDGET_EXCEED_FAIL: _BudgetExceed.ValueType  # 1
+    """It is refused, with BUDGET_EXCEEDED."""
+    BUDGET_EXCEED_DOWNGRADE: _BudgetExceed.ValueType  # 2
+    """A cheaper model is asked instead; it is refused when that could pass the budget, too."""
+
+class BudgetExceed(_BudgetExceed, metaclass=_BudgetExceedEnumTypeWrapper):
+    """What happens to a call that could pass a budget."""
+
+BUDGET_EXCEED_UNSPECIFIED: BudgetExceed.ValueType  # 0
+"""Means fail."""
+BUDGET_EXCEED_FAIL: BudgetExceed.ValueType  # 1
+"""It is refused, with BUDGET_EXCEEDED."""
+BUDGET_EXCEED_DOWNGRADE: BudgetExceed.ValueType  # 2
+"""A cheaper model is asked instead; it is refused when that could pass the budget, too."""
+Global___BudgetExceed: _TypeAlias = BudgetExceed  # noqa: Y015
 
 @_typing.final
 class QueryUsageRequest(_message.Message):
@@ -79,7 +220,7 @@ class QueryUsageRequest(_message.Message):
     workflow: _builtins.str
     """Only calls of this workflow; empty means any."""
     run_id: _builtins.str
-    """Only calls of this run; empty means any."""
+    """Only calls of this run and of runs that are steps of it; empty means any."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Only calls from this time on. Absent means from the first."""
@@ -117,6 +258,7 @@ class QueryUsageResponse(_message.Message):
 
     GROUPS_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    TOTAL_DETAILS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageGroup]:
         """One per combination, the most expensive first."""
@@ -125,15 +267,20 @@ class QueryUsageResponse(_message.Message):
     def total(self) -> _common_pb2.Usage:
         """All calls together."""
 
+    @_builtins.property
+    def total_details(self) -> Global___UsageDetails:
+        """The rest of what is known of all calls together."""
+
     def __init__(
         self,
         *,
         groups: _abc.Iterable[Global___UsageGroup] | None = ...,
         total: _common_pb2.Usage | None = ...,
+        total_details: Global___UsageDetails | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total", "total_details", b"total_details"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "total", b"total", "total_details", b"total_details"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,15 +295,20 @@ class UsageGroup(_message.Message):
     KEYS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     FAILED_CALLS_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
     failed_calls: _builtins.int
-    """How many of the calls failed."""
+    """How many of the calls failed or were given up."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The values, in the order of group_by; empty for calls where it is unknown."""
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What they used together."""
+        """What they used together. A reply that was used again is no call."""
+
+    @_builtins.property
+    def details(self) -> Global___UsageDetails:
+        """The rest of what is known of them."""
 
     def __init__(
         self,
@@ -164,11 +316,634 @@ class UsageGroup(_message.Message):
         keys: _abc.Iterable[_builtins.str] | None = ...,
         usage: _common_pb2.Usage | None = ...,
         failed_calls: _builtins.int = ...,
+        details: Global___UsageDetails | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_calls", b"failed_calls", "keys", b"keys", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "failed_calls", b"failed_calls", "keys", b"keys", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UsageGroup: _TypeAlias = UsageGroup  # noqa: Y015
+
+@_typing.final
+class UsageDetails(_message.Message):
+    """Sums of calls beyond what a reply says of itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KNOWN_USD_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    REASONING_TOKENS_FIELD_NUMBER: _builtins.int
+    OPEN_CALLS_FIELD_NUMBER: _builtins.int
+    OPEN_USD_FIELD_NUMBER: _builtins.int
+    UNCERTAIN_CALLS_FIELD_NUMBER: _builtins.int
+    UNCERTAIN_USD_FIELD_NUMBER: _builtins.int
+    REUSED_REPLIES_FIELD_NUMBER: _builtins.int
+    SAVED_USD_FIELD_NUMBER: _builtins.int
+    known_usd: _builtins.str
+    """The sum of all known costs; that of a group whose `cost_usd` is absent, too."""
+    cached_input_tokens: _builtins.int
+    """Input tokens that the provider read from its prompt cache."""
+    reasoning_tokens: _builtins.int
+    """Output tokens that a model only thought."""
+    open_calls: _builtins.int
+    """Calls that were sent and are not settled yet."""
+    open_usd: _builtins.str
+    """The most that the open calls may cost, as far as prices are known."""
+    uncertain_calls: _builtins.int
+    """Calls that were sent and of which nobody knows what they used: given up, cut off, or sent by a process that died."""
+    uncertain_usd: _builtins.str
+    """The most that the uncertain calls may have cost, as far as prices are known. Budgets count it as spent."""
+    reused_replies: _builtins.int
+    """Replies that were used again: by the same idempotency key, or from the reply cache."""
+    saved_usd: _builtins.str
+    """What the reused replies would have cost again, as far as it is known."""
+    def __init__(
+        self,
+        *,
+        known_usd: _builtins.str = ...,
+        cached_input_tokens: _builtins.int = ...,
+        reasoning_tokens: _builtins.int = ...,
+        open_calls: _builtins.int = ...,
+        open_usd: _builtins.str = ...,
+        uncertain_calls: _builtins.int = ...,
+        uncertain_usd: _builtins.str = ...,
+        reused_replies: _builtins.int = ...,
+        saved_usd: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_tokens", b"cached_input_tokens", "known_usd", b"known_usd", "open_calls", b"open_calls", "open_usd", b"open_usd", "reasoning_tokens", b"reasoning_tokens", "reused_replies", b"reused_replies", "saved_usd", b"saved_usd", "uncertain_calls", b"uncertain_calls", "uncertain_usd", b"uncertain_usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageDetails: _TypeAlias = UsageDetails  # noqa: Y015
+
+@_typing.final
+class ListCallsRequest(_message.Message):
+    """Which entries to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    workflow: _builtins.str
+    """Only entries of this workflow; empty means any."""
+    run_id: _builtins.str
+    """Only entries of this run and of runs that are steps of it; empty means any."""
+    status: Global___CallStatus.ValueType
+    """Only entries of this status. Unspecified means any."""
+    page_size: _builtins.int
+    """At most this many, up to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """next_page_token of the page before; empty for the first page."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only entries from this time on. Absent means from the first."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only entries before this time. Absent means to the last."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        workflow: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        status: Global___CallStatus.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "start_time", b"start_time", "status", b"status", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCallsRequest: _TypeAlias = ListCallsRequest  # noqa: Y015
+
+@_typing.final
+class ListCallsResponse(_message.Message):
+    """One page of entries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Names the next page; empty on the last one."""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Call]:
+        """The entries, newest first."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[Global___Call] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCallsResponse: _TypeAlias = ListCallsResponse  # noqa: Y015
+
+@_typing.final
+class Call(_message.Message):
+    """An entry of the ledger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    REASONING_TOKENS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
+    INPUT_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
+    OUTPUT_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
+    COST_USD_FIELD_NUMBER: _builtins.int
+    RESERVED_USD_FIELD_NUMBER: _builtins.int
+    RESERVED_TOKENS_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    SAVED_USD_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id."""
+    provider: _builtins.str
+    """The provider's name."""
+    model: _builtins.str
+    """The model's name."""
+    status: Global___CallStatus.ValueType
+    """How it stands."""
+    error_code: _builtins.str
+    """Why it failed, in UPPER_SNAKE; empty when it did not."""
+    input_tokens: _builtins.int
+    """Tokens sent, cached ones included. Absent when nobody knows."""
+    output_tokens: _builtins.int
+    """Tokens written, reasoning included. Absent when nobody knows."""
+    cached_input_tokens: _builtins.int
+    """Input tokens that the provider read from its prompt cache."""
+    reasoning_tokens: _builtins.int
+    """Output tokens that the model only thought."""
+    estimated: _builtins.bool
+    """Whether the tokens were counted here, because the provider did not say them."""
+    input_usd_per_million: _builtins.str
+    """US dollars per million tokens in, as it was then. Absent when unknown."""
+    output_usd_per_million: _builtins.str
+    """US dollars per million tokens out, as it was then. Absent when unknown."""
+    cost_usd: _builtins.str
+    """What it cost. Absent when the price, or what was used, is unknown."""
+    reserved_usd: _builtins.str
+    """The most that it could cost when it was sent. Absent when the price is unknown."""
+    reserved_tokens: _builtins.int
+    """The most tokens that it could use when it was sent; 0 when they had no bound."""
+    latency_ms: _builtins.int
+    """From sending it to its end, in milliseconds; 0 while it is under way."""
+    first_token_ms: _builtins.int
+    """From sending it to the first text of a stream, in milliseconds. Absent without a stream."""
+    idempotency_key: _builtins.str
+    """Its idempotency key; empty when it had none."""
+    saved_usd: _builtins.str
+    """What it would have cost again. Absent where nothing was reused, or nobody knows."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was sent."""
+
+    @_builtins.property
+    def attribution(self) -> _llm_pb2.Attribution:
+        """For whom. run_budgets is empty."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        attribution: _llm_pb2.Attribution | None = ...,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        status: Global___CallStatus.ValueType = ...,
+        error_code: _builtins.str = ...,
+        input_tokens: _builtins.int | None = ...,
+        output_tokens: _builtins.int | None = ...,
+        cached_input_tokens: _builtins.int = ...,
+        reasoning_tokens: _builtins.int = ...,
+        estimated: _builtins.bool = ...,
+        input_usd_per_million: _builtins.str | None = ...,
+        output_usd_per_million: _builtins.str | None = ...,
+        cost_usd: _builtins.str | None = ...,
+        reserved_usd: _builtins.str | None = ...,
+        reserved_tokens: _builtins.int = ...,
+        latency_ms: _builtins.int = ...,
+        first_token_ms: _builtins.int | None = ...,
+        idempotency_key: _builtins.str = ...,
+        saved_usd: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_first_token_ms", b"_first_token_ms", "_input_tokens", b"_input_tokens", "_input_usd_per_million", b"_input_usd_per_million", "_output_tokens", b"_output_tokens", "_output_usd_per_million", b"_output_usd_per_million", "_reserved_usd", b"_reserved_usd", "_saved_usd", b"_saved_usd", "attribution", b"attribution", "cost_usd", b"cost_usd", "first_token_ms", b"first_token_ms", "input_tokens", b"input_tokens", "input_usd_per_million", b"input_usd_per_million", "output_tokens", b"output_tokens", "output_usd_per_million", b"output_usd_per_million", "reserved_usd", b"reserved_usd", "saved_usd", b"saved_usd", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_first_token_ms", b"_first_token_ms", "_input_tokens", b"_input_tokens", "_input_usd_per_million", b"_input_usd_per_million", "_output_tokens", b"_output_tokens", "_output_usd_per_million", b"_output_usd_per_million", "_reserved_usd", b"_reserved_usd", "_saved_usd", b"_saved_usd", "attribution", b"attribution", "cached_input_tokens", b"cached_input_tokens", "cost_usd", b"cost_usd", "error_code", b"error_code", "estimated", b"estimated", "first_token_ms", b"first_token_ms", "id", b"id", "idempotency_key", b"idempotency_key", "input_tokens", b"input_tokens", "input_usd_per_million", b"input_usd_per_million", "latency_ms", b"latency_ms", "model", b"model", "output_tokens", b"output_tokens", "output_usd_per_million", b"output_usd_per_million", "provider", b"provider", "reasoning_tokens", b"reasoning_tokens", "reserved_tokens", b"reserved_tokens", "reserved_usd", b"reserved_usd", "saved_usd", b"saved_usd", "status", b"status", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cost_usd: _TypeAlias = _typing.Literal["cost_usd"]  # noqa: Y015
+    _WhichOneofArgType__cost_usd: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd"]  # noqa: Y015
+    _WhichOneofReturnType__first_token_ms: _TypeAlias = _typing.Literal["first_token_ms"]  # noqa: Y015
+    _WhichOneofArgType__first_token_ms: _TypeAlias = _typing.Literal["_first_token_ms", b"_first_token_ms"]  # noqa: Y015
+    _WhichOneofReturnType__input_tokens: _TypeAlias = _typing.Literal["input_tokens"]  # noqa: Y015
+    _WhichOneofArgType__input_tokens: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__input_usd_per_million: _TypeAlias = _typing.Literal["input_usd_per_million"]  # noqa: Y015
+    _WhichOneofArgType__input_usd_per_million: _TypeAlias = _typing.Literal["_input_usd_per_million", b"_input_usd_per_million"]  # noqa: Y015
+    _WhichOneofReturnType__output_tokens: _TypeAlias = _typing.Literal["output_tokens"]  # noqa: Y015
+    _WhichOneofArgType__output_tokens: _TypeAlias = _typing.Literal["_output_tokens", b"_output_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__output_usd_per_million: _TypeAlias = _typing.Literal["output_usd_per_million"]  # noqa: Y015
+    _WhichOneofArgType__output_usd_per_million: _TypeAlias = _typing.Literal["_output_usd_per_million", b"_output_usd_per_million"]  # noqa: Y015
+    _WhichOneofReturnType__reserved_usd: _TypeAlias = _typing.Literal["reserved_usd"]  # noqa: Y015
+    _WhichOneofArgType__reserved_usd: _TypeAlias = _typing.Literal["_reserved_usd", b"_reserved_usd"]  # noqa: Y015
+    _WhichOneofReturnType__saved_usd: _TypeAlias = _typing.Literal["saved_usd"]  # noqa: Y015
+    _WhichOneofArgType__saved_usd: _TypeAlias = _typing.Literal["_saved_usd", b"_saved_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_usd) -> _WhichOneofReturnType__cost_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_token_ms) -> _WhichOneofReturnType__first_token_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_tokens) -> _WhichOneofReturnType__input_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_usd_per_million) -> _WhichOneofReturnType__input_usd_per_million | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_tokens) -> _WhichOneofReturnType__output_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_usd_per_million) -> _WhichOneofReturnType__output_usd_per_million | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reserved_usd) -> _WhichOneofReturnType__reserved_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__saved_usd) -> _WhichOneofReturnType__saved_usd | None: ...
+
+Global___Call: _TypeAlias = Call  # noqa: Y015
+
+@_typing.final
+class EstimateRequest(_message.Message):
+    """What to estimate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> _llm_pb2.CompleteRequest:
+        """The request, as for LlmService.Complete; its fallbacks, cache and idempotency play no part."""
+
+    def __init__(
+        self,
+        *,
+        request: _llm_pb2.CompleteRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimateRequest: _TypeAlias = EstimateRequest  # noqa: Y015
+
+@_typing.final
+class EstimateResponse(_message.Message):
+    """What a request would cost. Retries and repairs of a reply come on top."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    MIN_USD_FIELD_NUMBER: _builtins.int
+    MAX_USD_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """The provider that would be asked."""
+    model: _builtins.str
+    """The model that would be asked."""
+    input_tokens: _builtins.int
+    """Input tokens, counted with a public tokenizer; for models with another one they are rounded up generously."""
+    max_output_tokens: _builtins.int
+    """The most tokens that can be written: max_tokens, or the model's limit. Absent when it has no known limit."""
+    min_usd: _builtins.str
+    """The cost of an empty reply. Absent when the price is unknown."""
+    max_usd: _builtins.str
+    """The cost of the longest reply. Absent when the price or the limit is unknown."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        input_tokens: _builtins.int = ...,
+        max_output_tokens: _builtins.int | None = ...,
+        min_usd: _builtins.str | None = ...,
+        max_usd: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "max_output_tokens", b"max_output_tokens", "max_usd", b"max_usd", "min_usd", b"min_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "input_tokens", b"input_tokens", "max_output_tokens", b"max_output_tokens", "max_usd", b"max_usd", "min_usd", b"min_usd", "model", b"model", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_output_tokens: _TypeAlias = _typing.Literal["max_output_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_output_tokens: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__max_usd: _TypeAlias = _typing.Literal["max_usd"]  # noqa: Y015
+    _WhichOneofArgType__max_usd: _TypeAlias = _typing.Literal["_max_usd", b"_max_usd"]  # noqa: Y015
+    _WhichOneofReturnType__min_usd: _TypeAlias = _typing.Literal["min_usd"]  # noqa: Y015
+    _WhichOneofArgType__min_usd: _TypeAlias = _typing.Literal["_min_usd", b"_min_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_output_tokens) -> _WhichOneofReturnType__max_output_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_usd) -> _WhichOneofReturnType__max_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_usd) -> _WhichOneofReturnType__min_usd | None: ...
+
+Global___EstimateResponse: _TypeAlias = EstimateResponse  # noqa: Y015
+
+@_typing.final
+class Budget(_message.Message):
+    """A bound of what calls may use. No call is sent whose worst case does not fit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    USD_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    WARN_PERCENT_FIELD_NUMBER: _builtins.int
+    ON_EXCEED_FIELD_NUMBER: _builtins.int
+    DOWNGRADE_TO_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: letters, digits, '_', '-' and '.', at most 100 characters."""
+    scope: Global___BudgetScope.ValueType
+    """Whose calls."""
+    subject: _builtins.str
+    """The workflow's name, the key's public prefix, or the run's id. Empty, and only then, for the platform."""
+    period: Global___BudgetPeriod.ValueType
+    """How often it begins anew. A run's budget has BUDGET_PERIOD_RUN."""
+    usd: _builtins.str
+    """US dollars as an exact decimal above 0. Absent means no bound; one of usd and tokens is needed. Models without a
+    known price are refused where it holds.
+    """
+    tokens: _builtins.int
+    """Input and output tokens together, 1 and up. Absent means no bound."""
+    warn_percent: _builtins.int
+    """From this share of the limit on, in percent, it is reported as nearly used up: 1 to 100; 0 means 80."""
+    on_exceed: Global___BudgetExceed.ValueType
+    """What happens to a call that could pass it."""
+    downgrade_to: _builtins.str
+    """The model that is asked instead, as PROVIDER/MODEL. Needed with BUDGET_EXCEED_DOWNGRADE, and only then."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        scope: Global___BudgetScope.ValueType = ...,
+        subject: _builtins.str = ...,
+        period: Global___BudgetPeriod.ValueType = ...,
+        usd: _builtins.str | None = ...,
+        tokens: _builtins.int | None = ...,
+        warn_percent: _builtins.int = ...,
+        on_exceed: Global___BudgetExceed.ValueType = ...,
+        downgrade_to: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tokens", b"_tokens", "_usd", b"_usd", "tokens", b"tokens", "usd", b"usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tokens", b"_tokens", "_usd", b"_usd", "downgrade_to", b"downgrade_to", "name", b"name", "on_exceed", b"on_exceed", "period", b"period", "scope", b"scope", "subject", b"subject", "tokens", b"tokens", "usd", b"usd", "warn_percent", b"warn_percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__tokens: _TypeAlias = _typing.Literal["tokens"]  # noqa: Y015
+    _WhichOneofArgType__tokens: _TypeAlias = _typing.Literal["_tokens", b"_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__usd: _TypeAlias = _typing.Literal["usd"]  # noqa: Y015
+    _WhichOneofArgType__usd: _TypeAlias = _typing.Literal["_usd", b"_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens) -> _WhichOneofReturnType__tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__usd) -> _WhichOneofReturnType__usd | None: ...
+
+Global___Budget: _TypeAlias = Budget  # noqa: Y015
+
+@_typing.final
+class BudgetUse(_message.Message):
+    """What one period of a budget used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    USED_USD_FIELD_NUMBER: _builtins.int
+    USED_TOKENS_FIELD_NUMBER: _builtins.int
+    LEFT_USD_FIELD_NUMBER: _builtins.int
+    LEFT_TOKENS_FIELD_NUMBER: _builtins.int
+    RESET_TIME_FIELD_NUMBER: _builtins.int
+    WARNED_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    """Which period: 2026-11-22, the day on which a week begins, 2026-11, or a run's id."""
+    used_usd: _builtins.str
+    """What was spent, with the worst case of calls that are under way or uncertain."""
+    used_tokens: _builtins.int
+    """Tokens used, with the worst case of calls that are under way or uncertain."""
+    left_usd: _builtins.str
+    """US dollars that are left. Absent without a limit in US dollars."""
+    left_tokens: _builtins.int
+    """Tokens that are left. Absent without a limit in tokens."""
+    warned: _builtins.bool
+    """Whether warn_percent was reached."""
+    @_builtins.property
+    def reset_time(self) -> _timestamp_pb2.Timestamp:
+        """When it begins anew. Absent for runs."""
+
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+        used_usd: _builtins.str = ...,
+        used_tokens: _builtins.int = ...,
+        left_usd: _builtins.str | None = ...,
+        left_tokens: _builtins.int | None = ...,
+        reset_time: _timestamp_pb2.Timestamp | None = ...,
+        warned: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_left_tokens", b"_left_tokens", "_left_usd", b"_left_usd", "left_tokens", b"left_tokens", "left_usd", b"left_usd", "reset_time", b"reset_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_left_tokens", b"_left_tokens", "_left_usd", b"_left_usd", "left_tokens", b"left_tokens", "left_usd", b"left_usd", "period", b"period", "reset_time", b"reset_time", "used_tokens", b"used_tokens", "used_usd", b"used_usd", "warned", b"warned"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__left_tokens: _TypeAlias = _typing.Literal["left_tokens"]  # noqa: Y015
+    _WhichOneofArgType__left_tokens: _TypeAlias = _typing.Literal["_left_tokens", b"_left_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__left_usd: _TypeAlias = _typing.Literal["left_usd"]  # noqa: Y015
+    _WhichOneofArgType__left_usd: _TypeAlias = _typing.Literal["_left_usd", b"_left_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__left_tokens) -> _WhichOneofReturnType__left_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__left_usd) -> _WhichOneofReturnType__left_usd | None: ...
+
+Global___BudgetUse: _TypeAlias = BudgetUse  # noqa: Y015
+
+@_typing.final
+class BudgetStatus(_message.Message):
+    """A budget and how it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGET_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budget(self) -> Global___Budget:
+        """The budget."""
+
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetUse]:
+        """Its present period; for budgets per run those of the 20 runs that were active last, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        budget: Global___Budget | None = ...,
+        uses: _abc.Iterable[Global___BudgetUse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetStatus: _TypeAlias = BudgetStatus  # noqa: Y015
+
+@_typing.final
+class SetBudgetRequest(_message.Message):
+    """What to set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budget(self) -> Global___Budget:
+        """The budget."""
+
+    def __init__(
+        self,
+        *,
+        budget: Global___Budget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBudgetRequest: _TypeAlias = SetBudgetRequest  # noqa: Y015
+
+@_typing.final
+class SetBudgetResponse(_message.Message):
+    """A budget that was set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> Global___BudgetStatus:
+        """The budget and how it stands."""
+
+    def __init__(
+        self,
+        *,
+        status: Global___BudgetStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBudgetResponse: _TypeAlias = SetBudgetResponse  # noqa: Y015
+
+@_typing.final
+class ListBudgetsRequest(_message.Message):
+    """Asks for all budgets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsRequest: _TypeAlias = ListBudgetsRequest  # noqa: Y015
+
+@_typing.final
+class ListBudgetsResponse(_message.Message):
+    """All budgets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetStatus]:
+        """The budgets by name."""
+
+    def __init__(
+        self,
+        *,
+        budgets: _abc.Iterable[Global___BudgetStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsResponse: _TypeAlias = ListBudgetsResponse  # noqa: Y015
+
+@_typing.final
+class DeleteBudgetRequest(_message.Message):
+    """What to remove."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBudgetRequest: _TypeAlias = DeleteBudgetRequest  # noqa: Y015
+
+@_typing.final
+class DeleteBudgetResponse(_message.Message):
+    """A budget is removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBudgetResponse: _TypeAlias = DeleteBudgetResponse  # noqa: Y015

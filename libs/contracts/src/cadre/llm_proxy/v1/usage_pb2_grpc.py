@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class UsageServiceStub:
-    """Answers from the ledger of model calls.
+    """Answers from the ledger of model calls, and keeps the budgets that bound it. Days, weeks (from Monday) and months are
+    those of UTC. Money is US dollars as an exact decimal, such as "0.000450".
     """
 
     def __init__(self, channel):
@@ -40,14 +41,75 @@ class UsageServiceStub:
                 request_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.QueryUsageRequest.SerializeToString,
                 response_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.QueryUsageResponse.FromString,
                 _registered_method=True)
+        self.ListCalls = channel.unary_unary(
+                '/cadre.llm_proxy.v1.UsageService/ListCalls',
+                request_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsRequest.SerializeToString,
+                response_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsResponse.FromString,
+                _registered_method=True)
+        self.Estimate = channel.unary_unary(
+                '/cadre.llm_proxy.v1.UsageService/Estimate',
+                request_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.EstimateRequest.SerializeToString,
+                response_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.EstimateResponse.FromString,
+                _registered_method=True)
+        self.SetBudget = channel.unary_unary(
+                '/cadre.llm_proxy.v1.UsageService/SetBudget',
+                request_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.SetBudgetRequest.SerializeToString,
+                response_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.SetBudgetResponse.FromString,
+                _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/cadre.llm_proxy.v1.UsageService/ListBudgets',
+                request_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
+        self.DeleteBudget = channel.unary_unary(
+                '/cadre.llm_proxy.v1.UsageService/DeleteBudget',
+                request_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.DeleteBudgetRequest.SerializeToString,
+                response_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.DeleteBudgetResponse.FromString,
+                _registered_method=True)
 
 
 class UsageServiceServicer:
-    """Answers from the ledger of model calls.
+    """Answers from the ledger of model calls, and keeps the budgets that bound it. Days, weeks (from Monday) and months are
+    those of UTC. Money is US dollars as an exact decimal, such as "0.000450".
     """
 
     def QueryUsage(self, request, context):
         """Adds up the calls of a time span in groups. The groups' sums equal the total to the last digit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCalls(self, request, context):
+        """Lists the ledger's entries, newest first: every request to a provider, and every reply that was used again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Estimate(self, request, context):
+        """Says what a request would cost at least and at most. Asks no model and reserves nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBudget(self, request, context):
+        """Creates a budget, or replaces the one of the same name. What was spent in its present period counts at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBudgets(self, request, context):
+        """Lists the budgets by name, each with what its present periods used.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBudget(self, request, context):
+        """Removes a budget. NOT_FOUND when there is none of that name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +123,31 @@ def add_UsageServiceServicer_to_server(servicer, server):
                     request_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.QueryUsageRequest.FromString,
                     response_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.QueryUsageResponse.SerializeToString,
             ),
+            'ListCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCalls,
+                    request_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsRequest.FromString,
+                    response_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsResponse.SerializeToString,
+            ),
+            'Estimate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Estimate,
+                    request_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.EstimateRequest.FromString,
+                    response_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.EstimateResponse.SerializeToString,
+            ),
+            'SetBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBudget,
+                    request_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.SetBudgetRequest.FromString,
+                    response_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.SetBudgetResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListBudgetsResponse.SerializeToString,
+            ),
+            'DeleteBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBudget,
+                    request_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.DeleteBudgetRequest.FromString,
+                    response_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.DeleteBudgetResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'cadre.llm_proxy.v1.UsageService', rpc_method_handlers)
@@ -70,7 +157,8 @@ def add_UsageServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class UsageService:
-    """Answers from the ledger of model calls.
+    """Answers from the ledger of model calls, and keeps the budgets that bound it. Days, weeks (from Monday) and months are
+    those of UTC. Money is US dollars as an exact decimal, such as "0.000450".
     """
 
     @staticmethod
@@ -90,6 +178,141 @@ class UsageService:
             '/cadre.llm_proxy.v1.UsageService/QueryUsage',
             cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.QueryUsageRequest.SerializeToString,
             cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.QueryUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.llm_proxy.v1.UsageService/ListCalls',
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsRequest.SerializeToString,
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Estimate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.llm_proxy.v1.UsageService/Estimate',
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.EstimateRequest.SerializeToString,
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.EstimateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.llm_proxy.v1.UsageService/SetBudget',
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.SetBudgetRequest.SerializeToString,
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.SetBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.llm_proxy.v1.UsageService/ListBudgets',
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListBudgetsRequest.SerializeToString,
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListBudgetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.llm_proxy.v1.UsageService/DeleteBudget',
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.DeleteBudgetRequest.SerializeToString,
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.DeleteBudgetResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class UsageServiceStub:
-    """Answers from the ledger of model calls."""
+    """Answers from the ledger of model calls, and keeps the budgets that bound it. Days, weeks (from Monday) and months are
+    those of UTC. Money is US dollars as an exact decimal, such as "0.000450".
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,17 +37,41 @@ class UsageServiceStub:
     def __new__(cls, channel: _aio.Channel) -> UsageServiceAsyncStub: ...
     QueryUsage: _grpc.UnaryUnaryMultiCallable[_usage_pb2.QueryUsageRequest, _usage_pb2.QueryUsageResponse]
     """Adds up the calls of a time span in groups. The groups' sums equal the total to the last digit."""
+    ListCalls: _grpc.UnaryUnaryMultiCallable[_usage_pb2.ListCallsRequest, _usage_pb2.ListCallsResponse]
+    """Lists the ledger's entries, newest first: every request to a provider, and every reply that was used again."""
+    Estimate: _grpc.UnaryUnaryMultiCallable[_usage_pb2.EstimateRequest, _usage_pb2.EstimateResponse]
+    """Says what a request would cost at least and at most. Asks no model and reserves nothing."""
+    SetBudget: _grpc.UnaryUnaryMultiCallable[_usage_pb2.SetBudgetRequest, _usage_pb2.SetBudgetResponse]
+    """Creates a budget, or replaces the one of the same name. What was spent in its present period counts at once."""
+    ListBudgets: _grpc.UnaryUnaryMultiCallable[_usage_pb2.ListBudgetsRequest, _usage_pb2.ListBudgetsResponse]
+    """Lists the budgets by name, each with what its present periods used."""
+    DeleteBudget: _grpc.UnaryUnaryMultiCallable[_usage_pb2.DeleteBudgetRequest, _usage_pb2.DeleteBudgetResponse]
+    """Removes a budget. NOT_FOUND when there is none of that name."""
 
 @_typing.type_check_only
 class UsageServiceAsyncStub(UsageServiceStub):
-    """Answers from the ledger of model calls."""
+    """Answers from the ledger of model calls, and keeps the budgets that bound it. Days, weeks (from Monday) and months are
+    those of UTC. Money is US dollars as an exact decimal, such as "0.000450".
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     QueryUsage: _aio.UnaryUnaryMultiCallable[_usage_pb2.QueryUsageRequest, _usage_pb2.QueryUsageResponse]  # type: ignore[assignment]
     """Adds up the calls of a time span in groups. The groups' sums equal the total to the last digit."""
+    ListCalls: _aio.UnaryUnaryMultiCallable[_usage_pb2.ListCallsRequest, _usage_pb2.ListCallsResponse]  # type: ignore[assignment]
+    """Lists the ledger's entries, newest first: every request to a provider, and every reply that was used again."""
+    Estimate: _aio.UnaryUnaryMultiCallable[_usage_pb2.EstimateRequest, _usage_pb2.EstimateResponse]  # type: ignore[assignment]
+    """Says what a request would cost at least and at most. Asks no model and reserves nothing."""
+    SetBudget: _aio.UnaryUnaryMultiCallable[_usage_pb2.SetBudgetRequest, _usage_pb2.SetBudgetResponse]  # type: ignore[assignment]
+    """Creates a budget, or replaces the one of the same name. What was spent in its present period counts at once."""
+    ListBudgets: _aio.UnaryUnaryMultiCallable[_usage_pb2.ListBudgetsRequest, _usage_pb2.ListBudgetsResponse]  # type: ignore[assignment]
+    """Lists the budgets by name, each with what its present periods used."""
+    DeleteBudget: _aio.UnaryUnaryMultiCallable[_usage_pb2.DeleteBudgetRequest, _usage_pb2.DeleteBudgetResponse]  # type: ignore[assignment]
+    """Removes a budget. NOT_FOUND when there is none of that name."""
 
 class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Answers from the ledger of model calls."""
+    """Answers from the ledger of model calls, and keeps the budgets that bound it. Days, weeks (from Monday) and months are
+    those of UTC. Money is US dollars as an exact decimal, such as "0.000450".
+    """
 
     @_abc_1.abstractmethod
     def QueryUsage(
@@ -54,5 +80,45 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_usage_pb2.QueryUsageResponse, _abc.Awaitable[_usage_pb2.QueryUsageResponse]]:
         """Adds up the calls of a time span in groups. The groups' sums equal the total to the last digit."""
+
+    @_abc_1.abstractmethod
+    def ListCalls(
+        self,
+        request: _usage_pb2.ListCallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.ListCallsResponse, _abc.Awaitable[_usage_pb2.ListCallsResponse]]:
+        """Lists the ledger's entries, newest first: every request to a provider, and every reply that was used again."""
+
+    @_abc_1.abstractmethod
+    def Estimate(
+        self,
+        request: _usage_pb2.EstimateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.EstimateResponse, _abc.Awaitable[_usage_pb2.EstimateResponse]]:
+        """Says what a request would cost at least and at most. Asks no model and reserves nothing."""
+
+    @_abc_1.abstractmethod
+    def SetBudget(
+        self,
+        request: _usage_pb2.SetBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.SetBudgetResponse, _abc.Awaitable[_usage_pb2.SetBudgetResponse]]:
+        """Creates a budget, or replaces the one of the same name. What was spent in its present period counts at once."""
+
+    @_abc_1.abstractmethod
+    def ListBudgets(
+        self,
+        request: _usage_pb2.ListBudgetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.ListBudgetsResponse, _abc.Awaitable[_usage_pb2.ListBudgetsResponse]]:
+        """Lists the budgets by name, each with what its present periods used."""
+
+    @_abc_1.abstractmethod
+    def DeleteBudget(
+        self,
+        request: _usage_pb2.DeleteBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.DeleteBudgetResponse, _abc.Awaitable[_usage_pb2.DeleteBudgetResponse]]:
+        """Removes a budget. NOT_FOUND when there is none of that name."""
 
 def add_UsageServiceServicer_to_server(servicer: UsageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

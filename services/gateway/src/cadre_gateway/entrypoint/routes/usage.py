@@ -8,7 +8,12 @@ from pydantic import AfterValidator, AwareDatetime
 from pydantic_core import PydanticCustomError
 
 from cadre.llm_proxy.v1 import llm_pb2, usage_pb2
-from cadre_gateway.entrypoint import conversions, documents
+from cadre_gateway.entrypoint import (
+    conversions,
+    documents,
+    usage_conversions,
+    usage_documents,
+)
 from cadre_gateway.entrypoint.dependencies import TheLlmProxy
 from cadre_gateway.entrypoint.errors import InvalidRequest
 
@@ -17,7 +22,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["models"])
 
 _YEARS = range(1970, 9999)
-_DIMENSIONS = ", ".join(one.value for one in documents.UsageDimension)
+_DIMENSIONS = ", ".join(one.value for one in usage_documents.UsageDimension)
 
 
 def _in_our_age(moment: datetime) -> datetime:
@@ -28,6 +33,12 @@ def _in_our_age(moment: datetime) -> datetime:
 
 
 _Moment = Annotated[AwareDatetime, AfterValidator(_in_our_age)]
+_Start = Annotated[_Moment | None, Query(description="Only calls from this time on.")]
+_End = Annotated[_Moment | None, Query(description="Only calls before this time.")]
+_Workflow = Annotated[str, Query(max_length=200, description="Only calls of this one.")]
+_RunId = Annotated[
+    str, Query(max_length=200, description="Only calls of this run and of runs that are its steps.")
+]
 
 
 @router.get("/api/v1/models")
@@ -43,30 +54,59 @@ async def query_usage(
     group_by: Annotated[
         str, Query(max_length=100, description=f"Any of {_DIMENSIONS}, between commas.")
     ] = "",
-    start: Annotated[_Moment | None, Query(description="Only calls from this time on.")] = None,
-    end: Annotated[_Moment | None, Query(description="Only calls before this time.")] = None,
-    workflow: Annotated[str, Query(max_length=200, description="Only calls of this one.")] = "",
-    run_id: Annotated[str, Query(max_length=200, description="Only calls of this run.")] = "",
-) -> documents.UsageReport:
+    start: _Start = None,
+    end: _End = None,
+    workflow: _Workflow = "",
+    run_id: _RunId = "",
+) -> usage_documents.UsageReport:
     """Adds up model calls in groups. The groups' sums equal the total."""
     dimensions = [_dimension(word.strip()) for word in group_by.split(",") if word.strip()]
     request = usage_pb2.QueryUsageRequest(
         start_time=conversions.timestamp(start),
         end_time=conversions.timestamp(end),
-        group_by=[conversions.USAGE_DIMENSION_NUMBERS[one] for one in dimensions],
+        group_by=[usage_conversions.USAGE_DIMENSION_NUMBERS[one] for one in dimensions],
         workflow=workflow,
         run_id=run_id,
     )
     answer = await llm_proxy.call(llm_proxy.usage.QueryUsage, request)
-    return documents.UsageReport(
-        groups=[conversions.usage_group(group, dimensions) for group in answer.groups],
-        total=conversions.usage(answer.total),
+    return usage_conversions.usage_report(answer, dimensions)
+
+
+@router.get("/api/v1/calls")
+async def list_calls(
+    llm_proxy: TheLlmProxy,
+    start: _Start = None,
+    end: _End = None,
+    workflow: _Workflow = "",
+    run_id: _RunId = "",
+    status: Annotated[
+        usage_documents.CallStatus | None, Query(description="Only entries of this status.")
+    ] = None,
+    page_size: Annotated[int, Query(ge=0, le=1000, description="0 means 100.")] = 0,
+    page_token: Annotated[
+        str, Query(max_length=200, description="Of the page before; empty for the first.")
+    ] = "",
+) -> usage_documents.CallPage:
+    """Lists the ledger's entries, newest first."""
+    request = usage_pb2.ListCallsRequest(
+        start_time=conversions.timestamp(start),
+        end_time=conversions.timestamp(end),
+        workflow=workflow,
+        run_id=run_id,
+        status=usage_conversions.call_status_number(status),
+        page_size=page_size,
+        page_token=page_token,
+    )
+    answer = await llm_proxy.call(llm_proxy.usage.ListCalls, request)
+    return usage_documents.CallPage(
+        calls=[usage_conversions.call(one) for one in answer.calls],
+        next_page_token=answer.next_page_token,
     )
 
 
-def _dimension(word: str) -> documents.UsageDimension:
+def _dimension(word: str) -> usage_documents.UsageDimension:
     try:
-        return documents.UsageDimension(word)
+        return usage_documents.UsageDimension(word)
     except ValueError as exc:
         raise InvalidRequest(
             f"group_by: {word!r} is none of {_DIMENSIONS}",

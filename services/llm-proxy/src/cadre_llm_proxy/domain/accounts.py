@@ -1,0 +1,91 @@
+"""What was used, what may be used, and what a request would use: for those who ask, beside those who call models."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from cadre_llm_proxy.domain.budgets import Budget, BudgetStatus, checked
+from cadre_llm_proxy.domain.calls import CompletionRequest, Options, Target
+from cadre_llm_proxy.domain.estimates import Estimate, Tokenizer, bound_of, estimate_of
+from cadre_llm_proxy.domain.facts import BudgetNotFound
+from cadre_llm_proxy.domain.usage import (
+    CallPage,
+    CallQuery,
+    Sums,
+    UsageLedger,
+    UsageQuery,
+    list_calls,
+    query_usage,
+)
+
+__all__ = ["Accounts", "AccountsLedger"]
+
+
+class AccountsLedger(UsageLedger, Protocol):
+    """The ledger, with its budgets."""
+
+    async def put_budget(self, budget: Budget) -> BudgetStatus:
+        """Stores a budget in place of the one of its name; what was spent in its present period counts at once."""
+        ...
+
+    async def delete_budget(self, name: str) -> bool:
+        """Removes a budget; says whether there was one."""
+        ...
+
+    async def budgets(self) -> tuple[BudgetStatus, ...]:
+        """All budgets by name."""
+        ...
+
+
+class Accounts:
+    """Answers from the ledger. `settled` returns when all calls that were answered are in it."""
+
+    def __init__(
+        self,
+        *,
+        ledger: AccountsLedger,
+        settled: Callable[[], Awaitable[None]],
+        tokenizer: Tokenizer,
+        target_of: Callable[[Options], Awaitable[Target]],
+    ) -> None:
+        self._ledger = ledger
+        self._settled = settled
+        self._tokenizer = tokenizer
+        self._target_of = target_of
+
+    async def usage(self, query: UsageQuery) -> Sums:
+        """Sums of entries."""
+        await self._settled()
+        return await query_usage(self._ledger, query)
+
+    async def calls(self, query: CallQuery) -> CallPage:
+        """One page of entries."""
+        await self._settled()
+        return await list_calls(self._ledger, query)
+
+    async def estimate(self, request: CompletionRequest) -> Estimate:
+        """What a request would cost. Raises what is wrong with it."""
+        target = await self._target_of(request.options)
+        bound = await bound_of(target, request, request.messages, tokenizer=self._tokenizer)
+        return estimate_of(target, bound)
+
+    async def set_budget(self, budget: Budget) -> BudgetStatus:
+        """Stores a budget. Raises BudgetInvalid, and what is wrong with the model that it downgrades to."""
+        checked(budget)
+        if budget.downgrade_to:
+            provider, _, model = budget.downgrade_to.partition("/")
+            await self._target_of(Options(provider=provider, model=model))
+        return await self._ledger.put_budget(budget)
+
+    async def budgets(self) -> tuple[BudgetStatus, ...]:
+        """All budgets by name, each with what its present periods used."""
+        await self._settled()
+        return await self._ledger.budgets()
+
+    async def delete_budget(self, name: str) -> None:
+        """Removes a budget. Raises BudgetNotFound."""
+        if not await self._ledger.delete_budget(name):
+            raise BudgetNotFound(
+                f"there is no budget {name!r}",
+                resolution="List them with `cadre budgets list`.",
+                metadata={"name": name},
+            )

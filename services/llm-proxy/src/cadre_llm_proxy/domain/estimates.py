@@ -1,0 +1,86 @@
+"""The most that a request can use, before it is sent."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from cadre_llm_proxy.domain.calls import CompletionRequest, Message, Target
+from cadre_llm_proxy.domain.entries import Bound
+from cadre_llm_proxy.domain.prices import Tokens, cost_of
+
+__all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of"]
+
+_TOKENS_PER_REQUEST = 16
+_TOKENS_PER_MESSAGE = 8
+# The largest picture, as the hungriest of the common models sees it.
+_TOKENS_PER_IMAGE = 8_000
+# Other providers cut texts into up to half as many tokens more than the public tokenizer does.
+_MARGIN = {"openai": Decimal(1)}
+_OTHERS_MARGIN = Decimal("1.5")
+
+
+class Tokenizer(Protocol):
+    """Counts tokens as a public tokenizer cuts them."""
+
+    async def count(self, texts: Sequence[str]) -> int:
+        """How many tokens the texts have together."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a request would cost: from that of an empty reply to that of the longest; None where unknown."""
+
+    provider: str
+    model: str
+    bound: Bound
+    min_usd: Decimal | None
+    max_usd: Decimal | None
+
+
+async def bound_of(
+    target: Target,
+    request: CompletionRequest,
+    messages: Sequence[Message],
+    *,
+    tokenizer: Tokenizer,
+) -> Bound:
+    """The most that one request to `target` with `messages` can use."""
+    counted = await tokenizer.count(_texts(request, messages))
+    margin = _MARGIN.get(target.provider, _OTHERS_MARGIN)
+    overhead = _TOKENS_PER_REQUEST + _TOKENS_PER_MESSAGE * len(messages)
+    overhead += _TOKENS_PER_IMAGE * sum(len(message.images) for message in messages)
+    return Bound(
+        input_tokens=int(counted * margin) + overhead,
+        output_tokens=request.options.max_tokens or target.max_output_tokens or None,
+        price=target.price,
+    )
+
+
+def estimate_of(target: Target, bound: Bound) -> Estimate:
+    """The range of its cost. Retries and repairs come on top."""
+    price = target.price
+    empty = None if price is None else cost_of(Tokens(input=bound.input_tokens), price)
+    return Estimate(
+        provider=target.provider,
+        model=target.model,
+        bound=bound,
+        min_usd=empty,
+        max_usd=bound.usd,
+    )
+
+
+def _texts(request: CompletionRequest, messages: Sequence[Message]) -> list[str]:
+    texts = [message.content for message in messages]
+    texts += [json.dumps(asdict(tool), ensure_ascii=False) for tool in request.tools]
+    texts += [
+        json.dumps(asdict(call), ensure_ascii=False)
+        for message in messages
+        for call in message.tool_calls
+    ]
+    if request.output_schema is not None:
+        # A model without a mode for schemas is shown it, and a reply that has to be mended quotes it.
+        texts.append(json.dumps(request.output_schema, ensure_ascii=False))
+    return texts

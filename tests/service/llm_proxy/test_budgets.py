@@ -1,0 +1,324 @@
+"""Budgets, estimates and reuse over gRPC: what may be spent is a limit, and what was spent is told."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fakes.providers import Answer, ProviderServer, openai_error, openai_reply
+
+from cadre.common.v1 import common_pb2
+from cadre.llm_proxy.v1 import llm_pb2, usage_pb2
+from cadre_kit.channels import call
+from cadre_kit.errors import CadreError, FailedPrecondition, InvalidInput, LimitExceeded, NotFound
+
+PLATFORM = usage_pb2.BUDGET_SCOPE_PLATFORM
+WORKFLOW = usage_pb2.BUDGET_SCOPE_WORKFLOW
+DAY = usage_pb2.BUDGET_PERIOD_DAY
+MONTH = usage_pb2.BUDGET_PERIOD_MONTH
+DOWNGRADE = usage_pb2.BUDGET_EXCEED_DOWNGRADE
+# "hi" with max_tokens=10 of gpt-4.1-mini: 25 tokens in and 10 out at most, 12 and 5 as the provider says.
+WORST = Decimal("0.000026")
+COST = Decimal("0.0000128")
+Usage = Callable[..., Awaitable[Any]]
+
+
+def usage_of(proxy: Any) -> Usage:
+    """Calls a method of UsageService by its name."""
+
+    async def ask(method: str, **fields: Any) -> Any:
+        request = getattr(usage_pb2, f"{method}Request")(**fields)
+        return await call(
+            getattr(proxy.usage, method), request, service="llm-proxy", timeout_seconds=30.0
+        )
+
+    return ask
+
+
+async def set_budget(proxy: Any, name: str = "b", **fields: Any) -> usage_pb2.BudgetStatus:
+    """Sets a budget of the platform's day, unless told otherwise."""
+    said = {"scope": PLATFORM, "period": DAY, **fields}
+    budget = usage_pb2.Budget(name=name, **said)
+    answer = await usage_of(proxy)("SetBudget", budget=budget)
+    return answer.status
+
+
+async def one_use(proxy: Any) -> usage_pb2.BudgetUse:
+    """How the only budget stands."""
+    (status,) = (await usage_of(proxy)("ListBudgets")).budgets
+    (use,) = status.uses
+    return use
+
+
+async def outcome(asking: Awaitable[Any]) -> str:
+    """`answered`, or the code of the refusal."""
+    try:
+        await asking
+    except CadreError as error:
+        return error.code
+    return "answered"
+
+
+async def test_200_calls_at_once_through_two_proxies_never_pass_a_budget(
+    start: Any, provider: ProviderServer
+) -> None:
+    async with start() as one, start() as other:
+        await set_budget(one, usd="0.0005")
+        asked = [proxy.ask(max_tokens=10) for proxy in (one, other) for _ in range(100)]
+
+        outcomes = await asyncio.gather(*map(outcome, asked))
+        use = await one_use(other)
+
+    assert set(outcomes) == {"answered", "BUDGET_EXCEEDED"}
+    assert len(provider.asked) == outcomes.count("answered")
+    assert Decimal(use.used_usd) == len(provider.asked) * COST
+    assert Decimal(use.used_usd) <= Decimal("0.0005")
+
+
+async def test_a_call_that_may_pass_a_budget_is_refused_before_it_is_sent(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    await set_budget(proxy, "team", scope=WORKFLOW, subject="greet", period=MONTH, tokens=30)
+
+    with pytest.raises(LimitExceeded) as caught:
+        await proxy.ask(max_tokens=10)
+
+    assert caught.value.code == "BUDGET_EXCEEDED"
+    assert caught.value.metadata["budget"] == "team"
+    assert caught.value.metadata["left"] == "30 tokens"
+    assert "begins anew at" in caught.value.resolution
+    assert not provider.asked
+    assert await outcome(proxy.ask(workflow="other", max_tokens=10)) == "answered"
+
+
+@pytest.mark.parametrize(
+    "answer", [openai_error(401, "invalid_api_key"), openai_reply("x"), Answer(stall=True)]
+)
+async def test_a_call_frees_what_it_reserved_however_it_ends(
+    answer: Answer, proxy: Any, provider: ProviderServer
+) -> None:
+    await set_budget(proxy, usd="1")
+    provider.will(answer)
+    asking = asyncio.create_task(outcome(proxy.ask(max_tokens=10)))
+    await asyncio.wait_for(provider.arrived.wait(), 20)
+    reserved = Decimal((await one_use(proxy)).used_usd)
+
+    asking.cancel() if answer.stall else await asking
+    await until_settled(proxy)
+
+    used = Decimal((await one_use(proxy)).used_usd)
+    assert reserved in (WORST, used)
+    assert used == {401: 0, 200: WORST if answer.stall else COST}[answer.status]
+
+
+async def until_settled(proxy: Any) -> None:
+    """Waits until no call is open."""
+    async with asyncio.timeout(10):
+        while (await proxy.sums()).total_details.open_calls:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.02)
+
+
+async def test_a_budget_downgrades_to_its_cheaper_model_and_then_refuses(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    await set_budget(proxy, usd="0.00004", on_exceed=DOWNGRADE, downgrade_to="openai/gpt-4.1-mini")
+
+    reply = await proxy.ask(model="gpt-4.1", max_tokens=10)
+    codes = [await outcome(proxy.ask(model="gpt-4.1", max_tokens=10)) for _ in range(2)]
+
+    assert provider.asked[0].body["model"] == "gpt-4.1-mini"
+    assert reply.usage.cost_usd == str(COST)
+    assert codes == ["answered", "BUDGET_EXCEEDED"]
+
+
+async def test_what_is_sent_as_it_is_does_not_slip_past_a_budget(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    for params in ({"max_completion_tokens": 500}, {"n": 30}, {"extra_body": {"n": 30}}):
+        said = common_pb2.Json(text=json.dumps(params))
+        assert await outcome(proxy.ask(max_tokens=10, params=said)) == "REQUEST_INVALID"
+
+    assert not provider.asked
+
+
+async def test_a_model_without_a_known_price_is_refused_under_a_budget_in_dollars(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    mine = {"provider": "openai_compatible", "model": "m", "api_base": f"{provider.url}/v1"}
+    await set_budget(proxy, usd="5")
+
+    with pytest.raises(FailedPrecondition) as caught:
+        await proxy.ask(**mine, max_tokens=10)
+
+    assert caught.value.code == "BUDGET_NEEDS_PRICE"
+    assert "CADRE_PRICES_FILE" in caught.value.resolution
+
+
+async def test_prices_of_ones_own_go_before_the_published_ones(
+    start: Any, provider: ProviderServer, tmp_path: Path
+) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text(
+        'openai_compatible/m: {input: "1", output: "2", max_output_tokens: 50}\n'
+        'openai/gpt-4.1-mini: {input: "100", output: "0.000001"}\n'
+    )
+    mine = {"provider": "openai_compatible", "model": "m", "api_base": f"{provider.url}/v1"}
+
+    async with start(prices_file=prices) as proxy:
+        await set_budget(proxy, usd="1")
+        own = await proxy.ask(**mine)
+        other = await proxy.ask()
+
+    assert own.usage.cost_usd == "0.000022"
+    assert other.usage.cost_usd == "0.001200000005"
+
+
+async def test_a_file_of_prices_that_cannot_be_is_said_so_at_start(
+    start: Any, tmp_path: Path
+) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text('openai/x: {input: "-1", output: "2"}')
+
+    with pytest.raises(FailedPrecondition) as caught:
+        async with start(prices_file=prices):
+            pass
+
+    assert caught.value.code == "PRICES_FILE_INVALID"
+    assert "openai/x.input" in caught.value.message
+
+
+async def test_a_runs_own_budget_comes_with_its_calls(proxy: Any) -> None:
+    own = [llm_pb2.RunBudget(run_id="run-1", tokens=60)]
+
+    codes = [await outcome(proxy.ask(max_tokens=10, run_budgets=own)) for _ in range(4)]
+
+    assert codes == ["answered", "answered", "BUDGET_EXCEEDED", "BUDGET_EXCEEDED"]
+
+
+async def test_a_deleted_budget_bounds_nothing(proxy: Any) -> None:
+    await set_budget(proxy, tokens=1)
+    refused = await outcome(proxy.ask())
+
+    await usage_of(proxy)("DeleteBudget", name="b")
+
+    assert (refused, await outcome(proxy.ask())) == ("BUDGET_EXCEEDED", "answered")
+    with pytest.raises(NotFound):
+        await usage_of(proxy)("DeleteBudget", name="b")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"name": "a b", "tokens": 1}, "name"),
+        ({"subject": "x", "tokens": 1}, "subject"),
+        ({"scope": WORKFLOW, "tokens": 1}, "subject"),
+        ({"scope": usage_pb2.BUDGET_SCOPE_RUN, "subject": "r", "tokens": 1}, "period"),
+        ({"scope": 0, "tokens": 1}, "scope"),
+        ({"period": 99, "tokens": 1}, "period"),
+        ({}, "usd"),
+        ({"usd": "0"}, "usd"),
+        ({"usd": "-1"}, "usd"),
+        ({"usd": "1e3"}, "usd"),
+        ({"tokens": 0}, "tokens"),
+        ({"tokens": 1, "warn_percent": 101}, "warn_percent"),
+        ({"tokens": 1, "on_exceed": DOWNGRADE}, "downgrade_to"),
+        ({"tokens": 1, "downgrade_to": "openai/x"}, "downgrade_to"),
+    ],
+)
+async def test_a_budget_that_cannot_be_is_refused_with_the_field_that_is_wrong(
+    fields: dict[str, Any], field: str, proxy: Any
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await set_budget(proxy, **fields)
+
+    assert caught.value.metadata["field"] == field
+    assert not (await usage_of(proxy)("ListBudgets")).budgets
+
+
+async def test_an_estimate_has_the_cost_within_it_and_sends_nothing(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    options = llm_pb2.ModelOptions(provider="openai", max_tokens=10)
+    message = llm_pb2.Message(role=llm_pb2.ROLE_USER, content="hi")
+    request = llm_pb2.CompleteRequest(options=options, messages=[message])
+
+    estimate = await usage_of(proxy)("Estimate", request=request)
+
+    assert (estimate.model, estimate.max_output_tokens) == ("gpt-4.1-mini", 10)
+    assert Decimal(estimate.min_usd) == estimate.input_tokens * Decimal("0.0000004")
+    assert Decimal(estimate.min_usd) < COST < Decimal(estimate.max_usd) == WORST
+    assert not provider.asked
+
+
+async def test_a_cached_reply_costs_nothing_and_is_told_as_saved(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    first = await proxy.ask(cache_seconds=60)
+    again = await proxy.ask(cache_seconds=60)
+    await proxy.ask()
+    await proxy.ask(cache_seconds=60, workflow="other")
+    await proxy.ask("ho", cache_seconds=60)
+
+    sums = await proxy.sums()
+    assert (again.cached, again.content, again.usage.calls) == (True, first.content, 0)
+    assert again.usage.cost_usd == "0"
+    assert len(provider.asked) == sums.total.calls == 4
+    assert (sums.total_details.reused_replies, sums.total_details.saved_usd) == (1, str(COST))
+
+
+async def test_a_replayed_reply_is_told_as_saved(proxy: Any) -> None:
+    await proxy.ask(key="k")
+    await proxy.ask(key="k")
+
+    details = (await proxy.sums()).total_details
+    assert (details.reused_replies, details.saved_usd) == (1, str(COST))
+
+
+async def test_two_proxies_ask_once_for_one_key(start: Any, provider: ProviderServer) -> None:
+    async with start() as one, start() as other:
+        asked = [proxy.ask(key="k") for proxy in (one, other) for _ in range(5)]
+        replies = await asyncio.gather(*asked)
+
+    assert len(provider.asked) == 1
+    assert sorted(reply.replayed for reply in replies) == [False, *[True] * 9]
+
+
+async def test_a_key_whose_call_failed_elsewhere_is_asked_for_anew(
+    start: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_error(401, "invalid_api_key"), openai_reply("good"))
+
+    async with start() as one, start() as other:
+        outcomes = await asyncio.gather(*(outcome(p.ask(key="k")) for p in (one, other)))
+
+    assert sorted(outcomes) == ["PROVIDER_KEY_REFUSED", "answered"]
+
+
+async def test_every_entry_is_listed_page_by_page(proxy: Any, provider: ProviderServer) -> None:
+    provider.will(openai_error(500, "server_error"), openai_reply("hello"))
+    await proxy.ask(key="k")
+    await proxy.ask(key="k")
+    ask = usage_of(proxy)
+
+    first = await ask("ListCalls", page_size=2)
+    rest = await ask("ListCalls", page_size=2, page_token=first.next_page_token)
+    failed = await ask("ListCalls", status=usage_pb2.CALL_STATUS_FAILED)
+
+    statuses = [entry.status for entry in (*first.calls, *rest.calls)]
+    assert statuses == [
+        usage_pb2.CALL_STATUS_REPLAYED,
+        usage_pb2.CALL_STATUS_SUCCEEDED,
+        usage_pb2.CALL_STATUS_FAILED,
+    ]
+    assert (first.calls[1].cost_usd, first.calls[1].input_usd_per_million) == (str(COST), "0.4")
+    assert [entry.error_code for entry in failed.calls] == ["PROVIDER_FAILED"]
+    assert not rest.next_page_token
+
+
+async def test_a_wrong_page_is_refused(proxy: Any) -> None:
+    for fields in ({"page_size": 1001}, {"page_token": "ö"}, {"status": 99}):
+        with pytest.raises(InvalidInput):
+            await usage_of(proxy)("ListCalls", **fields)
