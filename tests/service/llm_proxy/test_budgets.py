@@ -43,12 +43,14 @@ async def set_budget(proxy: Any, name: str = "b", **fields: Any) -> usage_pb2.Bu
     said = {"scope": PLATFORM, "period": DAY, **fields}
     budget = usage_pb2.Budget(name=name, **said)
     answer = await usage_of(proxy)("SetBudget", budget=budget)
-    return answer.status
+    stored: usage_pb2.BudgetStatus = answer.status
+    return stored
 
 
 async def one_use(proxy: Any) -> usage_pb2.BudgetUse:
     """How the only budget stands."""
     (status,) = (await usage_of(proxy)("ListBudgets")).budgets
+    use: usage_pb2.BudgetUse
     (use,) = status.uses
     return use
 

@@ -12,6 +12,8 @@ import pytest
 import pytest_asyncio
 from jsonschema import Draft202012Validator
 
+from cadre.llm_proxy.v1 import usage_pb2
+from cadre_kit.channels import call
 from cadre_kit.errors import CadreError, LimitExceeded
 from cadre_llm_proxy.adapters.embedded import EmbeddedModel
 from cadre_llm_proxy.domain.facts import EmbeddedBusy
@@ -52,6 +54,22 @@ async def test_it_answers_by_default_without_a_key_at_no_cost(keyless: Any) -> N
     assert reply.usage.input_tokens > 5
     assert 0 < reply.usage.output_tokens <= 12
     assert reply.usage.cost_usd == "0"
+
+
+async def test_it_uses_no_more_than_was_reserved_for_it(keyless: Any) -> None:
+    await keyless.ask("Hi", max_tokens=3, **EMBEDDED)
+    await keyless.ask("Classify this.", schema=TICKET, **EMBEDDED)
+
+    answer = await call(
+        keyless.usage.ListCalls,
+        usage_pb2.ListCallsRequest(),
+        service="llm-proxy",
+        timeout_seconds=30.0,
+    )
+
+    for entry in answer.calls:
+        assert entry.input_tokens + entry.output_tokens <= entry.reserved_tokens
+    assert len(answer.calls) == 2
 
 
 async def test_it_obeys_a_schema_and_says_the_same_twice(keyless: Any) -> None:

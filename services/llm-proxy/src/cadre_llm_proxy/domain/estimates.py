@@ -13,6 +13,8 @@ from cadre_llm_proxy.domain.prices import Tokens, cost_of
 __all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of"]
 
 _TOKENS_PER_REQUEST = 16
+# Templates of open models put a system message of their own before a conversation that has none.
+_TOKENS_PER_TEMPLATE = 64
 _TOKENS_PER_MESSAGE = 8
 # The largest picture, as the hungriest of the common models sees it.
 _TOKENS_PER_IMAGE = 8_000
@@ -51,6 +53,7 @@ async def bound_of(
     counted = await tokenizer.count(_texts(request, messages))
     margin = _MARGIN.get(target.provider, _OTHERS_MARGIN)
     overhead = _TOKENS_PER_REQUEST + _TOKENS_PER_MESSAGE * len(messages)
+    overhead += 0 if target.provider in _MARGIN else _TOKENS_PER_TEMPLATE
     overhead += _TOKENS_PER_IMAGE * sum(len(message.images) for message in messages)
     return Bound(
         input_tokens=int(counted * margin) + overhead,
