@@ -180,6 +180,7 @@ async def test_a_deleted_message_is_gone_and_the_others_keep_their_places(
         ([], "MESSAGES_INVALID"),
         ([said("x", "n" * 129)], "MESSAGES_INVALID"),
         ([said("x" * 1_048_575)], "VALUE_TOO_LARGE"),
+        ([said("x" * 1_000_000)] * 9, "REQUEST_TOO_LARGE"),
     ],
 )
 async def test_messages_outside_of_their_limits_are_refused(

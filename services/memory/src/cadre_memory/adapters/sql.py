@@ -1,13 +1,21 @@
 """Memory in SQLite or PostgreSQL: rows by key and by conversation, and what of them is searched beside them."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from cadre_memory.adapters.connections import Connection, Rows
+from cadre_memory.adapters.connections import Connection
 from cadre_memory.adapters.lanes import Lane
 from cadre_memory.adapters.paths import after_prefix, namespace_of, path_of, scope_of
+from cadre_memory.adapters.queries import (
+    IN_FORCE,
+    delete,
+    earlier,
+    holds_something,
+    ids_of,
+    passing,
+    up_to,
+)
 from cadre_memory.adapters.rows import (
     ENTRY,
     ITEM,
@@ -26,8 +34,6 @@ from cadre_memory.domain.filters import Filter
 from cadre_memory.domain.items import Item, Page, Turn
 from cadre_memory.domain.namespaces import Namespace
 from cadre_memory.domain.stores import Changes, Draft, Once, Stale, micros
-
-_IN_FORCE = "(expires IS NULL OR expires > ?)"
 
 
 class SqlStore:
@@ -92,12 +98,12 @@ class SqlStore:
 
         def job(connection: Connection) -> Item | None:
             row = connection.execute(
-                f"SELECT {ITEM} FROM item WHERE namespace = ? AND key = ? AND {_IN_FORCE}",  # noqa: S608 - constants
+                f"SELECT {ITEM} FROM item WHERE namespace = ? AND key = ? AND {IN_FORCE}",  # noqa: S608 - constants
                 (path_of(namespace), key, micros(now)),
             ).fetchone()
             if row is None or version in (0, row[5]):
                 return item_of(row) if row else None
-            return _earlier(connection, row, version)
+            return earlier(connection, row, version)
 
         return await self._reads.run(job)
 
@@ -110,7 +116,7 @@ class SqlStore:
             with _writing(connection):
                 answers = answer_of(connection, once)
                 if answers is None:
-                    answers = [[int(_delete(connection, namespace, key, now=micros(now)))]]
+                    answers = [[int(delete(connection, namespace, key, now=micros(now)))]]
                     remember(connection, once, answers, now=micros(now))
             return bool(answers[0][0])
 
@@ -133,10 +139,10 @@ class SqlStore:
             beyond = after_prefix(key_prefix)
             cursor = connection.execute(
                 f"SELECT {ITEM} FROM item WHERE namespace = ? AND key >= ? AND key > ?"  # noqa: S608 - constants
-                f" AND (CAST(? AS TEXT) IS NULL OR key < ?) AND {_IN_FORCE} ORDER BY key",
+                f" AND (CAST(? AS TEXT) IS NULL OR key < ?) AND {IN_FORCE} ORDER BY key",
                 (path_of(namespace), key_prefix, after, beyond, beyond, micros(now)),
             )
-            items, more = _up_to(_passing(cursor, matching), limit=limit, max_bytes=max_bytes)
+            items, more = up_to(passing(cursor, matching), limit=limit, max_bytes=max_bytes)
             cursor.close()
             return Page(items=tuple(items), more=more)
 
@@ -157,10 +163,10 @@ class SqlStore:
         def job(connection: Connection) -> Sequence[Item]:
             cursor = connection.execute(
                 f"SELECT {ITEM} FROM item WHERE namespace = ? AND position >= ? AND position < ?"  # noqa: S608 - constants
-                f" AND {_IN_FORCE} ORDER BY position DESC LIMIT ?",
+                f" AND {IN_FORCE} ORDER BY position DESC LIMIT ?",
                 (path_of(namespace), first, before, micros(now), limit),
             )
-            items, _ = _up_to(map(item_of, cursor), limit=limit, max_bytes=max_bytes)
+            items, _ = up_to(map(item_of, cursor), limit=limit, max_bytes=max_bytes)
             cursor.close()
             return items
 
@@ -183,7 +189,7 @@ class SqlStore:
                 ).fetchone()
                 if path is None:
                     break
-                if _holds_something(connection, path, now=micros(now)):
+                if holds_something(connection, path, now=micros(now)):
                     found.append(namespace_of(path))
             return found
 
@@ -195,7 +201,7 @@ class SqlStore:
         """As Store says."""
 
         def job(connection: Connection) -> Sequence[int]:
-            return [item_id for item_id, _ in _matching(connection, namespace, matching, now)]
+            return [item_id for item_id, _ in ids_of(connection, namespace, matching, now)]
 
         return await self._searches.run(job)
 
@@ -207,7 +213,7 @@ class SqlStore:
             room = max_bytes
             for item_id in ids:
                 row = connection.execute(
-                    f"SELECT {ITEM} FROM item WHERE id = ? AND {_IN_FORCE}",  # noqa: S608 - constants
+                    f"SELECT {ITEM} FROM item WHERE id = ? AND {IN_FORCE}",  # noqa: S608 - constants
                     (item_id, micros(now)),
                 ).fetchone()
                 if row is None:
@@ -297,7 +303,7 @@ class SqlStore:
         def job(connection: Connection) -> int:
             with _writing(connection):
                 # In full before the first is removed: a cursor must not see its own work.
-                found = list(_matching(connection, namespace, matching, now, limit=limit))
+                found = list(ids_of(connection, namespace, matching, now, limit=limit))
                 for item_id, path in found:
                     remove(connection, item_id, path)
             return len(found)
@@ -403,73 +409,3 @@ def _ending(connection: Connection) -> Iterator[None]:
         # Some failures, a full disk among them, end the transaction by themselves.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-def _delete(connection: Connection, namespace: Namespace, key: str, *, now: int) -> bool:
-    path = path_of(namespace)
-    row = connection.execute(
-        "SELECT id, expires FROM item WHERE namespace = ? AND key = ?", (path, key)
-    ).fetchone()
-    if row is None:
-        return False
-    remove(connection, row[0], path)
-    return row[1] is None or row[1] > now
-
-
-def _earlier(connection: Connection, newest: tuple[object, ...], version: int) -> Item | None:
-    """An earlier version of an item, whose row of ITEM's columns is given; it expires when the newest does."""
-    row = connection.execute(
-        "SELECT v.value, v.metadata, v.tags, v.version, i.created, v.updated"
-        " FROM item i JOIN version v ON v.item_id = i.id"
-        " WHERE i.namespace = ? AND i.key = ? AND v.version = ?",
-        (newest[0], newest[1], version),
-    ).fetchone()
-    return None if row is None else item_of((*newest[:2], *row, *newest[8:]))
-
-
-def _matching(
-    connection: Connection,
-    namespace: Namespace,
-    matching: Filter,
-    now: datetime,
-    *,
-    limit: int = -1,
-) -> Iterator[tuple[int, str]]:
-    """Ids and paths of what passes a filter; times are told by the database, the rest by the filter itself."""
-    conditions = ["namespace >= ?", "namespace < ?", _IN_FORCE]
-    values: list[object] = [*scope_of(namespace), micros(now)]
-    for sign, moment in ((">=", matching.since), ("<", matching.before)):
-        if moment is not None:
-            conditions.append(f"coalesce(said, updated) {sign} ?")
-            values.append(micros(moment))
-    query = f"SELECT id, namespace, tags, metadata FROM item WHERE {' AND '.join(conditions)}"  # noqa: S608 - values are bound
-    found = 0
-    for item_id, path, tags, metadata in connection.execute(query, values):
-        if found == limit:
-            return
-        if matching.says(tags=json.loads(tags), metadata=metadata):
-            found += 1
-            yield item_id, path
-
-
-def _passing(cursor: Rows, matching: Filter) -> Iterator[Item]:
-    return (item for item in map(item_of, cursor) if matching.passes(item))
-
-
-def _holds_something(connection: Connection, path: str, *, now: int) -> bool:
-    row = connection.execute(
-        f"SELECT 1 FROM item WHERE namespace = ? AND {_IN_FORCE} LIMIT 1",  # noqa: S608 - constants
-        (path, now),
-    ).fetchone()
-    return row is not None
-
-
-def _up_to(found: Iterable[Item], *, limit: int, max_bytes: int) -> tuple[list[Item], bool]:
-    items: list[Item] = []
-    room = max_bytes
-    for item in found:
-        room -= len(item.value.encode())
-        if len(items) == limit or (room < 0 and items):
-            return items, True
-        items.append(item)
-    return items, False

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,6 +16,7 @@ LABELS = 16
 LABEL_CHARACTERS = 128
 KEY_BYTES = 512
 VALUE_BYTES = 1024 * 1024
+TOGETHER_BYTES = 8 * 1024 * 1024
 METADATA_BYTES = 16 * 1024
 TAGS = 64
 VERSIONS = 20
@@ -155,6 +156,17 @@ def valid_value(text: str) -> str:
             resolution="Store it in parts, or store where it is to be found.",
         )
     return text
+
+
+def valid_together(field: str, values: Iterable[str]) -> None:
+    """Refuses values of one call that are too much together. Raises FieldInvalid."""
+    if (size := sum(len(value.encode()) for value in values)) > TOGETHER_BYTES:
+        raise FieldInvalid(
+            field,
+            f"{field} has {size} bytes; at most {TOGETHER_BYTES} are allowed together",
+            code="REQUEST_TOO_LARGE",
+            resolution="Store them in several calls.",
+        )
 
 
 def valid_metadata(text: str) -> str:

@@ -20,6 +20,7 @@ from cadre_memory.domain.items import (
     valid_namespace,
     valid_own_key,
     valid_tags,
+    valid_together,
     valid_value,
 )
 from cadre_memory.domain.messages import AT_ONCE, Message, understood
@@ -117,6 +118,7 @@ class Memories:
                 code="PUTS_INVALID",
                 resolution="Store them in several calls.",
             )
+        valid_together("puts", (each.value for each in new))
         now = self.clock()
         once = once_of(idempotency_key, "put", *(part for each in new for part in _identity(each)))
         drafts = await asyncio.to_thread(lambda: [self._draft(each, now=now) for each in new])

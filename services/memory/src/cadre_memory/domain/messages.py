@@ -13,6 +13,7 @@ from cadre_memory.domain.items import (
     Turn,
     message_key,
     valid_metadata,
+    valid_together,
     valid_value,
 )
 from cadre_memory.domain.namespaces import Namespace
@@ -69,6 +70,7 @@ def valid_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
             code="MESSAGES_INVALID",
             resolution="Append them in several calls.",
         )
+    valid_together("messages", (message.text for message in messages))
     return tuple(_valid(place, message) for place, message in enumerate(messages))
 
 

@@ -207,7 +207,9 @@ def _closeness(cosines: Numbers, there: Mask) -> Numbers:
         return np.zeros_like(cosines)
     best = float(cosines[there].max())
     usual = min(float(cosines[there].mean()), best / 2)
-    return np.clip((cosines - usual) / max(best - usual, 1e-6), 0, 1) if best > 0 else cosines * 0
+    if best <= 0:
+        return np.zeros_like(cosines)
+    return np.where(there, np.clip((cosines - usual) / max(best - usual, 1e-6), 0, 1), 0)
 
 
 def _beside(index: NamespaceIndex, rows: Rows, values: Numbers) -> Numbers:

@@ -1,0 +1,66 @@
+"""What is particular to PostgreSQL: lost connections, several services on one database, and what it cannot keep."""
+
+import asyncio
+from typing import Any
+
+import psycopg
+import pytest
+from tests.postgres import PostgresServer
+
+from cadre_kit.errors import InvalidInput, Unavailable
+from cadre_memory.adapters.databases import opened
+from cadre_memory.adapters.sql import SqlStore
+from cadre_memory.adapters.wordllama import WordLlamaEmbedder
+from cadre_memory.domain.items import Item
+from cadre_memory.domain.memories import Memories, NewItem, Query
+from cadre_memory.domain.searches import Searches
+
+pytestmark = pytest.mark.postgresql
+
+
+@pytest.fixture
+def any_url(postgres: PostgresServer) -> str:
+    postgres.empty()
+    return postgres.url
+
+
+async def put(memories: Memories, key: str, text: str = "Berlin") -> Item:
+    return await memories.put(
+        NewItem(namespace=("p",), key=key, value=f'"{text}"'), idempotency_key=""
+    )
+
+
+async def test_a_lost_connection_is_said_once_and_made_again(
+    memories: Memories, postgres: PostgresServer
+) -> None:
+    await put(memories, "before")
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        )
+
+    with pytest.raises(Unavailable):
+        await put(memories, "lost")
+    assert (await put(memories, "after")).version == 1
+
+
+async def test_services_that_share_a_database_see_what_the_other_wrote(
+    memories: Memories, postgres: PostgresServer, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    store = SqlStore(opened(postgres.url), model=embedder.model)
+    searches = Searches(store, held_bytes=1_000_000)
+    other = Memories(store=store, searches=searches, embedder=embedder, clock=clock)
+    query = Query(namespace=("p",), text="Berlin", top_k=100)
+    assert not await other.search(query)
+
+    await asyncio.gather(*(put((memories, other)[n % 2], f"k{n}") for n in range(40)))
+
+    assert len(await memories.search(query)) == len(await other.search(query)) == 40
+    await store.close()
+
+
+async def test_a_key_that_postgresql_cannot_keep_is_refused(memories: Memories) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await put(memories, "a\x00b")
+
+    assert caught.value.code == "NUL_CHARACTER"
