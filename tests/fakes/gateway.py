@@ -455,6 +455,14 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
             ),
         ]
 
+    async def Embed(self, request: llm_pb2.EmbedRequest, context: Any) -> llm_pb2.EmbedResponse:
+        raise FailedPrecondition("the gateway asks for no embeddings", code="NOT_ASKED_FOR")
+
+    async def Estimate(
+        self, request: usage_pb2.EstimateRequest, context: Any
+    ) -> usage_pb2.EstimateResponse:
+        raise FailedPrecondition("the gateway asks for no estimates", code="NOT_ASKED_FOR")
+
     async def Complete(
         self, request: llm_pb2.CompleteRequest, context: Any
     ) -> llm_pb2.CompleteResponse:

@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.postgres import PostgresServer
+from tests.postgresql import Postgresql
 
 from cadre_kit.errors import InvalidInput, Unavailable
 from cadre_memory.adapters.databases import opened
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.postgresql
 
 
 @pytest.fixture
-def any_url(postgres: PostgresServer) -> str:
-    postgres.empty()
-    return postgres.url
+def any_url(postgresql_server: Postgresql, postgresql_url: str) -> str:
+    postgresql_server.empty(postgresql_url)
+    return postgresql_url
 
 
 async def put(memories: Memories, key: str, text: str = "Berlin") -> Item:
@@ -31,12 +31,13 @@ async def put(memories: Memories, key: str, text: str = "Berlin") -> Item:
 
 
 async def test_a_lost_connection_is_said_once_and_made_again(
-    memories: Memories, postgres: PostgresServer
+    memories: Memories, postgresql_url: str
 ) -> None:
     await put(memories, "before")
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = current_database()"
         )
 
     with pytest.raises(Unavailable):
@@ -45,9 +46,9 @@ async def test_a_lost_connection_is_said_once_and_made_again(
 
 
 async def test_services_that_share_a_database_see_what_the_other_wrote(
-    memories: Memories, postgres: PostgresServer, embedder: WordLlamaEmbedder, clock: Any
+    memories: Memories, postgresql_url: str, embedder: WordLlamaEmbedder, clock: Any
 ) -> None:
-    store = SqlStore(opened(postgres.url), model=embedder.model)
+    store = SqlStore(opened(postgresql_url), model=embedder.model)
     searches = Searches(store, held_bytes=1_000_000)
     other = Memories(store=store, searches=searches, embedder=embedder, clock=clock)
     query = Query(namespace=("p",), text="Berlin", top_k=100)

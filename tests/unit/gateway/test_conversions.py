@@ -9,7 +9,12 @@ from cadre.common.v1 import common_pb2
 from cadre.executor.v1 import runs_pb2
 from cadre.llm_proxy.v1 import llm_pb2, usage_pb2
 from cadre.memory.v1 import memory_pb2
-from cadre_gateway.entrypoint import conversions, documents
+from cadre_gateway.entrypoint import (
+    conversions,
+    documents,
+    usage_conversions,
+    usage_documents,
+)
 from cadre_gateway.entrypoint.errors import _OPENAI_ERRORS
 from cadre_gateway.entrypoint.routes.chat import _FINISH_REASONS
 from cadre_kit.errors import Kind
@@ -17,7 +22,7 @@ from cadre_kit.errors import Kind
 WORDS = [
     (documents.RunStatus, runs_pb2.RunStatus),
     (documents.EventType, runs_pb2.EventType),
-    (documents.UsageDimension, usage_pb2.UsageDimension),
+    (usage_documents.UsageDimension, usage_pb2.UsageDimension),
     (documents.SearchMode, memory_pb2.SearchMode),
     (documents.Severity, common_pb2.Severity),
 ]
@@ -36,7 +41,7 @@ def test_every_word_is_a_protos_name_and_none_is_missing(words: Any, numbers: An
     [
         (conversions.RUN_STATUS_NUMBERS.values(), runs_pb2.RunStatus),
         (conversions._EVENT_TYPES.keys(), runs_pb2.EventType),
-        (conversions.USAGE_DIMENSION_NUMBERS.values(), usage_pb2.UsageDimension),
+        (usage_conversions.USAGE_DIMENSION_NUMBERS.values(), usage_pb2.UsageDimension),
         (conversions.SEARCH_MODE_NUMBERS.values(), memory_pb2.SearchMode),
     ],
 )
