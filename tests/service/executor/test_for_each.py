@@ -160,7 +160,8 @@ async def test_a_failed_run_goes_on_with_the_items_that_failed(
     executor: Executor, near: Neighbours
 ) -> None:
     refuse("bad", near)
-    run, _ = await executor.finish(going_through(), words=["a", "b", "bad"])
+    one_by_one = going_through().replace("max_concurrency: 4", "max_concurrency: 1")
+    run, _ = await executor.finish(one_by_one, words=["a", "b", "bad"])
     assert run.status == runs_pb2.RUN_STATUS_FAILED
     before = len(near.llm_proxy.paid)
     refuse("never", near)
