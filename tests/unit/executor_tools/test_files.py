@@ -150,6 +150,7 @@ def test_a_folder_that_is_swapped_for_a_link_meanwhile_leads_nowhere(tmp_path: P
                 continue
         ended.set()
         swapping.join()
+        seen.add(workspace.read("d/f", max_bytes=100))
 
     assert seen == {b"mine"}
 

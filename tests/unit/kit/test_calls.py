@@ -37,10 +37,10 @@ PROBLEM = Problem(
 
 
 class Servicer:
-    """Answers each key in a way of its own."""
+    """Answers each key in a way of its own; no test calls the other RPCs."""
 
-    Put = Delete = List = Search = StartRun = GetRun = ListRuns = CancelRun = None
-    ResumeRun = AnswerRun = ForkRun = ListCheckpoints = None
+    def __getattr__(self, name: str) -> None:
+        return None
 
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()

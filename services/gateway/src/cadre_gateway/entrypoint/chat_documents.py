@@ -22,7 +22,7 @@ __all__ = [
     "ResponseFormat",
 ]
 
-FinishReason = Literal["stop", "length", "content_filter"]
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
 class _Asked(BaseModel):

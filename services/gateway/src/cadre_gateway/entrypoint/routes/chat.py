@@ -55,6 +55,7 @@ _FINISH_REASONS: "Mapping[llm_pb2.FinishReason.ValueType, FinishReason]" = {
     llm_pb2.FINISH_REASON_STOP: "stop",
     llm_pb2.FINISH_REASON_LENGTH: "length",
     llm_pb2.FINISH_REASON_CONTENT_FILTER: "content_filter",
+    llm_pb2.FINISH_REASON_TOOL_CALLS: "tool_calls",
 }
 _DOCUMENTED: dict[int | str, dict[str, Any]] = {
     200: {
