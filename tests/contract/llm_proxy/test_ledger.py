@@ -180,7 +180,7 @@ async def test_a_budget_counts_what_was_spent_before_it_was_set(ledger: SqlLedge
     ],
 )
 async def test_a_budget_bounds_its_own_calls_and_no_others(
-    budget: Budget, inside: dict[str, str], outside: dict[str, str], ledger: SqlLedger
+    budget: Budget, inside: dict[str, Any], outside: dict[str, Any], ledger: SqlLedger
 ) -> None:
     await ledger.put_budget(replace(budget, tokens=300))
 
@@ -200,9 +200,10 @@ async def test_calls_of_yesterday_do_not_count_today(ledger: SqlLedger) -> None:
 
 async def test_a_runs_own_budget_holds_for_the_runs_that_are_steps_of_it(ledger: SqlLedger) -> None:
     own = (RunBudget(run_id="top", tokens=450),)
-    runs = [{"run_id": run, "root_run_id": "top", "run_budgets": own} for run in ("top", "a", "b")]
+    runs = ("top", "a", "b")
+    calls = [entry(run_id=run, root_run_id="top", run_budgets=own) for run in runs]
 
-    answers = [await opened(ledger, entry(**run)) for run in runs]
+    answers = [await opened(ledger, call) for call in calls]
 
     assert answers == [True, True, False]
 
