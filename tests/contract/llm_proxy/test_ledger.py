@@ -200,11 +200,10 @@ async def test_calls_of_yesterday_do_not_count_today(ledger: SqlLedger) -> None:
 
 async def test_a_runs_own_budget_holds_for_the_runs_that_are_steps_of_it(ledger: SqlLedger) -> None:
     own = (RunBudget(run_id="top", tokens=450),)
+    runs = ("top", "a", "b")
+    calls = [entry(run_id=run, root_run_id="top", run_budgets=own) for run in runs]
 
-    answers = [
-        await opened(ledger, entry(run_id=run, root_run_id="top", run_budgets=own))
-        for run in ("top", "a", "b")
-    ]
+    answers = [await opened(ledger, call) for call in calls]
 
     assert answers == [True, True, False]
 
