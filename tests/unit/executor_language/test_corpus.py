@@ -46,7 +46,12 @@ def test_a_file_is_valid_and_only_what_nothing_acts_on_is_noted(path: Path) -> N
 
     assert parsed.valid, parsed.problems
     assert {note.code for note in parsed.notes} <= {"NO_EFFECT"}
-    assert {note.path for note in parsed.notes} <= {"triggers", "tests", "webhook"}
+    assert {note.path for note in parsed.notes} <= {
+        "triggers",
+        "tests",
+        "webhook",
+        "config.budget.on_exceed",
+    }
 
 
 def test_a_model_node_has_its_tools_fallbacks_and_memories(research: Workflow) -> None:

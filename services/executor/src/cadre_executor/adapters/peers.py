@@ -20,6 +20,7 @@ from cadre_executor.domain.peers import (
     Question,
     Reply,
     Role,
+    RunBudget,
     ToolCall,
 )
 from cadre_executor.domain.runs import Usage
@@ -230,6 +231,15 @@ class GrpcMemory:
         ]
 
 
+def _run_budget(own: RunBudget) -> llm_pb2.RunBudget:
+    usd = own.budget.usd
+    return llm_pb2.RunBudget(
+        run_id=own.run_id,
+        usd=None if usd is None else f"{usd:f}",
+        tokens=own.budget.tokens,
+    )
+
+
 def _request(question: Question, call: Call, seconds: float) -> llm_pb2.CompleteRequest:
     request = llm_pb2.CompleteRequest(
         options=_options(question.model),
@@ -247,6 +257,7 @@ def _request(question: Question, call: Call, seconds: float) -> llm_pb2.Complete
             run_id=call.run_id,
             root_run_id=call.root_run_id,
             node=call.node,
+            run_budgets=[_run_budget(each) for each in call.budgets],
         ),
         timeout_seconds=seconds,
     )

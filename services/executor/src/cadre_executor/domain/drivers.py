@@ -15,13 +15,13 @@ from cadre_executor.domain.answers import Asked
 from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.journals import Batch, Journal, LeaseLost
-from cadre_executor.domain.peers import Children, Peers
+from cadre_executor.domain.peers import Children, Peers, RunBudget
 from cadre_executor.domain.records import Records
 from cadre_executor.domain.runs import Ending, Event, EventType, Failure, Run, RunStatus
 from cadre_executor.domain.stores import Claim, ResultCache, RunStore
 from cadre_executor.domain.tasks import Means
 from cadre_executor.domain.visits import Drive, RunFailed, Step, begin, startable
-from cadre_executor.domain.workflows import State, Workflow
+from cadre_executor.domain.workflows import Budget, State, Workflow
 from cadre_kit import semconv
 from cadre_kit.errors import CadreError, DeadlineExceeded, Internal
 from cadre_kit.logs import logger
@@ -127,7 +127,8 @@ class Driver:
         document = await self._document(claim.run)
         limits = document.workflow.limits
         taken = (datetime.now(UTC) - since).total_seconds() - claim.run.paused_seconds
-        drive = self._drive(claim, journal, document)
+        budgets = await self._budgets(claim.run, document.workflow)
+        drive = self._drive(claim, journal, document, budgets)
         position = claim.position or self._start(claim.run, document)
         try:
             async with asyncio.timeout(limits.timeout_seconds - taken):
@@ -139,20 +140,41 @@ class Driver:
             )
             raise RunFailed(Failure.of(error)) from exc
 
-    def _drive(self, claim: Claim, journal: Journal, document: Document) -> Drive:
+    async def _budgets(self, run: Run, workflow: Workflow) -> tuple[RunBudget, ...]:
+        """The budgets of the run and of the one at the top, as far as their files have one."""
+        found = [RunBudget(run_id=run.id, budget=workflow.budget)]
+        if run.root_run_id and run.root_run_id != run.id:
+            root = await self.store.get(run.root_run_id)
+            top = (await self._document(root)).workflow
+            found.append(RunBudget(run_id=root.id, budget=top.budget))
+        return tuple(each for each in found if each.budget != Budget())
+
+    def _drive(
+        self,
+        claim: Claim,
+        journal: Journal,
+        document: Document,
+        budgets: tuple[RunBudget, ...],
+    ) -> Drive:
         return Drive(
             run_id=claim.run.id,
             workflow=document.workflow,
             plan=document.plan,
             journal=journal,
-            means=self._means(claim, journal, document.workflow),
+            means=self._means(claim, journal, document.workflow, budgets),
             attempts=claim.attempts,
             made={visit: Step.of(made) for visit, made in claim.made.items()},
             asked=claim.asked,
             max_state_bytes=self.max_state_bytes,
         )
 
-    def _means(self, claim: Claim, journal: Journal, workflow: Workflow) -> Means:
+    def _means(
+        self,
+        claim: Claim,
+        journal: Journal,
+        workflow: Workflow,
+        budgets: tuple[RunBudget, ...],
+    ) -> Means:
         run = claim.run
         return Means(
             run_id=run.id,
@@ -167,6 +189,7 @@ class Driver:
             cache=self.cache,
             gate=asyncio.Semaphore(workflow.limits.max_concurrency),
             patience_seconds=self.patience_seconds,
+            budgets=budgets,
         )
 
     async def _advance(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from cadre_executor.domain.runs import Run, Usage
 from cadre_executor.domain.tools import Tools, ToolSpec
-from cadre_executor.domain.workflows import ModelChoice, SandboxLimits
+from cadre_executor.domain.workflows import Budget, ModelChoice, SandboxLimits
 
 __all__ = [
     "Call",
@@ -24,14 +24,24 @@ __all__ = [
     "Question",
     "Reply",
     "Role",
+    "RunBudget",
     "Sandbox",
     "ToolCall",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunBudget:
+    """What a run, with the runs that are steps of it, may spend on models."""
+
+    run_id: str
+    budget: Budget
+
+
+@dataclass(frozen=True, kw_only=True)
 class Call:
-    """For whom a service is called. `key` is the step's idempotency key: the same when the step is repeated."""
+    """For whom a service is called. `key` is the step's idempotency key: the same when the step is repeated. `budgets`
+    are those of the run and of the one at the top."""
 
     workflow: str
     version: int
@@ -39,6 +49,7 @@ class Call:
     root_run_id: str
     node: str
     key: str
+    budgets: tuple[RunBudget, ...] = ()
     timeout_seconds: float | None = None
 
     def at(self, step: str) -> "Call":

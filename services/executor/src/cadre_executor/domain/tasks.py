@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from cadre_executor.domain.journals import Journal
-from cadre_executor.domain.peers import Call, Children, Peers
+from cadre_executor.domain.peers import Call, Children, Peers, RunBudget
 from cadre_executor.domain.records import Records
 from cadre_executor.domain.runs import Event, EventType, Failure, Usage
 from cadre_executor.domain.stores import ResultCache
@@ -47,6 +47,7 @@ class Means:
     gate: asyncio.Semaphore
     patience_seconds: float = 30.0
     open_children: dict[str, str] = field(default_factory=dict)
+    budgets: tuple[RunBudget, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,7 @@ class Task:
             root_run_id=means.root_run_id,
             node=self.place.node.id,
             key=f"{means.run_id}/{self.place.visit}/{self.place.attempt}",
+            budgets=means.budgets,
             timeout_seconds=self.place.node.timeout_seconds,
         )
 
