@@ -105,7 +105,7 @@ def test_a_program_has_its_container(research: Workflow) -> None:
     assert isinstance(action, CodeAction)
     limits = action.limits
 
-    assert (limits.mode, limits.preset, limits.network) == (SandboxMode.DOCKER, "medium", True)
+    assert (limits.mode, limits.preset) == (SandboxMode.DOCKER, "medium")
     assert (limits.cpus, limits.memory_mb, limits.timeout_seconds) == (2, 1024, 20)
     assert limits.packages == ("pandas==2.2",)
     assert set(limits.files) == {"data/topics.txt"}

@@ -201,7 +201,6 @@ class SandboxLimits:
     cpu_seconds: float | None = None
     cpus: float | None = None
     memory_mb: int | None = None
-    network: bool = False
     packages: tuple[str, ...] = ()
     files: Mapping[str, Template] = field(default_factory=dict)
 

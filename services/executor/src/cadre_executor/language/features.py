@@ -158,5 +158,5 @@ def _check_sandboxes(document: dict[str, Any], report: Report) -> None:
                     "NO_EFFECT",
                     (*path, key),
                     f"`{key}` is true or false here",
-                    "write network: true; which hosts are reached is the operator's setting",
+                    "leave it out: programs have no network",
                 )

@@ -122,7 +122,7 @@ class SandboxShape(Shape):
     network: bool | None = Field(
         None,
         validation_alias=AliasChoices("network", "network_enabled"),
-        description="Whether the program reaches the network; in mode docker, where the operator allows it.",
+        description="Has no effect: programs have no network.",
     )
     resources: ResourcesShape | None = Field(None, description="In place of the preset's values.")
     packages: list[str] | None = Field(

@@ -31,6 +31,7 @@ class SandboxCompiler:
         mode = SandboxMode(shape.mode or "python")
         if mode is SandboxMode.PYTHON:
             self._check_python(shape, path)
+        self._check_network(shape, path)
         memory, seconds = _PRESETS[shape.preset] if shape.preset else (None, None)
         resources = shape.resources
         if resources:
@@ -44,7 +45,6 @@ class SandboxCompiler:
             cpu_seconds=resources.cpu_seconds if resources else None,
             cpus=resources.cpu if resources and mode is SandboxMode.DOCKER else None,
             memory_mb=None if mebibytes is None else max(MIN_MEBIBYTES, int(mebibytes)),
-            network=bool(shape.network) and mode is SandboxMode.DOCKER,
             packages=tuple(shape.packages or ()),
             files=self._files(shape, path),
         )
@@ -65,12 +65,13 @@ class SandboxCompiler:
                     "add mode: docker",
                     at_key=True,
                 )
+    def _check_network(self, shape: SandboxShape, path: Path) -> None:
         if shape.network:
             self.report.note(
                 "NO_EFFECT",
                 (*path, "network"),
-                "programs have no network in mode python",
-                "pass what it fetches as an input, or use mode: docker",
+                "programs have no network",
+                "fetch it with a tool before, and pass it as an input",
             )
 
     def _at_most(self, value: float | None, most: float, unit: str, path: Path) -> float | None:
