@@ -102,9 +102,11 @@ def _fingerprint(said: Sequence[Any]) -> str:
 
 @dataclass(kw_only=True)
 class _Driven:
-    """A run that is ours. `error` is why it cannot go on here, if its journal could not be stored."""
+    """A run that is ours. `held_since` is when the lease was last asked for, by the monotonic clock; `error` is why it
+    cannot go on here, if its journal could not be stored."""
 
     journal: Journal
+    held_since: float
     is_child: bool = False
     has_turn: bool = False
     task: "asyncio.Task[None] | None" = None
@@ -142,7 +144,6 @@ class Desk:
         self._watchers = watchers
         self._room = asyncio.Event()
         self._open = True
-        self._renewed = time.monotonic()
 
     async def start(self, request: StartRun) -> tuple[Run, bool]:
         """Checks and stores a run, and begins to drive it; whether it is new. Raises what is wrong with the request."""
@@ -230,6 +231,7 @@ class Desk:
         has_room = self._open and may_go
         # Until it is driven, its lease looks like one that we lost sight of.
         self._starting.add(run.id)
+        asked = time.monotonic()
         try:
             stored, created = await self._store.add(
                 run,
@@ -241,7 +243,7 @@ class Desk:
                 position=position,
             )
             if created and has_room and self._open:
-                self._drive(Claim(run=stored, position=position))
+                self._drive(Claim(run=stored, position=position), held_since=asked)
         finally:
             self._starting.discard(run.id)
         if not may_go:
@@ -384,7 +386,7 @@ class Desk:
     def _lease(self) -> float:
         return time.time() + self._driver.lease_seconds
 
-    def _drive(self, claim: Claim) -> None:
+    def _drive(self, claim: Claim, *, held_since: float) -> None:
         run_id = claim.run.id
 
         def broken(error: CadreError) -> None:
@@ -394,6 +396,7 @@ class Desk:
 
         driven = _Driven(
             journal=self._driver.journal(claim, broken=broken),
+            held_since=held_since,
             is_child=bool(claim.run.parent_run_id),
             has_turn=claim.run.max_concurrent_runs is not None,
         )
@@ -473,23 +476,21 @@ class Desk:
         ours: frozenset[str] = frozenset()
         if run_ids:
             ours = await self._store.renew(run_ids, owner=self._driver.owner, expires=self._lease())
-        self._renewed = asked
+        for run_id in ours & self._driven.keys():
+            self._driven[run_id].held_since = asked
         await self._let_go([run_id for run_id in run_ids if run_id not in ours])
 
     async def _guard(self) -> None:
         """Stops driving when the leases ended because the store could not be reached: others may drive by now."""
-        over = self._renewed + self._driver.lease_seconds - time.monotonic()
-        if over > 0:
-            await asyncio.sleep(over)
-            return
+        since = time.monotonic() - self._driver.lease_seconds
         for run_id, driven in list(self._driven.items()):
-            if not driven.cancelling and driven.error is None:
+            if driven.held_since <= since and not driven.cancelling and driven.error is None:
                 driven.error = LeaseLost(
                     f"the lease of run {run_id!r} could not be renewed in time"
                 )
                 if driven.task is not None:
                     driven.task.cancel()
-        await asyncio.sleep(self._driver.lease_seconds / _RENEWALS_PER_LEASE)
+        await asyncio.sleep(_LOOK_FOR_LEASE_SECONDS)
 
     async def _expire(self) -> None:
         """Answers the questions that nobody answered in time."""
@@ -535,16 +536,17 @@ class Desk:
                 continue
             if not candidate.is_child and not self._has_room():
                 continue
+            asked = time.monotonic()
             claim = await self._store.claim(
                 candidate, owner=self._driver.owner, expires=self._lease()
             )
             if claim is not None:
                 log.info("run_taken_up", run_id=candidate.run_id)
-                await self._go_on(claim)
+                await self._go_on(claim, held_since=asked)
 
-    async def _go_on(self, claim: Claim) -> None:
+    async def _go_on(self, claim: Claim, *, held_since: float) -> None:
         """Drives a run, unless the run that it is a step of has ended meanwhile: nobody waits for it then."""
-        self._drive(claim)
+        self._drive(claim, held_since=held_since)
         parent_run_id = claim.run.parent_run_id
         if parent_run_id and (await self._store.get(parent_run_id)).status in FINAL:
             await self.cancel(claim.run.id)

@@ -65,6 +65,7 @@ class SandboxCompiler:
                     "add mode: docker",
                     at_key=True,
                 )
+
     def _check_network(self, shape: SandboxShape, path: Path) -> None:
         if shape.network:
             self.report.note(
