@@ -168,7 +168,7 @@ ATTEMPTS = {
     "a user namespace": "import ctypes; assert ctypes.CDLL(None).unshare(0x10000000) == 0",
     "kernel keys": "import ctypes; assert ctypes.CDLL(None).syscall(250, 0, -3, 1) >= 0",
     "bpf": "import ctypes; assert ctypes.CDLL(None).syscall(321, 0, 0, 0) >= 0",
-    "a device": "import os; os.mknod('/work/sda', 0o660 | 0o060000, os.makedev(8, 0))",
+    "a device": "import os; os.mknod('sda', 0o660 | 0o060000, os.makedev(8, 0))",
     "kernel settings": "open('/proc/sys/kernel/core_pattern', 'w').write('|/x')",
     "the release agent": "open('/sys/fs/cgroup/memory/release_agent', 'w').write('/x')",
     "the host's disk": "open('/dev/vda', 'rb').read(1)",
