@@ -49,24 +49,14 @@ async def build_with(
     """The services. Opens the ledger; closes what it opened."""
     own_prices = read_prices(settings.prices_file)
     own_models = read_models(settings.llm_models_file)
-    url = settings.database_url(settings.llm_proxy_database_url, NAME)
-    await asyncio.to_thread(migrate, url, migrations=MIGRATIONS, name=NAME)
-    ledger = SqlLedger(open_blocking_database(url))
-    await ledger.join()
-    await ledger.forget_replies(before=datetime.now(UTC) - timedelta(days=settings.llm_reply_days))
+    ledger = await _opened_ledger(settings)
     library = LitellmLibrary()
     patience = Patience(
         connect_seconds=settings.llm_connect_seconds,
         first_token_seconds=settings.llm_first_token_seconds,
     )
     direct = OpenAiHttp(patience)
-    embedded = EmbeddedModel(
-        threads=settings.embedded_threads,
-        slots=settings.embedded_slots,
-        queue=settings.embedded_queue,
-        context_tokens=settings.embedded_context_tokens,
-    )
-
+    embedded = _embedded_model(settings)
     published = await asyncio.to_thread(PublishedByLitellm)
     providers = Providers(
         environment=environment,
@@ -108,6 +98,25 @@ async def build_with(
         await library.close()
         await patient.settled()
         await ledger.close()
+
+
+async def _opened_ledger(settings: Settings) -> SqlLedger:
+    """The ledger at its newest schema, without the replies whose time is over."""
+    url = settings.database_url(settings.llm_proxy_database_url, NAME)
+    await asyncio.to_thread(migrate, url, migrations=MIGRATIONS, name=NAME)
+    ledger = SqlLedger(open_blocking_database(url))
+    await ledger.join()
+    await ledger.forget_replies(before=datetime.now(UTC) - timedelta(days=settings.llm_reply_days))
+    return ledger
+
+
+def _embedded_model(settings: Settings) -> EmbeddedModel:
+    return EmbeddedModel(
+        threads=settings.embedded_threads,
+        slots=settings.embedded_slots,
+        queue=settings.embedded_queue,
+        context_tokens=settings.embedded_context_tokens,
+    )
 
 
 def _services(llm: LlmServicer, usage: UsageServicer) -> list[GrpcService]:
