@@ -255,6 +255,44 @@ async def test_an_estimate_has_the_cost_within_it_and_sends_nothing(
     assert not provider.asked
 
 
+async def test_an_estimate_counts_what_is_not_known_yet_and_the_replies_that_may_be_mended(
+    proxy: Any,
+) -> None:
+    options = llm_pb2.ModelOptions(provider="openai", max_tokens=10)
+    message = llm_pb2.Message(role=llm_pb2.ROLE_USER, content="hi")
+    request = llm_pb2.CompleteRequest(options=options, messages=[message])
+    schema = llm_pb2.CompleteRequest(options=options, messages=[message])
+    schema.output_schema.CopyFrom(common_pb2.Json(text='{"type": "object"}'))
+
+    plain = await usage_of(proxy)("Estimate", request=request)
+    longer = await usage_of(proxy)("Estimate", request=request, more_input_tokens=1000)
+    checked = await usage_of(proxy)("Estimate", request=schema)
+
+    assert longer.input_tokens == plain.input_tokens + 1000
+    assert Decimal(longer.max_usd) == Decimal(plain.max_usd) + Decimal("0.0004")
+    assert (plain.max_requests, checked.max_requests) == (1, 3)
+    assert plain.context_tokens > 100_000
+    with pytest.raises(InvalidInput):
+        await usage_of(proxy)("Estimate", request=request, more_input_tokens=-1)
+
+
+async def test_replies_are_listed_by_the_beginning_of_their_keys_page_by_page(proxy: Any) -> None:
+    for key in ("r1/b/1/1/1", "r1/a/1/1/1", "r1/a/1/1/2", "r10/a/1/1/1", "r0"):
+        await proxy.ask(key=key)
+    listed = usage_of(proxy)
+
+    first = await listed("ListReplies", key_prefix="r1/", page_size=2)
+    rest = await listed(
+        "ListReplies", key_prefix="r1/", page_size=2, page_token=first.next_page_token
+    )
+
+    keys = [kept.idempotency_key for page in (first, rest) for kept in page.replies]
+    assert keys == ["r1/a/1/1/1", "r1/a/1/1/2", "r1/b/1/1/1"]
+    assert first.replies[0].reply.content and not rest.next_page_token
+    with pytest.raises(InvalidInput):
+        await listed("ListReplies", key_prefix="")
+
+
 async def test_a_cached_reply_costs_nothing_and_is_told_as_saved(
     proxy: Any, provider: ProviderServer
 ) -> None:

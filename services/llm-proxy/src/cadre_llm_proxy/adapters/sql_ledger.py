@@ -26,7 +26,7 @@ from cadre_llm_proxy.adapters.living_processes import (
 from cadre_llm_proxy.adapters.prepared import Prepared
 from cadre_llm_proxy.domain.budgets import Budget, BudgetStatus
 from cadre_llm_proxy.domain.calls import Reply
-from cadre_llm_proxy.domain.entries import Bound, Entry, StoredReply
+from cadre_llm_proxy.domain.entries import Bound, Entry, KeptReply, StoredReply
 from cadre_llm_proxy.domain.metering import Kept
 from cadre_llm_proxy.domain.replies import Claim
 from cadre_llm_proxy.domain.usage import CallQuery, Group, UsageQuery
@@ -39,6 +39,7 @@ Result = TypeVar("Result")
 log = logger()
 
 _INSERT_CALL = Prepared(t.calls.insert())
+_LAST_CHARACTER = "\U0010ffff"
 _SETTLED = (
     "input_tokens",
     "output_tokens",
@@ -187,6 +188,10 @@ class SqlLedger:
         """Entries, newest first."""
         return await self._read(sql_usage.listed, query)
 
+    async def kept_replies(self, *, prefix: str, limit: int, after: str) -> tuple[KeptReply, ...]:
+        """Replies kept for keys that begin with a prefix, by key, after a key."""
+        return await self._read(_kept_replies, prefix, limit, after)
+
     async def put_budget(self, budget: Budget) -> BudgetStatus:
         """Stores a budget in place of the one of its name."""
         return await self._writes.run(lambda c: sql_accounts.put_budget(c, budget))
@@ -252,3 +257,15 @@ def _cached(connection: sa.Connection, key: str, since: datetime) -> Reply | Non
     )
     text = connection.execute(young).scalar_one_or_none()
     return None if text is None else t.reply_of(text)
+
+
+def _kept_replies(
+    connection: sa.Connection, prefix: str, limit: int, after: str
+) -> tuple[KeptReply, ...]:
+    columns = t.replies.c
+    key = columns.idempotency_key
+    # By range, which the primary key answers; a pattern would read every reply.
+    found = sa.select(key, columns.reply).where(key >= prefix, key < prefix + _LAST_CHARACTER)
+    listed = found.where(key > after).order_by(key).limit(limit)
+    rows = connection.execute(listed)
+    return tuple(KeptReply(key=row.idempotency_key, reply=t.reply_of(row.reply)) for row in rows)

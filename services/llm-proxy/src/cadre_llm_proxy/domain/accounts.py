@@ -1,10 +1,12 @@
 """What was used, what may be used, and what a request would use: for those who ask, beside those who call models."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from cadre_llm_proxy.domain.budgets import Budget, BudgetStatus, checked
 from cadre_llm_proxy.domain.calls import CompletionRequest, Options, Target
+from cadre_llm_proxy.domain.entries import KeptReply
 from cadre_llm_proxy.domain.estimates import Estimate, Tokenizer, bound_of, estimate_of
 from cadre_llm_proxy.domain.facts import BudgetNotFound
 from cadre_llm_proxy.domain.usage import (
@@ -29,6 +31,10 @@ class AccountsLedger(UsageLedger, Protocol):
 
     async def delete_budget(self, name: str) -> bool:
         """Removes a budget; says whether there was one."""
+        ...
+
+    async def kept_replies(self, *, prefix: str, limit: int, after: str) -> tuple[KeptReply, ...]:
+        """Replies kept for keys that begin with a prefix, by key, after a key."""
         ...
 
     async def budgets(self) -> tuple[BudgetStatus, ...]:
@@ -62,11 +68,17 @@ class Accounts:
         await self._settled()
         return await list_calls(self._ledger, query)
 
-    async def estimate(self, request: CompletionRequest) -> Estimate:
-        """What a request would cost. Raises what is wrong with it."""
+    async def replies(self, *, prefix: str, limit: int, after: str) -> tuple[KeptReply, ...]:
+        """Replies kept for keys that begin with a prefix, by key, after a key."""
+        await self._settled()
+        return await self._ledger.kept_replies(prefix=prefix, limit=limit, after=after)
+
+    async def estimate(self, request: CompletionRequest, *, more_tokens: int = 0) -> Estimate:
+        """What a request with `more_tokens` input tokens than it shows would cost. Raises what is wrong with it."""
         target = await self._target_of(request.options)
         bound = await bound_of(target, request, request.messages, tokenizer=self._tokenizer)
-        return estimate_of(target, bound)
+        bound = replace(bound, input_tokens=bound.input_tokens + more_tokens)
+        return estimate_of(target, request, bound)
 
     async def set_budget(self, budget: Budget) -> BudgetStatus:
         """Stores a budget. Raises BudgetInvalid, and what is wrong with the model that it downgrades to."""

@@ -196,6 +196,7 @@ class Providers:
             api_key=self._key(known, options),
             price=facts.price,
             abilities=facts.abilities,
+            context_tokens=facts.context_tokens,
             max_output_tokens=facts.max_output_tokens,
         )
 
@@ -321,6 +322,7 @@ class Providers:
             api_key=key,
             price=facts.price,
             abilities=facts.abilities,
+            context_tokens=facts.context_tokens,
             max_output_tokens=facts.max_output_tokens,
         )
 
@@ -340,6 +342,7 @@ class Providers:
             api_key=key,
             price=facts.price,
             abilities=facts.abilities,
+            context_tokens=facts.context_tokens,
             max_output_tokens=facts.max_output_tokens,
         )
 
