@@ -20,6 +20,7 @@ from cadre_cli.commands import (
     programs,
     runs,
     schedules,
+    testing,
     workflows,
 )
 from cadre_cli.errors import CliError, ExitStatus
@@ -45,6 +46,7 @@ def _show_help(context: typer.Context) -> None:
 platform.add_to(app)
 files.add_to(app)
 mending.add_to(app)
+testing.add_to(app)
 runs.add_to(app)
 programs.add_to(app)
 models.add_to(app)

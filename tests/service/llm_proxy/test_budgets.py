@@ -276,21 +276,20 @@ async def test_an_estimate_counts_what_is_not_known_yet_and_the_replies_that_may
         await usage_of(proxy)("Estimate", request=request, more_input_tokens=-1)
 
 
-async def test_replies_are_listed_by_the_beginning_of_their_keys_page_by_page(proxy: Any) -> None:
-    for key in ("r1/b/1/1/1", "r1/a/1/1/1", "r1/a/1/1/2", "r10/a/1/1/1", "r0"):
-        await proxy.ask(key=key)
+async def test_the_replies_of_a_run_are_listed_page_by_page(proxy: Any) -> None:
+    for run_id, step in (("r1", "a"), ("r10", "a"), ("r1", "b"), ("r1", "c"), ("r0", "a")):
+        await proxy.ask(run_id=run_id, key=f"{run_id}/{step}")
     listed = usage_of(proxy)
 
-    first = await listed("ListReplies", key_prefix="r1/", page_size=2)
-    rest = await listed(
-        "ListReplies", key_prefix="r1/", page_size=2, page_token=first.next_page_token
-    )
+    first = await listed("ListReplies", run_id="r1", page_size=2)
+    rest = await listed("ListReplies", run_id="r1", page_size=2, page_token=first.next_page_token)
 
     keys = [kept.idempotency_key for page in (first, rest) for kept in page.replies]
-    assert keys == ["r1/a/1/1/1", "r1/a/1/1/2", "r1/b/1/1/1"]
-    assert first.replies[0].reply.content and not rest.next_page_token
+    assert keys == ["r1/a", "r1/b", "r1/c"]
+    assert first.replies[0].reply.content
+    assert not rest.next_page_token
     with pytest.raises(InvalidInput):
-        await listed("ListReplies", key_prefix="")
+        await listed("ListReplies", run_id="")
 
 
 async def test_a_cached_reply_costs_nothing_and_is_told_as_saved(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cadre_executor.domain.cases import Gives, Replies
 from cadre_executor.domain.triggers import CronTrigger, WebhookTrigger
 from cadre_executor.domain.workflows import (
     ApprovalAction,
@@ -48,7 +49,6 @@ def test_a_file_is_valid_and_only_what_nothing_acts_on_is_noted(path: Path) -> N
     assert {note.code for note in parsed.notes} <= {"NO_EFFECT"}
     assert {note.path for note in parsed.notes} <= {
         "triggers",
-        "tests",
         "webhook",
         "config.budget.on_exceed",
     }
@@ -157,9 +157,9 @@ def test_what_starts_a_run_and_what_tests_it_can_be_asked_for() -> None:
         cron="0 9 * * 1-5", timezone="Europe/Berlin", inputs={"topics": ["news"]}
     )
     assert webhook == WebhookTrigger(secret_env="HOOK_SECRET", input="topics")
-    assert first.replies["write"] == ("Tea is hot.",)
-    assert first.expect[0].holds(Scope(state={"report": "Tea is hot."}))
-    assert second.inputs == {}
+    assert first.replies["write"] == Replies(always=Gives(value="Tea is hot."))
+    assert first.expect[0].condition.holds(Scope(state={"report": "Tea is hot."}))
+    assert second.inputs == {"topics": ["tea"]}
 
 
 def test_a_first_generation_s_list_is_gone_through_by_the_node_that_it_leads_to() -> None:

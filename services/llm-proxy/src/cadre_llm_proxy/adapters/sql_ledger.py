@@ -39,7 +39,6 @@ Result = TypeVar("Result")
 log = logger()
 
 _INSERT_CALL = Prepared(t.calls.insert())
-_LAST_CHARACTER = "\U0010ffff"
 _SETTLED = (
     "input_tokens",
     "output_tokens",
@@ -188,9 +187,9 @@ class SqlLedger:
         """Entries, newest first."""
         return await self._read(sql_usage.listed, query)
 
-    async def kept_replies(self, *, prefix: str, limit: int, after: str) -> tuple[KeptReply, ...]:
-        """Replies kept for keys that begin with a prefix, by key, after a key."""
-        return await self._read(_kept_replies, prefix, limit, after)
+    async def kept_replies(self, run_id: str, *, limit: int, after: str) -> tuple[KeptReply, ...]:
+        """Replies to a run's calls that are kept, the oldest first, after that of a call."""
+        return await self._read(_kept_replies, run_id, limit, after)
 
     async def put_budget(self, budget: Budget) -> BudgetStatus:
         """Stores a budget in place of the one of its name."""
@@ -260,12 +259,18 @@ def _cached(connection: sa.Connection, key: str, since: datetime) -> Reply | Non
 
 
 def _kept_replies(
-    connection: sa.Connection, prefix: str, limit: int, after: str
+    connection: sa.Connection, run_id: str, limit: int, after: str
 ) -> tuple[KeptReply, ...]:
-    columns = t.replies.c
-    key = columns.idempotency_key
-    # By range, which the primary key answers; a pattern would read every reply.
-    found = sa.select(key, columns.reply).where(key >= prefix, key < prefix + _LAST_CHARACTER)
-    listed = found.where(key > after).order_by(key).limit(limit)
-    rows = connection.execute(listed)
-    return tuple(KeptReply(key=row.idempotency_key, reply=t.reply_of(row.reply)) for row in rows)
+    calls, replies = t.calls.c, t.replies.c
+    of_run = (
+        sa.select(replies.call_id, replies.idempotency_key, replies.reply)
+        .join_from(t.calls, t.replies, replies.call_id == calls.id)
+        .where(calls.run_id == run_id, calls.id > after)
+        .order_by(calls.id)
+        .limit(limit)
+    )
+    rows = connection.execute(of_run)
+    return tuple(
+        KeptReply(call_id=row.call_id, key=row.idempotency_key, reply=t.reply_of(row.reply))
+        for row in rows
+    )

@@ -33,8 +33,8 @@ class AccountsLedger(UsageLedger, Protocol):
         """Removes a budget; says whether there was one."""
         ...
 
-    async def kept_replies(self, *, prefix: str, limit: int, after: str) -> tuple[KeptReply, ...]:
-        """Replies kept for keys that begin with a prefix, by key, after a key."""
+    async def kept_replies(self, run_id: str, *, limit: int, after: str) -> tuple[KeptReply, ...]:
+        """Replies to a run's calls that are kept, the oldest first, after that of a call."""
         ...
 
     async def budgets(self) -> tuple[BudgetStatus, ...]:
@@ -68,10 +68,10 @@ class Accounts:
         await self._settled()
         return await list_calls(self._ledger, query)
 
-    async def replies(self, *, prefix: str, limit: int, after: str) -> tuple[KeptReply, ...]:
-        """Replies kept for keys that begin with a prefix, by key, after a key."""
+    async def replies(self, run_id: str, *, limit: int, after: str) -> tuple[KeptReply, ...]:
+        """Replies to a run's calls that are kept, the oldest first, after that of a call."""
         await self._settled()
-        return await self._ledger.kept_replies(prefix=prefix, limit=limit, after=after)
+        return await self._ledger.kept_replies(run_id, limit=limit, after=after)
 
     async def estimate(self, request: CompletionRequest, *, more_tokens: int = 0) -> Estimate:
         """What a request with `more_tokens` input tokens than it shows would cost. Raises what is wrong with it."""

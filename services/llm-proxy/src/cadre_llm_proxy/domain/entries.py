@@ -131,7 +131,8 @@ class StoredReply:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptReply:
-    """A reply and the idempotency key that it is kept for."""
+    """A reply to a call, and the idempotency key that it is kept for."""
 
+    call_id: str
     key: str
     reply: Reply

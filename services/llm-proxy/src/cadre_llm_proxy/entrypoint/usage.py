@@ -29,7 +29,6 @@ __all__ = ["UsageServicer"]
 Context = grpc.aio.ServicerContext[Any, Any]
 _CALLS = 100
 _MOST_CALLS = 1000
-_LONGEST_KEY = 255
 _DIMENSIONS = {
     usage_pb2.USAGE_DIMENSION_WORKFLOW: Dimension.WORKFLOW,
     usage_pb2.USAGE_DIMENSION_RUN: Dimension.RUN,
@@ -77,14 +76,11 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
         self, request: usage_pb2.ListRepliesRequest, context: Context
     ) -> usage_pb2.ListRepliesResponse:
         """A page of kept replies."""
-        if not 1 <= len(request.key_prefix) <= _LONGEST_KEY:
-            raise RequestInvalid(
-                f"key_prefix must have 1 to {_LONGEST_KEY} characters",
-                metadata={"field": "key_prefix"},
-            )
+        if not request.run_id:
+            raise RequestInvalid("run_id must name a run", metadata={"field": "run_id"})
         limit = _page_size(request.page_size)
         found = await self._accounts.replies(
-            prefix=request.key_prefix, limit=limit + 1, after=_key_of(request.page_token)
+            request.run_id, limit=limit + 1, after=_id_of(request.page_token)
         )
         page = found[:limit]
         return usage_pb2.ListRepliesResponse(
@@ -92,7 +88,7 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
                 usage_pb2.KeptReply(idempotency_key=kept.key, reply=reply_message(kept.reply))
                 for kept in page
             ],
-            next_page_token=_token(page[-1].key) if len(found) > limit else "",
+            next_page_token=_token(page[-1].call_id) if len(found) > limit else "",
         )
 
     async def Estimate(
@@ -147,7 +143,7 @@ def _call_query(request: usage_pb2.ListCallsRequest) -> CallQuery:
         selection=_selection(request),
         limit=limit,
         status=_STATUSES_BACK[request.status] if request.status else None,
-        before=_key_of(request.page_token),
+        before=_id_of(request.page_token),
     )
 
 
@@ -175,11 +171,11 @@ def _time(timestamp: Timestamp) -> datetime:
         raise RequestInvalid("start_time and end_time must be in the years 1 to 9999") from exc
 
 
-def _token(key: str) -> str:
-    return base64.urlsafe_b64encode(key.encode()).decode()
+def _token(call_id: str) -> str:
+    return base64.urlsafe_b64encode(call_id.encode()).decode()
 
 
-def _key_of(token: str) -> str:
+def _id_of(token: str) -> str:
     try:
         return base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as exc:

@@ -831,7 +831,6 @@ class Plan(_message.Message):
     NEEDS_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
-    NOTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def workflow(self) -> Global___Workflow:
         """The workflow as it would be stored (version 0), with its inputs and graph."""
@@ -852,10 +851,6 @@ class Plan(_message.Message):
     def duration(self) -> Global___DurationRange:
         """How long it would take, waiting for people left out."""
 
-    @_builtins.property
-    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What keeps the estimate from being closer, one sentence each."""
-
     def __init__(
         self,
         *,
@@ -864,11 +859,10 @@ class Plan(_message.Message):
         needs: _abc.Iterable[Global___Need] | None = ...,
         cost: Global___CostRange | None = ...,
         duration: Global___DurationRange | None = ...,
-        notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "workflow", b"workflow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "needs", b"needs", "nodes", b"nodes", "notes", b"notes", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "needs", b"needs", "nodes", b"nodes", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

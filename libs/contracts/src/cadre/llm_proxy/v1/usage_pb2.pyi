@@ -464,11 +464,11 @@ class ListRepliesRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    key_prefix: _builtins.str
-    """Only those whose key begins with this, 1 to 255 characters; a run's keys begin with its id and a slash."""
+    run_id: _builtins.str
+    """The run's id; those of runs that are steps of it are not among its replies."""
     page_size: _builtins.int
     """At most this many, 1 to 1000; 0 means 100."""
     page_token: _builtins.str
@@ -476,13 +476,13 @@ class ListRepliesRequest(_message.Message):
     def __init__(
         self,
         *,
-        key_prefix: _builtins.str = ...,
+        run_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_prefix", b"key_prefix", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,7 +500,7 @@ class ListRepliesResponse(_message.Message):
     """Names the next page; empty on the last one."""
     @_builtins.property
     def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptReply]:
-        """The replies, by key."""
+        """The replies, the oldest first."""
 
     def __init__(
         self,

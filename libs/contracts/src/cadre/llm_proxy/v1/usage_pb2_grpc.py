@@ -93,8 +93,8 @@ class UsageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReplies(self, request, context):
-        """Lists the replies that are kept for idempotency keys, by key. They are kept for 30 days unless a setting says
-        otherwise.
+        """Lists the replies to one run's calls that are kept for their idempotency keys, the oldest first. They are kept for
+        30 days unless a setting says otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,8 +40,8 @@ class UsageServiceStub:
     ListCalls: _grpc.UnaryUnaryMultiCallable[_usage_pb2.ListCallsRequest, _usage_pb2.ListCallsResponse]
     """Lists the ledger's entries, newest first: every request to a provider, and every reply that was used again."""
     ListReplies: _grpc.UnaryUnaryMultiCallable[_usage_pb2.ListRepliesRequest, _usage_pb2.ListRepliesResponse]
-    """Lists the replies that are kept for idempotency keys, by key. They are kept for 30 days unless a setting says
-    otherwise.
+    """Lists the replies to one run's calls that are kept for their idempotency keys, the oldest first. They are kept for
+    30 days unless a setting says otherwise.
     """
     Estimate: _grpc.UnaryUnaryMultiCallable[_usage_pb2.EstimateRequest, _usage_pb2.EstimateResponse]
     """Says what a request would cost at least and at most. Asks no model and reserves nothing."""
@@ -64,8 +64,8 @@ class UsageServiceAsyncStub(UsageServiceStub):
     ListCalls: _aio.UnaryUnaryMultiCallable[_usage_pb2.ListCallsRequest, _usage_pb2.ListCallsResponse]  # type: ignore[assignment]
     """Lists the ledger's entries, newest first: every request to a provider, and every reply that was used again."""
     ListReplies: _aio.UnaryUnaryMultiCallable[_usage_pb2.ListRepliesRequest, _usage_pb2.ListRepliesResponse]  # type: ignore[assignment]
-    """Lists the replies that are kept for idempotency keys, by key. They are kept for 30 days unless a setting says
-    otherwise.
+    """Lists the replies to one run's calls that are kept for their idempotency keys, the oldest first. They are kept for
+    30 days unless a setting says otherwise.
     """
     Estimate: _aio.UnaryUnaryMultiCallable[_usage_pb2.EstimateRequest, _usage_pb2.EstimateResponse]  # type: ignore[assignment]
     """Says what a request would cost at least and at most. Asks no model and reserves nothing."""
@@ -103,8 +103,8 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_pb2.ListRepliesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_pb2.ListRepliesResponse, _abc.Awaitable[_usage_pb2.ListRepliesResponse]]:
-        """Lists the replies that are kept for idempotency keys, by key. They are kept for 30 days unless a setting says
-        otherwise.
+        """Lists the replies to one run's calls that are kept for their idempotency keys, the oldest first. They are kept for
+        30 days unless a setting says otherwise.
         """
 
     @_abc_1.abstractmethod
