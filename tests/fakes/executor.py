@@ -13,7 +13,7 @@ from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc, usage_pb2, usage_pb2_grpc
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
 from cadre_kit.documents import from_json, object_from_json, to_json
-from cadre_kit.errors import Conflict, FailedPrecondition, NotFound
+from cadre_kit.errors import Conflict, NotFound
 from cadre_kit.interceptor import idempotency_key
 from cadre_kit.serving import GrpcService, serving
 
@@ -123,7 +123,7 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
 class FakeUsage(usage_pb2_grpc.UsageServiceServicer):
     """Lists the replies that `llm_proxy` gave, as its ledger would, and estimates at a dollar for a thousand tokens
     either way: one token a character, 1,000 of context, `max_tokens` or 100 of a reply, or none known of the model
-    `endless`. The provider `keyless` has no key.
+    `endless`. The provider `keyless` has no key, `unheard-of` is none.
     """
 
     llm_proxy: FakeLlmProxy
@@ -132,8 +132,8 @@ class FakeUsage(usage_pb2_grpc.UsageServiceServicer):
         self, request: usage_pb2.EstimateRequest, context: Any
     ) -> usage_pb2.EstimateResponse:
         options = request.request.options
-        if options.provider == "keyless":
-            raise FailedPrecondition("no key for keyless", code="PROVIDER_KEY_MISSING")
+        if options.provider == "unheard-of":
+            raise NotFound("there is no such provider", code="PROVIDER_UNKNOWN")
         texts = "".join(message.content for message in request.request.messages)
         sent = len(texts) + request.more_input_tokens
         answer = usage_pb2.EstimateResponse(
@@ -141,6 +141,7 @@ class FakeUsage(usage_pb2_grpc.UsageServiceServicer):
             model=options.model or "fake-1",
             input_tokens=sent,
             min_usd=_dollars(sent),
+            unavailable_reason="no key for keyless" if options.provider == "keyless" else "",
             max_requests=3 if request.request.HasField("output_schema") else 1,
         )
         if options.model != "endless":

@@ -132,6 +132,21 @@ async def test_runs_of_the_same_file_are_what_a_run_usually_costs_and_takes(
     assert changed.cost.basis == ESTIMATE
 
 
+async def test_a_model_without_a_key_is_missing_and_has_its_price_all_the_same(
+    executor: Executor,
+) -> None:
+    llm = "llm: {provider: keyless, model: m, max_tokens: 9}"
+    plan = await plan_of(executor, one(f"{{id: ask, prompt: x, {llm}}}"))
+    unknown = await plan_of(
+        executor, one(f"{{id: ask, prompt: x, {llm}}}".replace("keyless", "unheard-of"))
+    )
+
+    assert needs(plan) == {"model": ["keyless/m!"]}
+    assert plan.cost.max_usd == "0.01"
+    assert not unknown.cost.HasField("max_usd")
+    assert "no such provider" in unknown.needs[0].reason
+
+
 async def test_needs_say_what_is_missing_and_what_to_do(
     executor: Executor, tools: FakeTools
 ) -> None:

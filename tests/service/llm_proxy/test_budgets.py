@@ -276,6 +276,22 @@ async def test_an_estimate_counts_what_is_not_known_yet_and_the_replies_that_may
         await usage_of(proxy)("Estimate", request=request, more_input_tokens=-1)
 
 
+async def test_an_estimate_needs_no_key_and_says_that_one_is_missing(
+    start: Any, variables: dict[str, str]
+) -> None:
+    del variables["ANTHROPIC_API_KEY"]
+    options = llm_pb2.ModelOptions(provider="anthropic", max_tokens=10)
+    message = llm_pb2.Message(role=llm_pb2.ROLE_USER, content="hi")
+
+    async with start() as proxy:
+        estimate = await usage_of(proxy)(
+            "Estimate", request=llm_pb2.CompleteRequest(options=options, messages=[message])
+        )
+
+    assert Decimal(estimate.max_usd) > 0
+    assert "ANTHROPIC_API_KEY" in estimate.unavailable_reason
+
+
 async def test_the_replies_of_a_run_are_listed_page_by_page(proxy: Any) -> None:
     for run_id, step in (("r1", "a"), ("r10", "a"), ("r1", "b"), ("r1", "c"), ("r0", "a")):
         await proxy.ask(run_id=run_id, key=f"{run_id}/{step}")

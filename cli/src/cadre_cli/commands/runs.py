@@ -301,11 +301,11 @@ def record_run(
     Replies of models are kept for 30 days.
     """
     with gateway() as client:
-        if file is not None:
-            test = _record(client, run_id, file, name)
-        else:
-            test = client.record(run_id, name=name).test
-    if json_ or file is None:
+        if file is None:
+            print_json(client.record(run_id, name=name).test)
+            return
+        test = _record(client, run_id, file, name)
+    if json_:
         print_json(test)
 
 

@@ -34,15 +34,16 @@ _BASES = {
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands that stand by themselves."""
-    app.command(epilog="Examples: cadre test triage.yaml · cadre test triage.yaml -k angry --json")(
-        test
-    )
+    app.command(
+        "test",
+        epilog="Examples: cadre test triage.yaml · cadre test triage.yaml -k angry --json",
+    )(run_tests)
     app.command(
         epilog="Examples: cadre plan triage.yaml -i message=hello · cadre plan triage.yaml --max-cost 0.05 --json"
     )(plan)
 
 
-def test(
+def run_tests(
     file: WorkflowFile,
     name: Annotated[
         str, typer.Option("-k", metavar="NAME", help="Only tests whose name contains this.")
@@ -51,8 +52,9 @@ def test(
 ) -> None:
     """Run the tests that a workflow file carries, with their written replies and no model.
 
-    Nothing is kept of them: no run, no cost, no memory. Ends with 0 when all passed, 1 when some failed, 2 when the file
-    is wrong or has no such test.
+    Nothing is kept of them: no run, no cost, no memory.
+
+    Ends with 0 when all passed, 1 when some failed, 2 when the file is wrong or has no such test.
     """
     source = read_text(file)
     with gateway() as client, problems.shown(source=source, file=str(file)):
@@ -78,8 +80,9 @@ def plan(
 ) -> None:
     """Show what a run would need, cost and take, before anything is spent.
 
-    Runs nothing and asks no model. Inputs that are given make the estimate closer. Ends with 4 when the upper bound of the
-    cost passes --max-cost or is unknown.
+    Runs nothing and asks no model. Inputs that are given make the estimate closer.
+
+    Ends with 4 when the upper bound of the cost passes --max-cost or is unknown.
     """
     limit, source = _dollars(max_cost), read_text(file)
     values = read_inputs(inputs, inputs_file)

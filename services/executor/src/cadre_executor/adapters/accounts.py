@@ -56,4 +56,5 @@ class GrpcAccounts:
             max_usd=Decimal(answer.max_usd) if answer.HasField("max_usd") else None,
             context_tokens=answer.context_tokens,
             max_requests=answer.max_requests,
+            unavailable=answer.unavailable_reason,
         )

@@ -35,7 +35,8 @@ _COUNTER = "state._loop_iteration_"
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """What one request would cost: an empty reply at least, the longest at most. `max_requests` like it are answered
-    at most; `context_tokens` is 0, and `max_output_tokens` None, when unknown."""
+    at most; `context_tokens` is 0, and `max_output_tokens` None, when unknown. `unavailable` says why the model cannot
+    be asked now."""
 
     provider: str
     model: str
@@ -45,6 +46,7 @@ class Estimate:
     max_usd: Usd
     context_tokens: int
     max_requests: int
+    unavailable: str = ""
 
     @property
     def name(self) -> str:
@@ -74,7 +76,7 @@ class NodeForecast:
 
 @dataclass(kw_only=True)
 class _Models:
-    """The models of one node: all their names, what a call of those costs that can be asked, and why others cannot."""
+    """The models of one node: all their names, what a call of those that are known costs, and what is wrong."""
 
     names: list[str] = field(default_factory=list)
     able: list[tuple[Question, Estimate]] = field(default_factory=list)
@@ -124,6 +126,8 @@ class Forecaster:
                 found.problems[name] = f"{error.message}. {error.resolution}".strip()
                 continue
             found.names.append(estimate.name)
+            if estimate.unavailable:
+                found.problems[estimate.name] = estimate.unavailable
             found.able.append((asked, estimate))
         return found
 
@@ -136,7 +140,7 @@ class Forecaster:
                 problems=models.problems,
                 min_usd=None,
                 max_usd=None,
-                reason="none of its models can be asked",
+                reason="nothing is known of its models",
             )
         _, extra = self._question(node, action)
         dearest: Usd = _FREE

@@ -43,7 +43,8 @@ class AccountsLedger(UsageLedger, Protocol):
 
 
 class Accounts:
-    """Answers from the ledger. `settled` returns when all calls that were answered are in it."""
+    """Answers from the ledger. `settled` returns when all calls that were answered are in it; `estimated` has the model
+    that is meant, and why it cannot be asked."""
 
     def __init__(
         self,
@@ -52,7 +53,9 @@ class Accounts:
         settled: Callable[[], Awaitable[None]],
         tokenizer: Tokenizer,
         target_of: Callable[[Options], Awaitable[Target]],
+        estimated: Callable[[Options], tuple[Target, str]],
     ) -> None:
+        self._estimated = estimated
         self._ledger = ledger
         self._settled = settled
         self._tokenizer = tokenizer
@@ -75,10 +78,10 @@ class Accounts:
 
     async def estimate(self, request: CompletionRequest, *, more_tokens: int = 0) -> Estimate:
         """What a request with `more_tokens` input tokens than it shows would cost. Raises what is wrong with it."""
-        target = await self._target_of(request.options)
+        target, unavailable = self._estimated(request.options)
         bound = await bound_of(target, request, request.messages, tokenizer=self._tokenizer)
         bound = replace(bound, input_tokens=bound.input_tokens + more_tokens)
-        return estimate_of(target, request, bound)
+        return replace(estimate_of(target, request, bound), unavailable=unavailable)
 
     async def set_budget(self, budget: Budget) -> BudgetStatus:
         """Stores a budget. Raises BudgetInvalid, and what is wrong with the model that it downgrades to."""

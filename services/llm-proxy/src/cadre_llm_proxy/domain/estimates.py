@@ -35,7 +35,8 @@ class Tokenizer(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """What a request would cost: from that of an empty reply to that of the longest; None where unknown. At most
-    `max_requests` like it are answered: further ones mend a reply. `context_tokens` is 0 when unknown."""
+    `max_requests` like it are answered: further ones mend a reply. `context_tokens` is 0 when unknown; `unavailable` says
+    why it cannot be asked."""
 
     provider: str
     model: str
@@ -44,6 +45,7 @@ class Estimate:
     bound: Bound
     min_usd: Decimal | None
     max_usd: Decimal | None
+    unavailable: str = ""
 
 
 async def bound_of(

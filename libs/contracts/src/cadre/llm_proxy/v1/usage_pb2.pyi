@@ -723,6 +723,7 @@ class EstimateResponse(_message.Message):
     MAX_USD_FIELD_NUMBER: _builtins.int
     CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
     MAX_REQUESTS_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_REASON_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """The provider that would be asked."""
     model: _builtins.str
@@ -739,6 +740,8 @@ class EstimateResponse(_message.Message):
     """How many tokens the model takes in; 0 when unknown."""
     max_requests: _builtins.int
     """How many requests are sent at most that are answered: more than one where a reply that does not fit is mended."""
+    unavailable_reason: _builtins.str
+    """Why the model cannot be asked now, such as a missing key, and what to do. Empty when it can."""
     def __init__(
         self,
         *,
@@ -750,10 +753,11 @@ class EstimateResponse(_message.Message):
         max_usd: _builtins.str | None = ...,
         context_tokens: _builtins.int = ...,
         max_requests: _builtins.int = ...,
+        unavailable_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "max_output_tokens", b"max_output_tokens", "max_usd", b"max_usd", "min_usd", b"min_usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "context_tokens", b"context_tokens", "input_tokens", b"input_tokens", "max_output_tokens", b"max_output_tokens", "max_requests", b"max_requests", "max_usd", b"max_usd", "min_usd", b"min_usd", "model", b"model", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "context_tokens", b"context_tokens", "input_tokens", b"input_tokens", "max_output_tokens", b"max_output_tokens", "max_requests", b"max_requests", "max_usd", b"max_usd", "min_usd", b"min_usd", "model", b"model", "provider", b"provider", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_output_tokens: _TypeAlias = _typing.Literal["max_output_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_output_tokens: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens"]  # noqa: Y015
