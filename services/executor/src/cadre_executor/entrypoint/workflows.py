@@ -20,7 +20,7 @@ from cadre_executor.entrypoint.messages import (
     workflow_message,
 )
 from cadre_executor.entrypoint.plan_messages import plan_message
-from cadre_executor.entrypoint.test_messages import test_result_message
+from cadre_executor.entrypoint.result_messages import test_result_message
 from cadre_kit.documents import object_from_json, to_json
 from cadre_kit.errors import Severity
 from cadre_kit.wire import problem_to_message

@@ -34,9 +34,11 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a request would cost: from that of an empty reply to that of the longest; None where unknown. At most
-    `max_requests` like it are answered: further ones mend a reply. `context_tokens` is 0 when unknown; `unavailable` says
-    why it cannot be asked."""
+    """What a request would cost: from that of an empty reply to that of the longest; None where unknown.
+
+    At most `max_requests` like it are answered: further ones mend a reply. `context_tokens` is 0 when unknown;
+    `unavailable` says why the model cannot be asked.
+    """
 
     provider: str
     model: str
