@@ -113,4 +113,6 @@ def _mapped(file: Path) -> npt.NDArray[np.float16]:
     if tensor["dtype"] != "F16" or tensor["shape"][1] != DIMENSIONS:
         raise ValueError(f"{file.name} holds {tensor['dtype']} {tensor['shape']}")
     start = 8 + size + tensor["data_offsets"][0]
-    return np.memmap(file, dtype="<f2", mode="r", offset=start, shape=tuple(tensor["shape"]))
+    mapped = np.memmap(file, dtype="<f2", mode="r", offset=start, shape=tuple(tensor["shape"]))
+    # The same memory, without what a memmap does beside at each access.
+    return np.asarray(mapped)
