@@ -205,8 +205,9 @@ async def test_vectors_of_another_size_are_refused_and_words_are_found(
 
 
 async def test_a_text_that_the_model_refuses_is_found_by_its_words_and_holds_up_no_other(
-    url: str, llm_proxy: str, vectors: Vectors
+    tmp_path: Path, llm_proxy: str, vectors: Vectors
 ) -> None:
+    url = f"sqlite:///{tmp_path}/memory.db"
     vectors.refused = "endless"
     async with memory(url, llm_proxy) as stub:
         for key, text in (("a", "the invoice"), ("b", "an endless story"), ("c", "a cat")):

@@ -57,6 +57,7 @@ ANSWER_BYTES = 8 * 1024 * 1024
 """Values of one answer, in all: half of what a message may have."""
 
 _AT_ONCE = 500
+_SHORT = 1_000
 _ANSWERS_KEPT = timedelta(days=7)
 
 Clock = Callable[[], datetime]
@@ -152,7 +153,10 @@ class Memories:
         now = self.clock()
         said = (part for each in changes for part in _identity(each))
         once = once_of(idempotency_key, "put", *said)
-        drafts = await asyncio.to_thread(lambda: [self._change(each, now=now) for each in changes])
+        if len(changes) == 1 and _is_short(changes[0]):
+            drafts = [self._change(changes[0], now=now)]
+        else:
+            drafts = await asyncio.to_thread(lambda: [self._change(c, now=now) for c in changes])
         return await self.store.change(drafts, now=now, once=once)
 
     def _change(self, change: NewItem | Removal, *, now: datetime) -> Change:
@@ -348,6 +352,11 @@ class _Room:
 def _passage(item: Item, question: Question) -> str:
     text = searched_text(from_json_text(item.value, field="value"), item.fields)
     return passage_of(text, frozenset(question.terms))
+
+
+def _is_short(change: NewItem | Removal) -> bool:
+    """Whether it is understood sooner than another thread has begun to."""
+    return isinstance(change, Removal) or len(change.value) <= _SHORT
 
 
 def _identity(new: NewItem | Removal) -> Sequence[str]:
