@@ -162,3 +162,19 @@ async def test_what_was_removed_leaves_nothing_behind(
         names = {name.removeprefix("cadre:memory:") for name in redis.scan_iter()}
 
     assert names == {"sequence", "changes", "models"}
+
+
+async def test_writes_whose_callers_went_away_leave_all_agreeing(
+    memories: Memories, redis_url: str
+) -> None:
+    puts = [asyncio.create_task(put(memories, f"k{n}")) for n in range(60)]
+    for number, each in enumerate(puts):
+        if number % 3 == 0:
+            each.cancel()
+        await asyncio.sleep(0)
+
+    outcomes = await asyncio.gather(*puts, return_exceptions=True)
+
+    assert sum(isinstance(each, Item) for each in outcomes) >= 40
+    assert (await put(memories, "after")).version == 1
+    assert await findings(redis_url) == []

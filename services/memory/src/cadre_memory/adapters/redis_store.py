@@ -133,7 +133,8 @@ class RedisStore(RedisReads):
         async def job(writing: Writing) -> int:
             for (path, key), row in found.items():
                 # What was stored meanwhile is newer than what was to be forgotten, and may not pass any more.
-                if writing.rows[path, key] == row:
+                known = writing.rows[path, key]
+                if known and (known.item_id, known.version) == (row.item_id, row.version):
                     writing.remove(path, key)
             return len(found)
 
@@ -216,8 +217,7 @@ class RedisStore(RedisReads):
         self._waiting += 1
         try:
             async with self._writing:
-                # Cancelled or not: what was begun is done to its end, and nobody else writes before.
-                return await asyncio.shield(self._tried(places, job, now=now))
+                return await self._tried(places, job, now=now)
         finally:
             self._waiting -= 1
 
