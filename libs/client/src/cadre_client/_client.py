@@ -25,6 +25,7 @@ from cadre_client._models import (
     Event,
     Execution,
     JsonObject,
+    MemoryBatchResult,
     MemoryHit,
     MemoryItem,
     Model,
@@ -412,16 +413,32 @@ class Client:
         tags: Sequence[str] = (),
         metadata: Mapping[str, JsonValue] | None = None,
         if_version: int | None = None,
+        searched_fields: Sequence[str] | None = None,
     ) -> MemoryItem:
         """Stores a value in place of the one before; it is gone after `ttl_seconds`, if given.
 
+        `searched_fields` are the parts of it that are searched, such as `parts[*].text`; without it all of it is.
         With `if_version` only over that version, 0 being nothing; else VERSION_CONFLICT is refused.
         """
         body: dict[str, Any] = {"namespace": list(namespace), "key": key, "value": value}
         body |= {"tags": list(tags), "metadata": dict(metadata or {}), "if_version": if_version}
         if ttl_seconds is not None:
             body["ttl_seconds"] = ttl_seconds
+        if searched_fields is not None:
+            body["searched_fields"] = list(searched_fields)
         return self._post(MemoryItem, "/api/v1/memories", body)
+
+    def batch_memories(
+        self, operations: Sequence[Mapping[str, JsonObject]]
+    ) -> list[MemoryBatchResult]:
+        """Does many reads and writes in one request: first the reads, then all or none of the writes.
+
+        Each operation is an object of one of `put`, `delete`, `get`, `find` and `namespaces`, as the API's description
+        has them.
+        """
+        body = {"operations": [dict(each) for each in operations]}
+        answer = self._post(dict[str, list[MemoryBatchResult]], "/api/v1/memories/batch", body)
+        return answer["results"]
 
     def get_memory(self, namespace: Sequence[str], key: str) -> MemoryItem:
         """A stored value."""

@@ -20,6 +20,8 @@ __all__ = [
     "GraphNode",
     "Input",
     "JsonObject",
+    "MemoryBatchResult",
+    "MemoryFound",
     "MemoryHit",
     "MemoryItem",
     "Model",
@@ -456,6 +458,22 @@ class MemoryHit(Answer):
     text_score: float = 0.0
     vector_score: float = 0.0
     matched_text: str = ""
+
+
+class MemoryFound(Answer):
+    """An item that an operation found; `score` is None without a query, or when it does not match."""
+
+    item: MemoryItem
+    score: float | None = None
+
+
+class MemoryBatchResult(Answer):
+    """What an operation of a batch came to; of these only what it is about."""
+
+    item: MemoryItem | None = None
+    found: list[MemoryFound] = []
+    namespaces: list[list[str]] = []
+    deleted: bool = False
 
 
 class Completion(Answer):
