@@ -321,6 +321,7 @@ class UsageDetails(Answer):
     uncertain_usd: Usd = Decimal(0)
     reused_replies: int = 0
     saved_usd: Usd = Decimal(0)
+    saved_tokens: int = 0
 
 
 class UsageGroup(Answer):
@@ -369,12 +370,14 @@ class ModelCall(Answer):
     latency_ms: int = 0
     first_token_ms: int | None = None
     saved_usd: Usd | None = None
+    saved_tokens: int = 0
 
 
 class Budget(Answer):
     """A bound of what model calls may use, in US dollars, tokens or both.
 
-    `scope` is platform, workflow, key or run, `period` is run, day, week or month, `on_exceed` is fail or downgrade.
+    `scope` is platform, workflow, key or run, `period` is run, day, week or month, `on_exceed` is fail, pause or
+    downgrade.
     """
 
     name: str

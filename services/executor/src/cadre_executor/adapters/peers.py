@@ -24,7 +24,7 @@ from cadre_executor.domain.peers import (
     ToolCall,
 )
 from cadre_executor.domain.runs import Usage
-from cadre_executor.domain.workflows import ModelChoice, SandboxMode
+from cadre_executor.domain.workflows import ModelChoice, OnExceed, SandboxMode
 from cadre_kit.channels import call as call_service
 from cadre_kit.channels import stream as stream_service
 from cadre_kit.documents import from_json, object_from_json, to_json
@@ -237,6 +237,7 @@ def _run_budget(own: RunBudget) -> llm_pb2.RunBudget:
         run_id=own.run_id,
         usd=None if usd is None else f"{usd:f}",
         tokens=own.budget.tokens,
+        pauses=own.budget.on_exceed is OnExceed.PAUSE,
     )
 
 
