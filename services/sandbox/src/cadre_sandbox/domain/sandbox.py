@@ -38,7 +38,8 @@ __all__ = ["Asked", "Sandbox"]
 
 _FILE_COUNT = 100
 _FILE_BYTES = 10 * 1024 * 1024
-_FILES_BYTES = 32 * 1024 * 1024
+# What one message between services can hold, with its output.
+_FILES_BYTES = 12 * 1024 * 1024
 _NAME_BYTES = 200
 
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from typing import Any
 
 WORK = "/work"
-FILE_COUNT, FILE_BYTES, ALL_BYTES = 100, 10 * 1024 * 1024, 32 * 1024 * 1024
+FILE_COUNT, FILE_BYTES, ALL_BYTES = 100, 10 * 1024 * 1024, 12 * 1024 * 1024
 NAME_BYTES, MESSAGE_CHARACTERS, PART_BYTES = 200, 2000, 64 * 1024
 LISTED = 1000
 PROXY = "/run/proxy"

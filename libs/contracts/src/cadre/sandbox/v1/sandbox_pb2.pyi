@@ -255,7 +255,7 @@ class ExecuteRequest(_message.Message):
 
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___File]:
-        """Mode docker only: files that it finds in its folder, /work; at most 100, and 32 MiB together."""
+        """Mode docker only: files that it finds in its folder, /work; at most 100, and 12 MiB together."""
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
