@@ -500,6 +500,42 @@ class ProgramFile(Answer):
     content: str
 
 
+class RunFile(Answer):
+    """A file that tools or programs of a run left; the type is by its name only."""
+
+    path: str
+    size_bytes: int
+    media_type: str
+
+
+class RunFileList(Answer):
+    """The files of a run."""
+
+    files: list[RunFile]
+
+
+class FileEntry(Answer):
+    """A file of a session's folder, without what is in it."""
+
+    name: str
+    size_bytes: int
+
+
+class FileList(Answer):
+    """The files of a session's folder."""
+
+    files: list[FileEntry]
+
+
+class Session(Answer):
+    """An open session of the sandbox. Whoever knows its id may use it."""
+
+    id: str
+    mode: str
+    idle_seconds: float
+    total_seconds: float
+
+
 class ExecutionUsage(Answer):
     """What a program used."""
 
@@ -519,4 +555,5 @@ class Execution(Answer):
     limits_reached: list[str] = []
     usage: ExecutionUsage
     walls: list[str] = []
+    session_reset: bool = False
     error: Failure | None = None

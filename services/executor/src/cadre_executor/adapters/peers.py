@@ -132,6 +132,7 @@ class GrpcSandbox:
                 cpus=limits.cpus or 0.0,
             ),
             packages=limits.packages,
+            hosts=limits.hosts,
             files=[
                 sandbox_pb2.File(name=name, content=text.encode())
                 for name, text in program.files.items()
@@ -154,6 +155,7 @@ class GrpcSandbox:
             result=from_json(answer.result, field="result") if has_result else None,
             error=answer.error.message,
             resolution=answer.error.resolution,
+            files={file.name: file.content for file in answer.files},
         )
 
 

@@ -18,6 +18,7 @@ from cadre_gateway.entrypoint.routes import (
     hooks,
     memories,
     platform,
+    run_files,
     runs,
     schedules,
     usage,
@@ -53,7 +54,7 @@ def application(parts: Parts, *, key: ApiKey, limits: Limits) -> FastAPI:
     app.state.parts = parts
     add_error_handlers(app)
     # The key is checked before the body is read, by Around; here it is only described.
-    for resource in (workflows, runs, schedules, usage, budgets, memories, executions):
+    for resource in (workflows, runs, run_files, schedules, usage, budgets, memories, executions):
         app.include_router(resource.router, responses=_problems(), dependencies=[Security(_KEY)])
     app.include_router(chat.router, dependencies=[Security(_KEY)])
     app.include_router(platform.router)
