@@ -20,6 +20,7 @@ from cadre_cli.commands import (
     programs,
     runs,
     schedules,
+    triggers,
     workflows,
 )
 from cadre_cli.errors import CliError, ExitStatus
@@ -54,6 +55,7 @@ app.add_typer(workflows.app, name="workflows")
 explanations.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(triggers.app, name="trigger")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(memories.app, name="memory")
 

@@ -22,6 +22,7 @@ from cadre_client._models import (
     BudgetStatus,
     Checkpoint,
     Completion,
+    Delivery,
     Event,
     Execution,
     JsonObject,
@@ -31,8 +32,10 @@ from cadre_client._models import (
     ModelCall,
     Problem,
     Run,
+    Sample,
     Schedule,
     ServiceStatus,
+    Trigger,
     Usage,
     UsageReport,
     Validation,
@@ -369,6 +372,46 @@ class Client:
     def delete_schedule(self, name: str) -> None:
         """Removes a schedule; runs that it started stay."""
         self._transport.send("DELETE", _path("/api/v1/schedules", name))
+
+    # Triggers
+
+    def triggers(self) -> list[Trigger]:
+        """What starts runs from outside, by address."""
+        return self._get(dict[str, list[Trigger]], "/api/v1/triggers")["triggers"]
+
+    def sample(self, kind: str, name: str, text: str) -> Sample:
+        """A delivery as the provider of a trigger would sign and send it."""
+        path = _path("/api/v1/triggers", kind, name, "sample")
+        return self._post(Sample, path, {"text": text})
+
+    def send_sample(self, sample: Sample) -> Delivery:
+        """Sends a sample as the provider would; what the gateway keeps of it."""
+        self._transport.send("POST", sample.path, content=sample.body, headers=sample.headers)
+        (delivery,) = self.deliveries(source=sample.source, key=sample.key, limit=1)
+        return delivery
+
+    def deliveries(
+        self,
+        status: str | None = None,
+        source: str | None = None,
+        key: str | None = None,
+        limit: int = 50,
+    ) -> list[Delivery]:
+        """The newest deliveries, at most `limit`, without their contents and replies."""
+        query = {"status": status, "source": source, "key": key}
+        return list(self._pages(Delivery, "/api/v1/deliveries", "deliveries", query, limit=limit))
+
+    def delivery(self, delivery_id: str) -> Delivery:
+        """A delivery, with what came and what is sent for it."""
+        return self._get(Delivery, _path("/api/v1/deliveries", delivery_id))
+
+    def replay_delivery(self, delivery_id: str) -> Delivery:
+        """Lets a parked delivery go on from where it failed."""
+        return self._post(Delivery, _path("/api/v1/deliveries", delivery_id, "replay"), {})
+
+    def discard_delivery(self, delivery_id: str) -> Delivery:
+        """Gives a parked delivery up."""
+        return self._post(Delivery, _path("/api/v1/deliveries", delivery_id, "discard"), {})
 
     # Programs
 

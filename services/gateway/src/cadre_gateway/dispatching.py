@@ -108,7 +108,8 @@ class Dispatcher:
         while True:
             try:
                 forgotten = await self.inbox.sweep(keep_days=self.keep_days)
-                log.info("inbox_swept", forgotten=forgotten)
+                if forgotten:
+                    log.info("inbox_swept", forgotten=forgotten)
             except CadreError as error:
                 log.warning("inbox_not_swept", code=error.code, reason=error.message)
             await asyncio.sleep(_SWEEP_SECONDS)

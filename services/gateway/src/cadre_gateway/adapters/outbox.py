@@ -102,7 +102,7 @@ class Outbox:
             connection.execute(sa.update(POSTS).where(unsent).values(parked))
             waits = {"status": DeliveryStatus.PARKED.value, "trouble": why, "updated_time": now}
             delivery = sa.update(DELIVERIES).where(_D.id == post.delivery_id)
-            connection.execute(delivery.values(waits, due_time=None))
+            connection.execute(delivery.values({**waits, "due_time": None}))
             if trouble.code == EndpointGone.code and post.endpoint:
                 _note_gone(connection, post.endpoint, now)
 

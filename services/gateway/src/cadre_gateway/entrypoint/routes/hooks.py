@@ -67,6 +67,7 @@ class ConnectorUnknown(NotFound):
     "/hooks/{workflow}",
     status_code=status.HTTP_202_ACCEPTED,
     openapi_extra=_BODY,
+    response_model=documents.Delivered,
     responses=_WAITED,
 )
 async def deliver(
@@ -77,7 +78,7 @@ async def deliver(
     wait: Annotated[
         int, Query(ge=0, le=_LONGEST_WAIT_SECONDS, description="Seconds to wait for the run's end.")
     ] = 0,
-) -> documents.Delivered:
+) -> documents.Delivered | Response:
     """Accepts a delivery, which starts a run. A repeated delivery gets the first one's answer.
 
     Needs no key, but a signature: that of Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature`),
@@ -91,10 +92,10 @@ async def deliver(
     ended = await _ended(parts.services.executor, accepted.run_id, seconds=wait)
     if ended is None:
         return delivered
-    response.status_code = status.HTTP_200_OK
-    return documents.DeliveredAndEnded(
+    told = documents.DeliveredAndEnded(
         **delivered.model_dump(), status=ended.status, outputs=ended.outputs, error=ended.error
     )
+    return Response(told.model_dump_json(), media_type="application/json")
 
 
 @router.post("/hooks/{kind}/{name}", openapi_extra=_ANY_BODY, responses=_ANSWERED)
