@@ -5,15 +5,19 @@ import hashlib
 import hmac
 import json
 import random
+import sqlite3
 import sys
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
+from tests.platform import Platform, eventually
 
 _PAUSE_SECONDS = 0.1
 _LOOK_SECONDS = 0.02
@@ -46,6 +50,10 @@ class Provider:
             ]
             list(pool.map(lambda each: self._deliver(http, *each), given))
 
+    def has_taken(self, number: int) -> bool:
+        """Whether more than so many were taken."""
+        return self.taken > number
+
     def _deliver(self, http: httpx.Client, number: int, body: bytes, again: bool) -> None:
         while number >= self.most:
             time.sleep(_LOOK_SECONDS)
@@ -77,3 +85,31 @@ class Provider:
             "webhook-timestamp": timestamp,
             "webhook-signature": "v1," + base64.b64encode(digest).decode(),
         }
+
+
+def send_while_killing(
+    running: Platform, provider: Provider, *, deliveries: int, kills: int, seed: int = 7
+) -> None:
+    """Has `{"number": n}` sent for each n, a fifth of them twice; gateway or executor is killed while deliveries of
+    each share are under way. Returns when all were taken, or given up."""
+    bodies = [json.dumps({"number": number}).encode() for number in range(deliveries)]
+    chance, share = random.Random(seed), deliveries // kills
+    provider.most = 0
+    sending = threading.Thread(target=provider.send_all, args=(bodies,), kwargs={"twice": 0.2})
+    sending.start()
+    for begun in range(0, kills * share, share):
+        provider.most = begun + share
+        enough = begun + chance.randrange(share)
+        eventually(partial(provider.has_taken, enough), seconds=120)
+        victim = chance.choice(["gateway", "executor"])
+        running.kill(victim)
+        running.start(victim)
+    provider.most = deliveries
+    sending.join(2 * _GIVE_UP_SECONDS)
+
+
+def numbers_of_runs(running: Platform) -> Counter[int]:
+    """How many runs each number has."""
+    with closing(sqlite3.connect(running.home / "executor.db")) as database:
+        rows = database.execute("SELECT inputs FROM runs WHERE trigger = 'webhook'")
+        return Counter(json.loads(inputs)["number"] for (inputs,) in rows)

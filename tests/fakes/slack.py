@@ -39,10 +39,9 @@ def slack_server() -> Iterator[SlackServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            status, headers, document = 404, {}, {"ok": False, "error": "unknown_method"}
-            if self.path == "/api/chat.postMessage":
-                token = self.headers.get("authorization", "")
-                status, headers, document = slack.answer(token, json.loads(body))
+            token = self.headers.get("authorization", "")
+            assert self.path == "/api/chat.postMessage"
+            status, headers, document = slack.answer(token, json.loads(body))
             self.send_response(status)
             for name, value in {**headers, "content-type": "application/json"}.items():
                 self.send_header(name, value)

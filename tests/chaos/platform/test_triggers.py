@@ -2,19 +2,13 @@
 taken: each starts one run. What `cadre trigger` does is tried on the same platform."""
 
 import json
-import random
-import sqlite3
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.fakes.deliveries import Provider
+from tests.fakes.deliveries import Provider, numbers_of_runs, send_while_killing
 from tests.platform import Platform, eventually, platform
 
 SECRET = "a-secret-of-this-test-only"
@@ -40,36 +34,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield started
 
 
-def numbers_of_runs(running: Platform) -> Counter[int]:
-    with closing(sqlite3.connect(running.home / "executor.db")) as database:
-        rows = database.execute("SELECT inputs FROM runs WHERE trigger = 'webhook'")
-        return Counter(json.loads(inputs)["number"] for (inputs,) in rows)
-
-
-def kill_again_and_again(running: Platform, provider: Provider) -> None:
-    """Each kill comes while deliveries of its share are under way."""
-    chance, share = random.Random(7), DELIVERIES // KILLS
-    for kill in range(KILLS):
-        begun = kill * share
-        provider.most = begun + share
-        eventually(partial(has_taken, provider, begun + chance.randrange(share)), seconds=120)
-        victim = chance.choice(["gateway", "executor"])
-        running.kill(victim)
-        running.start(victim)
-    provider.most = DELIVERIES
-
-
-def has_taken(provider: Provider, number: int) -> bool:
-    return provider.taken > number
-
-
 def test_every_delivery_starts_one_run_whatever_is_killed(running: Platform) -> None:
-    provider = Provider(url=f"{running.gateway_url}/hooks/counted", secret=SECRET, most=0)
-    bodies = [json.dumps({"number": number}).encode() for number in range(DELIVERIES)]
-    sending = threading.Thread(target=provider.send_all, args=(bodies,), kwargs={"twice": 0.2})
-    sending.start()
-    kill_again_and_again(running, provider)
-    sending.join(120)
+    provider = Provider(url=f"{running.gateway_url}/hooks/counted", secret=SECRET)
+    send_while_killing(running, provider, deliveries=DELIVERIES, kills=KILLS)
 
     assert provider.taken == DELIVERIES
     eventually(lambda: len(numbers_of_runs(running)) == DELIVERIES, seconds=120)
@@ -99,8 +66,6 @@ def test_what_a_file_cannot_take_is_parked_shown_and_replayed_once_the_file_is_m
     (parked,) = running.client().deliveries("parked")
     shown = running.cadre("trigger", "show", parked.id)
     running.client().apply(WORKFLOW.replace("{body.number}", "{body.other}"))
-    # Lists of triggers may be a second old.
-    time.sleep(1.1)
     replayed = running.cadre("trigger", "replay", parked.id)
 
     assert (sent.returncode, replayed.returncode) == (1, 0), sent.stderr + replayed.stderr

@@ -256,7 +256,7 @@ async def test_what_no_run_can_be_made_of_is_parked_and_replayed_under_the_mende
     gateway.executor.failure = None
     gateway.executor.triggers[0].version = 2
     gateway.executor.workflows["triage"].append(workflows_pb2.Workflow(name="triage"))
-    await asyncio.sleep(1.1)  # lists of triggers are asked for once a second at most
+    await api.post("/api/v1/workflows", json={"source": "flow: {name: other}"})
     await api.post(f"/api/v1/deliveries/{parked['id']}/replay")
     run = await run_of(gateway, eventually)
     again = await api.post(f"/api/v1/deliveries/{parked['id']}/replay")

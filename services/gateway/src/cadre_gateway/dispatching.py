@@ -4,9 +4,10 @@ is to be told. Whatever is not done is in the database, and due again."""
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cadre_gateway.adapters.inbox import Inbox
 from cadre_gateway.adapters.outbox import Outbox
@@ -44,16 +45,21 @@ _PASSING = frozenset(
     }
 )
 _WORKERS = 12
+_SENDERS = 16
 _QUEUED = 1_000
 _CLAIMED_AT_ONCE = 100
 _LOOK_SECONDS = 0.2
 _PAUSE_AFTER_TROUBLE_SECONDS = 1.0
+_LAST_SENDS_SECONDS = 2.0
 _SWEEP_SECONDS = 60.0
 # So often a delivery may take its gateway down with it, or fail by a mistake of ours, before it is parked.
 _MOST_TRIES = 5
 _LONGEST_WAIT_SECONDS = 86_400.0
 _FIRST_LOOK_SECONDS = 0.2
 _LONGEST_LOOK_SECONDS = 30.0
+
+
+_Found = TypeVar("_Found", Delivery, Post)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +72,8 @@ class Dispatcher:
     connectors: Mapping[str, Connector]
     metrics: Metrics
     keep_days: float
-    queue: "asyncio.Queue[Delivery | Post]" = field(
-        default_factory=lambda: asyncio.Queue(maxsize=_QUEUED)
-    )
+    queue: "asyncio.Queue[Delivery]" = field(default_factory=lambda: asyncio.Queue(maxsize=_QUEUED))
+    sending: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -79,9 +84,11 @@ class Dispatcher:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _ended(tasks)
+            if self.sending:
+                # What is cut off now would be sent again at the next start.
+                await asyncio.wait(self.sending, timeout=_LAST_SENDS_SECONDS)
+            await _ended([*self.sending])
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
         """Begins with deliveries that were just accepted; those that find no room are found when they are due."""
@@ -94,15 +101,22 @@ class Dispatcher:
         while True:
             pause = _LOOK_SECONDS
             try:
-                if self.queue.qsize() < _QUEUED // 2:
-                    for delivery in await self.inbox.claim(limit=_CLAIMED_AT_ONCE):
-                        await self.queue.put(delivery)
-                    for post in await self.outbox.claim(limit=_CLAIMED_AT_ONCE):
-                        await self.queue.put(post)
+                await self._find_due()
             except CadreError as error:
                 log.warning("inbox_unreadable", code=error.code, reason=error.message)
                 pause = _PAUSE_AFTER_TROUBLE_SECONDS
             await asyncio.sleep(pause)
+
+    async def _find_due(self) -> None:
+        if self.queue.qsize() < _QUEUED // 2:
+            for delivery in await self.inbox.claim(limit=_CLAIMED_AT_ONCE):
+                await self.queue.put(delivery)
+        # No more than can be sent now: one that waited here for longer than its lease would be sent twice.
+        free = _SENDERS - len(self.sending)
+        for post in await self.outbox.claim(limit=free) if free else ():
+            task = asyncio.create_task(self._guarded(post, self._send))
+            self.sending.add(task)
+            task.add_done_callback(self.sending.discard)
 
     async def _sweep(self) -> None:
         while True:
@@ -116,17 +130,16 @@ class Dispatcher:
 
     async def _work(self) -> None:
         while True:
-            found = await self.queue.get()
-            try:
-                if isinstance(found, Post):
-                    await self._send(found)
-                else:
-                    await self._advance(found)
-            except CadreError as error:
-                # The database's: what was not written down is due again.
-                log.warning("delivery_not_settled", id=found.id, code=error.code)
-            except Exception as exc:
-                log.error("delivery_failed", id=found.id, exc_info=exc)
+            await self._guarded(await self.queue.get(), self._advance)
+
+    async def _guarded(self, found: _Found, step: Callable[[_Found], Awaitable[None]]) -> None:
+        """Takes a step; what was not written down is due again."""
+        try:
+            await step(found)
+        except CadreError as error:
+            log.warning("delivery_not_settled", id=found.id, code=error.code, reason=error.message)
+        except Exception as exc:
+            log.error("delivery_failed", id=found.id, exc_info=exc)
 
     async def _advance(self, delivery: Delivery) -> None:
         """One step of a delivery."""
@@ -237,6 +250,12 @@ class _GivenUp(Internal):
             resolution="Look for its id in the gateway's log, then replay or discard it.",
             metadata={"delivery": delivery.id},
         )
+
+
+async def _ended(tasks: "Sequence[asyncio.Task[None]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _endpoint(document: Mapping[str, object]) -> str:

@@ -52,7 +52,7 @@ class TriggerList:
         """The triggers as they were a few seconds ago at most; asked for anew meanwhile when it is longer. Raises what
         keeps the executor from answering when nothing is known."""
         if self._known is None or self._changed:
-            return await self._ask()
+            return await asyncio.shield(self._ask())
         if time.monotonic() - self._asked > _FRESH_SECONDS:
             self._ask()
         return self._known
@@ -60,7 +60,7 @@ class TriggerList:
     async def anew(self) -> Triggers:
         """The triggers as they are now, asked for once a second at most."""
         if self._known is None or self._changed or time.monotonic() - self._asked > _LEAST_SECONDS:
-            return await self._ask()
+            return await asyncio.shield(self._ask())
         return self._known
 
     def forget(self) -> None:
