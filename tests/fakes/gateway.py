@@ -73,6 +73,8 @@ class FakeExecutor(
         self.runs: dict[str, runs_pb2.Run] = {}
         self.events: dict[str, list[runs_pb2.Event]] = {}
         self.schedules: dict[str, schedules_pb2.Schedule] = {}
+        self.triggers: list[workflows_pb2.Trigger] = []
+        self.arrivals: dict[str, runs_pb2.Arrival] = {}
         self.failure: CadreError | None = None
         self.watching = 0
         self.traceparents: list[str] = []
@@ -168,6 +170,19 @@ class FakeExecutor(
         del self.workflows[request.name]
         return workflows_pb2.DeleteWorkflowResponse()
 
+    async def ListTriggers(
+        self, request: workflows_pb2.ListTriggersRequest, context: Any
+    ) -> workflows_pb2.ListTriggersResponse:
+        self._check()
+        # Whoever changes the list changes its length, or applies something.
+        named = [f"{name} {len(versions)}" for name, versions in sorted(self.workflows.items())]
+        revision = f"{named} {len(self.triggers)}"
+        if revision == request.known_revision:
+            return workflows_pb2.ListTriggersResponse(revision=revision, unchanged=True)
+        return workflows_pb2.ListTriggersResponse(
+            revision=revision, triggers=self.triggers, workflows=sorted(self.workflows)
+        )
+
     async def GetWorkflowSchema(
         self, request: workflows_pb2.GetWorkflowSchemaRequest, context: Any
     ) -> workflows_pb2.GetWorkflowSchemaResponse:
@@ -193,7 +208,7 @@ class FakeExecutor(
             self._versions(request.workflow)
         _check_inputs(object_from_json(request.inputs, field="inputs"))
         run = runs_pb2.Run(
-            id=new_id(),
+            id=request.run_id or new_id(),
             workflow=name,
             version=1 if request.workflow else 0,
             status=runs_pb2.RUN_STATUS_RUNNING,
@@ -204,6 +219,8 @@ class FakeExecutor(
         )
         self.runs[run.id], self.events[run.id] = run, []
         self._started[key] = (wanted, run.id)
+        if request.HasField("arrival"):
+            self.arrivals[run.id] = request.arrival
         await self.happen(run.id, runs_pb2.EVENT_TYPE_RUN_QUEUED)
         return runs_pb2.StartRunResponse(run=run, created=True)
 

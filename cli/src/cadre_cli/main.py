@@ -21,6 +21,7 @@ from cadre_cli.commands import (
     run_files,
     runs,
     schedules,
+    triggers,
     workflows,
 )
 from cadre_cli.errors import CliError, ExitStatus
@@ -56,6 +57,7 @@ explanations.add_to(runs.app)
 run_files.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(triggers.app, name="trigger")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(memories.app, name="memory")
 

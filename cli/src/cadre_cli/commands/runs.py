@@ -67,7 +67,7 @@ def run(
         if not json_:
             version = f" version {started.version}" if started.version else ""
             errors().print(f"Run {started.id} of [bold]{escape(started.workflow)}[/]{version}")
-        _follow(client, started.id, json_)
+        following.show_end(client, started.id, json_)
 
 
 @app.command(
@@ -124,7 +124,7 @@ def show(run_id: RunId, json_: JsonFlag = False) -> None:
 def watch(run_id: RunId, json_: JsonFlag = False) -> None:
     """Follow a run to its end, from its first event on. Exit statuses are those of `cadre run`."""
     with gateway() as client:
-        _follow(client, run_id, json_)
+        following.show_end(client, run_id, json_)
 
 
 @app.command(epilog="Example: cadre runs cancel 01JD2N3Q8ZC4R6T8V0X2Z4B6D8")
@@ -147,7 +147,7 @@ def resume(run_id: RunId, detach: Detach = False, json_: JsonFlag = False) -> No
         if detach:
             _tell_detached(resumed, json_)
             return
-        _follow(client, run_id, json_)
+        following.show_end(client, run_id, json_)
 
 
 @app.command(
@@ -208,7 +208,7 @@ def fork(
             return
         if not json_:
             errors().print(f"Run {started.id}, forked from {run_id}")
-        _follow(client, started.id, json_)
+        following.show_end(client, started.id, json_)
 
 
 @app.command(epilog="Example: cadre runs checkpoints 01JD2N3Q8ZC4R6T8V0X2Z4B6D8")
@@ -255,19 +255,6 @@ def _tell_detached(started: "Run", json_: bool) -> None:
         return
     print(started.id)
     errors().print(f"It goes on by itself; follow it with `cadre runs watch {started.id}`.")
-
-
-def _follow(client: "Client", run_id: str, json_: bool) -> None:
-    try:
-        ended = following.follow(client, run_id, quiet=json_)
-    except following.Left:
-        errors().print(f"Run {run_id} goes on; follow it with `cadre runs watch {run_id}`.")
-        raise typer.Exit(ExitStatus.SUCCEEDED) from None
-    if json_:
-        print_json(following.result(ended))
-    else:
-        following.show_result(ended)
-    raise typer.Exit(following.exit_status(ended))
 
 
 def _show_details(run: "Run") -> None:

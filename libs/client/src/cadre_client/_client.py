@@ -22,6 +22,7 @@ from cadre_client._models import (
     BudgetStatus,
     Checkpoint,
     Completion,
+    Delivery,
     Event,
     Execution,
     FileEntry,
@@ -37,9 +38,11 @@ from cadre_client._models import (
     Run,
     RunFile,
     RunFileList,
+    Sample,
     Schedule,
     ServiceStatus,
     Session,
+    Trigger,
     Usage,
     UsageReport,
     Validation,
@@ -388,6 +391,46 @@ class Client:
         """What is in a file of a run."""
         where = f"{_path('/api/v1/runs', run_id)}/files/{quote(path)}"
         return self._transport.send("GET", where).content
+
+    # Triggers
+
+    def triggers(self) -> list[Trigger]:
+        """What starts runs from outside, by address."""
+        return self._get(dict[str, list[Trigger]], "/api/v1/triggers")["triggers"]
+
+    def sample(self, kind: str, name: str, text: str) -> Sample:
+        """A delivery as the provider of a trigger would sign and send it."""
+        path = _path("/api/v1/triggers", kind, name, "sample")
+        return self._post(Sample, path, {"text": text})
+
+    def send_sample(self, sample: Sample) -> Delivery:
+        """Sends a sample as the provider would; what the gateway keeps of it."""
+        self._transport.send("POST", sample.path, content=sample.body, headers=sample.headers)
+        (delivery,) = self.deliveries(source=sample.source, key=sample.key, limit=1)
+        return delivery
+
+    def deliveries(
+        self,
+        status: str | None = None,
+        source: str | None = None,
+        key: str | None = None,
+        limit: int = 50,
+    ) -> list[Delivery]:
+        """The newest deliveries, at most `limit`, without their contents and replies."""
+        query = {"status": status, "source": source, "key": key}
+        return list(self._pages(Delivery, "/api/v1/deliveries", "deliveries", query, limit=limit))
+
+    def delivery(self, delivery_id: str) -> Delivery:
+        """A delivery, with what came and what is sent for it."""
+        return self._get(Delivery, _path("/api/v1/deliveries", delivery_id))
+
+    def replay_delivery(self, delivery_id: str) -> Delivery:
+        """Lets a parked delivery go on from where it failed."""
+        return self._post(Delivery, _path("/api/v1/deliveries", delivery_id, "replay"), {})
+
+    def discard_delivery(self, delivery_id: str) -> Delivery:
+        """Gives a parked delivery up."""
+        return self._post(Delivery, _path("/api/v1/deliveries", delivery_id, "discard"), {})
 
     # Programs
 

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Pla
 __all__ = [
     "Applied",
     "Completion",
+    "Delivery",
     "Event",
     "EventType",
     "Execution",
@@ -27,12 +28,16 @@ __all__ = [
     "Model",
     "Problem",
     "ProgramFile",
+    "Reply",
     "Run",
     "RunStatus",
+    "Sample",
     "Schedule",
     "ServiceStatus",
     "Severity",
     "TextEdit",
+    "Trigger",
+    "Trouble",
     "Usage",
     "UsageGroup",
     "UsageReport",
@@ -437,6 +442,69 @@ class Schedule(Answer):
     catch_up: Literal["skip", "latest", "all"] = "skip"
     paused: bool = False
     next_time: AwareDatetime | None = None
+
+
+class Trouble(Answer):
+    """Why a delivery, or a reply to one, did not go on."""
+
+    code: str
+    message: str
+    resolution: str = ""
+
+
+class Reply(Answer):
+    """Something that is sent for a delivery; `status` is pending, sent, parked or discarded."""
+
+    id: str
+    status: str
+    tries: int = 0
+    next_time: AwareDatetime | None = None
+    sent_time: AwareDatetime | None = None
+    error: Trouble | None = None
+
+
+class Delivery(Answer):
+    """What came from outside, and what became of it; `status` is received, started, ended, parked or discarded.
+
+    `key` is the sender's id of it. There is no run `run_id` while it is received.
+    """
+
+    id: str
+    source: str
+    key: str
+    workflow: str
+    version: int
+    run_id: str
+    status: str
+    tries: int = 0
+    received_time: AwareDatetime
+    updated_time: AwareDatetime | None = None
+    next_time: AwareDatetime | None = None
+    error: Trouble | None = None
+    content: JsonObject | None = None
+    replies: list[Reply] = Field(default_factory=list)
+
+
+class Trigger(Answer):
+    """Something outside that starts runs of a workflow; its provider sends to the path `address`."""
+
+    kind: str
+    address: str
+    workflow: str
+    version: int
+    command: str = ""
+    reply: str = ""
+    enabled: bool = True
+
+
+class Sample(Answer):
+    """A signed request, as a provider would send it; `key` is the provider's id of it."""
+
+    source: str
+    key: str
+    path: str
+    headers: dict[str, str]
+    body: str
 
 
 class MemoryItem(Answer):

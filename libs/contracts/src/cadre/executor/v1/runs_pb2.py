@@ -26,17 +26,17 @@ from cadre.common.v1 import common_pb2 as cadre_dot_common_dot_v1_dot_common__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x61\x64re/executor/v1/runs.proto\x12\x11\x63\x61\x64re.executor.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x04\n\x03Run\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.cadre.executor.v1.RunStatus\x12%\n\x06inputs\x18\x05 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12&\n\x07outputs\x18\x06 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12%\n\x05usage\x18\x07 \x01(\x0b\x32\x16.cadre.common.v1.Usage\x12\'\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x18.cadre.common.v1.Failure\x12\x30\n\x0c\x63reated_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cstarted_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nended_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07trigger\x18\x0c \x01(\t\x12\x10\n\x08trace_id\x18\r \x01(\t\x12\x0e\n\x06source\x18\x0e \x01(\t\x12\x15\n\rparent_run_id\x18\x0f \x01(\t\x12\x1a\n\x12\x66orked_from_run_id\x18\x10 \x01(\t\x12.\n\tquestions\x18\x11 \x03(\x0b\x32\x1b.cadre.executor.v1.Question\"{\n\x08Question\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x11\n\titeration\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0f\n\x07\x63hoices\x18\x04 \x03(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x02\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x04type\x18\x03 \x01(\x0e\x32\x1c.cadre.executor.v1.EventType\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x11\n\titeration\x18\x05 \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12#\n\x04\x64\x61ta\x18\x07 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12%\n\x05usage\x18\x08 \x01(\x0b\x32\x16.cadre.common.v1.Usage\x12\'\n\x05\x65rror\x18\t \x01(\x0b\x32\x18.cadre.common.v1.Failure\x12\x13\n\x0b\x64uration_ms\x18\n \x01(\x03\x12\x0c\n\x04item\x18\x0b \x01(\x05\"\x8a\x01\n\x0fStartRunRequest\x12\x12\n\x08workflow\x18\x01 \x01(\tH\x00\x12\x10\n\x06source\x18\x02 \x01(\tH\x00\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12%\n\x06inputs\x18\x04 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0f\n\x07trigger\x18\x05 \x01(\tB\x08\n\x06target\"H\n\x10StartRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"5\n\x0eGetRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"x\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08workflow\x18\x03 \x01(\t\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.cadre.executor.v1.RunStatus\"Q\n\x10ListRunsResponse\x12$\n\x04runs\x18\x01 \x03(\x0b\x32\x16.cadre.executor.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\";\n\x10WatchRunResponse\x12\'\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x18.cadre.executor.v1.Event\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"8\n\x11\x43\x61ncelRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"\"\n\x10ResumeRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"8\n\x11ResumeRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"y\n\x10\x41nswerRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0e\n\x06\x63hoice\x18\x03 \x01(\t\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\x12\x13\n\x0b\x61nswered_by\x18\x05 \x01(\t\x12\x11\n\titeration\x18\x06 \x01(\x05\"8\n\x11\x41nswerRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"]\n\x0e\x46orkRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\"6\n\x0f\x46orkRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"(\n\x16ListCheckpointsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"M\n\x17ListCheckpointsResponse\x12\x32\n\x0b\x63heckpoints\x18\x01 \x03(\x0b\x32\x1d.cadre.executor.v1.Checkpoint\"\x99\x01\n\nCheckpoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05nodes\x18\x04 \x03(\t\x12\x12\n\nnext_nodes\x18\x05 \x03(\t\x12$\n\x05state\x18\x06 \x01(\x0b\x32\x15.cadre.common.v1.Json*\xb9\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATUS_QUEUED\x10\x01\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x02\x12\x18\n\x14RUN_STATUS_SUCCEEDED\x10\x03\x12\x15\n\x11RUN_STATUS_FAILED\x10\x04\x12\x18\n\x14RUN_STATUS_CANCELLED\x10\x05\x12\x16\n\x12RUN_STATUS_WAITING\x10\x06*\xf2\x03\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_TYPE_RUN_QUEUED\x10\x01\x12\x1a\n\x16\x45VENT_TYPE_RUN_STARTED\x10\x02\x12\x1a\n\x16\x45VENT_TYPE_RUN_RESUMED\x10\x03\x12\x1c\n\x18\x45VENT_TYPE_RUN_SUCCEEDED\x10\x04\x12\x19\n\x15\x45VENT_TYPE_RUN_FAILED\x10\x05\x12\x1c\n\x18\x45VENT_TYPE_RUN_CANCELLED\x10\x06\x12\x1b\n\x17\x45VENT_TYPE_NODE_STARTED\x10\x07\x12\x1d\n\x19\x45VENT_TYPE_NODE_SUCCEEDED\x10\x08\x12\x1a\n\x16\x45VENT_TYPE_NODE_FAILED\x10\t\x12\x1b\n\x17\x45VENT_TYPE_NODE_RETRIED\x10\n\x12\x1b\n\x17\x45VENT_TYPE_NODE_SKIPPED\x10\x0b\x12\x1b\n\x17\x45VENT_TYPE_NODE_WAITING\x10\x0c\x12\x1c\n\x18\x45VENT_TYPE_NODE_ANSWERED\x10\r\x12\x18\n\x14\x45VENT_TYPE_NODE_TEXT\x10\x0e\x12\x1a\n\x16\x45VENT_TYPE_TOOL_CALLED\x10\x0f\x12\x1c\n\x18\x45VENT_TYPE_TOOL_RETURNED\x10\x10\x32\xa0\x06\n\nRunService\x12S\n\x08StartRun\x12\".cadre.executor.v1.StartRunRequest\x1a#.cadre.executor.v1.StartRunResponse\x12M\n\x06GetRun\x12 .cadre.executor.v1.GetRunRequest\x1a!.cadre.executor.v1.GetRunResponse\x12S\n\x08ListRuns\x12\".cadre.executor.v1.ListRunsRequest\x1a#.cadre.executor.v1.ListRunsResponse\x12U\n\x08WatchRun\x12\".cadre.executor.v1.WatchRunRequest\x1a#.cadre.executor.v1.WatchRunResponse0\x01\x12V\n\tCancelRun\x12#.cadre.executor.v1.CancelRunRequest\x1a$.cadre.executor.v1.CancelRunResponse\x12V\n\tResumeRun\x12#.cadre.executor.v1.ResumeRunRequest\x1a$.cadre.executor.v1.ResumeRunResponse\x12V\n\tAnswerRun\x12#.cadre.executor.v1.AnswerRunRequest\x1a$.cadre.executor.v1.AnswerRunResponse\x12P\n\x07\x46orkRun\x12!.cadre.executor.v1.ForkRunRequest\x1a\".cadre.executor.v1.ForkRunResponse\x12h\n\x0fListCheckpoints\x12).cadre.executor.v1.ListCheckpointsRequest\x1a*.cadre.executor.v1.ListCheckpointsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x61\x64re/executor/v1/runs.proto\x12\x11\x63\x61\x64re.executor.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x04\n\x03Run\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.cadre.executor.v1.RunStatus\x12%\n\x06inputs\x18\x05 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12&\n\x07outputs\x18\x06 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12%\n\x05usage\x18\x07 \x01(\x0b\x32\x16.cadre.common.v1.Usage\x12\'\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x18.cadre.common.v1.Failure\x12\x30\n\x0c\x63reated_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cstarted_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nended_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07trigger\x18\x0c \x01(\t\x12\x10\n\x08trace_id\x18\r \x01(\t\x12\x0e\n\x06source\x18\x0e \x01(\t\x12\x15\n\rparent_run_id\x18\x0f \x01(\t\x12\x1a\n\x12\x66orked_from_run_id\x18\x10 \x01(\t\x12.\n\tquestions\x18\x11 \x03(\x0b\x32\x1b.cadre.executor.v1.Question\"{\n\x08Question\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x11\n\titeration\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0f\n\x07\x63hoices\x18\x04 \x03(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x02\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x04type\x18\x03 \x01(\x0e\x32\x1c.cadre.executor.v1.EventType\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x11\n\titeration\x18\x05 \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12#\n\x04\x64\x61ta\x18\x07 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12%\n\x05usage\x18\x08 \x01(\x0b\x32\x16.cadre.common.v1.Usage\x12\'\n\x05\x65rror\x18\t \x01(\x0b\x32\x18.cadre.common.v1.Failure\x12\x13\n\x0b\x64uration_ms\x18\n \x01(\x03\x12\x0c\n\x04item\x18\x0b \x01(\x05\"\xc7\x01\n\x0fStartRunRequest\x12\x12\n\x08workflow\x18\x01 \x01(\tH\x00\x12\x10\n\x06source\x18\x02 \x01(\tH\x00\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12%\n\x06inputs\x18\x04 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12+\n\x07\x61rrival\x18\x07 \x01(\x0b\x32\x1a.cadre.executor.v1.ArrivalB\x08\n\x06target\"B\n\x07\x41rrival\x12\x0f\n\x07trigger\x18\x01 \x01(\x05\x12&\n\x07\x63ontent\x18\x02 \x01(\x0b\x32\x15.cadre.common.v1.Json\"H\n\x10StartRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"5\n\x0eGetRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"x\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08workflow\x18\x03 \x01(\t\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.cadre.executor.v1.RunStatus\"Q\n\x10ListRunsResponse\x12$\n\x04runs\x18\x01 \x03(\x0b\x32\x16.cadre.executor.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\";\n\x10WatchRunResponse\x12\'\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x18.cadre.executor.v1.Event\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"8\n\x11\x43\x61ncelRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"\"\n\x10ResumeRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"8\n\x11ResumeRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"y\n\x10\x41nswerRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0e\n\x06\x63hoice\x18\x03 \x01(\t\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\x12\x13\n\x0b\x61nswered_by\x18\x05 \x01(\t\x12\x11\n\titeration\x18\x06 \x01(\x05\"8\n\x11\x41nswerRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"]\n\x0e\x46orkRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\"6\n\x0f\x46orkRunResponse\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"(\n\x16ListCheckpointsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"M\n\x17ListCheckpointsResponse\x12\x32\n\x0b\x63heckpoints\x18\x01 \x03(\x0b\x32\x1d.cadre.executor.v1.Checkpoint\"\x99\x01\n\nCheckpoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05nodes\x18\x04 \x03(\t\x12\x12\n\nnext_nodes\x18\x05 \x03(\t\x12$\n\x05state\x18\x06 \x01(\x0b\x32\x15.cadre.common.v1.Json*\xb9\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATUS_QUEUED\x10\x01\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x02\x12\x18\n\x14RUN_STATUS_SUCCEEDED\x10\x03\x12\x15\n\x11RUN_STATUS_FAILED\x10\x04\x12\x18\n\x14RUN_STATUS_CANCELLED\x10\x05\x12\x16\n\x12RUN_STATUS_WAITING\x10\x06*\xf2\x03\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_TYPE_RUN_QUEUED\x10\x01\x12\x1a\n\x16\x45VENT_TYPE_RUN_STARTED\x10\x02\x12\x1a\n\x16\x45VENT_TYPE_RUN_RESUMED\x10\x03\x12\x1c\n\x18\x45VENT_TYPE_RUN_SUCCEEDED\x10\x04\x12\x19\n\x15\x45VENT_TYPE_RUN_FAILED\x10\x05\x12\x1c\n\x18\x45VENT_TYPE_RUN_CANCELLED\x10\x06\x12\x1b\n\x17\x45VENT_TYPE_NODE_STARTED\x10\x07\x12\x1d\n\x19\x45VENT_TYPE_NODE_SUCCEEDED\x10\x08\x12\x1a\n\x16\x45VENT_TYPE_NODE_FAILED\x10\t\x12\x1b\n\x17\x45VENT_TYPE_NODE_RETRIED\x10\n\x12\x1b\n\x17\x45VENT_TYPE_NODE_SKIPPED\x10\x0b\x12\x1b\n\x17\x45VENT_TYPE_NODE_WAITING\x10\x0c\x12\x1c\n\x18\x45VENT_TYPE_NODE_ANSWERED\x10\r\x12\x18\n\x14\x45VENT_TYPE_NODE_TEXT\x10\x0e\x12\x1a\n\x16\x45VENT_TYPE_TOOL_CALLED\x10\x0f\x12\x1c\n\x18\x45VENT_TYPE_TOOL_RETURNED\x10\x10\x32\xa0\x06\n\nRunService\x12S\n\x08StartRun\x12\".cadre.executor.v1.StartRunRequest\x1a#.cadre.executor.v1.StartRunResponse\x12M\n\x06GetRun\x12 .cadre.executor.v1.GetRunRequest\x1a!.cadre.executor.v1.GetRunResponse\x12S\n\x08ListRuns\x12\".cadre.executor.v1.ListRunsRequest\x1a#.cadre.executor.v1.ListRunsResponse\x12U\n\x08WatchRun\x12\".cadre.executor.v1.WatchRunRequest\x1a#.cadre.executor.v1.WatchRunResponse0\x01\x12V\n\tCancelRun\x12#.cadre.executor.v1.CancelRunRequest\x1a$.cadre.executor.v1.CancelRunResponse\x12V\n\tResumeRun\x12#.cadre.executor.v1.ResumeRunRequest\x1a$.cadre.executor.v1.ResumeRunResponse\x12V\n\tAnswerRun\x12#.cadre.executor.v1.AnswerRunRequest\x1a$.cadre.executor.v1.AnswerRunResponse\x12P\n\x07\x46orkRun\x12!.cadre.executor.v1.ForkRunRequest\x1a\".cadre.executor.v1.ForkRunResponse\x12h\n\x0fListCheckpoints\x12).cadre.executor.v1.ListCheckpointsRequest\x1a*.cadre.executor.v1.ListCheckpointsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cadre.executor.v1.runs_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RUNSTATUS']._serialized_start=2539
-  _globals['_RUNSTATUS']._serialized_end=2724
-  _globals['_EVENTTYPE']._serialized_start=2727
-  _globals['_EVENTTYPE']._serialized_end=3225
+  _globals['_RUNSTATUS']._serialized_start=2668
+  _globals['_RUNSTATUS']._serialized_end=2853
+  _globals['_EVENTTYPE']._serialized_start=2856
+  _globals['_EVENTTYPE']._serialized_end=3354
   _globals['_RUN']._serialized_start=115
   _globals['_RUN']._serialized_end=670
   _globals['_QUESTION']._serialized_start=672
@@ -44,43 +44,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT']._serialized_start=798
   _globals['_EVENT']._serialized_end=1111
   _globals['_STARTRUNREQUEST']._serialized_start=1114
-  _globals['_STARTRUNREQUEST']._serialized_end=1252
-  _globals['_STARTRUNRESPONSE']._serialized_start=1254
-  _globals['_STARTRUNRESPONSE']._serialized_end=1326
-  _globals['_GETRUNREQUEST']._serialized_start=1328
-  _globals['_GETRUNREQUEST']._serialized_end=1359
-  _globals['_GETRUNRESPONSE']._serialized_start=1361
-  _globals['_GETRUNRESPONSE']._serialized_end=1414
-  _globals['_LISTRUNSREQUEST']._serialized_start=1416
-  _globals['_LISTRUNSREQUEST']._serialized_end=1536
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1538
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1619
-  _globals['_WATCHRUNREQUEST']._serialized_start=1621
-  _globals['_WATCHRUNREQUEST']._serialized_end=1678
-  _globals['_WATCHRUNRESPONSE']._serialized_start=1680
-  _globals['_WATCHRUNRESPONSE']._serialized_end=1739
-  _globals['_CANCELRUNREQUEST']._serialized_start=1741
-  _globals['_CANCELRUNREQUEST']._serialized_end=1775
-  _globals['_CANCELRUNRESPONSE']._serialized_start=1777
-  _globals['_CANCELRUNRESPONSE']._serialized_end=1833
-  _globals['_RESUMERUNREQUEST']._serialized_start=1835
-  _globals['_RESUMERUNREQUEST']._serialized_end=1869
-  _globals['_RESUMERUNRESPONSE']._serialized_start=1871
-  _globals['_RESUMERUNRESPONSE']._serialized_end=1927
-  _globals['_ANSWERRUNREQUEST']._serialized_start=1929
-  _globals['_ANSWERRUNREQUEST']._serialized_end=2050
-  _globals['_ANSWERRUNRESPONSE']._serialized_start=2052
-  _globals['_ANSWERRUNRESPONSE']._serialized_end=2108
-  _globals['_FORKRUNREQUEST']._serialized_start=2110
-  _globals['_FORKRUNREQUEST']._serialized_end=2203
-  _globals['_FORKRUNRESPONSE']._serialized_start=2205
-  _globals['_FORKRUNRESPONSE']._serialized_end=2259
-  _globals['_LISTCHECKPOINTSREQUEST']._serialized_start=2261
-  _globals['_LISTCHECKPOINTSREQUEST']._serialized_end=2301
-  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_start=2303
-  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_end=2380
-  _globals['_CHECKPOINT']._serialized_start=2383
-  _globals['_CHECKPOINT']._serialized_end=2536
-  _globals['_RUNSERVICE']._serialized_start=3228
-  _globals['_RUNSERVICE']._serialized_end=4028
+  _globals['_STARTRUNREQUEST']._serialized_end=1313
+  _globals['_ARRIVAL']._serialized_start=1315
+  _globals['_ARRIVAL']._serialized_end=1381
+  _globals['_STARTRUNRESPONSE']._serialized_start=1383
+  _globals['_STARTRUNRESPONSE']._serialized_end=1455
+  _globals['_GETRUNREQUEST']._serialized_start=1457
+  _globals['_GETRUNREQUEST']._serialized_end=1488
+  _globals['_GETRUNRESPONSE']._serialized_start=1490
+  _globals['_GETRUNRESPONSE']._serialized_end=1543
+  _globals['_LISTRUNSREQUEST']._serialized_start=1545
+  _globals['_LISTRUNSREQUEST']._serialized_end=1665
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1667
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1748
+  _globals['_WATCHRUNREQUEST']._serialized_start=1750
+  _globals['_WATCHRUNREQUEST']._serialized_end=1807
+  _globals['_WATCHRUNRESPONSE']._serialized_start=1809
+  _globals['_WATCHRUNRESPONSE']._serialized_end=1868
+  _globals['_CANCELRUNREQUEST']._serialized_start=1870
+  _globals['_CANCELRUNREQUEST']._serialized_end=1904
+  _globals['_CANCELRUNRESPONSE']._serialized_start=1906
+  _globals['_CANCELRUNRESPONSE']._serialized_end=1962
+  _globals['_RESUMERUNREQUEST']._serialized_start=1964
+  _globals['_RESUMERUNREQUEST']._serialized_end=1998
+  _globals['_RESUMERUNRESPONSE']._serialized_start=2000
+  _globals['_RESUMERUNRESPONSE']._serialized_end=2056
+  _globals['_ANSWERRUNREQUEST']._serialized_start=2058
+  _globals['_ANSWERRUNREQUEST']._serialized_end=2179
+  _globals['_ANSWERRUNRESPONSE']._serialized_start=2181
+  _globals['_ANSWERRUNRESPONSE']._serialized_end=2237
+  _globals['_FORKRUNREQUEST']._serialized_start=2239
+  _globals['_FORKRUNREQUEST']._serialized_end=2332
+  _globals['_FORKRUNRESPONSE']._serialized_start=2334
+  _globals['_FORKRUNRESPONSE']._serialized_end=2388
+  _globals['_LISTCHECKPOINTSREQUEST']._serialized_start=2390
+  _globals['_LISTCHECKPOINTSREQUEST']._serialized_end=2430
+  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_start=2432
+  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_end=2509
+  _globals['_CHECKPOINT']._serialized_start=2512
+  _globals['_CHECKPOINT']._serialized_end=2665
+  _globals['_RUNSERVICE']._serialized_start=3357
+  _globals['_RUNSERVICE']._serialized_end=4157
 # @@protoc_insertion_point(module_scope)

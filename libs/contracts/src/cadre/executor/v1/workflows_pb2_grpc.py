@@ -65,6 +65,11 @@ class WorkflowServiceStub:
                 request_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowRequest.SerializeToString,
                 response_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowResponse.FromString,
                 _registered_method=True)
+        self.ListTriggers = channel.unary_unary(
+                '/cadre.executor.v1.WorkflowService/ListTriggers',
+                request_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersRequest.SerializeToString,
+                response_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersResponse.FromString,
+                _registered_method=True)
         self.GetWorkflowSchema = channel.unary_unary(
                 '/cadre.executor.v1.WorkflowService/GetWorkflowSchema',
                 request_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.GetWorkflowSchemaRequest.SerializeToString,
@@ -119,6 +124,13 @@ class WorkflowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTriggers(self, request, context):
+        """Lists what may start runs from outside: the webhooks and messages that the newest versions of all workflows name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetWorkflowSchema(self, request, context):
         """Returns the JSON Schema of workflow files, for editors.
         """
@@ -158,6 +170,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.DeleteWorkflow,
                     request_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowRequest.FromString,
                     response_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowResponse.SerializeToString,
+            ),
+            'ListTriggers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTriggers,
+                    request_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersRequest.FromString,
+                    response_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersResponse.SerializeToString,
             ),
             'GetWorkflowSchema': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWorkflowSchema,
@@ -328,6 +345,33 @@ class WorkflowService:
             '/cadre.executor.v1.WorkflowService/DeleteWorkflow',
             cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowRequest.SerializeToString,
             cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTriggers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.executor.v1.WorkflowService/ListTriggers',
+            cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersRequest.SerializeToString,
+            cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,8 @@ class WorkflowServiceStub:
     """Lists the versions of one workflow, newest first. NOT_FOUND when there is no such workflow."""
     DeleteWorkflow: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.DeleteWorkflowRequest, _workflows_pb2.DeleteWorkflowResponse]
     """Hides a workflow and its versions from lists and new runs; runs that it had keep their version."""
+    ListTriggers: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListTriggersRequest, _workflows_pb2.ListTriggersResponse]
+    """Lists what may start runs from outside: the webhooks and messages that the newest versions of all workflows name."""
     GetWorkflowSchema: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowSchemaRequest, _workflows_pb2.GetWorkflowSchemaResponse]
     """Returns the JSON Schema of workflow files, for editors."""
 
@@ -69,6 +71,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """Lists the versions of one workflow, newest first. NOT_FOUND when there is no such workflow."""
     DeleteWorkflow: _aio.UnaryUnaryMultiCallable[_workflows_pb2.DeleteWorkflowRequest, _workflows_pb2.DeleteWorkflowResponse]  # type: ignore[assignment]
     """Hides a workflow and its versions from lists and new runs; runs that it had keep their version."""
+    ListTriggers: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListTriggersRequest, _workflows_pb2.ListTriggersResponse]  # type: ignore[assignment]
+    """Lists what may start runs from outside: the webhooks and messages that the newest versions of all workflows name."""
     GetWorkflowSchema: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowSchemaRequest, _workflows_pb2.GetWorkflowSchemaResponse]  # type: ignore[assignment]
     """Returns the JSON Schema of workflow files, for editors."""
 
@@ -124,6 +128,14 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workflows_pb2.DeleteWorkflowResponse, _abc.Awaitable[_workflows_pb2.DeleteWorkflowResponse]]:
         """Hides a workflow and its versions from lists and new runs; runs that it had keep their version."""
+
+    @_abc_1.abstractmethod
+    def ListTriggers(
+        self,
+        request: _workflows_pb2.ListTriggersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.ListTriggersResponse, _abc.Awaitable[_workflows_pb2.ListTriggersResponse]]:
+        """Lists what may start runs from outside: the webhooks and messages that the newest versions of all workflows name."""
 
     @_abc_1.abstractmethod
     def GetWorkflowSchema(
