@@ -5,10 +5,11 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from cadre.common.v1 import common_pb2
-from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
+from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc, usage_pb2, usage_pb2_grpc
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
 from cadre_kit.documents import from_json, object_from_json, to_json
@@ -119,6 +120,56 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
         )
 
 
+class FakeUsage(usage_pb2_grpc.UsageServiceServicer):
+    """Lists the replies that `llm_proxy` gave, as its ledger would, and estimates at a dollar for a thousand tokens
+    either way: one token a character, 1,000 of context, `max_tokens` or 100 of a reply, or none known of the model
+    `endless`. The provider `keyless` has no key, `unheard-of` is none.
+    """
+
+    llm_proxy: FakeLlmProxy
+
+    async def Estimate(
+        self, request: usage_pb2.EstimateRequest, context: Any
+    ) -> usage_pb2.EstimateResponse:
+        options = request.request.options
+        if options.provider == "unheard-of":
+            raise NotFound("there is no such provider", code="PROVIDER_UNKNOWN")
+        texts = "".join(message.content for message in request.request.messages)
+        sent = len(texts) + request.more_input_tokens
+        answer = usage_pb2.EstimateResponse(
+            provider=options.provider or "fake",
+            model=options.model or "fake-1",
+            input_tokens=sent,
+            min_usd=_dollars(sent),
+            unavailable_reason="no key for keyless" if options.provider == "keyless" else "",
+            max_requests=3 if request.request.HasField("output_schema") else 1,
+        )
+        if options.model != "endless":
+            written = options.max_tokens or 100
+            answer.context_tokens = 1000
+            answer.max_output_tokens = written
+            answer.max_usd = _dollars(sent + written)
+        return answer
+
+    async def ListReplies(
+        self, request: usage_pb2.ListRepliesRequest, context: Any
+    ) -> usage_pb2.ListRepliesResponse:
+        kept = [
+            (key, answer if isinstance(answer, llm_pb2.Reply) else llm_pb2.Reply(content=answer))
+            for key, answer in self.llm_proxy.paid.items()
+            if self.llm_proxy.requests[key].attribution.run_id == request.run_id
+        ]
+        start = int(request.page_token or 0)
+        end = start + (request.page_size or 100)
+        return usage_pb2.ListRepliesResponse(
+            replies=[
+                usage_pb2.KeptReply(idempotency_key=key, reply=reply)
+                for key, reply in kept[start:end]
+            ],
+            next_page_token=str(end) if end < len(kept) else "",
+        )
+
+
 class FakeSandbox(sandbox_pb2_grpc.SandboxServiceServicer):
     """Runs the tests' own programs here; the outcomes `blocked` and `limit` by their names in the code.
 
@@ -160,6 +211,10 @@ class FakeSandbox(sandbox_pb2_grpc.SandboxServiceServicer):
             result=result,
             files=[sandbox_pb2.File(name=n, content=left[n]) for n in left],
         )
+
+
+def _dollars(tokens: int) -> str:
+    return f"{Decimal(tokens) / 1000:f}"
 
 
 def _ended(outcome: sandbox_pb2.Outcome.ValueType, message: str) -> sandbox_pb2.ExecuteResponse:
@@ -219,9 +274,13 @@ class Neighbours:
     """The servers, and the one address of them all."""
 
     llm_proxy: FakeLlmProxy = field(default_factory=FakeLlmProxy)
+    usage: FakeUsage = field(default_factory=FakeUsage)
     sandbox: FakeSandbox = field(default_factory=FakeSandbox)
     memory: FakeMemory = field(default_factory=FakeMemory)
     address: str = ""
+
+    def __post_init__(self) -> None:
+        self.usage.llm_proxy = self.llm_proxy
 
 
 @asynccontextmanager
@@ -232,6 +291,10 @@ async def neighbours() -> AsyncIterator[Neighbours]:
         GrpcService(
             name="cadre.llm_proxy.v1.LlmService",
             add=lambda s: llm_pb2_grpc.add_LlmServiceServicer_to_server(found.llm_proxy, s),
+        ),
+        GrpcService(
+            name="cadre.llm_proxy.v1.UsageService",
+            add=lambda s: usage_pb2_grpc.add_UsageServiceServicer_to_server(found.usage, s),
         ),
         GrpcService(
             name="cadre.sandbox.v1.SandboxService",

@@ -126,6 +126,70 @@ class FakeExecutor(
         workflow = _workflow_of(request.source, version=0)
         return workflows_pb2.ValidateWorkflowResponse(valid=True, workflow=workflow)
 
+    async def TestWorkflow(
+        self, request: workflows_pb2.TestWorkflowRequest, context: Any
+    ) -> AsyncIterator[workflows_pb2.TestWorkflowResponse]:
+        """Two tests, of which the second fails."""
+        self._check()
+        results = [
+            workflows_pb2.TestResult(
+                name="first", passed=True, duration_ms=3, outputs=to_json({"mood": "happy"})
+            ),
+            workflows_pb2.TestResult(
+                name="second",
+                failures=[
+                    workflows_pb2.TestFailure(
+                        code="REPLY_MISSING", message="no reply", node="ask", line=9, column=5
+                    )
+                ],
+            ),
+        ]
+        for result in results:
+            if request.name_contains in result.name:
+                yield workflows_pb2.TestWorkflowResponse(result=result)
+
+    async def PlanWorkflow(
+        self, request: workflows_pb2.PlanWorkflowRequest, context: Any
+    ) -> workflows_pb2.PlanWorkflowResponse:
+        """A plan with each kind of thing in it; of unknown cost unless inputs are given."""
+        self._check()
+        known = bool(object_from_json(request.inputs, field="inputs"))
+        plan = workflows_pb2.Plan(
+            workflow=_workflow_of(request.source, version=0),
+            nodes=[
+                workflows_pb2.PlannedNode(
+                    id="ask", kind="llm", min_visits=1, max_visits=3, models=["a/b"], max_calls=9
+                )
+            ],
+            needs=[
+                workflows_pb2.Need(
+                    kind=workflows_pb2.NEED_KIND_MODEL,
+                    name="a/b",
+                    nodes=["ask"],
+                    missing=True,
+                    reason="no key",
+                )
+            ],
+            cost=workflows_pb2.CostRange(
+                basis=workflows_pb2.RANGE_BASIS_ESTIMATE,
+                min_usd="0.01",
+                max_usd="0.25" if known else None,
+                unknown_reason="" if known else "node ask: who knows",
+            ),
+            duration=workflows_pb2.DurationRange(
+                basis=workflows_pb2.RANGE_BASIS_LIMIT, max_ms=3_600_000
+            ),
+        )
+        return workflows_pb2.PlanWorkflowResponse(plan=plan)
+
+    async def RecordRun(
+        self, request: runs_pb2.RecordRunRequest, context: Any
+    ) -> runs_pb2.RecordRunResponse:
+        """The run's name and inputs."""
+        run = self._run(request.run_id)
+        test = {"name": request.name, "inputs": dict(object_from_json(run.inputs, field="inputs"))}
+        return runs_pb2.RecordRunResponse(test=to_json(test), source=request.source + "tests: []\n")
+
     async def ApplyWorkflow(
         self, request: workflows_pb2.ApplyWorkflowRequest, context: Any
     ) -> workflows_pb2.ApplyWorkflowResponse:

@@ -178,6 +178,45 @@ def _validated(source: str) -> dict[str, Any]:
     return {"valid": parsed.valid, "problems": problems, "workflow": None}
 
 
+def _plan(source: str, usd: str | None) -> dict[str, Any]:
+    """A plan of a loop that asks a model without a key."""
+    edges = [
+        {"source": "START", "target": "ask", "condition": "", "loop": False},
+        {"source": "ask", "target": "ask", "condition": "default", "loop": True},
+    ]
+    node = {
+        "id": "ask",
+        "kind": "llm",
+        "min_visits": 1,
+        "max_visits": 3,
+        "models": ["openai/gpt"],
+        "max_calls": 9,
+        "min_usd": "0",
+        "max_usd": usd,
+    }
+    need = {
+        "kind": "model",
+        "name": "openai/gpt",
+        "nodes": ["ask"],
+        "missing": True,
+        "reason": "no key",
+    }
+    return {
+        "workflow": {**_workflow(source, 0), "graph": {"nodes": [], "edges": edges}},
+        "nodes": [node],
+        "needs": [need],
+        "cost": {
+            "basis": "history" if usd else "estimate",
+            "min_usd": "0.0001",
+            "max_usd": usd,
+            "runs": 2 if usd else 0,
+            "worst_usd": usd,
+            "unknown_reason": "" if usd else "node ask: no price",
+        },
+        "duration": {"basis": "limit", "min_ms": 0, "max_ms": 3_600_000, "runs": 0},
+    }
+
+
 def _versions(store: Store, name: str) -> list[dict[str, Any]]:
     if name not in store.workflows:
         raise Refusal(404, "WORKFLOW_NOT_FOUND", f"there is no workflow {name!r}")
@@ -191,6 +230,30 @@ def _add_workflows(app: FastAPI, store: Store) -> None:
             return _validated(body["source"])
         valid = "nodes:" in body["source"]
         return {"valid": valid, "problems": [] if valid else PROBLEMS, "workflow": None}
+
+    @app.post("/api/v1/workflows/test")
+    async def test(body: dict[str, Any]) -> Any:
+        _check(body["source"])
+        failure = {
+            "code": "EXPECTATION_FAILED",
+            "message": "`state.mood == 'angry'` does not hold: state.mood is 'happy'",
+            "resolution": "",
+            "node": "",
+            "path": "tests[1].expect[0]",
+            "line": 2,
+            "column": 1,
+        }
+        tests = [
+            {"name": name, "passed": not found, "duration_ms": 12, "failures": found, "outputs": {}}
+            for name, found in (("calm", []), ("angry", [failure]))
+            if body["name_contains"] in name
+        ]
+        return {"passed": all(each["passed"] for each in tests), "tests": tests}
+
+    @app.post("/api/v1/workflows/plan")
+    async def plan(body: dict[str, Any]) -> Any:
+        _check(body["source"])
+        return _plan(body["source"], store.cost_usd)
 
     @app.post("/api/v1/workflows")
     async def apply(body: dict[str, Any]) -> Any:
@@ -265,6 +328,12 @@ def _add_runs(app: FastAPI, store: Store) -> None:
         if run_id not in store.runs:
             raise Refusal(404, "RUN_NOT_FOUND", f"there is no run {run_id!r}")
         return store.runs[run_id]
+
+    @app.post("/api/v1/runs/{run_id}/record")
+    async def record(run_id: str, body: dict[str, Any]) -> Any:
+        test = {"name": body["name"] or f"run {run_id}", "inputs": found(run_id)["inputs"]}
+        source = body["source"] or found(run_id)["source"]
+        return {"test": test, "source": f"{source}tests: [{json.dumps(test)}]\n"}
 
     @app.post("/api/v1/runs", status_code=202)
     async def start(body: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ import jsonschema
 
 from cadre_executor.domain.catalogue import CATALOGUE
 from cadre_executor.domain.tools import ToolContext, ToolFailed, ToolResult, ToolSpec, UnknownTool
-from cadre_executor.domain.workflows import ToolUse
+from cadre_executor.domain.workflows import ToolUse, Workflow
 from cadre_kit.errors import InvalidInput
 
 Answer = Callable[[Mapping[str, Any]], Any]
@@ -17,11 +17,13 @@ Answer = Callable[[Mapping[str, Any]], Any]
 class FakeTools:
     """Answers by `answers`, by the tool's name; else with the arguments. Holds calls back while `gate` is closed.
 
-    `keys` are the idempotency keys of all calls, in order; `cancelled` those of calls that were cancelled.
+    `lacking` says by name why a tool or a secret cannot be used. `keys` are the idempotency keys of all calls,
+    in order; `cancelled` those of calls that were cancelled.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
+        self.lacking: dict[str, str] = {}
         self.keys: list[str] = []
         self.cancelled: list[str] = []
         self.at_once = 0
@@ -53,6 +55,12 @@ class FakeTools:
             self.at_once -= 1
         answer = self.answers.get(use.name)
         return ToolResult(value=dict(arguments) if answer is None else answer(arguments))
+
+    def lacks(self, use: ToolUse, workflow: Workflow) -> str:
+        return self.lacking.get(use.name, "")
+
+    def lacks_secret(self, name: str) -> str:
+        return self.lacking.get(name, "")
 
     async def held_by(self) -> Sequence[str]:
         return []

@@ -22,7 +22,10 @@ PAGES = sorted(
     ]
 )
 PARTS = ("cli", "frontend", *(f"services/{p.name}" for p in ROOT.glob("services/*")))
-COMMANDS = "up down status doctor init validate schema apply workflows run runs models costs budgets deploy schedules"
+COMMANDS = (
+    "up down status doctor init validate test plan schema apply workflows run runs models costs"
+    " budgets deploy schedules"
+)
 
 
 def typed(page: Path) -> set[str]:

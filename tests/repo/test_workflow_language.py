@@ -39,13 +39,13 @@ def test_every_key_of_the_schema_is_described_and_no_other_is_allowed() -> None:
 
 
 @pytest.mark.parametrize("source", _FENCED, ids=range(len(_FENCED)))
-def test_the_page_s_files_are_valid_and_all_of_it_but_triggers_and_tests_has_an_effect(
+def test_the_page_s_files_are_valid_and_all_of_it_but_triggers_has_an_effect(
     source: str,
 ) -> None:
     parsed = parse_workflow(source)
 
     assert parsed.valid, parsed.problems
-    assert {note.path.partition("[")[0] for note in parsed.notes} <= {"triggers", "tests"}
+    assert {note.path.partition("[")[0] for note in parsed.notes} <= {"triggers"}
     jsonschema.validate(yaml.safe_load(source), workflow_schema())
 
 

@@ -58,6 +58,11 @@ def follow(client: "Client", run_id: str, *, quiet: bool) -> "Run":
 
 def show_end(client: "Client", run_id: str, json_: bool) -> None:
     """Follows a run, shows how it ended, and ends the command accordingly."""
+    raise typer.Exit(exit_status(shown_end(client, run_id, json_)))
+
+
+def shown_end(client: "Client", run_id: str, json_: bool) -> "Run":
+    """A run that was followed to its end, and shown."""
     try:
         ended = follow(client, run_id, quiet=json_)
     except Left:
@@ -67,7 +72,7 @@ def show_end(client: "Client", run_id: str, json_: bool) -> None:
         print_json(result(ended))
     else:
         show_result(ended)
-    raise typer.Exit(exit_status(ended))
+    return ended
 
 
 def ask(client: "Client", run: "Run") -> None:

@@ -21,6 +21,7 @@ from cadre_cli.commands import (
     run_files,
     runs,
     schedules,
+    testing,
     triggers,
     workflows,
 )
@@ -47,6 +48,7 @@ def _show_help(context: typer.Context) -> None:
 platform.add_to(app)
 files.add_to(app)
 mending.add_to(app)
+testing.add_to(app)
 runs.add_to(app)
 programs.add_to(app)
 models.add_to(app)

@@ -41,6 +41,36 @@ async def test_a_file_is_validated_with_its_problems_and_places(client: Client) 
     assert right.workflow.graph.edges[1].source == "a"
 
 
+async def test_a_file_s_tests_are_told_with_what_failed_and_where(client: Client) -> None:
+    report = await of(client.test, FILE)
+    first = await of(client.test, FILE, name_contains="first")
+
+    assert (report.passed, [one.name for one in report.tests]) == (False, ["first", "second"])
+    assert report.tests[0].outputs == {"mood": "happy"}
+    assert (report.tests[1].outputs, report.tests[1].failures[0].line) == (None, 9)
+    assert (first.passed, len(first.tests)) == (True, 1)
+
+
+async def test_a_plan_tells_the_unknown_from_nothing(client: Client) -> None:
+    plan = await of(client.plan, FILE)
+    known = await of(client.plan, FILE, {"message": "m"})
+
+    assert (plan.cost.max_usd, plan.cost.unknown_reason) == (None, "node ask: who knows")
+    assert (known.cost.min_usd, known.cost.max_usd) == (Decimal("0.01"), Decimal("0.25"))
+    assert (plan.needs[0].kind, plan.needs[0].missing) == ("model", True)
+    assert (plan.nodes[0].max_visits, plan.nodes[0].max_usd) == (3, None)
+    assert plan.workflow.graph.nodes
+
+
+async def test_a_run_is_written_down_as_a_test(client: Client) -> None:
+    run = await of(client.start_run, source=FILE, inputs={"message": "m"})
+
+    recorded = await of(client.record, run.id, name="mine", source="a: 1\n")
+
+    assert recorded.test == {"name": "mine", "inputs": {"message": "m"}}
+    assert recorded.source == "a: 1\ntests: []\n"
+
+
 async def test_an_applied_file_is_a_version_of_its_workflow(client: Client) -> None:
     first = await of(client.apply, FILE)
     again = await of(client.apply, FILE)

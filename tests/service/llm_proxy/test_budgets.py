@@ -287,6 +287,59 @@ async def test_an_estimate_has_the_cost_within_it_and_sends_nothing(
     assert not provider.asked
 
 
+async def test_an_estimate_counts_what_is_not_known_yet_and_the_replies_that_may_be_mended(
+    proxy: Any,
+) -> None:
+    options = llm_pb2.ModelOptions(provider="openai", max_tokens=10)
+    message = llm_pb2.Message(role=llm_pb2.ROLE_USER, content="hi")
+    request = llm_pb2.CompleteRequest(options=options, messages=[message])
+    schema = llm_pb2.CompleteRequest(options=options, messages=[message])
+    schema.output_schema.CopyFrom(common_pb2.Json(text='{"type": "object"}'))
+
+    plain = await usage_of(proxy)("Estimate", request=request)
+    longer = await usage_of(proxy)("Estimate", request=request, more_input_tokens=1000)
+    checked = await usage_of(proxy)("Estimate", request=schema)
+
+    assert longer.input_tokens == plain.input_tokens + 1000
+    assert Decimal(longer.max_usd) == Decimal(plain.max_usd) + Decimal("0.0004")
+    assert (plain.max_requests, checked.max_requests) == (1, 3)
+    assert plain.context_tokens > 100_000
+    with pytest.raises(InvalidInput):
+        await usage_of(proxy)("Estimate", request=request, more_input_tokens=-1)
+
+
+async def test_an_estimate_needs_no_key_and_says_that_one_is_missing(
+    start: Any, variables: dict[str, str]
+) -> None:
+    del variables["ANTHROPIC_API_KEY"]
+    options = llm_pb2.ModelOptions(provider="anthropic", max_tokens=10)
+    message = llm_pb2.Message(role=llm_pb2.ROLE_USER, content="hi")
+
+    async with start() as proxy:
+        estimate = await usage_of(proxy)(
+            "Estimate", request=llm_pb2.CompleteRequest(options=options, messages=[message])
+        )
+
+    assert Decimal(estimate.max_usd) > 0
+    assert "ANTHROPIC_API_KEY" in estimate.unavailable_reason
+
+
+async def test_the_replies_of_a_run_are_listed_page_by_page(proxy: Any) -> None:
+    for run_id, step in (("r1", "a"), ("r10", "a"), ("r1", "b"), ("r1", "c"), ("r0", "a")):
+        await proxy.ask(run_id=run_id, key=f"{run_id}/{step}")
+    listed = usage_of(proxy)
+
+    first = await listed("ListReplies", run_id="r1", page_size=2)
+    rest = await listed("ListReplies", run_id="r1", page_size=2, page_token=first.next_page_token)
+
+    keys = [kept.idempotency_key for page in (first, rest) for kept in page.replies]
+    assert keys == ["r1/a", "r1/b", "r1/c"]
+    assert first.replies[0].reply.content
+    assert not rest.next_page_token
+    with pytest.raises(InvalidInput):
+        await listed("ListReplies", run_id="")
+
+
 async def test_a_cached_reply_costs_nothing_and_is_told_as_saved(
     proxy: Any, provider: ProviderServer
 ) -> None:

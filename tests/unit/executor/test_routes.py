@@ -16,6 +16,7 @@ from cadre_executor.domain.workflows import (
     Node,
     Rule,
     Scope,
+    Sketch,
     Workflow,
 )
 
@@ -30,6 +31,9 @@ class Text:
 
     def resolve(self, scope: Scope) -> str:
         return ""
+
+    def sketch(self, scope: Scope) -> Sketch:
+        return Sketch(text="")
 
 
 def workflow(exits: Mapping[str, Exits]) -> Workflow:

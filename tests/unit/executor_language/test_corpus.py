@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cadre_executor.domain.cases import Gives, Replies
 from cadre_executor.domain.triggers import CronTrigger, OutsideTrigger
 from cadre_executor.domain.workflows import (
     ApprovalAction,
@@ -48,7 +49,6 @@ def test_a_file_is_valid_and_only_what_nothing_acts_on_is_noted(path: Path) -> N
     assert {note.code for note in parsed.notes} <= {"NO_EFFECT"}
     assert {note.path.partition("[")[0] for note in parsed.notes} <= {
         "triggers",
-        "tests",
         "config.budget.on_exceed",
     }
 
@@ -158,9 +158,9 @@ def test_what_starts_a_run_and_what_tests_it_can_be_asked_for() -> None:
     assert isinstance(webhook, OutsideTrigger)
     assert (webhook.kind, webhook.secrets) == ("webhook", ("HOOK_SECRET",))
     assert webhook.inputs_from({"body": ["tea"]}) == {"topics": ["tea"]}
-    assert first.replies["write"] == ("Tea is hot.",)
-    assert first.expect[0].holds(Scope(state={"report": "Tea is hot."}))
-    assert second.inputs == {}
+    assert first.replies["write"] == Replies(always=Gives(value="Tea is hot."))
+    assert first.expect[0].condition.holds(Scope(state={"report": "Tea is hot."}))
+    assert second.inputs == {"topics": ["tea"]}
 
 
 def test_a_first_generation_s_list_is_gone_through_by_the_node_that_it_leads_to() -> None:

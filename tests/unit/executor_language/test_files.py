@@ -290,7 +290,6 @@ def test_a_field_needs_a_name_that_templates_can_say(
     ("key", "value"),
     [
         ("triggers", [{"cron": "* * * * *"}]),
-        ("tests", [{"name": "a", "expect": "state.score == 0"}]),
         ("optimization", {"enabled": True}),
     ],
 )

@@ -1,11 +1,7 @@
 """Helps to mend workflow files: explains what is wrong with one, and makes the changes that are sure."""
 
 import difflib
-import os
-import sys
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +12,7 @@ from cadre_cli.edits import mended
 from cadre_cli.errors import CliError, ExitStatus
 from cadre_cli.explanations import Explanation, explanations
 from cadre_cli.options import JsonFlag, WorkflowFile, read_text
+from cadre_cli.replacing import replace_text
 from cadre_cli.screen import errors, escape, output, print_json, print_table
 from cadre_cli.session import gateway
 
@@ -72,7 +69,7 @@ def fix(
     with gateway() as client:
         text, done, left = mended(source, client.validate)
     if text != source and not check:
-        _write(file, text)
+        replace_text(file, text)
     if json_:
         print_json(_document(done, left))
     elif str(file) != "-" or check:
@@ -126,25 +123,3 @@ def _document(done: list["Problem"], left: "Validation") -> dict[str, object]:
         "valid": left.valid,
         "problems": problems.documents(left.problems),
     }
-
-
-def _write(file: Path, text: str) -> None:
-    """Puts the text in the file's place at once, so that no reader sees half of it; - is standard output."""
-    if str(file) == "-":
-        sys.stdout.write(text)
-        return
-    target = file.resolve()
-    try:
-        mode = target.stat().st_mode
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="", dir=target.parent, delete=False
-        ) as beside:
-            beside.write(text)
-        os.chmod(beside.name, mode)
-        os.replace(beside.name, target)
-    except OSError as exc:
-        raise CliError(
-            f"{file} cannot be written: {exc.strerror}",
-            code="FILE_UNWRITABLE",
-            resolution="Check that you may write to the file and its folder.",
-        ) from exc

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cadre_cli import following, problems
-from cadre_cli.errors import ExitStatus
+from cadre_cli.errors import CliError, ExitStatus
 from cadre_cli.options import InputsFile, InputValues, JsonFlag, read_inputs, read_text
+from cadre_cli.replacing import replace_text
 from cadre_cli.screen import errors, escape, print_json, print_table
 from cadre_cli.session import gateway
 from cadre_cli.words import as_text, cost, duration, moment
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to", "app"]
 
-app = typer.Typer(help="List, show, follow, answer, resume, fork and cancel runs.")
+app = typer.Typer(help="List, show, follow, answer, resume, fork, record and cancel runs.")
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
 Detach = Annotated[
     bool, typer.Option("--detach", "-d", help="Do not wait for the end; print the run's id.")
@@ -30,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
     """Adds the command that stands by itself."""
     app.command(
         epilog="Examples: cadre run examples/hello.yaml · cadre run triage -i message='Where is it?' · "
-        "cadre run triage@2 --inputs values.json --json"
+        "cadre run triage@2 --inputs values.json --json · cadre run triage.yaml -i message=hi --record"
     )(run)
 
 
@@ -46,6 +47,19 @@ def run(
     inputs: InputValues = None,
     inputs_file: InputsFile = None,
     detach: Detach = False,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Write the run as a test into the file that it ran."),
+    ] = False,
+    record_to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the run as a test into this file, made if need be."
+        ),
+    ] = None,
+    record_as: Annotated[
+        str, typer.Option(metavar="NAME", help="The test's name. Default: run and the run's id.")
+    ] = "",
     json_: JsonFlag = False,
 ) -> None:
     """Run a workflow.
@@ -55,10 +69,13 @@ def run(
 
     With --json, or where nobody can be asked, a run that waits for a person is left waiting.
 
+    With --record, its replies become a test in the file, which `cadre test` then runs with no model.
+
     Ends with 0 when the run succeeded, 1 when it failed, 2 when the file or command is wrong, 3 when the platform
     cannot be reached, 4 when a budget or limit stopped it, 5 when it waits for a person, 130 when it was cancelled.
     """
     values = read_inputs(inputs, inputs_file)
+    into = _recorded_into(target, record, record_to, detach)
     with gateway() as client:
         started = _start(client, target, values)
         if detach:
@@ -67,7 +84,10 @@ def run(
         if not json_:
             version = f" version {started.version}" if started.version else ""
             errors().print(f"Run {started.id} of [bold]{escape(started.workflow)}[/]{version}")
-        following.show_end(client, started.id, json_)
+        ended = following.shown_end(client, started.id, json_)
+        if into is not None and ended.status.is_final:
+            _record(client, ended.id, into, record_as)
+    raise typer.Exit(following.exit_status(ended))
 
 
 @app.command(
@@ -255,6 +275,68 @@ def _tell_detached(started: "Run", json_: bool) -> None:
         return
     print(started.id)
     errors().print(f"It goes on by itself; follow it with `cadre runs watch {started.id}`.")
+
+
+@app.command(
+    "record",
+    epilog="Examples: cadre runs record 01JD2N3Q8ZC4R6T8V0X2Z4B6D8 · "
+    "cadre runs record 01JD2N3Q8ZC4R6T8V0X2Z4B6D8 triage.yaml --as 'an angry customer'",
+)
+def record_run(
+    run_id: RunId,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The workflow file that the test goes into; without one the test is printed.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--as", metavar="NAME", help="The test's name. Default: run and its id.")
+    ] = "",
+    json_: JsonFlag = False,
+) -> None:
+    """Write a run that ended down as a test of its file, which `cadre test` then runs with no model.
+
+    Replies of models are kept for 30 days.
+    """
+    with gateway() as client:
+        if file is None:
+            print_json(client.record(run_id, name=name).test)
+            return
+        test = _record(client, run_id, file, name)
+    if json_:
+        print_json(test)
+
+
+def _recorded_into(target: str, record: bool, other: Path | None, detach: bool) -> Path | None:
+    """The file that the run is recorded into."""
+    into = other or (Path(target) if record else None)
+    if into is None:
+        return None
+    if other is None and (not _is_file(target) or target == "-"):
+        raise CliError(
+            "--record writes into the file that is run, and there is none",
+            code="USAGE",
+            resolution="Name the file: --record-to FILE.",
+        )
+    if detach:
+        raise CliError(
+            "a run is recorded when it has ended, and --detach does not wait for that",
+            code="USAGE",
+            resolution="Leave out --detach, or record it later: cadre runs record RUN FILE.",
+        )
+    return into
+
+
+def _record(client: "Client", run_id: str, file: Path, name: str) -> dict[str, Any]:
+    """Writes a run as a test into a file; what it says now, for the run may have taken its time."""
+    source = read_text(file) if file.exists() else ""
+    recorded = client.record(run_id, name=name, source=source)
+    replace_text(file, recorded.source)
+    said = f"Wrote the test {recorded.test['name']!r} into {file}; run it with `cadre test {file}`."
+    errors().print(said, markup=False, highlight=False)
+    return recorded.test
 
 
 def _show_details(run: "Run") -> None:

@@ -48,6 +48,7 @@ from cadre_client._models import (
     Validation,
     Workflow,
 )
+from cadre_client._plans import Plan, RecordedTest, TestReport
 from cadre_client._sse import ServerSentEvent, read_events, read_lines
 from cadre_client._transport import Query, Transport
 
@@ -58,6 +59,7 @@ _COMPLETION_SECONDS = 180.0
 # The longest that a program may run, its place in the queue, and the making of a package set's image.
 _EXECUTION_SECONDS = 900.0
 _SESSIONS = "/api/v1/sandbox-sessions"
+_TEST_SECONDS = 630.0
 _WATCH_PATIENCE_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 3.0
@@ -112,6 +114,16 @@ class Client:
     def validate(self, source: str) -> Validation:
         """Every problem of a workflow file. Stores and runs nothing."""
         return self._post(Validation, "/api/v1/workflows/validate", {"source": source})
+
+    def test(self, source: str, *, name_contains: str = "") -> TestReport:
+        """Runs the tests that a workflow file carries, with their written replies. Stores nothing, asks no model."""
+        body = {"source": source, "name_contains": name_contains}
+        return self._post(TestReport, "/api/v1/workflows/test", body, timeout_seconds=_TEST_SECONDS)
+
+    def plan(self, source: str, inputs: Mapping[str, JsonValue] | None = None) -> Plan:
+        """What a run of a workflow file would need, cost and take. Runs nothing, asks no model."""
+        body = {"source": source, "inputs": dict(inputs or {})}
+        return self._post(Plan, "/api/v1/workflows/plan", body)
 
     def schema(self) -> JsonObject:
         """The JSON Schema of workflow files."""
@@ -244,6 +256,12 @@ class Client:
         body = {"checkpoint_id": checkpoint or "", "state": dict(state or {})}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return self._post(Run, _path("/api/v1/runs", run_id, "fork"), body, headers=headers)
+
+    def record(self, run_id: str, *, name: str = "", source: str = "") -> RecordedTest:
+        """A run that ended as a test of a file with the text `source`, or else of its own."""
+        path = _path("/api/v1/runs", run_id, "record")
+        body = {"name": name, "source": source}
+        return self._post(RecordedTest, path, body, timeout_seconds=_TEST_SECONDS)
 
     def checkpoints(self, run_id: str) -> list[Checkpoint]:
         """The checkpoints of a run that are kept, oldest first."""

@@ -11,6 +11,7 @@ from cadre.executor.v1 import (
     schedules_pb2_grpc,
     workflows_pb2_grpc,
 )
+from cadre_executor.adapters.accounts import GrpcAccounts
 from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
 from cadre_executor.adapters.graphs import Graphs
@@ -28,6 +29,7 @@ from cadre_executor.adapters.tools.mcp_tools import McpTools
 from cadre_executor.adapters.tools.memories import MemoryTools
 from cadre_executor.adapters.tools.programs import ProgramTools
 from cadre_executor.adapters.tools.queries import QueryTools
+from cadre_executor.adapters.tools.schemas import check_arguments, misfits
 from cadre_executor.adapters.tools.searches import SearchTools, brave, searxng, serper, tavily
 from cadre_executor.adapters.tools.secrets import Secrets
 from cadre_executor.adapters.tools.toolbox import Toolbox
@@ -37,8 +39,12 @@ from cadre_executor.domain.definitions import Language, Library
 from cadre_executor.domain.desks import Desk
 from cadre_executor.domain.drivers import Driver
 from cadre_executor.domain.leftovers import Leftovers
+from cadre_executor.domain.needs import Needs
 from cadre_executor.domain.peers import Children, Peers
+from cadre_executor.domain.planners import Planner
+from cadre_executor.domain.recordings import Recorder
 from cadre_executor.domain.shelves import Shelf
+from cadre_executor.domain.testers import Tester
 from cadre_executor.domain.timetables import Timetable
 from cadre_executor.domain.tools import Tools
 from cadre_executor.domain.watchers import Watchers
@@ -82,16 +88,19 @@ async def open_tools(settings: Settings, variables: Mapping[str, str]) -> AsyncI
         stack.push_async_callback(mcp.close)
         sandbox = GrpcSandbox(await stack.enter_async_context(connect(settings.sandbox_address)))
         memory = GrpcMemory(await stack.enter_async_context(connect(settings.memory_address)))
+        searches = await _searches(settings, variables, rules, stack)
         handled = handlers(
             files=FileTools(workspaces),
             queries=QueryTools(workspaces, secrets),
             web=WebTools(await stack.enter_async_context(outgoing_client(rules)), secrets),
-            searches=await _searches(settings, variables, rules, stack),
+            searches=searches,
             programs=ProgramTools(sandbox),
             memories=MemoryTools(memory),
             secrets=secrets,
         )
-        yield Toolbox(handlers=handled, mcp=mcp, workspaces=workspaces)
+        yield Toolbox(
+            handlers=handled, mcp=mcp, workspaces=workspaces, searches=searches, secrets=secrets
+        )
 
 
 def _workspaces(settings: Settings) -> Workspaces:
@@ -125,9 +134,12 @@ async def build_with(
         url = settings.database_url(settings.executor_database_url, "executor")
         database = await open_executor_database(url, strict=settings.durability == "strict")
         stack.push_async_callback(database.close)
+        llm_proxy = await stack.enter_async_context(connect(settings.llm_proxy_address))
+        accounts = GrpcAccounts(llm_proxy)
+        sandbox = GrpcSandbox(await stack.enter_async_context(connect(settings.sandbox_address)))
         peers = Peers(
-            models=GrpcModels(await stack.enter_async_context(connect(settings.llm_proxy_address))),
-            sandbox=GrpcSandbox(await stack.enter_async_context(connect(settings.sandbox_address))),
+            models=GrpcModels(llm_proxy),
+            sandbox=sandbox,
             memory=GrpcMemory(await stack.enter_async_context(connect(settings.memory_address))),
             tools=tools,
             files=WorkspaceFiles(_workspaces(settings)),
@@ -147,7 +159,27 @@ async def build_with(
             stack.push_async_callback(_end, asyncio.create_task(upkeep))
         timetable = Timetable(scheduler=scheduler, definitions=definitions, library=library)
         shelf = Shelf(definitions=definitions, library=library)
-        yield _services(shelf, desk, timetable, FileServicer(desk, peers.files))
+        tester = _tester(library, desk.driver)
+        store = SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints)
+        planner = Planner(
+            library=library,
+            store=store,
+            definitions=definitions,
+            needs=Needs(tools=tools, sandbox=sandbox, definitions=definitions),
+            estimates=accounts,
+        )
+        recorder = Recorder(
+            store=store,
+            library=library,
+            replies=accounts,
+            tester=tester,
+        )
+        yield _services(
+            WorkflowServicer(shelf, tester, planner),
+            RunServicer(desk, recorder),
+            ScheduleServicer(timetable),
+            FileServicer(desk, peers.files),
+        )
 
 
 def _desk(
@@ -187,12 +219,16 @@ def _desk(
     )
 
 
+def _tester(library: Library, driver: Driver) -> Tester:
+    return Tester(library=library, driver=driver, check_arguments=check_arguments, misfits=misfits)
+
+
 def _services(
-    shelf: Shelf, desk: Desk, timetable: Timetable, files: FileServicer
+    workflows: WorkflowServicer,
+    runs: RunServicer,
+    schedules: ScheduleServicer,
+    files: FileServicer,
 ) -> list[GrpcService]:
-    workflows = WorkflowServicer(shelf)
-    runs = RunServicer(desk)
-    schedules = ScheduleServicer(timetable)
     return [
         GrpcService(
             name="cadre.executor.v1.WorkflowService",

@@ -87,7 +87,11 @@ async def build_with(
     )
     try:
         accounts = Accounts(
-            ledger=ledger, settled=patient.settled, tokenizer=tokenizer, target_of=target_of
+            ledger=ledger,
+            settled=patient.settled,
+            tokenizer=tokenizer,
+            target_of=target_of,
+            estimated=providers.estimated,
         )
         embedding = Embedding(providers=providers, models=traced, metering=metering)
         yield _services(LlmServicer(completions, embedding), UsageServicer(accounts))

@@ -29,6 +29,10 @@ class WorkflowFiles:
         """The whole state that a run begins with. Raises InvalidInput with a problem for each input."""
         return language.check_inputs(workflow, inputs)
 
+    def with_test_added(self, source: str, test: Mapping[str, Any]) -> str:
+        """The text of a valid file with a test behind its own, and else as it was."""
+        return language.with_test_added(source, test)
+
     def schema(self) -> Mapping[str, Any]:
         """The JSON Schema of workflow files."""
         return language.workflow_schema()

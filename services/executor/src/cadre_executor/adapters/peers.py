@@ -28,9 +28,9 @@ from cadre_executor.domain.workflows import ModelChoice, OnExceed, SandboxMode
 from cadre_kit.channels import call as call_service
 from cadre_kit.channels import stream as stream_service
 from cadre_kit.documents import from_json, object_from_json, to_json
-from cadre_kit.errors import Internal
+from cadre_kit.errors import CadreError, Internal
 
-__all__ = ["GrpcMemory", "GrpcModels", "GrpcSandbox"]
+__all__ = ["GrpcMemory", "GrpcModels", "GrpcSandbox", "completion_of", "reply_of"]
 
 _LLM_PROXY = "llm-proxy"
 _SANDBOX = "sandbox"
@@ -79,7 +79,7 @@ class GrpcModels:
         """The whole reply within `seconds`; `heard` is told its text as it is written."""
         request = _request(question, call, seconds)
         if heard is not None:
-            return _reply(await self._streamed(request, call, heard))
+            return reply_of(await self._streamed(request, call, heard))
         answer = await call_service(
             self._stub.Complete,
             request,
@@ -87,7 +87,7 @@ class GrpcModels:
             timeout_seconds=request.timeout_seconds + _GRACE_SECONDS,
             idempotency_key=call.key,
         )
-        return _reply(answer.reply)
+        return reply_of(answer.reply)
 
     async def _streamed(
         self, request: llm_pb2.CompleteRequest, call: Call, heard: Callable[[str], None]
@@ -157,6 +157,21 @@ class GrpcSandbox:
             resolution=answer.error.resolution,
             files={file.name: file.content for file in answer.files},
         )
+
+    async def lacks(self, mode: SandboxMode) -> str:
+        """Why programs cannot run in a mode, and what would make it; empty when they can."""
+        try:
+            can = await call_service(
+                self._stub.GetCapabilities,
+                sandbox_pb2.GetCapabilitiesRequest(),
+                service=_SANDBOX,
+                timeout_seconds=_GRACE_SECONDS,
+            )
+        except CadreError as error:
+            return f"{error.message}. {error.resolution}".strip()
+        if _MODES[mode] in can.modes:
+            return ""
+        return can.docker_missing or f"the sandbox has no mode {mode.value}"
 
 
 class GrpcMemory:
@@ -243,7 +258,8 @@ def _run_budget(own: RunBudget) -> llm_pb2.RunBudget:
     )
 
 
-def _request(question: Question, call: Call, seconds: float) -> llm_pb2.CompleteRequest:
+def completion_of(question: Question) -> llm_pb2.CompleteRequest:
+    """What a model is asked, for nobody yet."""
     request = llm_pb2.CompleteRequest(
         options=_options(question.model),
         fallbacks=[_options(fallback) for fallback in question.model.fallbacks],
@@ -254,20 +270,27 @@ def _request(question: Question, call: Call, seconds: float) -> llm_pb2.Complete
             )
             for tool in question.tools
         ],
-        attribution=llm_pb2.Attribution(
+    )
+    if question.tools and not question.may_call:
+        request.tool_choice = llm_pb2.TOOL_CHOICE_NONE
+    if question.schema is not None:
+        request.output_schema.CopyFrom(to_json(question.schema))
+    return request
+
+
+def _request(question: Question, call: Call, seconds: float) -> llm_pb2.CompleteRequest:
+    request = completion_of(question)
+    request.timeout_seconds = seconds
+    request.attribution.CopyFrom(
+        llm_pb2.Attribution(
             workflow=call.workflow,
             version=call.version,
             run_id=call.run_id,
             root_run_id=call.root_run_id,
             node=call.node,
             run_budgets=[_run_budget(each) for each in call.budgets],
-        ),
-        timeout_seconds=seconds,
+        )
     )
-    if question.tools and not question.may_call:
-        request.tool_choice = llm_pb2.TOOL_CHOICE_NONE
-    if question.schema is not None:
-        request.output_schema.CopyFrom(to_json(question.schema))
     return request
 
 
@@ -298,7 +321,8 @@ def _message(message: Message) -> llm_pb2.Message:
     )
 
 
-def _reply(reply: llm_pb2.Reply) -> Reply:
+def reply_of(reply: llm_pb2.Reply) -> Reply:
+    """A reply of the llm-proxy."""
     calls = (
         ToolCall(
             id=call.id,

@@ -213,6 +213,8 @@ class SqlRunStore:
             statement = statement.where(RUNS.c.workflow == query.workflow)
         if query.status is not None:
             statement = statement.where(RUNS.c.status == query.status.value)
+        if query.source:
+            statement = statement.where(RUNS.c.digest == digest_of(query.source))
 
         def work(connection: sa.Connection) -> RunPage:
             rows = connection.execute(statement).mappings().all()

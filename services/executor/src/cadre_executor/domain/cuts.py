@@ -1,13 +1,15 @@
 """What events show of values that may be long."""
 
+import re
 from typing import Any
 
 from cadre_kit.documents import json_text
 
-__all__ = ["shown", "shown_outputs"]
+__all__ = ["is_cut", "shown", "shown_outputs"]
 
 _LONGEST_SHOWN = 4_000
 _LONGEST_OUTPUTS = 256 * 1024
+_CUT = re.compile(r"\.\.\. \([0-9,]+ more characters\)\Z")
 
 
 def shown(value: Any, *, longest: int = _LONGEST_SHOWN) -> Any:
@@ -16,6 +18,12 @@ def shown(value: Any, *, longest: int = _LONGEST_SHOWN) -> Any:
     if len(text) <= longest:
         return value
     return f"{text[:longest]}... ({len(text) - longest:,} more characters)"
+
+
+def is_cut(value: Any) -> bool:
+    """Whether only the beginning of a value is shown."""
+    is_long = isinstance(value, str) and len(value) > _LONGEST_SHOWN
+    return is_long and _CUT.search(value) is not None
 
 
 def shown_outputs(writes: dict[str, Any]) -> dict[str, Any]:

@@ -125,6 +125,9 @@ class Language(Protocol):
     def check_inputs(self, workflow: Workflow, inputs: Mapping[str, Any]) -> State:
         """The whole state that a run begins with. Raises InvalidInput with a problem for each input."""
 
+    def with_test_added(self, source: str, test: Mapping[str, Any]) -> str:
+        """The text of a valid file with a test behind its own, and else as it was. Raises what forbids that."""
+
     def schema(self) -> Mapping[str, Any]:
         """The JSON Schema of workflow files."""
 

@@ -172,6 +172,11 @@ class Desk:
         self._room = asyncio.Event()
         self._open = True
 
+    @property
+    def driver(self) -> Driver:
+        """What drives the runs."""
+        return self._driver
+
     async def start(self, request: StartRun) -> tuple[Run, bool]:
         """Checks and stores a run, and begins to drive it; whether it is new. Raises what is wrong with the request."""
         run = await self._run_of(request)

@@ -19,7 +19,7 @@ from cadre_executor.domain.tools import ToolSpec
 from cadre_executor.domain.workflows import LlmAction, OnError, ToolUse, ValueType
 from cadre_kit.errors import InvalidInput
 
-__all__ = ["converse"]
+__all__ = ["converse", "meant", "offered_name", "reply_text", "schema_of"]
 
 _MODEL_SECONDS = 120.0
 _CALLS_AT_ONCE = 8
@@ -87,6 +87,33 @@ async def _opening(action: LlmAction, prompt: str, task: Task) -> list[Message]:
     return [*found, Message(role=Role.USER, text=prompt)]
 
 
+def schema_of(result_type: ValueType | None) -> Mapping[str, Any] | None:
+    """The JSON Schema that a reply has to fit; None when any text does."""
+    return _schema(result_type)[0]
+
+
+def reply_text(result_type: ValueType | None, value: Any) -> str:
+    """What a model that means `value` writes. Text where a document is asked for is what it writes, fit or not."""
+    _, form = _schema(result_type)
+    if form is Form.MEMBER:
+        return json.dumps({"value": value}, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def meant(result_type: ValueType | None, text: str) -> Any:
+    """What a model that wrote a text means: the other way round."""
+    schema, form = _schema(result_type)
+    if schema is None:
+        return text
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return text
+    if form is Form.MEMBER:
+        return document["value"] if isinstance(document, dict) and "value" in document else text
+    return document if isinstance(document, dict) else text
+
+
 def _schema(result_type: ValueType | None) -> tuple[Mapping[str, Any] | None, Form]:
     """What the reply must be. Providers take objects only, so any other type goes into one."""
     if result_type is None:
@@ -117,9 +144,13 @@ async def _offers(uses: Sequence[ToolUse], task: Task) -> dict[str, _Offer]:
     return offers
 
 
+def offered_name(name: str) -> str:
+    """What models call a tool: providers take letters, digits, _ and -, at most 64 of them."""
+    return _NOT_IN_NAMES.sub("_", name)[:60]
+
+
 def _free_name(name: str, taken: Mapping[str, Any]) -> str:
-    """Providers take letters, digits, _ and -, at most 64 of them."""
-    plain = _NOT_IN_NAMES.sub("_", name)[:60]
+    plain = offered_name(name)
     number, free = 1, plain
     while free in taken:
         number += 1

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from cadre_executor.domain.journals import Batch, Journal, LeaseLost
 from cadre_executor.domain.peers import Children, Peers, RunBudget
 from cadre_executor.domain.records import Records
 from cadre_executor.domain.runs import Ending, Event, EventType, Failure, Run, RunStatus
-from cadre_executor.domain.stores import Claim, ResultCache, RunStore
+from cadre_executor.domain.stores import Claim, DrivenRuns, ResultCache
 from cadre_executor.domain.tasks import Means
 from cadre_executor.domain.visits import Drive, RunFailed, Step, begin, startable
 from cadre_executor.domain.workflows import Budget, State, Workflow
@@ -58,10 +58,10 @@ class Engine(Protocol):
 class Driver:
     """What it takes to drive runs. `lease_seconds` is how long a run stays ours without a sign of life.
 
-    `stored` is called with a run's id whenever events of it were stored.
+    `stored` is called with a run's id whenever events of it were stored. `pause` waits between the tries of a node.
     """
 
-    store: RunStore
+    store: DrivenRuns
     library: Library
     engine: Engine
     peers: Peers
@@ -73,6 +73,7 @@ class Driver:
     trace_content: bool
     max_state_bytes: int
     stored: Callable[[str], None]
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def journal(self, claim: Claim, *, broken: Callable[[CadreError], None]) -> Journal:
         """The journal of a run that is ours."""
@@ -189,6 +190,7 @@ class Driver:
             cache=self.cache,
             gate=asyncio.Semaphore(workflow.limits.max_concurrency),
             patience_seconds=self.patience_seconds,
+            pause=self.pause,
             budgets=budgets,
         )
 

@@ -19,9 +19,9 @@ from cadre_executor.domain.tries import Tried, first_attempt, timed_out, try_oft
 from cadre_executor.domain.workflows import ForEach, OnError, Scope, State
 from cadre_kit.errors import CadreError, InvalidInput, LimitExceeded
 
-__all__ = ["Items", "ItemsNotAList", "TooManyItems", "items_of"]
+__all__ = ["MOST_ITEMS", "Items", "ItemsNotAList", "TooManyItems", "items_of"]
 
-_MOST_ITEMS = 10_000
+MOST_ITEMS = 10_000
 _DONE = "done"
 
 Item = list[Any]
@@ -47,11 +47,11 @@ def items_of(each: ForEach, scope: Scope) -> list[Any]:
             f"for_each goes through a list, and this is {_word(items)}",
             resolution="Let `items` be one lone reference to a list, such as {state.names}.",
         )
-    if len(items) > _MOST_ITEMS:
+    if len(items) > MOST_ITEMS:
         raise TooManyItems(
-            f"for_each has {len(items):,} items; the limit is {_MOST_ITEMS:,}",
+            f"for_each has {len(items):,} items; the limit is {MOST_ITEMS:,}",
             resolution="Split the list over several runs.",
-            metadata={"items": str(len(items)), "limit": str(_MOST_ITEMS)},
+            metadata={"items": str(len(items)), "limit": str(MOST_ITEMS)},
         )
     return items
 

@@ -286,12 +286,14 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True)
 class RunQuery:
-    """Which runs to list, newest first; `before` is the last id of the previous page."""
+    """Which runs to list, newest first; `before` is the last id of the previous page. `source` is a file's text: only
+    runs of that very file; empty means any."""
 
     limit: int
     before: str = ""
     workflow: str = ""
     status: RunStatus | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from cadre_executor.domain.definitions import Definition
 from cadre_executor.domain.journals import Batch
 from cadre_executor.domain.runs import Ending, Event, Run, RunPage, RunQuery
 
-__all__ = ["Candidate", "Claim", "DefinitionStore", "ResultCache", "RunStore"]
+__all__ = ["Candidate", "Claim", "DefinitionStore", "DrivenRuns", "ResultCache", "RunStore"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,43 +41,11 @@ class Claim:
     interrupted: bool = False
 
 
-class RunStore(Protocol):
-    """Runs, their events, checkpoints and leases. Every method raises what is wrong with the database."""
-
-    async def add(
-        self,
-        run: Run,
-        event: Event,
-        *,
-        key: str,
-        fingerprint: str,
-        owner: str,
-        expires: float,
-        position: Position | None = None,
-    ) -> tuple[Run, bool]:
-        """Stores a run, that begins at a position or at its start, or finds the one of the same key; whether it was
-        stored. Raises IdempotencyConflict."""
+class DrivenRuns(Protocol):
+    """What driving a run needs of where it is stored. Every method raises what is wrong with the database."""
 
     async def get(self, run_id: str) -> Run:
         """The run. Raises RunNotFound."""
-
-    async def list(self, query: RunQuery) -> RunPage:
-        """A page of runs, newest first."""
-
-    async def events(self, run_id: str, *, after: int, limit: int) -> Sequence[Event]:
-        """Events after a sequence number, in order."""
-
-    async def owners(self) -> Sequence[str]:
-        """Who holds runs that have not ended; "" among them when some are held by nobody."""
-
-    async def candidates(
-        self, *, owners: Sequence[str], now: float, limit: int
-    ) -> Sequence[Candidate]:
-        """Runs that have not ended and are held by nobody, by one of `owners`, or by a lease that is over; oldest
-        first."""
-
-    async def claim(self, candidate: Candidate, *, owner: str, expires: float) -> Claim | None:
-        """Takes a run if its lease still is as the candidate says; None when another was quicker."""
 
     async def commit(self, run_id: str, batch: Batch, *, owner: str, expires: float) -> None:
         """Stores a batch and renews the lease. Raises LeaseLost."""
@@ -99,6 +67,42 @@ class RunStore(Protocol):
     ) -> Mapping[tuple[str, int], Asked]:
         """Stores a batch, and lets the run wait for its open questions, held by nobody; unless some of them were
         answered by then: those, and the run stays ours, its lease renewed. Raises LeaseLost."""
+
+
+class RunStore(DrivenRuns, Protocol):
+    """Runs, their events, checkpoints and leases."""
+
+    async def add(
+        self,
+        run: Run,
+        event: Event,
+        *,
+        key: str,
+        fingerprint: str,
+        owner: str,
+        expires: float,
+        position: Position | None = None,
+    ) -> tuple[Run, bool]:
+        """Stores a run, that begins at a position or at its start, or finds the one of the same key; whether it was
+        stored. Raises IdempotencyConflict."""
+
+    async def list(self, query: RunQuery) -> RunPage:
+        """A page of runs, newest first."""
+
+    async def events(self, run_id: str, *, after: int, limit: int) -> Sequence[Event]:
+        """Events after a sequence number, in order."""
+
+    async def owners(self) -> Sequence[str]:
+        """Who holds runs that have not ended; "" among them when some are held by nobody."""
+
+    async def candidates(
+        self, *, owners: Sequence[str], now: float, limit: int
+    ) -> Sequence[Candidate]:
+        """Runs that have not ended and are held by nobody, by one of `owners`, or by a lease that is over; oldest
+        first."""
+
+    async def claim(self, candidate: Candidate, *, owner: str, expires: float) -> Claim | None:
+        """Takes a run if its lease still is as the candidate says; None when another was quicker."""
 
     async def answer(self, request: AnswerRun) -> None:
         """Stores an answer, and lets a waiting run go on. The same answer again changes nothing. Raises RunNotFound,

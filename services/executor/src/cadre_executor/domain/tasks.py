@@ -31,8 +31,8 @@ Answer = TypeVar("Answer")
 @dataclass(frozen=True, kw_only=True)
 class Means:
     """What the visits of one run share. `gate` bounds how much of the run is done at once; `patience_seconds` is how
-    long a service that went away is waited for; `open_children` are the runs that are waited for, with the keys
-    of their steps."""
+    long a service that went away is waited for; `pause` waits between tries; `open_children` are the runs that are
+    waited for, with the keys of their steps."""
 
     run_id: str
     root_run_id: str
@@ -46,6 +46,7 @@ class Means:
     cache: ResultCache
     gate: asyncio.Semaphore
     patience_seconds: float = 30.0
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     open_children: dict[str, str] = field(default_factory=dict)
     budgets: tuple[RunBudget, ...] = ()
 

@@ -73,6 +73,12 @@ class Tools(Protocol):
         """Calls a tool once, with arguments that are checked against its parameters first. Cancelling stops it. Raises
         ToolFailed, UnknownTool, InvalidInput for the arguments, and what a service answered."""
 
+    def lacks(self, use: ToolUse, workflow: Workflow) -> str:
+        """What has to be set up before the tool can be called, and how; empty when nothing. Asks nobody."""
+
+    def lacks_secret(self, name: str) -> str:
+        """Why workflows cannot have the secret of that name; empty when they can."""
+
     async def held_by(self) -> Sequence[str]:
         """The runs for which something is kept: their files."""
 

@@ -68,7 +68,7 @@ async def try_often(
         )
         # Stored before the next try, which has keys of its own: a run that is taken up again goes on with that one.
         await means.journal.flush()
-        await asyncio.sleep(delay)
+        await means.pause(delay)
         place = replace(place, attempt=place.attempt + 1)
 
 

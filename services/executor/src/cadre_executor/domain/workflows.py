@@ -46,6 +46,14 @@ class Scope:
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sketch:
+    """A text without the values that are not known; `missing` names them: state fields as `state.x`, else inputs."""
+
+    text: str
+    missing: frozenset[str] = frozenset()
+
+
 @runtime_checkable
 class Template(Protocol):
     """Text with `{state.x}` in it. Values are inserted as data, never parsed again."""
@@ -55,6 +63,9 @@ class Template(Protocol):
 
     def resolve(self, scope: Scope) -> Any:
         """The value itself when the template is one lone reference, else the text."""
+
+    def sketch(self, scope: Scope) -> "Sketch":
+        """What is known of the text when the scope has only some of the values."""
 
 
 class Condition(Protocol):

@@ -12,6 +12,7 @@ import grpc
 from cadre.executor.v1 import runs_pb2, runs_pb2_grpc
 from cadre_executor.domain.answers import Answer, AnswerRun
 from cadre_executor.domain.desks import Arrival, Desk, ForkRun, StartRun
+from cadre_executor.domain.recordings import Recorder
 from cadre_executor.domain.runs import RunQuery
 from cadre_executor.entrypoint.messages import (
     checkpoint_message,
@@ -22,7 +23,7 @@ from cadre_executor.entrypoint.messages import (
     status_from_message,
     token_key,
 )
-from cadre_kit.documents import object_from_json
+from cadre_kit.documents import object_from_json, to_json
 from cadre_kit.errors import InvalidInput
 from cadre_kit.interceptor import idempotency_key
 
@@ -34,6 +35,7 @@ _INPUT_BYTES = 4 * 1024 * 1024
 _TRIGGER_CHARACTERS = 50
 _COMMENT_CHARACTERS = 10_000
 _NAME_CHARACTERS = 100
+_TEST_NAME_CHARACTERS = 200
 _RUNS = 50
 _RUN_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
@@ -47,8 +49,9 @@ class BadRequest(InvalidInput):
 class RunServicer(runs_pb2_grpc.RunServiceServicer):
     """Answers RunService."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, recorder: Recorder) -> None:
         self._desk = desk
+        self._recorder = recorder
 
     async def StartRun(
         self, request: runs_pb2.StartRunRequest, context: Context
@@ -125,6 +128,17 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         return runs_pb2.ListCheckpointsResponse(
             checkpoints=[checkpoint_message(checkpoint) for checkpoint in found]
         )
+
+    async def RecordRun(
+        self, request: runs_pb2.RecordRunRequest, context: Context
+    ) -> runs_pb2.RecordRunResponse:
+        """Writes a run down as a test."""
+        if len(request.name) > _TEST_NAME_CHARACTERS:
+            raise BadRequest(f"name has more than {_TEST_NAME_CHARACTERS} characters")
+        recorded = await self._recorder.record(
+            request.run_id, name=request.name, source=request.source
+        )
+        return runs_pb2.RecordRunResponse(test=to_json(recorded.test), source=recorded.source)
 
 
 def _start(request: runs_pb2.StartRunRequest, key: str) -> StartRun:

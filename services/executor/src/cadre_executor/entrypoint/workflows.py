@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import grpc
 
 from cadre.executor.v1 import workflows_pb2, workflows_pb2_grpc
 from cadre_executor.domain.definitions import Definition
+from cadre_executor.domain.planners import Planner
 from cadre_executor.domain.shelves import Shelf, Triggered
+from cadre_executor.domain.testers import Tester
 from cadre_executor.entrypoint.messages import (
     page_size,
     page_token,
@@ -18,7 +21,9 @@ from cadre_executor.entrypoint.messages import (
     trigger_messages,
     workflow_message,
 )
-from cadre_kit.documents import to_json
+from cadre_executor.entrypoint.plan_messages import plan_message
+from cadre_executor.entrypoint.result_messages import test_result_message
+from cadre_kit.documents import object_from_json, to_json
 from cadre_kit.errors import Severity
 from cadre_kit.wire import problem_to_message
 
@@ -32,8 +37,10 @@ _WORKFLOWS = 100
 class WorkflowServicer(workflows_pb2_grpc.WorkflowServiceServicer):
     """Answers WorkflowService."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, tester: Tester, planner: Planner) -> None:
         self._shelf = shelf
+        self._planner = planner
+        self._tester = tester
 
     async def ValidateWorkflow(
         self, request: workflows_pb2.ValidateWorkflowRequest, context: Context
@@ -117,6 +124,23 @@ class WorkflowServicer(workflows_pb2_grpc.WorkflowServiceServicer):
             triggers=[message for each in found for message in trigger_messages(each)],
             workflows=[each.name for each in found],
         )
+
+    async def TestWorkflow(
+        self, request: workflows_pb2.TestWorkflowRequest, context: Context
+    ) -> AsyncIterator[workflows_pb2.TestWorkflowResponse]:
+        """Runs a file's tests and sends each result."""
+        results = self._tester.test(request.source, name_contains=request.name_contains)
+        async with aclosing(results):
+            async for result in results:
+                yield workflows_pb2.TestWorkflowResponse(result=test_result_message(result))
+
+    async def PlanWorkflow(
+        self, request: workflows_pb2.PlanWorkflowRequest, context: Context
+    ) -> workflows_pb2.PlanWorkflowResponse:
+        """Says what a run would need, cost and take."""
+        inputs = object_from_json(request.inputs, field="inputs")
+        plan = await self._planner.plan(request.source, inputs)
+        return workflows_pb2.PlanWorkflowResponse(plan=plan_message(plan, request.source))
 
     async def GetWorkflowSchema(
         self, request: workflows_pb2.GetWorkflowSchemaRequest, context: Context

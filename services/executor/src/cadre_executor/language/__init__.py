@@ -1,5 +1,6 @@
 """The workflow language: what a file may say, what is wrong with one, and the workflow that it means."""
 
+from cadre_executor.language.additions import with_test_added
 from cadre_executor.language.edges import Graph, GraphEdge, GraphNode
 from cadre_executor.language.inputs import Input, InputsRefused, check_inputs, check_output
 from cadre_executor.language.parsing import Parsed, parse_workflow
@@ -15,5 +16,6 @@ __all__ = [
     "check_inputs",
     "check_output",
     "parse_workflow",
+    "with_test_added",
     "workflow_schema",
 ]

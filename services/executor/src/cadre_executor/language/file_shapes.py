@@ -284,10 +284,20 @@ class CaseShape(Shape):
     replies: dict[str, Any] | None = Field(
         None,
         max_length=MAX_NODES,
-        description="By node what its model replies; a list gives one reply a visit.",
+        description="By node what its model, tool, person or workflow answers; a list has one reply a call,"
+        " of a for_each one an item.",
+        examples=[{"classify": {"mood": "angry"}, "apologize": "We are sorry."}],
     )
     expect: OneOrMore | None = Field(
-        None, description="Conditions over the state at the run's end; all must hold."
+        None,
+        description="Conditions over the state at the run's end; all must hold.",
+        examples=[["state.mood == 'angry'"]],
+    )
+    fails: str | None = Field(
+        None,
+        pattern=r"^[A-Z][A-Z0-9_]{0,62}$",
+        description="The code that the run must fail with. Default: it must succeed.",
+        examples=["LOOP_LIMIT_REACHED"],
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from cadre_executor.domain.cases import Case
 from cadre_executor.domain.triggers import Trigger
 from cadre_executor.domain.workflows import END, START, Exits, Goto, Node, Workflow
-from cadre_executor.language.cases import compile_cases
+from cadre_executor.language.cases import CaseCompiler
 from cadre_executor.language.configs import (
     compile_budget,
     compile_limits,
@@ -138,13 +138,14 @@ def _compiled(
         mcp_servers=servers,
         secrets=secrets,
     )
+    cases = CaseCompiler(declared=declared, nodes=nodes, names=names, report=report)
     enums = {field.name: bare(field.type).limits.enum for field in declared.values()}
     return Parsed(
         workflow=workflow,
         graph=_graph(nodes, flow.lines, exits),
         inputs=inputs_of(workflow, enums),
         triggers=compile_triggers(file, declared, report),
-        cases=compile_cases(file.tests or [], declared, names, report),
+        cases=cases.cases(file.tests or []),
     )
 
 

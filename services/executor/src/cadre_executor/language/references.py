@@ -63,6 +63,10 @@ class Reference:
             shown += f".{step}" if isinstance(step, str) else f"[{step}]"
         return shown
 
+    def is_in(self, scope: Scope) -> bool:
+        """Whether the scope has what it is a part of."""
+        return self.name in (scope.inputs if self.of_inputs else scope.state)
+
     def read(self, scope: Scope) -> Any:
         """Its value now; null for a field that nothing has written. Raises ReferenceFailed."""
         if self.of_inputs:

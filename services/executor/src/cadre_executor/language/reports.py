@@ -191,6 +191,10 @@ class Report:
             return self._editor.quoting(place)
         return self._editor.replacing(suggestion.old, suggestion.new, place)
 
+    def place(self, path: Path) -> Position:
+        """Where a value stands in the file."""
+        return self._position(path, at_key=False)
+
     def _position(self, path: Path, *, at_key: bool) -> Position:
         """Of the key or value, else of the nearest thing around it that is in the file."""
         if at_key and path in self._keys:

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from cadre_executor.domain.workflows import Scope, Template
+from cadre_executor.domain.workflows import Scope, Sketch, Template
 from cadre_executor.language.positions import Path
-from cadre_executor.language.references import Names, Reference, Steps, UnknownName, find
+from cadre_executor.language.references import (
+    Names,
+    Reference,
+    ReferenceFailed,
+    Steps,
+    UnknownName,
+    find,
+)
 from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.types import (
     Anything,
@@ -66,6 +73,21 @@ class TextTemplate:
             rendered.append(text)
         return "".join(rendered)
 
+    def sketch(self, scope: Scope) -> Sketch:
+        """The text without the values that the scope has not."""
+        texts, missing = [], set()
+        for piece in self.pieces:
+            if isinstance(piece, str):
+                texts.append(piece)
+                continue
+            try:
+                texts.append(_as_text(piece.read(scope)) if piece.is_in(scope) else "")
+            except ReferenceFailed:
+                texts.append("")
+            if not piece.is_in(scope):
+                missing.add(piece.name if piece.of_inputs else f"state.{piece.name}")
+        return Sketch(text="".join(texts), missing=frozenset(missing))
+
     def resolve(self, scope: Scope) -> Any:
         """The value itself when the template is one lone reference, else the text."""
         match self.pieces:
@@ -84,6 +106,10 @@ class Constant:
         """The value, as JSON unless it is text."""
         return _as_text(self.value)
 
+    def sketch(self, scope: Scope) -> Sketch:
+        """The whole."""
+        return Sketch(text=_as_text(self.value))
+
     def resolve(self, scope: Scope) -> Any:
         """The value."""
         return self.value
@@ -98,6 +124,15 @@ class Structure:
     def render(self, scope: Scope) -> str:
         """The value as JSON."""
         return _as_text(self.resolve(scope))
+
+    def sketch(self, scope: Scope) -> Sketch:
+        """The texts of its parts."""
+        parts = self.parts.values() if isinstance(self.parts, Mapping) else self.parts
+        names = list(self.parts) if isinstance(self.parts, Mapping) else []
+        sketches = [part.sketch(scope) for part in parts]
+        missing = frozenset(name for sketch in sketches for name in sketch.missing)
+        text = " ".join([*names, *(sketch.text for sketch in sketches)])
+        return Sketch(text=text, missing=missing)
 
     def resolve(self, scope: Scope) -> Any:
         """The list or object with each template resolved."""

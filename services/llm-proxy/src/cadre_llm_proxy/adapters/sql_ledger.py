@@ -23,7 +23,7 @@ from cadre_llm_proxy.adapters.living_processes import (
 )
 from cadre_llm_proxy.domain.budgets import Budget, BudgetStatus
 from cadre_llm_proxy.domain.calls import Reply
-from cadre_llm_proxy.domain.entries import Bound, Entry, StoredReply
+from cadre_llm_proxy.domain.entries import Bound, Entry, KeptReply, StoredReply
 from cadre_llm_proxy.domain.metering import Kept
 from cadre_llm_proxy.domain.replies import Claim
 from cadre_llm_proxy.domain.usage import CallQuery, Group, UsageQuery
@@ -169,6 +169,10 @@ class SqlLedger:
         """Entries, newest first."""
         return await self._transactions.read(lambda connection: sql_usage.listed(connection, query))
 
+    async def kept_replies(self, run_id: str, *, limit: int, after: str) -> tuple[KeptReply, ...]:
+        """Replies to a run's calls that are kept, the oldest first, after that of a call."""
+        return await self._read(_kept_replies, run_id, limit, after)
+
     async def put_budget(self, budget: Budget) -> BudgetStatus:
         """Stores a budget in place of the one of its name."""
         return await self._transactions.write(lambda c: sql_accounts.put_budget(c, budget))
@@ -228,3 +232,21 @@ def _cached(connection: sa.Connection, key: str, since: datetime) -> Reply | Non
     )
     text = connection.execute(young).scalar_one_or_none()
     return None if text is None else t.reply_of(text)
+
+
+def _kept_replies(
+    connection: sa.Connection, run_id: str, limit: int, after: str
+) -> tuple[KeptReply, ...]:
+    calls, replies = t.calls.c, t.replies.c
+    of_run = (
+        sa.select(replies.call_id, replies.idempotency_key, replies.reply)
+        .join_from(t.calls, t.replies, replies.call_id == calls.id)
+        .where(calls.run_id == run_id, calls.id > after)
+        .order_by(calls.id)
+        .limit(limit)
+    )
+    rows = connection.execute(of_run)
+    return tuple(
+        KeptReply(call_id=row.call_id, key=row.idempotency_key, reply=t.reply_of(row.reply))
+        for row in rows
+    )

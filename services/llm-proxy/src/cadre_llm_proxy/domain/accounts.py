@@ -1,10 +1,12 @@
 """What was used, what may be used, and what a request would use: for those who ask, beside those who call models."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from cadre_llm_proxy.domain.budgets import Budget, BudgetStatus, checked
 from cadre_llm_proxy.domain.calls import CompletionRequest, Options, Target
+from cadre_llm_proxy.domain.entries import KeptReply
 from cadre_llm_proxy.domain.estimates import Estimate, Tokenizer, bound_of, estimate_of
 from cadre_llm_proxy.domain.facts import BudgetNotFound
 from cadre_llm_proxy.domain.usage import (
@@ -31,13 +33,18 @@ class AccountsLedger(UsageLedger, Protocol):
         """Removes a budget; says whether there was one."""
         ...
 
+    async def kept_replies(self, run_id: str, *, limit: int, after: str) -> tuple[KeptReply, ...]:
+        """Replies to a run's calls that are kept, the oldest first, after that of a call."""
+        ...
+
     async def budgets(self) -> tuple[BudgetStatus, ...]:
         """All budgets by name."""
         ...
 
 
 class Accounts:
-    """Answers from the ledger. `settled` returns when all calls that were answered are in it."""
+    """Answers from the ledger. `settled` returns when all calls that were answered are in it; `estimated` has the model
+    that is meant, and why it cannot be asked."""
 
     def __init__(
         self,
@@ -46,7 +53,9 @@ class Accounts:
         settled: Callable[[], Awaitable[None]],
         tokenizer: Tokenizer,
         target_of: Callable[[Options], Awaitable[Target]],
+        estimated: Callable[[Options], tuple[Target, str]],
     ) -> None:
+        self._estimated = estimated
         self._ledger = ledger
         self._settled = settled
         self._tokenizer = tokenizer
@@ -62,11 +71,17 @@ class Accounts:
         await self._settled()
         return await list_calls(self._ledger, query)
 
-    async def estimate(self, request: CompletionRequest) -> Estimate:
-        """What a request would cost. Raises what is wrong with it."""
-        target = await self._target_of(request.options)
+    async def replies(self, run_id: str, *, limit: int, after: str) -> tuple[KeptReply, ...]:
+        """Replies to a run's calls that are kept, the oldest first, after that of a call."""
+        await self._settled()
+        return await self._ledger.kept_replies(run_id, limit=limit, after=after)
+
+    async def estimate(self, request: CompletionRequest, *, more_tokens: int = 0) -> Estimate:
+        """What a request with `more_tokens` input tokens than it shows would cost. Raises what is wrong with it."""
+        target, unavailable = self._estimated(request.options)
         bound = await bound_of(target, request, request.messages, tokenizer=self._tokenizer)
-        return estimate_of(target, bound)
+        bound = replace(bound, input_tokens=bound.input_tokens + more_tokens)
+        return replace(estimate_of(target, request, bound), unavailable=unavailable)
 
     async def set_budget(self, budget: Budget) -> BudgetStatus:
         """Stores a budget. Raises BudgetInvalid, and what is wrong with the model that it downgrades to."""

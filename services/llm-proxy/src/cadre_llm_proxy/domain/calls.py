@@ -210,7 +210,7 @@ class Abilities:
 class Target:
     """A model as it is reached: by whom it is served, where, with which key, at what price (None: unknown).
 
-    It writes at most `max_output_tokens` (0: unknown).
+    It takes in `context_tokens` and writes `max_output_tokens` at most (0: unknown).
     """
 
     provider: str
@@ -219,6 +219,7 @@ class Target:
     api_key: SecretStr | None = None
     price: Price | None = None
     abilities: Abilities = field(default_factory=Abilities)
+    context_tokens: int = 0
     max_output_tokens: int = 0
 
 

@@ -8,7 +8,7 @@ from enum import Enum
 from cadre_llm_proxy.domain.calls import Attribution, Reply, Usage
 from cadre_llm_proxy.domain.prices import FREE, Price, Tokens, cost_of, difference, sum_of
 
-__all__ = ["NOTHING", "Amount", "Bound", "Entry", "EntryStatus", "StoredReply"]
+__all__ = ["NOTHING", "Amount", "Bound", "Entry", "EntryStatus", "KeptReply", "StoredReply"]
 
 
 class EntryStatus(Enum):
@@ -127,4 +127,13 @@ class StoredReply:
     """The reply to an earlier call, and what that call asked."""
 
     request_digest: str
+    reply: Reply
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptReply:
+    """A reply to a call, and the idempotency key that it is kept for."""
+
+    call_id: str
+    key: str
     reply: Reply

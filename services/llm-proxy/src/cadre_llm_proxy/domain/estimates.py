@@ -8,6 +8,7 @@ from typing import Protocol
 
 from cadre_llm_proxy.domain.calls import CompletionRequest, Message, Target
 from cadre_llm_proxy.domain.entries import Bound
+from cadre_llm_proxy.domain.forms import MENDS
 from cadre_llm_proxy.domain.prices import Tokens, cost_of
 
 __all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of"]
@@ -33,13 +34,20 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a request would cost: from that of an empty reply to that of the longest; None where unknown."""
+    """What a request would cost: from that of an empty reply to that of the longest; None where unknown.
+
+    At most `max_requests` like it are answered: further ones mend a reply. `context_tokens` is 0 when unknown;
+    `unavailable` says why the model cannot be asked.
+    """
 
     provider: str
     model: str
+    context_tokens: int
+    max_requests: int
     bound: Bound
     min_usd: Decimal | None
     max_usd: Decimal | None
+    unavailable: str = ""
 
 
 async def bound_of(
@@ -62,13 +70,16 @@ async def bound_of(
     )
 
 
-def estimate_of(target: Target, bound: Bound) -> Estimate:
+def estimate_of(target: Target, request: CompletionRequest, bound: Bound) -> Estimate:
     """The range of its cost. Retries and repairs come on top."""
+    is_checked = request.output_schema is not None or bool(request.tools)
     price = target.price
     empty = None if price is None else cost_of(Tokens(input=bound.input_tokens), price)
     return Estimate(
         provider=target.provider,
         model=target.model,
+        context_tokens=target.context_tokens,
+        max_requests=1 + MENDS if is_checked else 1,
         bound=bound,
         min_usd=empty,
         max_usd=bound.usd,

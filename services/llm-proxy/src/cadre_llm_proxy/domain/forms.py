@@ -26,7 +26,10 @@ from cadre_llm_proxy.domain.calls import (
 from cadre_llm_proxy.domain.facts import OptionUnsupported, OutputInvalid, OutputTruncated
 from cadre_llm_proxy.domain.schemas import checked_output, moved
 
-__all__ = ["Form", "Said", "form_of"]
+__all__ = ["MENDS", "Form", "Said", "form_of"]
+
+MENDS = 2
+"""How often a model is asked again for a reply that does not fit what was asked for."""
 
 _REPLY_TOOL = "give_final_reply"
 

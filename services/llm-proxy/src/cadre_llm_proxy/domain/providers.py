@@ -196,8 +196,22 @@ class Providers:
             api_key=self._key(known, options),
             price=facts.price,
             abilities=facts.abilities,
+            context_tokens=facts.context_tokens,
             max_output_tokens=facts.max_output_tokens,
         )
+
+    def estimated(self, options: Options) -> tuple[Target, str]:
+        """The model that `options` mean, for counting only, and why it cannot be asked: a key that is missing keeps
+        nobody from knowing prices. Raises what else is wrong with them."""
+        try:
+            return self.target(options), ""
+        except KeyMissing as missing:
+            keyed = Providers(
+                environment=_AnyKey(self._environment),
+                published=self._published,
+                default_model=self._default_model,
+            )
+            return keyed.target(options), f"{missing.message}. {missing.resolution}"
 
     def embedder(self, options: Options) -> Target:
         """The model for embeddings that `options` mean: the embedded one where none is named. Raises as `target`."""
@@ -321,6 +335,7 @@ class Providers:
             api_key=key,
             price=facts.price,
             abilities=facts.abilities,
+            context_tokens=facts.context_tokens,
             max_output_tokens=facts.max_output_tokens,
         )
 
@@ -340,6 +355,7 @@ class Providers:
             api_key=key,
             price=facts.price,
             abilities=facts.abilities,
+            context_tokens=facts.context_tokens,
             max_output_tokens=facts.max_output_tokens,
         )
 
@@ -384,3 +400,18 @@ def _key_missing(provider: str, variable: str) -> KeyMissing:
         resolution=f"Set {variable} (or {variable}_FILE) in its environment or in .env, or use provider: {EMBEDDED}.",
         metadata={"provider": provider, "variable": variable},
     )
+
+
+class _AnyKey:
+    """The environment as if every secret were set. What is asked of it is never sent."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def text(self, name: str) -> str:
+        """A variable's value."""
+        return self._environment.text(name)
+
+    def secret(self, name: str) -> SecretStr | None:
+        """A secret, or something in its place."""
+        return self._environment.secret(name) or SecretStr("missing")

@@ -13,7 +13,7 @@ from cadre_llm_proxy.domain.facts import (
     ProviderFailure,
     ProviderTimeout,
 )
-from cadre_llm_proxy.domain.forms import Form, form_of
+from cadre_llm_proxy.domain.forms import MENDS, Form, form_of
 from cadre_llm_proxy.domain.metering import Call
 from cadre_llm_proxy.domain.providers import Providers
 from cadre_llm_proxy.domain.routes import Route, Routes
@@ -22,7 +22,6 @@ __all__ = ["Tries"]
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
-_MENDS = 2
 # What providers call our options.
 _OPTIONS = {
     "max_completion_tokens": "max_tokens",
@@ -120,7 +119,7 @@ class Tries:
     def _begin(self, route: Route) -> None:
         self.route = route
         self.form = form_of(self.call.request, self.call.target.abilities)
-        self._mends = _MENDS
+        self._mends = MENDS
         self._left = self._retries
 
     def _reachable(self, failure: ProviderFailure | None) -> tuple[Route, Target]:

@@ -15,7 +15,7 @@ from cadre_llm_proxy.domain.accounts import Accounts
 from cadre_llm_proxy.domain.facts import RequestInvalid
 from cadre_llm_proxy.domain.usage import CallQuery, Dimension, Selection, UsageQuery
 from cadre_llm_proxy.entrypoint.budget_messages import budget_of_message, status_message
-from cadre_llm_proxy.entrypoint.messages import completion_request, usage_message
+from cadre_llm_proxy.entrypoint.messages import completion_request, reply_message, usage_message
 from cadre_llm_proxy.entrypoint.usage_messages import (
     STATUSES,
     call_message,
@@ -72,11 +72,37 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
             next_page_token=_token(page.entries[-1].id) if page.more else "",
         )
 
+    async def ListReplies(
+        self, request: usage_pb2.ListRepliesRequest, context: Context
+    ) -> usage_pb2.ListRepliesResponse:
+        """A page of kept replies."""
+        if not request.run_id:
+            raise RequestInvalid("run_id must name a run", metadata={"field": "run_id"})
+        limit = _page_size(request.page_size)
+        found = await self._accounts.replies(
+            request.run_id, limit=limit + 1, after=_id_of(request.page_token)
+        )
+        page = found[:limit]
+        return usage_pb2.ListRepliesResponse(
+            replies=[
+                usage_pb2.KeptReply(idempotency_key=kept.key, reply=reply_message(kept.reply))
+                for kept in page
+            ],
+            next_page_token=_token(page[-1].call_id) if len(found) > limit else "",
+        )
+
     async def Estimate(
         self, request: usage_pb2.EstimateRequest, context: Context
     ) -> usage_pb2.EstimateResponse:
         """What a request would cost."""
-        return estimate_message(await self._accounts.estimate(completion_request(request.request)))
+        if request.more_input_tokens < 0:
+            raise RequestInvalid(
+                "more_input_tokens must be 0 or more", metadata={"field": "more_input_tokens"}
+            )
+        estimate = await self._accounts.estimate(
+            completion_request(request.request), more_tokens=request.more_input_tokens
+        )
+        return estimate_message(estimate)
 
     async def SetBudget(
         self, request: usage_pb2.SetBudgetRequest, context: Context
@@ -110,18 +136,23 @@ def _group_by(request: usage_pb2.QueryUsageRequest) -> tuple[Dimension, ...]:
 
 
 def _call_query(request: usage_pb2.ListCallsRequest) -> CallQuery:
-    if not 0 <= request.page_size <= _MOST_CALLS:
-        raise RequestInvalid(
-            f"page_size must be 0 to {_MOST_CALLS}", metadata={"field": "page_size"}
-        )
+    limit = _page_size(request.page_size)
     if request.status and request.status not in _STATUSES_BACK:
         raise RequestInvalid("status must be a known one", metadata={"field": "status"})
     return CallQuery(
         selection=_selection(request),
-        limit=request.page_size or _CALLS,
+        limit=limit,
         status=_STATUSES_BACK[request.status] if request.status else None,
         before=_id_of(request.page_token),
     )
+
+
+def _page_size(asked: int) -> int:
+    if not 0 <= asked <= _MOST_CALLS:
+        raise RequestInvalid(
+            f"page_size must be 0 to {_MOST_CALLS}", metadata={"field": "page_size"}
+        )
+    return asked or _CALLS
 
 
 def _selection(request: usage_pb2.QueryUsageRequest | usage_pb2.ListCallsRequest) -> Selection:
@@ -140,16 +171,14 @@ def _time(timestamp: Timestamp) -> datetime:
         raise RequestInvalid("start_time and end_time must be in the years 1 to 9999") from exc
 
 
-def _token(entry_id: str) -> str:
-    return base64.urlsafe_b64encode(entry_id.encode()).decode()
+def _token(call_id: str) -> str:
+    return base64.urlsafe_b64encode(call_id.encode()).decode()
 
 
 def _id_of(token: str) -> str:
     try:
-        return base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode(
-            "ascii"
-        )
+        return base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as exc:
         raise RequestInvalid(
-            "page_token must be one that ListCalls answered", metadata={"field": "page_token"}
+            "page_token must be one that a list answered", metadata={"field": "page_token"}
         ) from exc

@@ -100,6 +100,9 @@ def estimate_message(estimate: Estimate) -> usage_pb2.EstimateResponse:
         max_output_tokens=estimate.bound.output_tokens,
         min_usd=money(estimate.min_usd),
         max_usd=money(estimate.max_usd),
+        context_tokens=estimate.context_tokens,
+        max_requests=estimate.max_requests,
+        unavailable_reason=estimate.unavailable,
     )
 
 

@@ -80,6 +80,11 @@ class RunServiceStub:
                 request_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsRequest.SerializeToString,
                 response_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsResponse.FromString,
                 _registered_method=True)
+        self.RecordRun = channel.unary_unary(
+                '/cadre.executor.v1.RunService/RecordRun',
+                request_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.RecordRunRequest.SerializeToString,
+                response_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.RecordRunResponse.FromString,
+                _registered_method=True)
 
 
 class RunServiceServicer:
@@ -151,6 +156,15 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordRun(self, request, context):
+        """Writes a run that ended down as a test of its file: its inputs, what models, tools, memory, people and other
+        workflows gave it, and what was in its state at the end. The test was run, and passes. FAILED_PRECONDITION when the
+        run has not ended, or cannot be repeated from what is kept of it. Calls no model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -198,6 +212,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.ListCheckpoints,
                     request_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsRequest.FromString,
                     response_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsResponse.SerializeToString,
+            ),
+            'RecordRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordRun,
+                    request_deserializer=cadre_dot_executor_dot_v1_dot_runs__pb2.RecordRunRequest.FromString,
+                    response_serializer=cadre_dot_executor_dot_v1_dot_runs__pb2.RecordRunResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -444,6 +463,33 @@ class RunService:
             '/cadre.executor.v1.RunService/ListCheckpoints',
             cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsRequest.SerializeToString,
             cadre_dot_executor_dot_v1_dot_runs__pb2.ListCheckpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.executor.v1.RunService/RecordRun',
+            cadre_dot_executor_dot_v1_dot_runs__pb2.RecordRunRequest.SerializeToString,
+            cadre_dot_executor_dot_v1_dot_runs__pb2.RecordRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,11 @@ class RunServiceStub:
     """Starts a new run from a checkpoint of another, with chosen fields changed. Idempotency as in StartRun."""
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListCheckpointsRequest, _runs_pb2.ListCheckpointsResponse]
     """Lists the checkpoints of a run, oldest first: one after each step that is kept."""
+    RecordRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.RecordRunRequest, _runs_pb2.RecordRunResponse]
+    """Writes a run that ended down as a test of its file: its inputs, what models, tools, memory, people and other
+    workflows gave it, and what was in its state at the end. The test was run, and passes. FAILED_PRECONDITION when the
+    run has not ended, or cannot be repeated from what is kept of it. Calls no model.
+    """
 
 @_typing.type_check_only
 class RunServiceAsyncStub(RunServiceStub):
@@ -83,6 +88,11 @@ class RunServiceAsyncStub(RunServiceStub):
     """Starts a new run from a checkpoint of another, with chosen fields changed. Idempotency as in StartRun."""
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListCheckpointsRequest, _runs_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
     """Lists the checkpoints of a run, oldest first: one after each step that is kept."""
+    RecordRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.RecordRunRequest, _runs_pb2.RecordRunResponse]  # type: ignore[assignment]
+    """Writes a run that ended down as a test of its file: its inputs, what models, tools, memory, people and other
+    workflows gave it, and what was in its state at the end. The test was run, and passes. FAILED_PRECONDITION when the
+    run has not ended, or cannot be repeated from what is kept of it. Calls no model.
+    """
 
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs workflows. A run that StartRun acknowledged is stored, and goes on whichever process dies."""
@@ -162,5 +172,16 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.ListCheckpointsResponse, _abc.Awaitable[_runs_pb2.ListCheckpointsResponse]]:
         """Lists the checkpoints of a run, oldest first: one after each step that is kept."""
+
+    @_abc_1.abstractmethod
+    def RecordRun(
+        self,
+        request: _runs_pb2.RecordRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.RecordRunResponse, _abc.Awaitable[_runs_pb2.RecordRunResponse]]:
+        """Writes a run that ended down as a test of its file: its inputs, what models, tools, memory, people and other
+        workflows gave it, and what was in its state at the end. The test was run, and passes. FAILED_PRECONDITION when the
+        run has not ended, or cannot be repeated from what is kept of it. Calls no model.
+        """
 
 def add_RunServiceServicer_to_server(servicer: RunServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,78 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _NeedKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NeedKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NeedKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NEED_KIND_UNSPECIFIED: _NeedKind.ValueType  # 0
+    """Never sent."""
+    NEED_KIND_MODEL: _NeedKind.ValueType  # 1
+    """A model, as PROVIDER/MODEL."""
+    NEED_KIND_TOOL: _NeedKind.ValueType  # 2
+    """A tool, by its name in the file."""
+    NEED_KIND_HOST: _NeedKind.ValueType  # 3
+    """A host that is reached, or * for any public one."""
+    NEED_KIND_SECRET: _NeedKind.ValueType  # 4
+    """An environment variable with a secret."""
+    NEED_KIND_WORKFLOW: _NeedKind.ValueType  # 5
+    """Another applied workflow."""
+    NEED_KIND_SERVICE: _NeedKind.ValueType  # 6
+    """One of the platform's services, or a mode of it."""
+    NEED_KIND_PERSON: _NeedKind.ValueType  # 7
+    """A person who answers."""
+
+class NeedKind(_NeedKind, metaclass=_NeedKindEnumTypeWrapper):
+    """What kind of thing a run needs."""
+
+NEED_KIND_UNSPECIFIED: NeedKind.ValueType  # 0
+"""Never sent."""
+NEED_KIND_MODEL: NeedKind.ValueType  # 1
+"""A model, as PROVIDER/MODEL."""
+NEED_KIND_TOOL: NeedKind.ValueType  # 2
+"""A tool, by its name in the file."""
+NEED_KIND_HOST: NeedKind.ValueType  # 3
+"""A host that is reached, or * for any public one."""
+NEED_KIND_SECRET: NeedKind.ValueType  # 4
+"""An environment variable with a secret."""
+NEED_KIND_WORKFLOW: NeedKind.ValueType  # 5
+"""Another applied workflow."""
+NEED_KIND_SERVICE: NeedKind.ValueType  # 6
+"""One of the platform's services, or a mode of it."""
+NEED_KIND_PERSON: NeedKind.ValueType  # 7
+"""A person who answers."""
+Global___NeedKind: _TypeAlias = NeedKind  # noqa: Y015
+
+class _RangeBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RangeBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RangeBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RANGE_BASIS_UNSPECIFIED: _RangeBasis.ValueType  # 0
+    """Never sent."""
+    RANGE_BASIS_HISTORY: _RangeBasis.ValueType  # 1
+    """Runs of this very file that succeeded."""
+    RANGE_BASIS_ESTIMATE: _RangeBasis.ValueType  # 2
+    """Counted tokens and prices, every loop at its bound."""
+    RANGE_BASIS_LIMIT: _RangeBasis.ValueType  # 3
+    """The limits that the file sets for a run."""
+
+class RangeBasis(_RangeBasis, metaclass=_RangeBasisEnumTypeWrapper):
+    """Where a range comes from."""
+
+RANGE_BASIS_UNSPECIFIED: RangeBasis.ValueType  # 0
+"""Never sent."""
+RANGE_BASIS_HISTORY: RangeBasis.ValueType  # 1
+"""Runs of this very file that succeeded."""
+RANGE_BASIS_ESTIMATE: RangeBasis.ValueType  # 2
+"""Counted tokens and prices, every loop at its bound."""
+RANGE_BASIS_LIMIT: RangeBasis.ValueType  # 3
+"""The limits that the file sets for a run."""
+Global___RangeBasis: _TypeAlias = RangeBasis  # noqa: Y015
 
 @_typing.final
 class Workflow(_message.Message):
@@ -678,3 +751,427 @@ class GetWorkflowSchemaResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetWorkflowSchemaResponse: _TypeAlias = GetWorkflowSchemaResponse  # noqa: Y015
+
+@_typing.final
+class TestWorkflowRequest(_message.Message):
+    """Whose tests to run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    NAME_CONTAINS_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The YAML text, at most 1 MiB."""
+    name_contains: _builtins.str
+    """Only tests whose name contains this, in upper or lower case; empty means all."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        name_contains: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name_contains", b"name_contains", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestWorkflowRequest: _TypeAlias = TestWorkflowRequest  # noqa: Y015
+
+@_typing.final
+class TestWorkflowResponse(_message.Message):
+    """The next test that ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result(self) -> Global___TestResult:
+        """How it ended."""
+
+    def __init__(
+        self,
+        *,
+        result: Global___TestResult | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestWorkflowResponse: _TypeAlias = TestWorkflowResponse  # noqa: Y015
+
+@_typing.final
+class TestResult(_message.Message):
+    """How one test ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name in the file."""
+    passed: _builtins.bool
+    """Whether its run ended as it says, and all that it expects holds."""
+    duration_ms: _builtins.int
+    """How long it took, in milliseconds."""
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___TestFailure]:
+        """Why it did not pass. Empty when it did."""
+
+    @_builtins.property
+    def outputs(self) -> _common_pb2.Json:
+        """The state at the end of its run, an object by state field. Absent when the run did not begin."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        passed: _builtins.bool = ...,
+        duration_ms: _builtins.int = ...,
+        failures: _abc.Iterable[Global___TestFailure] | None = ...,
+        outputs: _common_pb2.Json | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outputs", b"outputs"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_ms", b"duration_ms", "failures", b"failures", "name", b"name", "outputs", b"outputs", "passed", b"passed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestResult: _TypeAlias = TestResult  # noqa: Y015
+
+@_typing.final
+class TestFailure(_message.Message):
+    """One reason why a test did not pass."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    COLUMN_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """Which kind, in UPPER_SNAKE: EXPECTATION_FAILED, REPLY_MISSING, or why the run failed."""
+    message: _builtins.str
+    """What is wrong."""
+    resolution: _builtins.str
+    """What to do; may be empty."""
+    node: _builtins.str
+    """The node where it went wrong; empty when at none."""
+    path: _builtins.str
+    """The place in the file, such as tests[0].expect[1]."""
+    line: _builtins.int
+    """Its line in the file, from 1."""
+    column: _builtins.int
+    """Its column in the file, from 1."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        message: _builtins.str = ...,
+        resolution: _builtins.str = ...,
+        node: _builtins.str = ...,
+        path: _builtins.str = ...,
+        line: _builtins.int = ...,
+        column: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "column", b"column", "line", b"line", "message", b"message", "node", b"node", "path", b"path", "resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestFailure: _TypeAlias = TestFailure  # noqa: Y015
+
+@_typing.final
+class PlanWorkflowRequest(_message.Message):
+    """What to plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The YAML text, at most 1 MiB."""
+    @_builtins.property
+    def inputs(self) -> _common_pb2.Json:
+        """What is known of the run's inputs, an object. Makes the estimate closer. Absent means nothing. At most 4 MiB."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        inputs: _common_pb2.Json | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanWorkflowRequest: _TypeAlias = PlanWorkflowRequest  # noqa: Y015
+
+@_typing.final
+class PlanWorkflowResponse(_message.Message):
+    """The plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def plan(self) -> Global___Plan:
+        """The plan."""
+
+    def __init__(
+        self,
+        *,
+        plan: Global___Plan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanWorkflowResponse: _TypeAlias = PlanWorkflowResponse  # noqa: Y015
+
+@_typing.final
+class Plan(_message.Message):
+    """What a run of a workflow would do, need, cost and take."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    NEEDS_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workflow(self) -> Global___Workflow:
+        """The workflow as it would be stored (version 0), with its inputs and graph."""
+
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedNode]:
+        """What each node would do, in the file's order."""
+
+    @_builtins.property
+    def needs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Need]:
+        """What has to be there for the run, by kind and name."""
+
+    @_builtins.property
+    def cost(self) -> Global___CostRange:
+        """What it would cost."""
+
+    @_builtins.property
+    def duration(self) -> Global___DurationRange:
+        """How long it would take, waiting for people left out."""
+
+    def __init__(
+        self,
+        *,
+        workflow: Global___Workflow | None = ...,
+        nodes: _abc.Iterable[Global___PlannedNode] | None = ...,
+        needs: _abc.Iterable[Global___Need] | None = ...,
+        cost: Global___CostRange | None = ...,
+        duration: Global___DurationRange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "workflow", b"workflow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "needs", b"needs", "nodes", b"nodes", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Plan: _TypeAlias = Plan  # noqa: Y015
+
+@_typing.final
+class PlannedNode(_message.Message):
+    """What one node would do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    MIN_VISITS_FIELD_NUMBER: _builtins.int
+    MAX_VISITS_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    MAX_CALLS_FIELD_NUMBER: _builtins.int
+    MIN_USD_FIELD_NUMBER: _builtins.int
+    MAX_USD_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id."""
+    kind: _builtins.str
+    """What kind of node."""
+    min_visits: _builtins.int
+    """How often it is visited at least: 0 when a way around it exists."""
+    max_visits: _builtins.int
+    """How often it is visited at most, loops taken to their bounds."""
+    max_calls: _builtins.int
+    """How many calls of models it makes at most, all visits, items, tries, steps and mended replies together."""
+    min_usd: _builtins.str
+    """What an empty reply on its least visits would cost, an exact decimal in US dollars. Absent when unknown."""
+    max_usd: _builtins.str
+    """The most that it can cost. Absent when unknown."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whether it asks a model: the ones that it may ask as PROVIDER/MODEL, the first choice first."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        min_visits: _builtins.int = ...,
+        max_visits: _builtins.int = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        max_calls: _builtins.int = ...,
+        min_usd: _builtins.str | None = ...,
+        max_usd: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "max_usd", b"max_usd", "min_usd", b"min_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "id", b"id", "kind", b"kind", "max_calls", b"max_calls", "max_usd", b"max_usd", "max_visits", b"max_visits", "min_usd", b"min_usd", "min_visits", b"min_visits", "models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_usd: _TypeAlias = _typing.Literal["max_usd"]  # noqa: Y015
+    _WhichOneofArgType__max_usd: _TypeAlias = _typing.Literal["_max_usd", b"_max_usd"]  # noqa: Y015
+    _WhichOneofReturnType__min_usd: _TypeAlias = _typing.Literal["min_usd"]  # noqa: Y015
+    _WhichOneofArgType__min_usd: _TypeAlias = _typing.Literal["_min_usd", b"_min_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_usd) -> _WhichOneofReturnType__max_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_usd) -> _WhichOneofReturnType__min_usd | None: ...
+
+Global___PlannedNode: _TypeAlias = PlannedNode  # noqa: Y015
+
+@_typing.final
+class Need(_message.Message):
+    """One thing that a run needs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    kind: Global___NeedKind.ValueType
+    """What kind of thing."""
+    name: _builtins.str
+    """Its name."""
+    missing: _builtins.bool
+    """Whether it is missing."""
+    reason: _builtins.str
+    """Why, and what to do. Empty unless it is missing."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The nodes that need it; empty when the workflow as a whole does."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___NeedKind.ValueType = ...,
+        name: _builtins.str = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        missing: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "missing", b"missing", "name", b"name", "nodes", b"nodes", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Need: _TypeAlias = Need  # noqa: Y015
+
+@_typing.final
+class CostRange(_message.Message):
+    """What a run would cost, in US dollars as exact decimals."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASIS_FIELD_NUMBER: _builtins.int
+    MIN_USD_FIELD_NUMBER: _builtins.int
+    MAX_USD_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    WORST_USD_FIELD_NUMBER: _builtins.int
+    UNKNOWN_REASON_FIELD_NUMBER: _builtins.int
+    basis: Global___RangeBasis.ValueType
+    """Where the range comes from."""
+    min_usd: _builtins.str
+    """The least. Absent when unknown."""
+    max_usd: _builtins.str
+    """The most. Absent when unknown."""
+    runs: _builtins.int
+    """How many runs it comes from; 0 without history."""
+    worst_usd: _builtins.str
+    """The most that a run can cost at all, whatever the history says. Absent when unknown."""
+    unknown_reason: _builtins.str
+    """Why max_usd is unknown; empty when it is known."""
+    def __init__(
+        self,
+        *,
+        basis: Global___RangeBasis.ValueType = ...,
+        min_usd: _builtins.str | None = ...,
+        max_usd: _builtins.str | None = ...,
+        runs: _builtins.int = ...,
+        worst_usd: _builtins.str | None = ...,
+        unknown_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "_worst_usd", b"_worst_usd", "max_usd", b"max_usd", "min_usd", b"min_usd", "worst_usd", b"worst_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "_worst_usd", b"_worst_usd", "basis", b"basis", "max_usd", b"max_usd", "min_usd", b"min_usd", "runs", b"runs", "unknown_reason", b"unknown_reason", "worst_usd", b"worst_usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_usd: _TypeAlias = _typing.Literal["max_usd"]  # noqa: Y015
+    _WhichOneofArgType__max_usd: _TypeAlias = _typing.Literal["_max_usd", b"_max_usd"]  # noqa: Y015
+    _WhichOneofReturnType__min_usd: _TypeAlias = _typing.Literal["min_usd"]  # noqa: Y015
+    _WhichOneofArgType__min_usd: _TypeAlias = _typing.Literal["_min_usd", b"_min_usd"]  # noqa: Y015
+    _WhichOneofReturnType__worst_usd: _TypeAlias = _typing.Literal["worst_usd"]  # noqa: Y015
+    _WhichOneofArgType__worst_usd: _TypeAlias = _typing.Literal["_worst_usd", b"_worst_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_usd) -> _WhichOneofReturnType__max_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_usd) -> _WhichOneofReturnType__min_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__worst_usd) -> _WhichOneofReturnType__worst_usd | None: ...
+
+Global___CostRange: _TypeAlias = CostRange  # noqa: Y015
+
+@_typing.final
+class DurationRange(_message.Message):
+    """How long a run would take, in milliseconds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASIS_FIELD_NUMBER: _builtins.int
+    MIN_MS_FIELD_NUMBER: _builtins.int
+    MAX_MS_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    basis: Global___RangeBasis.ValueType
+    """Where the range comes from."""
+    min_ms: _builtins.int
+    """The least; 0 without history."""
+    max_ms: _builtins.int
+    """The most; without history the run's time limit."""
+    runs: _builtins.int
+    """How many runs it comes from; 0 without history."""
+    def __init__(
+        self,
+        *,
+        basis: Global___RangeBasis.ValueType = ...,
+        min_ms: _builtins.int = ...,
+        max_ms: _builtins.int = ...,
+        runs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "max_ms", b"max_ms", "min_ms", b"min_ms", "runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DurationRange: _TypeAlias = DurationRange  # noqa: Y015

@@ -70,6 +70,16 @@ class WorkflowServiceStub:
                 request_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersRequest.SerializeToString,
                 response_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersResponse.FromString,
                 _registered_method=True)
+        self.TestWorkflow = channel.unary_stream(
+                '/cadre.executor.v1.WorkflowService/TestWorkflow',
+                request_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.TestWorkflowRequest.SerializeToString,
+                response_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.TestWorkflowResponse.FromString,
+                _registered_method=True)
+        self.PlanWorkflow = channel.unary_unary(
+                '/cadre.executor.v1.WorkflowService/PlanWorkflow',
+                request_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.PlanWorkflowRequest.SerializeToString,
+                response_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.PlanWorkflowResponse.FromString,
+                _registered_method=True)
         self.GetWorkflowSchema = channel.unary_unary(
                 '/cadre.executor.v1.WorkflowService/GetWorkflowSchema',
                 request_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.GetWorkflowSchemaRequest.SerializeToString,
@@ -131,6 +141,24 @@ class WorkflowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TestWorkflow(self, request, context):
+        """Runs the tests that a file carries, on the engine that runs workflows, with the replies that they write in place of
+        models, tools, memory, people and other workflows. Programs run in the sandbox. Sends each result as it is there, in
+        the file's order. Nothing is stored: no run, no cost, no memory, no trace. INVALID_ARGUMENT with every problem when
+        the file is not valid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanWorkflow(self, request, context):
+        """Says what a run of a file would need, what of that is missing, and what it would cost and take. Runs nothing, calls
+        no model. INVALID_ARGUMENT with every problem when the file is not valid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetWorkflowSchema(self, request, context):
         """Returns the JSON Schema of workflow files, for editors.
         """
@@ -175,6 +203,16 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.ListTriggers,
                     request_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersRequest.FromString,
                     response_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersResponse.SerializeToString,
+            ),
+            'TestWorkflow': grpc.unary_stream_rpc_method_handler(
+                    servicer.TestWorkflow,
+                    request_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.TestWorkflowRequest.FromString,
+                    response_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.TestWorkflowResponse.SerializeToString,
+            ),
+            'PlanWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanWorkflow,
+                    request_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.PlanWorkflowRequest.FromString,
+                    response_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.PlanWorkflowResponse.SerializeToString,
             ),
             'GetWorkflowSchema': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWorkflowSchema,
@@ -372,6 +410,60 @@ class WorkflowService:
             '/cadre.executor.v1.WorkflowService/ListTriggers',
             cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersRequest.SerializeToString,
             cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/cadre.executor.v1.WorkflowService/TestWorkflow',
+            cadre_dot_executor_dot_v1_dot_workflows__pb2.TestWorkflowRequest.SerializeToString,
+            cadre_dot_executor_dot_v1_dot_workflows__pb2.TestWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.executor.v1.WorkflowService/PlanWorkflow',
+            cadre_dot_executor_dot_v1_dot_workflows__pb2.PlanWorkflowRequest.SerializeToString,
+            cadre_dot_executor_dot_v1_dot_workflows__pb2.PlanWorkflowResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,16 @@ class WorkflowServiceStub:
     """Hides a workflow and its versions from lists and new runs; runs that it had keep their version."""
     ListTriggers: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListTriggersRequest, _workflows_pb2.ListTriggersResponse]
     """Lists what may start runs from outside: the webhooks and messages that the newest versions of all workflows name."""
+    TestWorkflow: _grpc.UnaryStreamMultiCallable[_workflows_pb2.TestWorkflowRequest, _workflows_pb2.TestWorkflowResponse]
+    """Runs the tests that a file carries, on the engine that runs workflows, with the replies that they write in place of
+    models, tools, memory, people and other workflows. Programs run in the sandbox. Sends each result as it is there, in
+    the file's order. Nothing is stored: no run, no cost, no memory, no trace. INVALID_ARGUMENT with every problem when
+    the file is not valid.
+    """
+    PlanWorkflow: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.PlanWorkflowRequest, _workflows_pb2.PlanWorkflowResponse]
+    """Says what a run of a file would need, what of that is missing, and what it would cost and take. Runs nothing, calls
+    no model. INVALID_ARGUMENT with every problem when the file is not valid.
+    """
     GetWorkflowSchema: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowSchemaRequest, _workflows_pb2.GetWorkflowSchemaResponse]
     """Returns the JSON Schema of workflow files, for editors."""
 
@@ -73,6 +83,16 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """Hides a workflow and its versions from lists and new runs; runs that it had keep their version."""
     ListTriggers: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListTriggersRequest, _workflows_pb2.ListTriggersResponse]  # type: ignore[assignment]
     """Lists what may start runs from outside: the webhooks and messages that the newest versions of all workflows name."""
+    TestWorkflow: _aio.UnaryStreamMultiCallable[_workflows_pb2.TestWorkflowRequest, _workflows_pb2.TestWorkflowResponse]  # type: ignore[assignment]
+    """Runs the tests that a file carries, on the engine that runs workflows, with the replies that they write in place of
+    models, tools, memory, people and other workflows. Programs run in the sandbox. Sends each result as it is there, in
+    the file's order. Nothing is stored: no run, no cost, no memory, no trace. INVALID_ARGUMENT with every problem when
+    the file is not valid.
+    """
+    PlanWorkflow: _aio.UnaryUnaryMultiCallable[_workflows_pb2.PlanWorkflowRequest, _workflows_pb2.PlanWorkflowResponse]  # type: ignore[assignment]
+    """Says what a run of a file would need, what of that is missing, and what it would cost and take. Runs nothing, calls
+    no model. INVALID_ARGUMENT with every problem when the file is not valid.
+    """
     GetWorkflowSchema: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowSchemaRequest, _workflows_pb2.GetWorkflowSchemaResponse]  # type: ignore[assignment]
     """Returns the JSON Schema of workflow files, for editors."""
 
@@ -136,6 +156,28 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workflows_pb2.ListTriggersResponse, _abc.Awaitable[_workflows_pb2.ListTriggersResponse]]:
         """Lists what may start runs from outside: the webhooks and messages that the newest versions of all workflows name."""
+
+    @_abc_1.abstractmethod
+    def TestWorkflow(
+        self,
+        request: _workflows_pb2.TestWorkflowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_workflows_pb2.TestWorkflowResponse], _abc.AsyncIterator[_workflows_pb2.TestWorkflowResponse]]:
+        """Runs the tests that a file carries, on the engine that runs workflows, with the replies that they write in place of
+        models, tools, memory, people and other workflows. Programs run in the sandbox. Sends each result as it is there, in
+        the file's order. Nothing is stored: no run, no cost, no memory, no trace. INVALID_ARGUMENT with every problem when
+        the file is not valid.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanWorkflow(
+        self,
+        request: _workflows_pb2.PlanWorkflowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.PlanWorkflowResponse, _abc.Awaitable[_workflows_pb2.PlanWorkflowResponse]]:
+        """Says what a run of a file would need, what of that is missing, and what it would cost and take. Runs nothing, calls
+        no model. INVALID_ARGUMENT with every problem when the file is not valid.
+        """
 
     @_abc_1.abstractmethod
     def GetWorkflowSchema(

@@ -467,6 +467,92 @@ class ListCallsResponse(_message.Message):
 Global___ListCallsResponse: _TypeAlias = ListCallsResponse  # noqa: Y015
 
 @_typing.final
+class ListRepliesRequest(_message.Message):
+    """Which replies to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run's id; those of runs that are steps of it are not among its replies."""
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """The previous answer's next_page_token; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRepliesRequest: _TypeAlias = ListRepliesRequest  # noqa: Y015
+
+@_typing.final
+class ListRepliesResponse(_message.Message):
+    """A page of replies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Names the next page; empty on the last one."""
+    @_builtins.property
+    def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptReply]:
+        """The replies, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        replies: _abc.Iterable[Global___KeptReply] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "replies", b"replies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRepliesResponse: _TypeAlias = ListRepliesResponse  # noqa: Y015
+
+@_typing.final
+class KeptReply(_message.Message):
+    """A reply that is kept for an idempotency key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    """The key."""
+    @_builtins.property
+    def reply(self) -> _llm_pb2.Reply:
+        """The reply."""
+
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        reply: _llm_pb2.Reply | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "reply", b"reply"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptReply: _TypeAlias = KeptReply  # noqa: Y015
+
+@_typing.final
 class Call(_message.Message):
     """An entry of the ledger."""
 
@@ -614,6 +700,9 @@ class EstimateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_FIELD_NUMBER: _builtins.int
+    MORE_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    more_input_tokens: _builtins.int
+    """Input tokens that come on top of those of the request, for parts of it that are not known yet."""
     @_builtins.property
     def request(self) -> _llm_pb2.CompleteRequest:
         """The request, as for LlmService.Complete; its fallbacks, cache and idempotency play no part."""
@@ -622,10 +711,11 @@ class EstimateRequest(_message.Message):
         self,
         *,
         request: _llm_pb2.CompleteRequest | None = ...,
+        more_input_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more_input_tokens", b"more_input_tokens", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -643,6 +733,9 @@ class EstimateResponse(_message.Message):
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     MIN_USD_FIELD_NUMBER: _builtins.int
     MAX_USD_FIELD_NUMBER: _builtins.int
+    CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_REQUESTS_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_REASON_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """The provider that would be asked."""
     model: _builtins.str
@@ -655,6 +748,12 @@ class EstimateResponse(_message.Message):
     """The cost of an empty reply. Absent when the price is unknown."""
     max_usd: _builtins.str
     """The cost of the longest reply. Absent when the price or the limit is unknown."""
+    context_tokens: _builtins.int
+    """How many tokens the model takes in; 0 when unknown."""
+    max_requests: _builtins.int
+    """How many requests are sent at most that are answered: more than one where a reply that does not fit is mended."""
+    unavailable_reason: _builtins.str
+    """Why the model cannot be asked now, such as a missing key, and what to do. Empty when it can."""
     def __init__(
         self,
         *,
@@ -664,10 +763,13 @@ class EstimateResponse(_message.Message):
         max_output_tokens: _builtins.int | None = ...,
         min_usd: _builtins.str | None = ...,
         max_usd: _builtins.str | None = ...,
+        context_tokens: _builtins.int = ...,
+        max_requests: _builtins.int = ...,
+        unavailable_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "max_output_tokens", b"max_output_tokens", "max_usd", b"max_usd", "min_usd", b"min_usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "input_tokens", b"input_tokens", "max_output_tokens", b"max_output_tokens", "max_usd", b"max_usd", "min_usd", b"min_usd", "model", b"model", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "context_tokens", b"context_tokens", "input_tokens", b"input_tokens", "max_output_tokens", b"max_output_tokens", "max_requests", b"max_requests", "max_usd", b"max_usd", "min_usd", b"min_usd", "model", b"model", "provider", b"provider", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_output_tokens: _TypeAlias = _typing.Literal["max_output_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_output_tokens: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens"]  # noqa: Y015

@@ -46,6 +46,11 @@ class UsageServiceStub:
                 request_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsRequest.SerializeToString,
                 response_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsResponse.FromString,
                 _registered_method=True)
+        self.ListReplies = channel.unary_unary(
+                '/cadre.llm_proxy.v1.UsageService/ListReplies',
+                request_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListRepliesRequest.SerializeToString,
+                response_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListRepliesResponse.FromString,
+                _registered_method=True)
         self.Estimate = channel.unary_unary(
                 '/cadre.llm_proxy.v1.UsageService/Estimate',
                 request_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.EstimateRequest.SerializeToString,
@@ -82,6 +87,14 @@ class UsageServiceServicer:
 
     def ListCalls(self, request, context):
         """Lists the ledger's entries, newest first: every request to a provider, and every reply that was used again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReplies(self, request, context):
+        """Lists the replies to one run's calls that are kept for their idempotency keys, the oldest first. They are kept for
+        30 days unless a setting says otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,6 +140,11 @@ def add_UsageServiceServicer_to_server(servicer, server):
                     servicer.ListCalls,
                     request_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsRequest.FromString,
                     response_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsResponse.SerializeToString,
+            ),
+            'ListReplies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReplies,
+                    request_deserializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListRepliesRequest.FromString,
+                    response_serializer=cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListRepliesResponse.SerializeToString,
             ),
             'Estimate': grpc.unary_unary_rpc_method_handler(
                     servicer.Estimate,
@@ -205,6 +223,33 @@ class UsageService:
             '/cadre.llm_proxy.v1.UsageService/ListCalls',
             cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsRequest.SerializeToString,
             cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReplies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.llm_proxy.v1.UsageService/ListReplies',
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListRepliesRequest.SerializeToString,
+            cadre_dot_llm__proxy_dot_v1_dot_usage__pb2.ListRepliesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class UsageServiceStub:
     """Adds up the calls of a time span in groups. The groups' sums equal the total to the last digit."""
     ListCalls: _grpc.UnaryUnaryMultiCallable[_usage_pb2.ListCallsRequest, _usage_pb2.ListCallsResponse]
     """Lists the ledger's entries, newest first: every request to a provider, and every reply that was used again."""
+    ListReplies: _grpc.UnaryUnaryMultiCallable[_usage_pb2.ListRepliesRequest, _usage_pb2.ListRepliesResponse]
+    """Lists the replies to one run's calls that are kept for their idempotency keys, the oldest first. They are kept for
+    30 days unless a setting says otherwise.
+    """
     Estimate: _grpc.UnaryUnaryMultiCallable[_usage_pb2.EstimateRequest, _usage_pb2.EstimateResponse]
     """Says what a request would cost at least and at most. Asks no model and reserves nothing."""
     SetBudget: _grpc.UnaryUnaryMultiCallable[_usage_pb2.SetBudgetRequest, _usage_pb2.SetBudgetResponse]
@@ -59,6 +63,10 @@ class UsageServiceAsyncStub(UsageServiceStub):
     """Adds up the calls of a time span in groups. The groups' sums equal the total to the last digit."""
     ListCalls: _aio.UnaryUnaryMultiCallable[_usage_pb2.ListCallsRequest, _usage_pb2.ListCallsResponse]  # type: ignore[assignment]
     """Lists the ledger's entries, newest first: every request to a provider, and every reply that was used again."""
+    ListReplies: _aio.UnaryUnaryMultiCallable[_usage_pb2.ListRepliesRequest, _usage_pb2.ListRepliesResponse]  # type: ignore[assignment]
+    """Lists the replies to one run's calls that are kept for their idempotency keys, the oldest first. They are kept for
+    30 days unless a setting says otherwise.
+    """
     Estimate: _aio.UnaryUnaryMultiCallable[_usage_pb2.EstimateRequest, _usage_pb2.EstimateResponse]  # type: ignore[assignment]
     """Says what a request would cost at least and at most. Asks no model and reserves nothing."""
     SetBudget: _aio.UnaryUnaryMultiCallable[_usage_pb2.SetBudgetRequest, _usage_pb2.SetBudgetResponse]  # type: ignore[assignment]
@@ -88,6 +96,16 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_usage_pb2.ListCallsResponse, _abc.Awaitable[_usage_pb2.ListCallsResponse]]:
         """Lists the ledger's entries, newest first: every request to a provider, and every reply that was used again."""
+
+    @_abc_1.abstractmethod
+    def ListReplies(
+        self,
+        request: _usage_pb2.ListRepliesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.ListRepliesResponse, _abc.Awaitable[_usage_pb2.ListRepliesResponse]]:
+        """Lists the replies to one run's calls that are kept for their idempotency keys, the oldest first. They are kept for
+        30 days unless a setting says otherwise.
+        """
 
     @_abc_1.abstractmethod
     def Estimate(

@@ -92,6 +92,17 @@ class McpTools:
             raise ToolFailed(f"{name} failed: {text[:_LONGEST_MESSAGE]}", code="MCP_TOOL_FAILED")
         return ToolResult(value=_value(answer))
 
+    def lacks(self, name: str, workflow: Workflow) -> str:
+        """What is not configured of a tool's server; empty when all is. The server itself is not asked."""
+        try:
+            server, _ = _split(name, workflow)
+        except (ToolFailed, UnknownTool) as failed:
+            return failed.message
+        if not server.url and server.name not in self._servers:
+            return f"no MCP server {server.name!r} is configured. Add it to the file that CADRE_MCP_SERVERS_FILE names."
+        missing = (self._secrets.lacks(secret) for secret in server.headers_env.values())
+        return next(filter(None, missing), "")
+
     async def close(self) -> None:
         """Closes every connection."""
         await self._connections.close()

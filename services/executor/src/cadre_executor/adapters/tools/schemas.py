@@ -9,7 +9,14 @@ import referencing
 from cadre_executor.domain.tools import ToolFailed
 from cadre_kit.errors import InvalidInput
 
-__all__ = ["ArgumentsRefused", "check_arguments", "check_config", "is_schema", "without_patterns"]
+__all__ = [
+    "ArgumentsRefused",
+    "check_arguments",
+    "check_config",
+    "is_schema",
+    "misfits",
+    "without_patterns",
+]
 
 _MOST_SHOWN = 5
 _LONGEST_SHOWN = 300
@@ -44,6 +51,12 @@ def check_config(tool: str, schema: Mapping[str, Any], config: Mapping[str, Any]
             resolution="docs/tools.md has the config of each tool.",
             metadata={"tool": tool},
         )
+
+
+def misfits(schema: Mapping[str, Any], value: Any) -> list[str]:
+    """What of a value does not fit a schema of ours."""
+    validator = jsonschema.Draft202012Validator(dict(schema), registry=_NOTHING_ELSE)
+    return [_said(error) for error in list(validator.iter_errors(value))[:_MOST_SHOWN]]
 
 
 def is_schema(schema: Mapping[str, Any]) -> bool:

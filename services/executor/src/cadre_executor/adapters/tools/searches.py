@@ -126,6 +126,14 @@ class SearchTools:
         """serper_search."""
         return await self._with(self._chosen("serper"), asked)
 
+    def lacks(self, name: str) -> str:
+        """Which setting is missing for a service, or for any when no name is given; empty when none is."""
+        try:
+            self._chosen(name)
+        except ToolFailed as failed:
+            return f"{failed.message}. {failed.resolution}"
+        return ""
+
     def _chosen(self, name: str) -> SearchService:
         asked = [self._services[name]] if name else list(self._services.values())
         for service in asked:

@@ -30,21 +30,31 @@ class Secrets:
                 resolution=f"Add {name} to config.secrets.",
                 metadata={"name": name},
             )
+        self._check(name)
+        return self._variables[name]
+
+    def lacks(self, name: str) -> str:
+        """Why a workflow that lists a variable could not see it, and what to do; empty when it could."""
+        try:
+            self._check(name)
+        except ToolFailed as failed:
+            return f"{failed.message}. {failed.resolution}".strip()
+        return ""
+
+    def _check(self, name: str) -> None:
         if name.upper().startswith(_OWN):
             raise ToolFailed(
                 f"{name!r} is a setting of the platform, which no workflow may see",
                 code="SECRET_REFUSED",
                 metadata={"name": name},
             )
-        value = self._variables.get(name, "")
-        if not value:
+        if not self._variables.get(name, ""):
             raise ToolFailed(
                 f"{name!r} is not set in the executor's environment",
                 code="SECRET_MISSING",
                 resolution=f"Set {name} in the environment or in .env, and start the executor again.",
                 metadata={"name": name},
             )
-        return value
 
     async def show(self, asked: Invocation) -> ToolResult:
         """env_vars: the values by name."""

@@ -8,6 +8,8 @@ from typing import Any
 from cadre_executor.adapters.tools.invocations import Handler, Invocation
 from cadre_executor.adapters.tools.mcp_tools import McpTools
 from cadre_executor.adapters.tools.schemas import check_arguments, check_config
+from cadre_executor.adapters.tools.searches import SearchTools
+from cadre_executor.adapters.tools.secrets import Secrets
 from cadre_executor.adapters.workspaces import Workspaces
 from cadre_executor.domain.catalogue import CATALOGUE, BuiltIn
 from cadre_executor.domain.tools import (
@@ -17,7 +19,7 @@ from cadre_executor.domain.tools import (
     ToolSpec,
     UnknownTool,
 )
-from cadre_executor.domain.workflows import ToolUse
+from cadre_executor.domain.workflows import ToolUse, Workflow
 
 __all__ = ["Toolbox"]
 
@@ -29,8 +31,16 @@ class Toolbox:
     """The tools, as the engine calls them."""
 
     def __init__(
-        self, *, handlers: Mapping[str, Handler], mcp: McpTools, workspaces: Workspaces
+        self,
+        *,
+        handlers: Mapping[str, Handler],
+        mcp: McpTools,
+        workspaces: Workspaces,
+        searches: SearchTools,
+        secrets: Secrets,
     ) -> None:
+        self._searches = searches
+        self._secrets = secrets
         self._handlers = handlers
         self._mcp = mcp
         self._workspaces = workspaces
@@ -60,6 +70,19 @@ class Toolbox:
             ) from exc
         _refuse_unsuited(use.name, result.value)
         return result
+
+    def lacks(self, use: ToolUse, workflow: Workflow) -> str:
+        """What has to be set up before the tool can be called; empty when nothing."""
+        if use.name.startswith(_MCP):
+            return self._mcp.lacks(use.name, workflow)
+        services = {"web_search": use.config.get("provider", ""), "serper_search": "serper"}
+        if use.name in services:
+            return self._searches.lacks(services[use.name])
+        return ""
+
+    def lacks_secret(self, name: str) -> str:
+        """Why workflows cannot have a secret; empty when they can."""
+        return self._secrets.lacks(name)
 
     async def held_by(self) -> Sequence[str]:
         """The runs that have files."""

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request, Response, status
 
 from cadre.executor.v1 import runs_pb2
-from cadre_gateway.entrypoint import conversions, documents
+from cadre_gateway.entrypoint import conversions, documents, plan_documents
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, Parts, TheExecutor, TheParts
 from cadre_gateway.entrypoint.errors import InvalidRequest
 from cadre_gateway.entrypoint.run_events import event_chunks, run_events
 from cadre_gateway.entrypoint.streams import EventStream
-from cadre_kit.documents import to_json
+from cadre_kit.documents import object_from_json, to_json
 from cadre_kit.errors import NotFound
 from cadre_kit.ids import new_id
 
@@ -20,6 +20,9 @@ __all__ = ["router", "run_path"]
 router = APIRouter(tags=["runs"])
 
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+# The test that it is written down as is run, twice at most.
+_RECORDING_SECONDS = 300.0
+
 _RunId = Annotated[str, Path(max_length=200, description="The run's id.")]
 _Sequence = Annotated[int, Query(ge=0, le=2**63 - 1, description="Only events after this one.")]
 _LastEventId = Annotated[
@@ -155,6 +158,20 @@ async def list_checkpoints(run_id: _RunId, executor: TheExecutor) -> documents.C
     answer = await executor.call(executor.runs.ListCheckpoints, request)
     found = [conversions.checkpoint(one) for one in answer.checkpoints]
     return documents.Checkpoints(checkpoints=found)
+
+
+@router.post("/api/v1/runs/{run_id}/record")
+async def record_run(
+    run_id: _RunId, asked: plan_documents.Recording, executor: TheExecutor
+) -> plan_documents.RecordedTest:
+    """Writes a run that ended down as a test of its file, which then passes with no model."""
+    request = runs_pb2.RecordRunRequest(run_id=run_id, name=asked.name, source=asked.source)
+    answer = await executor.call(
+        executor.runs.RecordRun, request, timeout_seconds=_RECORDING_SECONDS
+    )
+    return plan_documents.RecordedTest(
+        test=dict(object_from_json(answer.test, field="test")), source=answer.source
+    )
 
 
 @router.get("/api/v1/runs/{run_id}/events", response_class=Response, responses=_EVENTS_DOCUMENTED)

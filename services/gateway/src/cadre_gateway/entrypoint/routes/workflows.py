@@ -6,13 +6,16 @@ from fastapi import APIRouter, Path, Query, status
 from pydantic import JsonValue
 
 from cadre.executor.v1 import workflows_pb2
-from cadre_gateway.entrypoint import conversions, documents
+from cadre_gateway.entrypoint import conversions, documents, plan_conversions, plan_documents
 from cadre_gateway.entrypoint.dependencies import TheExecutor, TheParts
-from cadre_kit.documents import from_json
+from cadre_kit.documents import from_json, to_json
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["workflows"])
+
+# Each test has two minutes at most, and some run side by side.
+_TEST_SECONDS = 600.0
 
 _Name = Annotated[str, Path(max_length=200, description="The workflow's name.")]
 _Version = Annotated[int, Query(ge=0, le=2**31 - 1, description="0 means the newest.")]
@@ -45,6 +48,31 @@ async def apply_workflow(
         created=answer.created,
         notes=conversions.problems(answer.notes),
     )
+
+
+@router.post("/api/v1/workflows/test")
+async def test_workflow(
+    asked: plan_documents.TestedSource, executor: TheExecutor
+) -> plan_documents.TestReport:
+    """Runs the tests that a workflow file carries, with their written replies and no model. Stores nothing."""
+    request = workflows_pb2.TestWorkflowRequest(
+        source=asked.source, name_contains=asked.name_contains
+    )
+    answers = executor.stream(
+        executor.workflows.TestWorkflow, request, timeout_seconds=_TEST_SECONDS
+    )
+    results = [plan_conversions.test_result(answer.result) async for answer in answers]
+    return plan_documents.TestReport(passed=all(result.passed for result in results), tests=results)
+
+
+@router.post("/api/v1/workflows/plan")
+async def plan_workflow(
+    asked: plan_documents.PlannedSource, executor: TheExecutor
+) -> plan_documents.Plan:
+    """Says what a run of a file would need, cost and take. Runs nothing and calls no model."""
+    request = workflows_pb2.PlanWorkflowRequest(source=asked.source, inputs=to_json(asked.inputs))
+    answer = await executor.call(executor.workflows.PlanWorkflow, request)
+    return plan_conversions.plan(answer.plan)
 
 
 @router.get("/api/v1/workflows")
