@@ -647,6 +647,14 @@ class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
         ]
         return memory_pb2.SearchResponse(hits=hits[: request.top_k])
 
+    async def Batch(
+        self, request: memory_pb2.BatchRequest, context: Any
+    ) -> memory_pb2.BatchResponse:
+        places = [(tuple(each.get.namespace), each.get.key) for each in request.operations]
+        return memory_pb2.BatchResponse(
+            results=[memory_pb2.BatchResult(item=self.items.get(place)) for place in places]
+        )
+
     async def Forget(
         self, request: memory_pb2.ForgetRequest, context: Any
     ) -> memory_pb2.ForgetResponse:

@@ -18,6 +18,7 @@ from cadre_cli.commands import (
     models,
     platform,
     programs,
+    run_files,
     runs,
     schedules,
     triggers,
@@ -53,6 +54,7 @@ costs.add_to(app)
 schedules.add_to(app)
 app.add_typer(workflows.app, name="workflows")
 explanations.add_to(runs.app)
+run_files.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(triggers.app, name="trigger")

@@ -19,6 +19,7 @@ from cadre_gateway.entrypoint.routes import (
     hooks,
     memories,
     platform,
+    run_files,
     runs,
     schedules,
     triggers,
@@ -31,6 +32,7 @@ __all__ = ["application"]
 _KEYED = (
     workflows,
     runs,
+    run_files,
     schedules,
     triggers,
     deliveries,

@@ -648,6 +648,11 @@ class NewMemory(Asked):
     if_version: int | None = Field(
         None, ge=0, description="Store it only over this version; 0 means only if nothing is there."
     )
+    searched_fields: list[_Segment] | None = Field(
+        None,
+        max_length=64,
+        description="Parts of the value that are searched, such as `title` or `parts[*].text`; none of it if empty.",
+    )
 
 
 class MemoryItem(Answer):
