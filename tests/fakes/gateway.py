@@ -587,6 +587,11 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
         group = usage_pb2.UsageGroup(keys=keys, usage=_USAGE, failed_calls=1, details=_DETAILS)
         return usage_pb2.QueryUsageResponse(groups=[group], total=_USAGE, total_details=_DETAILS)
 
+    async def ListReplies(
+        self, request: usage_pb2.ListRepliesRequest, context: Any
+    ) -> usage_pb2.ListRepliesResponse:
+        return usage_pb2.ListRepliesResponse()
+
     async def ListCalls(
         self, request: usage_pb2.ListCallsRequest, context: Any
     ) -> usage_pb2.ListCallsResponse:

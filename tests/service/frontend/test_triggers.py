@@ -19,7 +19,7 @@ def test_what_failed_is_shown_and_replayed_with_a_click(services: Platform, open
     client.apply(HOOKED.replace("{body.number}", "{body.other}"))
 
     page = opened("triggers")
-    shown = " ".join(each.value for each in page.markdown)
+    shown = " ".join(each.value for each in page.markdown).replace("\\", "")
     page.button(key=f"replay-{delivery.id}").click().run()
     eventually(lambda: client.delivery(delivery.id).status == "started")
     after = opened("triggers")

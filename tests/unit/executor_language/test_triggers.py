@@ -46,6 +46,8 @@ def test_without_templates_the_body_s_members_are_the_inputs(make_file: MakeFile
     webhook = trigger(make_file, webhook={"default_inputs": {"title": "none", "about": "x"}})
 
     assert webhook.inputs_from({"body": {"title": "given"}}) == {"title": "given", "about": "x"}
+    with pytest.raises(CadreError, match="not a JSON object"):
+        webhook.inputs_from({"body": ["given"]})
 
 
 def test_what_a_template_does_not_find_is_said_unless_there_is_a_default(

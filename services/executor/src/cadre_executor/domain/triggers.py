@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cadre_executor.domain.workflows import Scope, Template
-from cadre_kit.errors import CadreError, Kind, NotFound
+from cadre_kit.errors import CadreError, InvalidInput, Kind, NotFound
 
 __all__ = ["CronTrigger", "OutsideTrigger", "Trigger", "TriggerNotFound"]
 
@@ -14,6 +14,18 @@ class TriggerNotFound(NotFound):
     """The version of the workflow has no such trigger, or none that something outside can start."""
 
     code = "TRIGGER_NOT_FOUND"
+
+
+class BodyNotAnObject(InvalidInput):
+    """What came has no members, which are to be the run's inputs."""
+
+    code = "BODY_NOT_AN_OBJECT"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the body is not a JSON object, whose members are the run's inputs",
+            resolution="Send an object by state field, or name `input` in the trigger.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +62,11 @@ class OutsideTrigger:
         """The inputs that something that came makes. Raises what a template says of a part that is not there, unless
         there is a default for it."""
         body = content.get("body")
-        members = dict(body) if self.takes_members and isinstance(body, dict) else {}
+        members: dict[str, Any] = {}
+        if self.takes_members:
+            if not isinstance(body, dict):
+                raise BodyNotAnObject
+            members.update(body)
         scope = Scope(state={}, inputs=content)
         for name, template in self.inputs.items():
             try:

@@ -171,7 +171,7 @@ class SqlLedger:
 
     async def kept_replies(self, run_id: str, *, limit: int, after: str) -> tuple[KeptReply, ...]:
         """Replies to a run's calls that are kept, the oldest first, after that of a call."""
-        return await self._read(_kept_replies, run_id, limit, after)
+        return await self._transactions.read(lambda c: _kept_replies(c, run_id, limit, after))
 
     async def put_budget(self, budget: Budget) -> BudgetStatus:
         """Stores a budget in place of the one of its name."""
