@@ -173,7 +173,7 @@ class Engine:
     def __init__(self, database: Transactions) -> None:
         self.store, watchers = Ended(database), Watchers()
         library = Library(WorkflowFiles())
-        peers = Peers(models=One(), sandbox=One(), memory=One(), tools=One())  # type: ignore[arg-type]  # only programs run
+        peers = Peers(models=One(), sandbox=One(), memory=One(), tools=One(), files=One())  # type: ignore[arg-type]  # only programs run
 
         def driver(children: Any) -> Driver:
             return Driver(
@@ -223,7 +223,7 @@ async def over_grpc(home: Path, stack: AsyncExitStack) -> Callable[[], Awaitable
     """The executor as a service, with a sandbox as a service."""
     sandbox = GrpcService(
         name="cadre.sandbox.v1.SandboxService",
-        add=lambda s: sandbox_pb2_grpc.add_SandboxServiceServicer_to_server(OneOverGrpc(), s),
+        add=lambda s: sandbox_pb2_grpc.add_SandboxServiceServicer_to_server(OneOverGrpc(), s),  # type: ignore[abstract]  # it is only asked to execute
     )
     near = await stack.enter_async_context(serving([sandbox], host="127.0.0.1", port=0))
     settings = Settings(_env_file=None, home=home, sandbox_address=near)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from tests.postgresql import Postgresql, postgresql, programs
+from tests.redis_server import RedisServer, program, redis_server
 
 # Nothing in a test may look for a price list, send a trace or report usage.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -39,11 +40,16 @@ def _no_postgresql() -> str:
     return "" if programs() else "no PostgreSQL server is installed (apt-get install postgresql)"
 
 
+def _no_redis() -> str:
+    return "" if program() else "no Redis server is installed (apt-get install redis-server)"
+
+
 NEEDS: dict[str, Callable[[], str]] = {
     "docker": _no_docker,
     "browser": _no_browser,
     "root": _not_root,
     "postgresql": _no_postgresql,
+    "redis": _no_redis,
 }
 _LEFT_OUT = pytest.StashKey[Counter[tuple[str, str]]]()
 
@@ -52,6 +58,13 @@ _LEFT_OUT = pytest.StashKey[Counter[tuple[str, str]]]()
 def postgresql_server() -> Iterator[Postgresql]:
     """One server for all tests; each makes databases of its own. Only for tests marked `postgresql`."""
     with postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_at() -> Iterator[RedisServer]:
+    """One server for all tests; each makes databases of its own. Only for tests marked `redis`."""
+    with redis_server() as server:
         yield server
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,6 +187,17 @@ def eventually(condition: Callable[[], object], *, seconds: float = 30.0) -> Non
         if time.monotonic() > deadline:
             raise AssertionError(f"{condition} did not come true within {seconds} s")
         time.sleep(0.05)
+
+
+async def eventually_async(
+    condition: Callable[[], Awaitable[object]], *, seconds: float = 30.0
+) -> None:
+    """As `eventually`, of a condition that is awaited."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{condition} did not come true within {seconds} s")
+        await asyncio.sleep(0.05)
 
 
 def free_port() -> int:

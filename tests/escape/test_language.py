@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 from tests.escape.attacks import ATTACKS
+from tests.escape.hooks import HOOKS
 
 from cadre.sandbox.v1 import sandbox_pb2
 
@@ -262,3 +263,12 @@ async def test_a_module_that_is_not_listed_cannot_be_imported(name: str, execute
 
     assert answer.outcome == sandbox_pb2.OUTCOME_BLOCKED, answer
     assert answer.error.message.startswith("line 1: ")
+
+
+@pytest.mark.parametrize("name", HOOKS)
+async def test_an_attack_by_a_hook_or_an_odd_name_does_not_succeed(name: str, execute) -> None:  # type: ignore[no-untyped-def]
+    answer = await execute(HOOKS[name])
+
+    assert answer.outcome in (sandbox_pb2.OUTCOME_BLOCKED, sandbox_pb2.OUTCOME_FAILED), answer
+    assert answer.error.code != "PROGRAM_CRASHED"
+    assert "LEAKED" not in answer.stdout + answer.result.text

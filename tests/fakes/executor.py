@@ -204,8 +204,12 @@ class FakeSandbox(sandbox_pb2_grpc.SandboxServiceServicer):
         except ZeroDivisionError as exc:
             return _ended(sandbox_pb2.OUTCOME_FAILED, f"line 1: ZeroDivisionError: {exc}")
         result = to_json(names["result"]) if "result" in names else None
+        left = names.get("FILES", {})
         return sandbox_pb2.ExecuteResponse(
-            outcome=sandbox_pb2.OUTCOME_SUCCEEDED, stdout="\n".join(printed), result=result
+            outcome=sandbox_pb2.OUTCOME_SUCCEEDED,
+            stdout="\n".join(printed),
+            result=result,
+            files=[sandbox_pb2.File(name=n, content=left[n]) for n in left],
         )
 
 

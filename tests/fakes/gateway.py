@@ -73,6 +73,8 @@ class FakeExecutor(
         self.runs: dict[str, runs_pb2.Run] = {}
         self.events: dict[str, list[runs_pb2.Event]] = {}
         self.schedules: dict[str, schedules_pb2.Schedule] = {}
+        self.triggers: list[workflows_pb2.Trigger] = []
+        self.arrivals: dict[str, runs_pb2.Arrival] = {}
         self.failure: CadreError | None = None
         self.watching = 0
         self.traceparents: list[str] = []
@@ -232,6 +234,19 @@ class FakeExecutor(
         del self.workflows[request.name]
         return workflows_pb2.DeleteWorkflowResponse()
 
+    async def ListTriggers(
+        self, request: workflows_pb2.ListTriggersRequest, context: Any
+    ) -> workflows_pb2.ListTriggersResponse:
+        self._check()
+        # Whoever changes the list changes its length, or applies something.
+        named = [f"{name} {len(versions)}" for name, versions in sorted(self.workflows.items())]
+        revision = f"{named} {len(self.triggers)}"
+        if revision == request.known_revision:
+            return workflows_pb2.ListTriggersResponse(revision=revision, unchanged=True)
+        return workflows_pb2.ListTriggersResponse(
+            revision=revision, triggers=self.triggers, workflows=sorted(self.workflows)
+        )
+
     async def GetWorkflowSchema(
         self, request: workflows_pb2.GetWorkflowSchemaRequest, context: Any
     ) -> workflows_pb2.GetWorkflowSchemaResponse:
@@ -257,7 +272,7 @@ class FakeExecutor(
             self._versions(request.workflow)
         _check_inputs(object_from_json(request.inputs, field="inputs"))
         run = runs_pb2.Run(
-            id=new_id(),
+            id=request.run_id or new_id(),
             workflow=name,
             version=1 if request.workflow else 0,
             status=runs_pb2.RUN_STATUS_RUNNING,
@@ -268,6 +283,8 @@ class FakeExecutor(
         )
         self.runs[run.id], self.events[run.id] = run, []
         self._started[key] = (wanted, run.id)
+        if request.HasField("arrival"):
+            self.arrivals[run.id] = request.arrival
         await self.happen(run.id, runs_pb2.EVENT_TYPE_RUN_QUEUED)
         return runs_pb2.StartRunResponse(run=run, created=True)
 
@@ -576,6 +593,11 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
         group = usage_pb2.UsageGroup(keys=keys, usage=_USAGE, failed_calls=1, details=_DETAILS)
         return usage_pb2.QueryUsageResponse(groups=[group], total=_USAGE, total_details=_DETAILS)
 
+    async def ListReplies(
+        self, request: usage_pb2.ListRepliesRequest, context: Any
+    ) -> usage_pb2.ListRepliesResponse:
+        return usage_pb2.ListRepliesResponse()
+
     async def ListCalls(
         self, request: usage_pb2.ListCallsRequest, context: Any
     ) -> usage_pb2.ListCallsResponse:
@@ -699,6 +721,14 @@ class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
             if request.query in item.value.text
         ]
         return memory_pb2.SearchResponse(hits=hits[: request.top_k])
+
+    async def Batch(
+        self, request: memory_pb2.BatchRequest, context: Any
+    ) -> memory_pb2.BatchResponse:
+        places = [(tuple(each.get.namespace), each.get.key) for each in request.operations]
+        return memory_pb2.BatchResponse(
+            results=[memory_pb2.BatchResult(item=self.items.get(place)) for place in places]
+        )
 
     async def Forget(
         self, request: memory_pb2.ForgetRequest, context: Any

@@ -563,6 +563,7 @@ def _add_others(app: FastAPI, store: Store) -> None:
             "uncertain_usd": "0.25",
             "reused_replies": 2,
             "saved_usd": "0.5",
+            "saved_tokens": 1234,
         }
         return {"groups": groups, "total": unpriced, "total_details": details}
 

@@ -13,7 +13,8 @@ OUTPUT_TOKENS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a server sends. `cut` ends the connection instead of the body; `stall` sends nothing more, for ever."""
+    """What a server sends. `cut` ends the connection instead of the body; `stall` sends nothing more, for ever. After
+    the chunk with `hold_after` in it, it waits for `release`."""
 
     status: int = 200
     content_type: str = "application/json"
@@ -21,6 +22,8 @@ class Answer:
     chunks: tuple[bytes, ...] = ()
     cut: bool = False
     stall: bool = False
+    hold_after: bytes = b""
+    release: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,8 @@ class ProviderServer:
         for chunk in answer.chunks:
             writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
             await writer.drain()
+            if answer.hold_after and answer.hold_after in chunk:
+                await answer.release.wait()
         if answer.stall and not await reader.read(1):
             self.gone.set()
         if answer.cut or answer.stall:
@@ -370,6 +375,44 @@ def openai_thinking(thought: str, text: str) -> Answer:
             "usage": _OPENAI_USAGE,
         }
     )
+
+
+def openai_detailed(thought: str, text: str) -> Answer:
+    """A reply whose usage says what was cached (4) and only thought (2), in the words of OpenAI's format."""
+    message = {"role": "assistant", "content": text, "reasoning_content": thought}
+    usage = {
+        **_OPENAI_USAGE,
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+    }
+    return json_answer(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "m",
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": usage,
+        }
+    )
+
+
+def anthropic_detailed(thought: str, text: str) -> Answer:
+    """A reply with what the model thought, in Anthropic's words; four of its tokens were read from the cache."""
+    thinking = {"type": "thinking", "thinking": thought, "signature": "c2lnbmVk"}
+    return _anthropic_message([thinking, {"type": "text", "text": text}], "end_turn")
+
+
+def gemini_detailed(thought: str, text: str) -> Answer:
+    """A reply with what the model thought, in Gemini's words, which count it beside the reply's tokens."""
+    parts: list[dict[str, Any]] = [{"text": thought, "thought": True}, {"text": text}]
+    document = _gemini_parts(parts, finish="STOP")
+    document["usageMetadata"] |= {
+        "cachedContentTokenCount": 4,
+        "candidatesTokenCount": OUTPUT_TOKENS - 2,
+        "thoughtsTokenCount": 2,
+    }
+    return json_answer(document)
 
 
 def anthropic_error(status: int, code: str, message: str = "no", **headers: str) -> Answer:

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from cadre_sandbox.domain.executions import (
     CONTAINER_MINIMUM,
     Ending,
+    File,
+    FileEntry,
+    FileNotFound,
     OnOutput,
     Program,
     Usage,
     Wall,
 )
 
-__all__ = ["FakeContainers", "FakeRunner", "ending"]
+__all__ = ["FakeContainers", "FakeKernel", "FakeRunner", "ending"]
 
 WALLS = tuple(
     Wall(name=name, holds=True, detail="") for name in ("language", "process", "limits", "syscalls")
@@ -58,6 +61,7 @@ class FakeRunner:
         self._endings = endings or {}
         self._walls = walls
         self.ran: list[str] = []
+        self.kernels: list[FakeKernel] = []
         self.running = 0
 
     def walls(self) -> Sequence[Wall]:
@@ -77,6 +81,39 @@ class FakeRunner:
         finally:
             self.running -= 1
 
+    has_sessions = True
+
+    async def open(self, shape: Program) -> "FakeKernel":
+        kernel = FakeKernel(self)
+        self.kernels.append(kernel)
+        return kernel
+
+
+class FakeKernel:
+    """A session of a fake runner; keeps files, and no variables."""
+
+    def __init__(self, runner: FakeRunner) -> None:
+        self.ended = asyncio.Event()
+        self._runner = runner
+        self._files: dict[str, bytes] = {}
+
+    async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
+        return await self._runner.run(program, on_output)
+
+    async def write(self, file: File) -> None:
+        self._files[file.name] = file.content
+
+    async def read(self, name: str) -> File:
+        if name not in self._files:
+            raise FileNotFound(f"there is no file {name!r}")
+        return File(name=name, content=self._files[name])
+
+    async def entries(self) -> Sequence[FileEntry]:
+        return [FileEntry(name=name, size_bytes=len(c)) for name, c in sorted(self._files.items())]
+
+    async def close(self) -> None:
+        self.ended.set()
+
 
 class FakeContainers(FakeRunner):
     """Containers, or with `missing` why there are none."""
@@ -91,3 +128,4 @@ class FakeContainers(FakeRunner):
         super().__init__(endings, walls)
         self.missing = missing
         self.packages: Sequence[str] = ("numpy",)
+        self.hosts: Sequence[str] = ("data.example.org", "*.example.com", "wiki:8080")

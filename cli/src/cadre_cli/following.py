@@ -6,15 +6,17 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import typer
+
 from cadre_cli.errors import ExitStatus
-from cadre_cli.screen import errors, escape, is_interactive, output
+from cadre_cli.screen import errors, escape, is_interactive, output, print_json
 from cadre_cli.within_nodes import WithinNodes
 from cadre_cli.words import as_text, cost, count, duration, moment
 
 if TYPE_CHECKING:
     from cadre_client import Client, Event, Run
 
-__all__ = ["Left", "ask", "exit_status", "follow", "result", "show_result"]
+__all__ = ["Left", "ask", "exit_status", "follow", "result", "show_end", "show_result"]
 
 _LIMIT_WORDS = ("BUDGET", "LIMIT")
 _PATIENCE_SECONDS = 60.0
@@ -52,6 +54,25 @@ def follow(client: "Client", run_id: str, *, quiet: bool) -> "Run":
         client.cancel(run_id)
         Progress(quiet=quiet).show(client.watch(run_id, after=progress.seen))
     return _read(client, run_id)
+
+
+def show_end(client: "Client", run_id: str, json_: bool) -> None:
+    """Follows a run, shows how it ended, and ends the command accordingly."""
+    raise typer.Exit(exit_status(shown_end(client, run_id, json_)))
+
+
+def shown_end(client: "Client", run_id: str, json_: bool) -> "Run":
+    """A run that was followed to its end, and shown."""
+    try:
+        ended = follow(client, run_id, quiet=json_)
+    except Left:
+        errors().print(f"Run {run_id} goes on; follow it with `cadre runs watch {run_id}`.")
+        raise typer.Exit(ExitStatus.SUCCEEDED) from None
+    if json_:
+        print_json(result(ended))
+    else:
+        show_result(ended)
+    return ended
 
 
 def ask(client: "Client", run: "Run") -> None:

@@ -18,9 +18,11 @@ from cadre_cli.commands import (
     models,
     platform,
     programs,
+    run_files,
     runs,
     schedules,
     testing,
+    triggers,
     workflows,
 )
 from cadre_cli.errors import CliError, ExitStatus
@@ -54,8 +56,10 @@ costs.add_to(app)
 schedules.add_to(app)
 app.add_typer(workflows.app, name="workflows")
 explanations.add_to(runs.app)
+run_files.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(triggers.app, name="trigger")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(memories.app, name="memory")
 

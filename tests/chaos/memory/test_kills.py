@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.platform import Platform, eventually, platform
+from tests.postgresql import Postgresql
+from tests.redis_server import RedisServer
 
 from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
@@ -46,17 +46,20 @@ async def _write_one_by_one(stub: Any, prefix: str, acknowledged: list[str]) -> 
         acknowledged.append(key)
 
 
-def _check(home: Path, acknowledged: list[str]) -> None:
-    with closing(sqlite3.connect(home / "memory.db")) as connection:
-        stored = {key for (key,) in connection.execute("SELECT key FROM item")}
-    checked = subprocess.run(
-        [sys.executable, "-m", "cadre_memory", "check"],
-        env={"CADRE_HOME": str(home), "PATH": ""},
+def _run(command: str, home: Path, url: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cadre_memory", command],
+        env={"CADRE_HOME": str(home), "CADRE_MEMORY_DATABASE_URL": url, "PATH": ""},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def _check(home: Path, url: str, acknowledged: list[str]) -> None:
+    stored = {json.loads(line)["key"] for line in _run("export", home, url).stdout.splitlines()}
+    checked = _run("check", home, url)
 
     assert set(acknowledged) <= stored
     assert (checked.returncode, checked.stderr) == (0, "everything agrees\n")
@@ -72,14 +75,30 @@ def _kill_in_the_middle(running: Platform, prefix: str, acknowledged: list[str])
     writer.join(30)
 
 
-@pytest.mark.timeout(180)
-def test_no_acknowledged_memory_is_lost_to_a_kill(tmp_path: Path) -> None:
-    acknowledged: list[str] = []
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+        pytest.param("redis", marks=pytest.mark.redis),
+    ]
+)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/memory.db"
+    own = {"postgresql": "postgresql_server", "redis": "redis_at"}[request.param]
+    server: Postgresql | RedisServer = request.getfixturevalue(own)
+    return server.fresh()
 
-    with platform(tmp_path, "memory") as running:
-        for attempt in range(3):
+
+@pytest.mark.timeout(180)
+def test_no_acknowledged_memory_is_lost_to_a_kill(tmp_path: Path, url: str) -> None:
+    acknowledged: list[str] = []
+    kills = 3 if url.startswith("sqlite") else 1
+
+    with platform(tmp_path, "memory", CADRE_MEMORY_DATABASE_URL=url) as running:
+        for attempt in range(kills):
             _kill_in_the_middle(running, f"kill{attempt}", acknowledged)
-            _check(tmp_path, acknowledged)
+            _check(tmp_path, url, acknowledged)
             running.start("memory")
 
-    assert len(acknowledged) > 300
+    assert len(acknowledged) > 100 * kills

@@ -29,6 +29,7 @@ from cadre_executor.domain.runs import (
     NotFailed,
     Question,
     Run,
+    RunIdTaken,
     RunNotFound,
     RunQuery,
     RunStatus,
@@ -408,3 +409,31 @@ async def test_a_result_is_kept_until_its_time_is_over(database: Transactions) -
     assert await cache.find("a", now=10.9) == ["new", "text"]
     assert await cache.find("a", now=11.0) is None
     assert await cache.find("b", now=1.0) is None
+
+
+async def test_a_run_has_the_id_that_it_is_given_once(store: SqlRunStore) -> None:
+    run, queued = a_run(), event(EventType.RUN_QUEUED)
+    asked: dict[str, Any] = {"fingerprint": "f", "owner": "me", "expires": SOON}
+
+    first, created = await store.add(run, queued, key="k", **asked)
+    repeated, repeated_created = await store.add(run, queued, key="k", **asked)
+
+    assert (first.id, created) == (run.id, True)
+    assert (repeated.id, repeated_created) == (run.id, False)
+    with pytest.raises(RunIdTaken):
+        await store.add(run, queued, key="another", **asked)
+
+
+async def test_the_newest_versions_come_with_their_source_where_it_may_have_triggers(
+    database: Transactions,
+) -> None:
+    shelf = SqlDefinitionStore(database)
+    await shelf.apply(Definition(name="a", source="triggers: []"))
+    await shelf.apply(Definition(name="a", source="nodes: []"))
+    await shelf.apply(Definition(name="b", source="webhook: {}"))
+    await shelf.apply(Definition(name="c", source="triggers: [1]"))
+    await shelf.delete("c")
+
+    found = [(each.name, each.version, each.source) for each in await shelf.newest()]
+
+    assert found == [("a", 2, ""), ("b", 1, "webhook: {}")]

@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cadre_kit.databases import migrate, open_blocking_database
 from cadre_kit.ids import new_id
-from cadre_llm_proxy.adapters.sql_ledger import MIGRATIONS, NAME, SqlLedger
+from cadre_llm_proxy.adapters.sql_ledger import SqlLedger, open_ledger
 from cadre_llm_proxy.domain.budgets import Budget, Period, Scope
 from cadre_llm_proxy.domain.calls import Attribution
 from cadre_llm_proxy.domain.entries import NOTHING, Bound, Entry, EntryStatus
@@ -47,12 +46,11 @@ def test_sums_and_accounts_equal_the_rows(
 ) -> None:
     with TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder)}/ledger.db"
-        migrate(url, migrations=MIGRATIONS, name=NAME)
         asyncio.run(_play(url, history))
 
 
 async def _play(url: str, history: list[tuple[Price, str, int, EntryStatus, bool]]) -> None:
-    ledger = SqlLedger(open_blocking_database(url))
+    ledger = await open_ledger(url)
     try:
         for price, workflow, written, ending, sets in history:
             await _call(ledger, price, workflow, written, ending, sets)

@@ -1,36 +1,14 @@
 """What every way to a model keeps to, whichever wire format it speaks: straight HTTP, and litellm for each provider."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from pydantic import SecretStr
-from tests.fakes.providers import (
-    Answer,
-    ProviderServer,
-    anthropic_error,
-    anthropic_reply,
-    anthropic_stream,
-    anthropic_tool_call,
-    gemini_error,
-    gemini_reply,
-    gemini_stream,
-    gemini_tool_call,
-    openai_error,
-    openai_reply,
-    openai_stream,
-    openai_thinking,
-    openai_tool_call,
-    provider_server,
-)
+from tests.fakes.providers import Answer, ProviderServer, openai_stream, openai_thinking
+from tests.fakes.speeches import Speech
 
-from cadre_llm_proxy.adapters.litellm_library import LitellmLibrary
-from cadre_llm_proxy.adapters.litellm_models import LitellmModels
-from cadre_llm_proxy.adapters.openai_http import OpenAiHttp, Patience
 from cadre_llm_proxy.domain import calls, facts
 from cadre_llm_proxy.domain.completions import Models
 
@@ -42,58 +20,8 @@ pytestmark = [
 ]
 KEY = "sk-secret-contract"
 PNG = b"\x89PNG\r\n\x1a\n0000"
-PATIENCE = Patience(connect_seconds=5, first_token_seconds=0.5)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Speech:
-    """A provider's wire format, and by which of the ways it is spoken to."""
-
-    straight: bool
-    provider: str
-    model: str
-    path: str
-    reply: Callable[[str], Answer]
-    stream: Callable[[Sequence[str]], Answer]
-    tool_call: Callable[[str, str], Answer]
-    error: Callable[..., Answer]
-
-
-_OPENAI: dict[str, Any] = {
-    "model": "gpt-4.1-mini",
-    "path": "/v1",
-    "reply": openai_reply,
-    "stream": openai_stream,
-    "tool_call": openai_tool_call,
-    "error": openai_error,
-}
-SPEECHES = {
-    "openai straight": Speech(straight=True, provider="openai", **_OPENAI),
-    "ollama straight": Speech(straight=True, provider="ollama", **_OPENAI),
-    "compatible straight": Speech(straight=True, provider="openai_compatible", **_OPENAI),
-    "openai through litellm": Speech(straight=False, provider="openai", **_OPENAI),
-    "compatible through litellm": Speech(straight=False, provider="openai_compatible", **_OPENAI),
-    "anthropic through litellm": Speech(
-        straight=False,
-        provider="anthropic",
-        model="claude-haiku-4-5",
-        path="",
-        reply=anthropic_reply,
-        stream=anthropic_stream,
-        tool_call=anthropic_tool_call,
-        error=anthropic_error,
-    ),
-    "gemini through litellm": Speech(
-        straight=False,
-        provider="google",
-        model="gemini-2.5-flash",
-        path="",
-        reply=gemini_reply,
-        stream=gemini_stream,
-        tool_call=gemini_tool_call,
-        error=gemini_error,
-    ),
-}
 WEATHER = calls.ToolDefinition(
     name="weather",
     description="The weather.",
@@ -103,47 +31,6 @@ WEATHER = calls.ToolDefinition(
         "required": ["city"],
     },
 )
-
-
-@pytest.fixture(params=SPEECHES)
-def speech(request: pytest.FixtureRequest) -> Speech:
-    return SPEECHES[request.param]
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def provider() -> AsyncIterator[ProviderServer]:
-    async with provider_server() as server:
-        yield server
-
-
-@pytest_asyncio.fixture(loop_scope="session", scope="session")
-async def ways() -> AsyncIterator[dict[bool, Models]]:
-    library = LitellmLibrary()
-    direct = OpenAiHttp(PATIENCE)
-    yield {True: direct, False: LitellmModels(library, PATIENCE)}
-    await direct.close()
-    await library.close()
-
-
-@pytest.fixture
-def models(speech: Speech, ways: dict[bool, Models]) -> Models:
-    return ways[speech.straight]
-
-
-@pytest.fixture
-def ask(speech: Speech, provider: ProviderServer) -> calls.Ask:
-    return calls.Ask(
-        target=calls.Target(
-            provider=speech.provider,
-            model=speech.model,
-            api_base=provider.url + speech.path,
-            api_key=SecretStr(KEY),
-        ),
-        options=calls.Options(),
-        messages=(calls.Message(role=calls.Role.USER, content="PROMPT"),),
-        output_schema=None,
-        seconds=15,
-    )
 
 
 async def test_a_reply_has_its_text_its_end_and_its_tokens(

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from tests.postgresql import Postgresql
+from tests.redis_server import RedisServer
 
-from cadre_memory.adapters.databases import opened
-from cadre_memory.adapters.sql import SqlStore
+from cadre_memory.adapters.databases import open_store, opened
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
 from cadre_memory.domain.conversations import Conversations
 from cadre_memory.domain.memories import Memories
 from cadre_memory.domain.searches import Searches
+from cadre_memory.domain.stores import Store
 
 MODEL = WordLlamaEmbedder().model
 
@@ -38,15 +39,28 @@ def url(tmp_path: Path) -> str:
     return url
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+        pytest.param("redis", marks=pytest.mark.redis),
+    ]
+)
 def any_url(request: pytest.FixtureRequest) -> str:
     if request.param == "sqlite":
         found: str = request.getfixturevalue("url")
         return found
-    server: Postgresql = request.getfixturevalue("postgresql_server")
-    database: str = request.getfixturevalue("postgresql_url")
+    own = {"postgresql": "postgresql_server", "redis": "redis_at"}[request.param]
+    server: Postgresql | RedisServer = request.getfixturevalue(own)
+    database: str = request.getfixturevalue(f"{request.param}_url")
     server.empty(database)
     return database
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_at: RedisServer) -> str:
+    """One database for all tests, which take turns with it."""
+    return redis_at.fresh()
 
 
 @pytest.fixture(scope="session")
@@ -66,18 +80,18 @@ def embedder() -> WordLlamaEmbedder:
 
 
 @pytest.fixture
-async def store(any_url: str) -> AsyncIterator[SqlStore]:
-    store = SqlStore(opened(any_url), model=MODEL)
+async def store(any_url: str) -> AsyncIterator[Store]:
+    store = await open_store(any_url, model=MODEL)
     yield store
     await store.close()
 
 
 @pytest.fixture
-def memories(store: SqlStore, embedder: WordLlamaEmbedder, clock: Clock) -> Memories:
+def memories(store: Store, embedder: WordLlamaEmbedder, clock: Clock) -> Memories:
     searches = Searches(store, held_bytes=64 * 1024 * 1024)
     return Memories(store=store, searches=searches, embedder=embedder, clock=clock)
 
 
 @pytest.fixture
-def conversations(store: SqlStore, embedder: WordLlamaEmbedder, clock: Clock) -> Conversations:
+def conversations(store: Store, embedder: WordLlamaEmbedder, clock: Clock) -> Conversations:
     return Conversations(store=store, embedder=embedder, clock=clock)

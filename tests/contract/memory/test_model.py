@@ -1,19 +1,19 @@
 """Any sequence of calls, against a dictionary that expires by the same clock."""
 
 import asyncio
-import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from cadre_memory.adapters.databases import opened
-from cadre_memory.adapters.sql import SqlStore
+from cadre_memory.adapters.databases import open_store
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
 from cadre_memory.domain.items import ItemNotFound
 from cadre_memory.domain.memories import Memories, NewItem, Query
@@ -37,17 +37,16 @@ class Kept:
 
 
 class MemoriesAgainstADictionary(RuleBasedStateMachine):
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.url = f"sqlite:///{Path(self.folder.name)}/memory.db"
+        self.url = url
         self.loop = asyncio.new_event_loop()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.all: dict[tuple[tuple[str, ...], str], Kept] = {}
         self.open()
 
     def open(self) -> None:
-        self.store = SqlStore(opened(self.url), model=EMBEDDER.model)
+        self.store = self.wait(open_store(self.url, model=EMBEDDER.model))
         self.memories = Memories(
             store=self.store,
             searches=Searches(self.store, held_bytes=1_000_000),
@@ -59,7 +58,6 @@ class MemoriesAgainstADictionary(RuleBasedStateMachine):
         self.wait(self.store.close())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
-        self.folder.cleanup()
 
     def wait(self, call: Coroutine[Any, Any, Answer]) -> Answer:
         return self.loop.run_until_complete(call)
@@ -143,7 +141,35 @@ class MemoriesAgainstADictionary(RuleBasedStateMachine):
         assert mode is not Mode.TEXT or found == saying
 
 
-MemoriesAgainstADictionary.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+        pytest.param("redis", marks=pytest.mark.redis),
+    ]
 )
-TestMemoriesAgainstADictionary = MemoriesAgainstADictionary.TestCase
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Gives the address of an empty database."""
+    if request.param == "sqlite":
+        numbers = count()
+        return lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db"
+    own = {"postgresql": "postgresql_server", "redis": "redis_at"}[request.param]
+    server: Any = request.getfixturevalue(own)
+    url: str = request.getfixturevalue(f"{request.param}_url")
+
+    def emptied() -> str:
+        server.empty(url)
+        return url
+
+    return emptied
+
+
+def test_any_sequence_of_calls_does_what_a_dictionary_would(fresh: Callable[[], str]) -> None:
+    class Machine(MemoriesAgainstADictionary):
+        def __init__(self) -> None:
+            super().__init__(fresh())
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(max_examples=12, stateful_step_count=30, deadline=None),
+    )

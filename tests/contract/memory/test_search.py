@@ -124,7 +124,9 @@ async def test_hits_of_large_values_fit_into_one_answer(memories: Memories) -> N
     assert len(await search(memories, "Berlin", top_k=200)) == 8
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(query=st.text(min_size=1, max_size=200).filter(str.strip))
 async def test_any_question_is_text_and_never_syntax(filled: Memories, query: str) -> None:
     query = query.encode("utf-8", "replace").decode()

@@ -125,7 +125,7 @@ def test_costs_say_what_is_uncertain_and_what_reuse_saved(cadre: Cadre) -> None:
 
     assert "The costs that are known add up to $0.00045." in shown
     assert "Uncertain (sent, the reply never seen): 1, at most $0.25." in shown
-    assert "Replies reused: 2, $0.5 saved." in shown
+    assert "Replies reused: 2, $0.5 and 1,234 tokens saved." in shown
 
 
 def test_costs_come_as_csv(cadre: Cadre) -> None:
@@ -163,8 +163,22 @@ def test_a_budget_is_set_listed_and_deleted(cadre: Cadre, store: Store) -> None:
     assert store.budgets == {}
 
 
+def test_a_budget_says_what_happens_at_its_end(cadre: Cadre, store: Store) -> None:
+    model = "openai/gpt-4.1-mini"
+    for name, options in (("a", ()), ("b", ("--pause",)), ("c", ("--downgrade-to", model))):
+        cadre("budgets", "set", name, "--usd", "10", "--per", "day", *options)
+
+    assert [each["on_exceed"] for each in store.budgets.values()] == ["fail", "pause", "downgrade"]
+    assert store.budgets["c"]["downgrade_to"] == model
+
+
 def test_a_budget_that_cannot_be_is_refused(cadre: Cadre, store: Store) -> None:
-    for wrong in (("--usd", "a lot"), ("--usd", "-1"), ("--workflow", "a", "--key", "b")):
+    for wrong in (
+        ("--usd", "a lot"),
+        ("--usd", "-1"),
+        ("--workflow", "a", "--key", "b"),
+        ("--pause", "--downgrade-to", "openai/gpt-4.1-mini"),
+    ):
         refused = cadre("budgets", "set", "b", "--per", "day", "--tokens", "5", *wrong)
         assert refused.returncode == 2
     assert store.budgets == {}

@@ -44,7 +44,7 @@ def test_empty_pages_say_what_to_do_and_the_example_is_one_press_away(opened: Op
     assert not [*chat.exception, *workflows.exception, *runs.exception]
 
 
-@pytest.mark.parametrize("page", ["", "workflows", "runs", "costs", "status"])
+@pytest.mark.parametrize("page", ["", "workflows", "runs", "triggers", "costs", "status"])
 def test_a_gateway_that_is_down_is_said_in_one_box(
     opened: Opened, monkeypatch: pytest.MonkeyPatch, nobody: str, page: str
 ) -> None:

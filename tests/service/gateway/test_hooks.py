@@ -40,14 +40,18 @@ def signed(
     }
 
 
-async def test_a_signed_delivery_starts_a_run(running: Any, sender: httpx.AsyncClient) -> None:
+async def test_a_signed_delivery_starts_a_run(
+    running: Any, sender: httpx.AsyncClient, eventually: Any
+) -> None:
     answer = await sender.post(
         "/hooks/triage", content=BODY, headers=signed(running.webhook_secret, BODY)
     )
 
     assert answer.status_code == 202
-    run = running.executor.runs[answer.json()["run_id"]]
-    assert answer.json()["run_url"] == f"/api/v1/runs/{run.id}"
+    run_id = answer.json()["run_id"]
+    await eventually(lambda: run_id in running.executor.runs)
+    run = running.executor.runs[run_id]
+    assert answer.json()["run_url"] == f"/api/v1/runs/{run_id}" == answer.headers["location"]
     assert (run.workflow, run.trigger, run.inputs.text) == (
         "triage",
         "webhook",
@@ -56,7 +60,7 @@ async def test_a_signed_delivery_starts_a_run(running: Any, sender: httpx.AsyncC
 
 
 async def test_a_repeated_delivery_gets_the_first_answer(
-    running: Any, sender: httpx.AsyncClient
+    running: Any, sender: httpx.AsyncClient, eventually: Any
 ) -> None:
     first = await sender.post(
         "/hooks/triage", content=BODY, headers=signed(running.webhook_secret, BODY)
@@ -70,7 +74,8 @@ async def test_a_repeated_delivery_gets_the_first_answer(
 
     assert (again.status_code, again.json()) == (202, first.json())
     assert other.json() != first.json()
-    assert len(running.executor.runs) == 2
+    await eventually(lambda: len(running.executor.runs) == 2)
+    assert first.json()["run_id"] in running.executor.runs
 
 
 async def test_a_delivery_signed_as_github_does_starts_one_run(
@@ -113,10 +118,9 @@ async def test_those_with_the_secret_are_told_what_is_wrong(
     tries = {
         ("unknown", BODY): (404, "WORKFLOW_NOT_FOUND"),
         ("triage", b"[1]"): (400, "BODY_NOT_AN_OBJECT"),
-        ("triage", b"payload=x"): (400, "BODY_NOT_AN_OBJECT"),
-        ("triage", b'{"unknown": 1}'): (400, "INPUTS_INVALID"),
-        ("triage", b"{" * 5000): (400, "BODY_NOT_AN_OBJECT"),
-        ("triage", b'{"a": "\\ud800"}'): (400, "BODY_NOT_AN_OBJECT"),
+        ("triage", b"payload=x"): (400, "BODY_NOT_JSON"),
+        ("triage", b"{" * 5000): (400, "BODY_NOT_JSON"),
+        ("triage", b'{"a": "\\ud800"}'): (400, "BODY_NOT_JSON"),
     }
 
     for number, ((name, body), expected) in enumerate(tries.items()):

@@ -204,7 +204,14 @@ async def test_calls_are_listed_page_by_page(client: Client) -> None:
 
 
 async def test_a_budget_is_set_listed_and_removed(client: Client, running: Any) -> None:
-    budget = Budget(name="b", scope="workflow", subject="triage", period="day", usd=Decimal("2.50"))
+    budget = Budget(
+        name="b",
+        scope="workflow",
+        subject="triage",
+        period="day",
+        usd=Decimal("2.50"),
+        on_exceed="pause",
+    )
 
     made = await of(client.set_budget, budget)
     listed = await of(client.budgets)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,37 @@ async def test_a_call_that_may_pass_a_budget_is_refused_before_it_is_sent(
     assert "begins anew at" in caught.value.resolution
     assert not provider.asked
     assert await outcome(proxy.ask(workflow="other", max_tokens=10)) == "answered"
+
+
+@pytest.mark.parametrize("on_exceed", ["fail", "pause"])
+async def test_a_refusal_can_be_read_by_a_program(on_exceed: str, proxy: Any) -> None:
+    number = usage_pb2.BudgetExceed.Value(f"BUDGET_EXCEED_{on_exceed.upper()}")
+    status = await set_budget(proxy, usd="0.00001", tokens=20, on_exceed=number)
+
+    with pytest.raises(LimitExceeded) as caught:
+        await proxy.ask(max_tokens=10)
+
+    said = caught.value.metadata
+    assert status.budget.on_exceed == number
+    assert (said["budget"], said["on_exceed"]) == ("b", on_exceed)
+    assert (said["limit_usd"], said["left_usd"]) == ("0.00001", "0.00001")
+    assert (said["worst_case_usd"], said["limit_tokens"]) == (str(WORST), "20")
+    assert (said["left_tokens"], said["worst_case_tokens"]) == ("20", "35")
+    assert datetime.fromisoformat(said["resets"]) == status.uses[0].reset_time.ToDatetime(UTC)
+
+
+@pytest.mark.parametrize(("pauses", "on_exceed"), [(False, "fail"), (True, "pause")])
+async def test_a_runs_own_budget_is_refused_as_the_run_wishes(
+    pauses: bool, on_exceed: str, proxy: Any
+) -> None:
+    own = llm_pb2.RunBudget(run_id="r", tokens=20, pauses=pauses)
+
+    with pytest.raises(LimitExceeded) as caught:
+        await proxy.ask(max_tokens=10, run_id="r", run_budgets=[own])
+
+    said = caught.value.metadata
+    assert (said["budget"], said["on_exceed"], said["resets"]) == ("run:r", on_exceed, "never")
+    assert said["left_tokens"] == "20"
 
 
 @pytest.mark.parametrize(
@@ -321,7 +353,8 @@ async def test_a_cached_reply_costs_nothing_and_is_told_as_saved(
     assert (again.cached, again.content, again.usage.calls) == (True, first.content, 0)
     assert again.usage.cost_usd == "0"
     assert len(provider.asked) == sums.total.calls == 4
-    assert (sums.total_details.reused_replies, sums.total_details.saved_usd) == (1, str(COST))
+    details = sums.total_details
+    assert (details.reused_replies, details.saved_usd, details.saved_tokens) == (1, str(COST), 17)
 
 
 async def test_a_replayed_reply_is_told_as_saved(proxy: Any) -> None:
@@ -329,7 +362,9 @@ async def test_a_replayed_reply_is_told_as_saved(proxy: Any) -> None:
     await proxy.ask(key="k")
 
     details = (await proxy.sums()).total_details
-    assert (details.reused_replies, details.saved_usd) == (1, str(COST))
+    assert (details.reused_replies, details.saved_usd, details.saved_tokens) == (1, str(COST), 17)
+    (again, _) = (await usage_of(proxy)("ListCalls")).calls
+    assert (again.saved_usd, again.saved_tokens) == (str(COST), 17)
 
 
 async def test_two_proxies_ask_once_for_one_key(start: Any, provider: ProviderServer) -> None:

@@ -1,6 +1,7 @@
 """Providers' wire formats: plain, structured and streamed replies, and what they cost."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,12 +58,16 @@ async def test_a_reply_comes_with_its_tokens_and_exact_cost(
 async def test_a_stream_sends_text_as_it_comes_and_ends_with_the_whole_reply(
     name: str, proxy: Any, provider: ProviderServer
 ) -> None:
-    provider.will(STREAMED[name](PIECES))
+    written = replace(STREAMED[name](PIECES), hold_after=b"Hel")
+    provider.will(written)
 
-    parts = [part async for part in proxy.stream(provider=name)]
+    stream = proxy.stream(provider=name)
+    first = await anext(stream)
+    written.release.set()
+    parts = [part async for part in stream]
 
-    assert "".join(part.delta for part in parts[:-1]) == "Hello there"
-    assert len(parts) > 2
+    assert first.delta == "Hel"
+    assert "".join(part.delta for part in parts[:-1]) == "lo there"
     assert parts[-1].reply.content == "Hello there"
     assert (parts[-1].reply.usage.input_tokens, parts[-1].reply.usage.output_tokens) == (12, 5)
 

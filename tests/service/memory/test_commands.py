@@ -7,6 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+from tests.postgresql import Postgresql
+from tests.redis_server import RedisServer
+
 from cadre_kit.databases import connect_sqlite
 
 LINES: tuple[dict[str, Any], ...] = (
@@ -35,10 +39,27 @@ LINES: tuple[dict[str, Any], ...] = (
 )
 
 
-def memory(home: Path, command: str, said: str = "") -> subprocess.CompletedProcess[str]:
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+        pytest.param("redis", marks=pytest.mark.redis),
+    ]
+)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/memory.db"
+    own = {"postgresql": "postgresql_server", "redis": "redis_at"}[request.param]
+    server: Postgresql | RedisServer = request.getfixturevalue(own)
+    return server.fresh()
+
+
+def memory(
+    home: Path, command: str, said: str = "", url: str = ""
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cadre_memory", command],
-        env={"CADRE_HOME": str(home), "PATH": ""},
+        env={"CADRE_HOME": str(home), "CADRE_MEMORY_DATABASE_URL": url, "PATH": ""},
         input=said,
         capture_output=True,
         text=True,
@@ -47,13 +68,14 @@ def memory(home: Path, command: str, said: str = "") -> subprocess.CompletedProc
     )
 
 
-def test_what_was_imported_is_exported_as_it_was(tmp_path: Path) -> None:
-    imported = memory(tmp_path, "import", "".join(json.dumps(line) + "\n" for line in LINES))
-    exported = memory(tmp_path, "export")
+def test_what_was_imported_is_exported_as_it_was(tmp_path: Path, url: str) -> None:
+    lines = "".join(json.dumps(line) + "\n" for line in LINES)
+    imported = memory(tmp_path, "import", lines, url)
+    exported = memory(tmp_path, "export", url=url)
 
     assert (imported.returncode, imported.stderr) == (0, "2 memories are stored\n")
     assert [json.loads(line) for line in exported.stdout.splitlines()] == list(LINES)
-    assert memory(tmp_path, "check").stderr == "everything agrees\n"
+    assert memory(tmp_path, "check", url=url).stderr == "everything agrees\n"
 
 
 def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:

@@ -331,3 +331,88 @@ async def test_without_an_engine_the_mode_says_why(tmp_path: Path) -> None:
     assert sandbox_pb2.MODE_DOCKER not in offered.modes
     assert "engine" in offered.docker_missing
     assert caught.value.code == "MODE_NOT_OFFERED"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def session(stub: Stub) -> AsyncIterator[str]:
+    request = sandbox_pb2.OpenSessionRequest(mode=sandbox_pb2.MODE_DOCKER)
+    opened = await call(stub.OpenSession, request, service="sandbox", timeout_seconds=60)
+    yield opened.session.id
+    closing = sandbox_pb2.CloseSessionRequest(session_id=opened.session.id)
+    assert (await call(stub.CloseSession, closing, service="sandbox", timeout_seconds=60)).closed
+
+
+async def in_session(
+    stub: Stub, session: str, code: str, **limits: Any
+) -> sandbox_pb2.ExecuteResponse:
+    request = sandbox_pb2.ExecuteRequest(
+        code=code, session_id=session, limits=sandbox_pb2.Limits(**limits)
+    )
+    return await call(stub.Execute, request, service="sandbox", timeout_seconds=60)
+
+
+async def test_a_session_keeps_variables_and_files(stub: Stub, session: str) -> None:
+    first = await in_session(stub, session, "x = 1\nopen('a.csv', 'w').write('a,b')\nresult = x")
+    second = await in_session(stub, session, "x += 1\nprint(open('a.csv').read(), x)")
+
+    assert [(f.name, f.media_type) for f in first.files] == [("a.csv", "text/csv")]
+    assert (second.stdout, list(second.files)) == ("a,b 2\n", [])
+    assert not second.HasField("result")
+
+
+async def test_files_of_a_session_are_written_listed_and_read(stub: Stub, session: str) -> None:
+    file = sandbox_pb2.File(name="in/a.txt", content=b"given")
+    writing = sandbox_pb2.WriteFileRequest(session_id=session, file=file)
+    await call(stub.WriteFile, writing, service="sandbox", timeout_seconds=20)
+    code = "import os\nopen('out', 'w').write(open('in/a.txt').read() * 2)\nos.symlink('/etc/passwd', 'link')"
+    await in_session(stub, session, code)
+
+    async def read(name: str) -> sandbox_pb2.File:
+        request = sandbox_pb2.ReadFileRequest(session_id=session, name=name)
+        answer = await call(stub.ReadFile, request, service="sandbox", timeout_seconds=20)
+        found: sandbox_pb2.File = answer.file
+        return found
+
+    listing = sandbox_pb2.ListFilesRequest(session_id=session)
+    listed = await call(stub.ListFiles, listing, service="sandbox", timeout_seconds=20)
+    assert [(f.name, f.size_bytes) for f in listed.files] == [("in/a.txt", 5), ("out", 10)]
+    assert (await read("out")).content == b"givengiven"
+    for name in ("link", "nothing", "in"):
+        with pytest.raises(CadreError) as caught:
+            await read(name)
+        assert caught.value.code == "FILE_NOT_FOUND"
+
+
+async def test_an_interrupted_program_leaves_what_it_made(stub: Stub, session: str) -> None:
+    done = await in_session(
+        stub, session, "x = 2\nimport time\ntime.sleep(60)", timeout_seconds=0.5
+    )
+
+    assert done.error.code == "LIMIT_TIME"
+    assert not done.session_reset
+    assert (await in_session(stub, session, "result = x")).result.text == "2"
+
+
+async def test_a_program_that_must_be_killed_leaves_its_files(stub: Stub, session: str) -> None:
+    code = "import signal\nopen('kept', 'w').write('1')\nx = 1\nsignal.signal(2, signal.SIG_IGN)\nwhile True: pass"
+
+    done = await in_session(stub, session, code, timeout_seconds=0.5)
+
+    assert done.error.code == "LIMIT_TIME"
+    assert done.session_reset
+    after = await in_session(stub, session, "result = [open('kept').read(), 'x' in globals()]")
+    assert json.loads(after.result.text) == ["1", False]
+
+
+async def test_a_session_that_kills_its_own_container_is_gone(stub: Stub) -> None:
+    request = sandbox_pb2.OpenSessionRequest(mode=sandbox_pb2.MODE_DOCKER)
+    opened = await call(stub.OpenSession, request, service="sandbox", timeout_seconds=60)
+
+    with pytest.raises(CadreError) as caught:
+        await in_session(
+            stub, opened.session.id, "import os, time\nos.kill(os.getppid(), 9)\ntime.sleep(60)"
+        )
+
+    assert caught.value.code == "SESSION_NOT_FOUND"
+    with pytest.raises(CadreError):
+        await in_session(stub, opened.session.id, "1")

@@ -14,7 +14,14 @@ import pytest
 from cadre.common.v1 import common_pb2
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
 from cadre_kit.channels import call, connect
-from cadre_kit.errors import Conflict, InvalidInput, LimitExceeded, Unavailable, Unsupported
+from cadre_kit.errors import (
+    Conflict,
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    Unavailable,
+    Unsupported,
+)
 
 Stub: TypeAlias = "sandbox_pb2_grpc.SandboxServiceAsyncStub"
 
@@ -218,3 +225,36 @@ def _environment(pid: int) -> bytes:
 
 async def test_the_worker_knows_nothing_of_the_services_environment(service: Service) -> None:
     assert _environment(service.zygote()) == b""
+
+
+async def test_a_session_ends_with_the_worker_and_with_the_service(service: Service) -> None:
+    opened = await call(
+        service.stub.OpenSession,
+        sandbox_pb2.OpenSessionRequest(),
+        service="sandbox",
+        timeout_seconds=10,
+    )
+    request = sandbox_pb2.ExecuteRequest(code="x = 1", session_id=opened.session.id)
+    await call(service.stub.Execute, request, service="sandbox", timeout_seconds=10)
+    keeper = service.programs()[0]
+    first = service.zygote()
+
+    os.kill(first, signal.SIGKILL)
+
+    await until(lambda: not Path(f"/proc/{keeper}").exists())
+    with pytest.raises(NotFound) as caught:
+        await call(service.stub.Execute, request, service="sandbox", timeout_seconds=10)
+    assert caught.value.code == "SESSION_NOT_FOUND"
+    assert (await service.execute("result = 1")).result.text == "1"
+    await call(
+        service.stub.OpenSession,
+        sandbox_pb2.OpenSessionRequest(),
+        service="sandbox",
+        timeout_seconds=10,
+    )
+    await until(service.programs)
+    keeper = service.programs()[0]
+
+    service.process.kill()
+
+    await until(lambda: not Path(f"/proc/{keeper}").exists())

@@ -40,7 +40,6 @@ def test_what_a_deployment_decides_now_is_noted() -> None:
         "config.observability",
         "config.ab_test",
         "config.gates",
-        "webhook",
         "flow.name",
     } <= notes
     assert {

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cadre_gateway.domain.connectors import DeliveryRefused
 from cadre_gateway.domain.webhooks import (
     BadWebhookSecret,
-    DeliveryRefused,
     WebhookSecret,
     new_webhook_secret,
     verified_delivery,
@@ -31,7 +31,7 @@ GITHUB_HEADERS = {
 
 
 def test_the_published_vector_of_standard_webhooks_is_genuine() -> None:
-    assert verified_delivery(SECRET, HEADERS, BODY, now=NOW) == "msg_p5jXN8AQM9LWM0D4loKWxJek"
+    assert verified_delivery([SECRET], HEADERS, BODY, now=NOW) == "msg_p5jXN8AQM9LWM0D4loKWxJek"
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def test_the_published_vector_of_standard_webhooks_is_genuine() -> None:
 def test_one_right_signature_of_several_is_enough(signatures: str) -> None:
     headers = {**HEADERS, "webhook-signature": signatures}
 
-    assert verified_delivery(SECRET, headers, BODY, now=NOW)
+    assert verified_delivery([SECRET], headers, BODY, now=NOW)
 
 
 @pytest.mark.parametrize("seconds", [-300, 300])
 def test_a_clock_may_be_five_minutes_off(seconds: int) -> None:
-    assert verified_delivery(SECRET, HEADERS, BODY, now=NOW + seconds)
+    assert verified_delivery([SECRET], HEADERS, BODY, now=NOW + seconds)
 
 
 @pytest.mark.parametrize(
@@ -69,22 +69,22 @@ def test_a_clock_may_be_five_minutes_off(seconds: int) -> None:
 )
 def test_a_changed_header_is_refused(wrong: Mapping[str, str]) -> None:
     with pytest.raises(DeliveryRefused):
-        verified_delivery(SECRET, {**HEADERS, **wrong}, BODY, now=NOW)
+        verified_delivery([SECRET], {**HEADERS, **wrong}, BODY, now=NOW)
 
 
 @pytest.mark.parametrize("seconds", [-301, 301])
 def test_a_stale_delivery_is_refused(seconds: int) -> None:
     with pytest.raises(DeliveryRefused):
-        verified_delivery(SECRET, HEADERS, BODY, now=NOW + seconds)
+        verified_delivery([SECRET], HEADERS, BODY, now=NOW + seconds)
 
 
 def test_a_changed_body_is_refused() -> None:
     with pytest.raises(DeliveryRefused):
-        verified_delivery(SECRET, HEADERS, b'{"test":2432232314}', now=NOW)
+        verified_delivery([SECRET], HEADERS, b'{"test":2432232314}', now=NOW)
 
 
 def test_githubs_published_vector_is_genuine() -> None:
-    delivery = verified_delivery(GITHUB, GITHUB_HEADERS, b"Hello, World!", now=0)
+    delivery = verified_delivery([GITHUB], GITHUB_HEADERS, b"Hello, World!", now=0)
 
     assert delivery == GITHUB_HEADERS["x-github-delivery"]
 
@@ -101,7 +101,7 @@ def test_githubs_published_vector_is_genuine() -> None:
 )
 def test_a_delivery_like_githubs_with_a_changed_header_is_refused(wrong: Mapping[str, str]) -> None:
     with pytest.raises(DeliveryRefused):
-        verified_delivery(GITHUB, {**GITHUB_HEADERS, **wrong}, b"Hello, World!", now=0)
+        verified_delivery([GITHUB], {**GITHUB_HEADERS, **wrong}, b"Hello, World!", now=0)
 
 
 @pytest.mark.parametrize("text", ["", "whsec_", "whsec_AAAA", "whsec_" + "A" * 200, "whsec_!!!!"])
@@ -125,4 +125,4 @@ def test_a_secret_may_lack_its_padding() -> None:
 )
 def test_rubbish_is_refused_and_nothing_else(headers: dict[str, str], body: bytes) -> None:
     with pytest.raises(DeliveryRefused):
-        verified_delivery(SECRET, headers, body, now=NOW)
+        verified_delivery([SECRET], headers, body, now=NOW)

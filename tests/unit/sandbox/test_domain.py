@@ -32,6 +32,7 @@ from cadre_sandbox.domain.executions import (
 from cadre_sandbox.domain.outputs import Kept
 from cadre_sandbox.domain.presets import Preset, granted
 from cadre_sandbox.domain.sandbox import Asked, Sandbox
+from cadre_sandbox.domain.sessions import Lifetime, Sessions
 
 CEILING = Limits(
     timeout_seconds=300, cpu_seconds=300, memory_mb=2048, output_bytes=4 * 2**20, cpus=4
@@ -52,6 +53,8 @@ def sandbox(runner: FakeRunner, *, running: int = 2, waiting: int = 1, **options
         ceiling=CEILING,
         modules=("math",),
         allow_weaker=options.pop("allow_weaker", False),
+        sessions=Sessions(most=2),
+        longest=Lifetime(idle_seconds=60, total_seconds=100),
     )
 
 

@@ -58,6 +58,9 @@ def set_budget(
         str | None,
         typer.Option(metavar="PROVIDER/MODEL", help="Ask this model rather than refuse a call."),
     ] = None,
+    pause: Annotated[
+        bool, typer.Option("--pause", help="Let runs wait at it rather than fail.")
+    ] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Set a budget, or change the one of that name.
@@ -66,6 +69,8 @@ def set_budget(
     """
     from cadre_client import Budget
 
+    if pause and downgrade_to:
+        raise typer.BadParameter("--pause and --downgrade-to exclude each other")
     scope, subject = _scope(workflow, key, run_id)
     budget = Budget(
         name=name,
@@ -75,7 +80,7 @@ def set_budget(
         usd=_amount(usd),
         tokens=tokens,
         warn_percent=warn,
-        on_exceed="downgrade" if downgrade_to else "fail",
+        on_exceed="downgrade" if downgrade_to else "pause" if pause else "fail",
         downgrade_to=downgrade_to or "",
     )
     with gateway() as client:

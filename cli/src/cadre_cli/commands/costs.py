@@ -142,7 +142,10 @@ def _remarks(total: "Usage", details: "UsageDetails") -> list[str]:
             f"at most {cost(details.uncertain_usd)}."
         )
     if details.reused_replies:
-        lines.append(f"Replies reused: {details.reused_replies}, {cost(details.saved_usd)} saved.")
+        lines.append(
+            f"Replies reused: {details.reused_replies}, {cost(details.saved_usd)} and "
+            f"{count(details.saved_tokens)} tokens saved."
+        )
     return lines
 
 

@@ -4,7 +4,7 @@ import base64
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
@@ -27,11 +27,24 @@ class Mode(StrEnum):
     DOCKER = "docker"
 
 
+_NEW = "new"
+
+
+class _Means(TypedDict, total=False):
+    """What a program may use; in a session that is settled."""
+
+    mode: str
+    memory_mb: int
+    packages: list[str]
+    hosts: list[str]
+
+
 def add_to(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(
         "exec",
-        epilog="Examples: cadre exec sum.py -i n:=10 · cadre exec plot.py --mode docker --file data.csv",
+        epilog="Examples: cadre exec sum.py -i n:=10 · cadre exec plot.py --mode docker --file data.csv"
+        " · cadre exec load.py --session new · cadre exec next.py --session ID --close",
     )(execute)
 
 
@@ -62,6 +75,21 @@ def execute(
         list[str] | None,
         typer.Option(metavar="NAME", help="A package that it may import (mode docker)."),
     ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST", help="A host that it may reach (mode docker); * for all allowed."
+        ),
+    ] = None,
+    session: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="Runs it on the variables and files of a session; new opens one and says its id.",
+            show_default=False,
+        ),
+    ] = "",
+    close: Annotated[bool, typer.Option("--close", help="Ends the session after it.")] = False,
     json_: JsonFlag = False,
 ) -> int:
     """Run a program in the sandbox.
@@ -69,20 +97,26 @@ def execute(
     Its output and result are printed; files that it leaves are written to this folder. The exit status is 0 when it
     succeeded, else 1.
     """
+    if close and not session:
+        raise typer.BadParameter("there is no session to close; name it with --session")
+    code, inputs = read_text(file), read_inputs(input_, None)
+    files = {path.name: _content(path) for path in file_ or []}
+    means = _Means(mode=mode.value, memory_mb=memory_mb, packages=package or [], hosts=host or [])
     with gateway() as client:
+        if session == _NEW:
+            session = client.open_session(timeout_seconds=timeout, **means).id
+            means = _Means()
         done = client.execute(
-            read_text(file),
-            mode=mode.value,
-            inputs=read_inputs(input_, None),
-            timeout_seconds=timeout,
-            memory_mb=memory_mb,
-            packages=package or (),
-            files={path.name: _content(path) for path in file_ or []},
+            code, inputs=inputs, timeout_seconds=timeout, files=files, session_id=session, **means
         )
+        if close:
+            client.close_session(session)
     if json_:
-        print_json(_document(done))
+        print_json(_document(done) | ({"session": session} if session else {}))
     else:
         _print(done)
+        if session and not close:
+            errors().print(f"Session {session}", markup=False, highlight=False, soft_wrap=True)
     return ExitStatus.SUCCEEDED if done.outcome == "succeeded" else ExitStatus.FAILED
 
 
@@ -118,6 +152,8 @@ def _print(done: "Execution") -> None:
     sys.stderr.write(done.stderr)
     if done.result is not None:
         output().print(as_text(done.result), markup=False, highlight=False, soft_wrap=True)
+    if done.session_reset:
+        errors().print("The session's variables are gone: its process had to be killed.")
     for file in done.files:
         errors().print(_written(file.name, base64.b64decode(file.content)), markup=False)
     if done.error is not None:

@@ -84,7 +84,7 @@ def run(
         if not json_:
             version = f" version {started.version}" if started.version else ""
             errors().print(f"Run {started.id} of [bold]{escape(started.workflow)}[/]{version}")
-        ended = _followed(client, started.id, json_)
+        ended = following.shown_end(client, started.id, json_)
         if into is not None and ended.status.is_final:
             _record(client, ended.id, into, record_as)
     raise typer.Exit(following.exit_status(ended))
@@ -144,7 +144,7 @@ def show(run_id: RunId, json_: JsonFlag = False) -> None:
 def watch(run_id: RunId, json_: JsonFlag = False) -> None:
     """Follow a run to its end, from its first event on. Exit statuses are those of `cadre run`."""
     with gateway() as client:
-        _follow(client, run_id, json_)
+        following.show_end(client, run_id, json_)
 
 
 @app.command(epilog="Example: cadre runs cancel 01JD2N3Q8ZC4R6T8V0X2Z4B6D8")
@@ -167,7 +167,7 @@ def resume(run_id: RunId, detach: Detach = False, json_: JsonFlag = False) -> No
         if detach:
             _tell_detached(resumed, json_)
             return
-        _follow(client, run_id, json_)
+        following.show_end(client, run_id, json_)
 
 
 @app.command(
@@ -228,7 +228,7 @@ def fork(
             return
         if not json_:
             errors().print(f"Run {started.id}, forked from {run_id}")
-        _follow(client, started.id, json_)
+        following.show_end(client, started.id, json_)
 
 
 @app.command(epilog="Example: cadre runs checkpoints 01JD2N3Q8ZC4R6T8V0X2Z4B6D8")
@@ -337,24 +337,6 @@ def _record(client: "Client", run_id: str, file: Path, name: str) -> dict[str, A
     said = f"Wrote the test {recorded.test['name']!r} into {file}; run it with `cadre test {file}`."
     errors().print(said, markup=False, highlight=False)
     return recorded.test
-
-
-def _follow(client: "Client", run_id: str, json_: bool) -> None:
-    raise typer.Exit(following.exit_status(_followed(client, run_id, json_)))
-
-
-def _followed(client: "Client", run_id: str, json_: bool) -> "Run":
-    """A run that was followed to its end, and shown."""
-    try:
-        ended = following.follow(client, run_id, quiet=json_)
-    except following.Left:
-        errors().print(f"Run {run_id} goes on; follow it with `cadre runs watch {run_id}`.")
-        raise typer.Exit(ExitStatus.SUCCEEDED) from None
-    if json_:
-        print_json(following.result(ended))
-    else:
-        following.show_result(ended)
-    return ended
 
 
 def _show_details(run: "Run") -> None:

@@ -20,7 +20,9 @@ def draw_sums(report: UsageReport, dimension: str) -> None:
     used, price, saved = st.columns(3)
     used.metric("Tokens", tokens(report.total))
     price.metric("Cost", cost(report.total))
-    saved.metric("Saved by reuse", dollars(report.total_details.saved_usd))
+    details = report.total_details
+    reused = f"{details.reused_replies:,} replies given again, {details.saved_tokens:,} tokens"
+    saved.metric("Saved by reuse", dollars(details.saved_usd), help=plain(reused))
     if not report.groups:
         st.info("No model was called yet.")
         return

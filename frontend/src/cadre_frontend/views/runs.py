@@ -11,6 +11,7 @@ from cadre_frontend.gateway import gateway
 from cadre_frontend.widgets.activity import draw_activity
 from cadre_frontend.widgets.amounts import STATUS_COLOURS, ago, cost, run_duration, tokens
 from cadre_frontend.widgets.diagram import draw
+from cadre_frontend.widgets.files import draw_files
 from cadre_frontend.widgets.problems import errors_shown, show_error
 from cadre_frontend.widgets.texts import plain
 from cadre_frontend.widgets.timeline import draw_timeline, node_states, visits
@@ -117,6 +118,7 @@ def draw_run(run_id: str, live: bool) -> None:
         for question in run.questions:
             draw_question(run, question)
         draw_outcome(run)
+        draw_files(run_id, gateway().run_files(run_id))
         graph = graph_of(run)
         if graph:
             draw(graph, node_states(found))

@@ -22,17 +22,27 @@ from cadre_client._models import (
     BudgetStatus,
     Checkpoint,
     Completion,
+    Delivery,
     Event,
     Execution,
+    FileEntry,
+    FileList,
     JsonObject,
+    MemoryBatchResult,
     MemoryHit,
     MemoryItem,
     Model,
     ModelCall,
     Problem,
+    ProgramFile,
     Run,
+    RunFile,
+    RunFileList,
+    Sample,
     Schedule,
     ServiceStatus,
+    Session,
+    Trigger,
     Usage,
     UsageReport,
     Validation,
@@ -48,6 +58,7 @@ T = TypeVar("T")
 _COMPLETION_SECONDS = 180.0
 # The longest that a program may run, its place in the queue, and the making of a package set's image.
 _EXECUTION_SECONDS = 900.0
+_SESSIONS = "/api/v1/sandbox-sessions"
 _TEST_SECONDS = 630.0
 _WATCH_PATIENCE_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 0.1
@@ -388,6 +399,57 @@ class Client:
         """Removes a schedule; runs that it started stay."""
         self._transport.send("DELETE", _path("/api/v1/schedules", name))
 
+    # Files of runs
+
+    def run_files(self, run_id: str) -> list[RunFile]:
+        """What tools and programs of a run left, the first thousand."""
+        return self._get(RunFileList, _path("/api/v1/runs", run_id) + "/files").files
+
+    def read_run_file(self, run_id: str, path: str) -> bytes:
+        """What is in a file of a run."""
+        where = f"{_path('/api/v1/runs', run_id)}/files/{quote(path)}"
+        return self._transport.send("GET", where).content
+
+    # Triggers
+
+    def triggers(self) -> list[Trigger]:
+        """What starts runs from outside, by address."""
+        return self._get(dict[str, list[Trigger]], "/api/v1/triggers")["triggers"]
+
+    def sample(self, kind: str, name: str, text: str) -> Sample:
+        """A delivery as the provider of a trigger would sign and send it."""
+        path = _path("/api/v1/triggers", kind, name, "sample")
+        return self._post(Sample, path, {"text": text})
+
+    def send_sample(self, sample: Sample) -> Delivery:
+        """Sends a sample as the provider would; what the gateway keeps of it."""
+        self._transport.send("POST", sample.path, content=sample.body, headers=sample.headers)
+        (delivery,) = self.deliveries(source=sample.source, key=sample.key, limit=1)
+        return delivery
+
+    def deliveries(
+        self,
+        status: str | None = None,
+        source: str | None = None,
+        key: str | None = None,
+        limit: int = 50,
+    ) -> list[Delivery]:
+        """The newest deliveries, at most `limit`, without their contents and replies."""
+        query = {"status": status, "source": source, "key": key}
+        return list(self._pages(Delivery, "/api/v1/deliveries", "deliveries", query, limit=limit))
+
+    def delivery(self, delivery_id: str) -> Delivery:
+        """A delivery, with what came and what is sent for it."""
+        return self._get(Delivery, _path("/api/v1/deliveries", delivery_id))
+
+    def replay_delivery(self, delivery_id: str) -> Delivery:
+        """Lets a parked delivery go on from where it failed."""
+        return self._post(Delivery, _path("/api/v1/deliveries", delivery_id, "replay"), {})
+
+    def discard_delivery(self, delivery_id: str) -> Delivery:
+        """Gives a parked delivery up."""
+        return self._post(Delivery, _path("/api/v1/deliveries", delivery_id, "discard"), {})
+
     # Programs
 
     def execute(
@@ -400,9 +462,14 @@ class Client:
         timeout_seconds: float = 0.0,
         memory_mb: int = 0,
         packages: Sequence[str] = (),
+        hosts: Sequence[str] = (),
         files: Mapping[str, bytes] | None = None,
+        session_id: str = "",
     ) -> Execution:
-        """Runs a program in the sandbox to its end; one that fails is an answer. 0 means the sandbox's default."""
+        """Runs a program in the sandbox to its end; one that fails is an answer. 0 means the sandbox's default.
+
+        In a session, which has settled them, mode, preset, memory_mb, packages and hosts are left out.
+        """
         body: dict[str, Any] = {
             "code": code,
             "mode": mode,
@@ -411,12 +478,58 @@ class Client:
             "timeout_seconds": timeout_seconds,
             "memory_mb": memory_mb,
             "packages": list(packages),
+            "hosts": list(hosts),
+            "session_id": session_id,
             "files": [
                 {"name": name, "content": base64.b64encode(content).decode()}
                 for name, content in (files or {}).items()
             ],
         }
         return self._post(Execution, "/api/v1/executions", body, timeout_seconds=_EXECUTION_SECONDS)
+
+    def open_session(
+        self,
+        *,
+        mode: str = "python",
+        preset: str | None = None,
+        timeout_seconds: float = 0.0,
+        memory_mb: int = 0,
+        packages: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+        idle_seconds: float = 0.0,
+        total_seconds: float = 0.0,
+    ) -> Session:
+        """Opens a session, in which each program finds what earlier ones left. 0 means the sandbox's default."""
+        body: dict[str, Any] = {
+            "mode": mode,
+            "preset": preset,
+            "timeout_seconds": timeout_seconds,
+            "memory_mb": memory_mb,
+            "packages": list(packages),
+            "hosts": list(hosts),
+            "idle_seconds": idle_seconds,
+            "total_seconds": total_seconds,
+        }
+        return self._post(Session, _SESSIONS, body, timeout_seconds=_EXECUTION_SECONDS)
+
+    def close_session(self, session_id: str) -> None:
+        """Ends a session with everything in it; nothing when it has ended."""
+        self._transport.send("DELETE", _path(_SESSIONS, session_id))
+
+    def session_files(self, session_id: str) -> list[FileEntry]:
+        """The files of a session's folder, in mode docker."""
+        return self._get(FileList, _path(_SESSIONS, session_id) + "/files").files
+
+    def read_session_file(self, session_id: str, name: str) -> bytes:
+        """What is in a file of a session's folder."""
+        path = f"{_path(_SESSIONS, session_id)}/files/{quote(name)}"
+        return base64.b64decode(self._get(ProgramFile, path).content)
+
+    def write_session_file(self, session_id: str, name: str, content: bytes) -> None:
+        """Writes a file into a session's folder."""
+        path = f"{_path(_SESSIONS, session_id)}/files/{quote(name)}"
+        body = {"content": base64.b64encode(content).decode()}
+        self._transport.send("PUT", path, body=body)
 
     # Memories
 
@@ -430,16 +543,32 @@ class Client:
         tags: Sequence[str] = (),
         metadata: Mapping[str, JsonValue] | None = None,
         if_version: int | None = None,
+        searched_fields: Sequence[str] | None = None,
     ) -> MemoryItem:
         """Stores a value in place of the one before; it is gone after `ttl_seconds`, if given.
 
+        `searched_fields` are the parts of it that are searched, such as `parts[*].text`; without it all of it is.
         With `if_version` only over that version, 0 being nothing; else VERSION_CONFLICT is refused.
         """
         body: dict[str, Any] = {"namespace": list(namespace), "key": key, "value": value}
         body |= {"tags": list(tags), "metadata": dict(metadata or {}), "if_version": if_version}
         if ttl_seconds is not None:
             body["ttl_seconds"] = ttl_seconds
+        if searched_fields is not None:
+            body["searched_fields"] = list(searched_fields)
         return self._post(MemoryItem, "/api/v1/memories", body)
+
+    def batch_memories(
+        self, operations: Sequence[Mapping[str, JsonObject]]
+    ) -> list[MemoryBatchResult]:
+        """Does many reads and writes in one request: first the reads, then all or none of the writes.
+
+        Each operation is an object of one of `put`, `delete`, `get`, `find` and `namespaces`, as the API's description
+        has them.
+        """
+        body = {"operations": [dict(each) for each in operations]}
+        answer = self._post(dict[str, list[MemoryBatchResult]], "/api/v1/memories/batch", body)
+        return answer["results"]
 
     def get_memory(self, namespace: Sequence[str], key: str) -> MemoryItem:
         """A stored value."""

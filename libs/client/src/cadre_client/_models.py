@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Pla
 __all__ = [
     "Applied",
     "Completion",
+    "Delivery",
     "Event",
     "EventType",
     "Execution",
@@ -20,17 +21,23 @@ __all__ = [
     "GraphNode",
     "Input",
     "JsonObject",
+    "MemoryBatchResult",
+    "MemoryFound",
     "MemoryHit",
     "MemoryItem",
     "Model",
     "Problem",
     "ProgramFile",
+    "Reply",
     "Run",
     "RunStatus",
+    "Sample",
     "Schedule",
     "ServiceStatus",
     "Severity",
     "TextEdit",
+    "Trigger",
+    "Trouble",
     "Usage",
     "UsageGroup",
     "UsageReport",
@@ -319,6 +326,7 @@ class UsageDetails(Answer):
     uncertain_usd: Usd = Decimal(0)
     reused_replies: int = 0
     saved_usd: Usd = Decimal(0)
+    saved_tokens: int = 0
 
 
 class UsageGroup(Answer):
@@ -367,12 +375,14 @@ class ModelCall(Answer):
     latency_ms: int = 0
     first_token_ms: int | None = None
     saved_usd: Usd | None = None
+    saved_tokens: int = 0
 
 
 class Budget(Answer):
     """A bound of what model calls may use, in US dollars, tokens or both.
 
-    `scope` is platform, workflow, key or run, `period` is run, day, week or month, `on_exceed` is fail or downgrade.
+    `scope` is platform, workflow, key or run, `period` is run, day, week or month, `on_exceed` is fail, pause or
+    downgrade.
     """
 
     name: str
@@ -434,6 +444,69 @@ class Schedule(Answer):
     next_time: AwareDatetime | None = None
 
 
+class Trouble(Answer):
+    """Why a delivery, or a reply to one, did not go on."""
+
+    code: str
+    message: str
+    resolution: str = ""
+
+
+class Reply(Answer):
+    """Something that is sent for a delivery; `status` is pending, sent, parked or discarded."""
+
+    id: str
+    status: str
+    tries: int = 0
+    next_time: AwareDatetime | None = None
+    sent_time: AwareDatetime | None = None
+    error: Trouble | None = None
+
+
+class Delivery(Answer):
+    """What came from outside, and what became of it; `status` is received, started, ended, parked or discarded.
+
+    `key` is the sender's id of it. There is no run `run_id` while it is received.
+    """
+
+    id: str
+    source: str
+    key: str
+    workflow: str
+    version: int
+    run_id: str
+    status: str
+    tries: int = 0
+    received_time: AwareDatetime
+    updated_time: AwareDatetime | None = None
+    next_time: AwareDatetime | None = None
+    error: Trouble | None = None
+    content: JsonObject | None = None
+    replies: list[Reply] = Field(default_factory=list)
+
+
+class Trigger(Answer):
+    """Something outside that starts runs of a workflow; its provider sends to the path `address`."""
+
+    kind: str
+    address: str
+    workflow: str
+    version: int
+    command: str = ""
+    reply: str = ""
+    enabled: bool = True
+
+
+class Sample(Answer):
+    """A signed request, as a provider would send it; `key` is the provider's id of it."""
+
+    source: str
+    key: str
+    path: str
+    headers: dict[str, str]
+    body: str
+
+
 class MemoryItem(Answer):
     """A stored value."""
 
@@ -458,6 +531,22 @@ class MemoryHit(Answer):
     matched_text: str = ""
 
 
+class MemoryFound(Answer):
+    """An item that an operation found; `score` is None without a query, or when it does not match."""
+
+    item: MemoryItem
+    score: float | None = None
+
+
+class MemoryBatchResult(Answer):
+    """What an operation of a batch came to; of these only what it is about."""
+
+    item: MemoryItem | None = None
+    found: list[MemoryFound] = []
+    namespaces: list[list[str]] = []
+    deleted: bool = False
+
+
 class Completion(Answer):
     """A model's reply. `parsed` is its document when a schema was asked for, else None.
 
@@ -479,6 +568,42 @@ class ProgramFile(Answer):
     content: str
 
 
+class RunFile(Answer):
+    """A file that tools or programs of a run left; the type is by its name only."""
+
+    path: str
+    size_bytes: int
+    media_type: str
+
+
+class RunFileList(Answer):
+    """The files of a run."""
+
+    files: list[RunFile]
+
+
+class FileEntry(Answer):
+    """A file of a session's folder, without what is in it."""
+
+    name: str
+    size_bytes: int
+
+
+class FileList(Answer):
+    """The files of a session's folder."""
+
+    files: list[FileEntry]
+
+
+class Session(Answer):
+    """An open session of the sandbox. Whoever knows its id may use it."""
+
+    id: str
+    mode: str
+    idle_seconds: float
+    total_seconds: float
+
+
 class ExecutionUsage(Answer):
     """What a program used."""
 
@@ -498,4 +623,5 @@ class Execution(Answer):
     limits_reached: list[str] = []
     usage: ExecutionUsage
     walls: list[str] = []
+    session_reset: bool = False
     error: Failure | None = None

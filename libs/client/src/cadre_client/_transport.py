@@ -87,16 +87,18 @@ class Transport:
         *,
         query: Query | None = None,
         body: Mapping[str, Any] | None = None,
+        content: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> httpx.Response:
-        """One answer of any shape. Raises ApiError and GatewayUnreachable."""
+        """One answer of any shape to a JSON `body`, or to `content` as it is. Raises ApiError, GatewayUnreachable."""
         with _unreachable(self._url):
             response = self._http.request(
                 method,
                 self._url + path,
                 params=_given(query),
                 json=body,
+                content=content,
                 headers=headers,
                 timeout=timeout_seconds or httpx.USE_CLIENT_DEFAULT,
             )

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -30,8 +31,9 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 15.0
 
 
+@cache
 def tracer() -> trace.Tracer:
-    """The tracer for spans of our own."""
+    """The tracer for spans of our own. Made before `configure_tracing`, it begins to record with that."""
     return trace.get_tracer("cadre")
 
 

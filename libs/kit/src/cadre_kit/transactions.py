@@ -36,6 +36,7 @@ __all__ = ["ConnectionStatements", "Statements", "Transactions", "open_transacti
 _READERS = 3
 _TRANSACTION_SECONDS = 10.0
 _COMMITS_PER_LOG = 500
+_MOST_AT_ONCE = 200
 # Of transactions that insert the same key, or wait for each other, one goes through; the others find what it did when
 # they begin anew. PostgreSQL's codes: unique_violation, serialization_failure, deadlock_detected.
 _BEGIN_ANEW = frozenset({"23505", "40001", "40P01"})
@@ -51,6 +52,11 @@ Answer = TypeVar("Answer")
 
 class Statements(Protocol):
     """Statements within a transaction that cost little; built once and kept, their values left open."""
+
+    def rows(
+        self, statement: sa.Executable, values: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Any]]:
+        """All rows, as their columns' names and what the driver has for them."""
 
     def scalar(self, statement: sa.Executable, values: Mapping[str, Any]) -> Any:
         """The first value of the first row; None when there is no row."""
@@ -70,7 +76,8 @@ class Transactions(Protocol):
         """What `work` gives, once all that it did is stored."""
 
     async def write_fast(self, work: Callable[[Statements], Answer]) -> Answer:
-        """As `write`, for what happens all the time."""
+        """As `write`, for what happens all the time. Those that come together may become one transaction, in which one
+        that raises takes nothing back of the others."""
 
     async def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
         """What `work` gives; it sees one state of the database."""
@@ -79,15 +86,21 @@ class Transactions(Protocol):
         """Waits for transactions under way and lets go of the database."""
 
 
-def open_transactions(url: str, *, name: str, strict: bool) -> Transactions:
+def open_transactions(
+    url: str, *, name: str, strict: bool, lock: int | None = None
+) -> Transactions:
     """For `sqlite:///PATH` or `postgresql://...`, already migrated; `name` says in errors whose database it is.
 
     `strict` keeps what was stored when the power fails, at the cost of a wait for the disk with each transaction.
+    Writes of all processes that name the same `lock` happen one after another, as on SQLite they always do.
     Raises InvalidInput for other addresses.
     """
-    if is_postgresql(url):
-        return _Postgresql(open_postgresql(url, strict=strict), name=name)
-    return _Sqlite(url, name=name, strict=strict)
+    if not is_postgresql(url):
+        return _Sqlite(url, name=name, strict=strict)
+    engine = open_postgresql(url, strict=strict)
+    if lock is None:
+        return _Postgresql(engine, name=name)
+    return _PostgresqlInTurn(engine, name=name, lock=lock)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +129,14 @@ class _SqliteStatements:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._compiled: dict[sa.Executable, tuple[str, Mapping[str, Any]]] = {}
+
+    def rows(
+        self, statement: sa.Executable, values: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Any]]:
+        """All rows, as their columns' names and what the driver has for them."""
+        found = self._execute(statement, values)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found]
 
     def scalar(self, statement: sa.Executable, values: Mapping[str, Any]) -> Any:
         """The first value of the first row; None when there is no row."""
@@ -166,6 +187,7 @@ class _Sqlite:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
         self._jobs: list[_Job[Any]] = []
+        self._batches_waiting = 0
         self._commits = 0
 
     async def write_fast(self, work: Callable[[Statements], Answer]) -> Answer:
@@ -207,8 +229,11 @@ class _Sqlite:
     def _store_jobs(self, loop: asyncio.AbstractEventLoop) -> None:
         """Stores all that came in this turn of the loop."""
         jobs, self._jobs = self._jobs, []
-        settled = None if self._strict else self._stored_at_once(jobs)
+        # Behind a batch that waits, in order.
+        waits = self._strict or self._batches_waiting > 0
+        settled = None if waits else self._stored_at_once(jobs)
         if settled is None:
+            self._batches_waiting += 1
             self._writer.submit(self._store_patiently, jobs, loop)
         else:
             _settle(settled)
@@ -234,7 +259,11 @@ class _Sqlite:
             settled = [(job, None, error) for job in jobs]
         # A loop that has ended waits for nothing.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle, settled)
+            loop.call_soon_threadsafe(self._settle_waiting, settled)
+
+    def _settle_waiting(self, settled: _Settled) -> None:
+        self._batches_waiting -= 1
+        _settle(settled)
 
     def _stored(self, connection: sqlite3.Connection, jobs: Sequence[_Job[Any]]) -> _Settled:
         """Does the writes of a transaction that has begun, and commits it."""
@@ -256,11 +285,15 @@ class _Sqlite:
         try:
             with database_errors(self._name):
                 return job.work(self._statements[connection]), None
-        except Exception as error:  # noqa: BLE001 - the outermost frame of this one
+        except Exception as error:
+            if not connection.in_transaction:
+                # A full disk takes back the others as well.
+                raise
             connection.execute("ROLLBACK TO job")
             return None, error
         finally:
-            connection.execute("RELEASE job")
+            if connection.in_transaction:
+                connection.execute("RELEASE job")
 
     def _move_log(self) -> None:
         """Moves what was written into the file itself, as far as no reader is in the way."""
@@ -273,6 +306,11 @@ class ConnectionStatements:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+
+    def rows(
+        self, statement: sa.Executable, values: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Any]]:
+        return [dict(row) for row in self._connection.execute(statement, values).mappings()]
 
     def scalar(self, statement: sa.Executable, values: Mapping[str, Any]) -> Any:
         return self._connection.execute(statement, values).scalar()
@@ -320,6 +358,65 @@ class _Postgresql:
                 resolution="Check that PostgreSQL runs and can be reached.",
                 metadata={"database": self._name},
             ) from exc
+
+
+class _PostgresqlInTurn(_Postgresql):
+    """One write at a time among all processes with the same lock: all fast ones that wait for their turn are one
+    transaction."""
+
+    def __init__(self, engine: AsyncEngine, *, name: str, lock: int) -> None:
+        super().__init__(engine, name=name)
+        self._lock = sa.text(f"SELECT pg_advisory_xact_lock({lock:d})")
+        self._jobs: list[_Job[Any]] = []
+        self._storing: asyncio.Task[None] | None = None
+
+    async def write_fast(self, work: Callable[[Statements], Answer]) -> Answer:
+        job = _Job(work=work, answer=asyncio.get_running_loop().create_future())
+        self._jobs.append(job)
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_jobs())
+        answer: Answer = await job.answer
+        return answer
+
+    async def write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        def in_turn(connection: sa.Connection) -> Answer:
+            connection.execute(self._lock)
+            return work(connection)
+
+        return await super().write(in_turn)
+
+    async def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        return await super().write(work)
+
+    async def close(self) -> None:
+        if self._storing is not None:
+            await self._storing
+        await super().close()
+
+    async def _store_jobs(self) -> None:
+        while self._jobs:
+            jobs, self._jobs = self._jobs[:_MOST_AT_ONCE], self._jobs[_MOST_AT_ONCE:]
+            _settle(await self._stored(jobs))
+        self._storing = None
+
+    async def _stored(self, jobs: Sequence[_Job[Any]]) -> _Settled:
+        try:
+            return await self.write(lambda connection: self._each_stored(connection, jobs))
+        except Exception as error:  # noqa: BLE001 - the outermost frame of the writes; whoever waits gets it
+            return [(job, None, error) for job in jobs]
+
+    def _each_stored(self, connection: sa.Connection, jobs: Sequence[_Job[Any]]) -> _Settled:
+        statements = ConnectionStatements(connection)
+        settled: _Settled = []
+        for job in jobs:
+            try:
+                with database_errors(self._name), connection.begin_nested():
+                    settled.append((job, job.work(statements), None))
+            except Exception as error:
+                if connection.closed or connection.invalidated:
+                    raise
+                settled.append((job, None, error))
+        return settled
 
 
 def _settle(settled: _Settled) -> None:

@@ -5,7 +5,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
-from cadre.executor.v1 import runs_pb2_grpc, schedules_pb2_grpc, workflows_pb2_grpc
+from cadre.executor.v1 import (
+    files_pb2_grpc,
+    runs_pb2_grpc,
+    schedules_pb2_grpc,
+    workflows_pb2_grpc,
+)
 from cadre_executor.adapters.accounts import GrpcAccounts
 from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
@@ -14,6 +19,7 @@ from cadre_executor.adapters.peers import GrpcMemory, GrpcModels, GrpcSandbox
 from cadre_executor.adapters.prefect import PrefectScheduler
 from cadre_executor.adapters.processes import own_name, process_is_dead
 from cadre_executor.adapters.result_cache import SqlResultCache
+from cadre_executor.adapters.run_files import WorkspaceFiles
 from cadre_executor.adapters.run_store import SqlRunStore
 from cadre_executor.adapters.tools.built_in import handlers
 from cadre_executor.adapters.tools.files import FileTools
@@ -42,6 +48,7 @@ from cadre_executor.domain.testers import Tester
 from cadre_executor.domain.timetables import Timetable
 from cadre_executor.domain.tools import Tools
 from cadre_executor.domain.watchers import Watchers
+from cadre_executor.entrypoint.run_files import FileServicer
 from cadre_executor.entrypoint.runs import RunServicer
 from cadre_executor.entrypoint.schedules import ScheduleServicer
 from cadre_executor.entrypoint.workflows import WorkflowServicer
@@ -70,10 +77,7 @@ async def build(settings: Settings) -> AsyncIterator[Sequence[GrpcService]]:
 async def open_tools(settings: Settings, variables: Mapping[str, str]) -> AsyncIterator[Tools]:
     """The tools; `variables` are the environment that secrets and search keys are taken from."""
     secrets, rules = Secrets(variables), AddressRules.parse(settings.allowed_addresses)
-    limits = WorkspaceLimits(
-        max_bytes=settings.workspace_max_mb * 1024 * 1024, max_files=settings.workspace_max_files
-    )
-    workspaces = Workspaces(settings.workspaces or settings.home / "workspaces", limits=limits)
+    workspaces = _workspaces(settings)
     mcp = McpTools(
         servers=read_mcp_servers(settings.mcp_servers_file),
         rules=rules,
@@ -97,6 +101,13 @@ async def open_tools(settings: Settings, variables: Mapping[str, str]) -> AsyncI
         yield Toolbox(
             handlers=handled, mcp=mcp, workspaces=workspaces, searches=searches, secrets=secrets
         )
+
+
+def _workspaces(settings: Settings) -> Workspaces:
+    limits = WorkspaceLimits(
+        max_bytes=settings.workspace_max_mb * 1024 * 1024, max_files=settings.workspace_max_files
+    )
+    return Workspaces(settings.workspaces or settings.home / "workspaces", limits=limits)
 
 
 async def _searches(
@@ -131,6 +142,7 @@ async def build_with(
             sandbox=sandbox,
             memory=GrpcMemory(await stack.enter_async_context(connect(settings.memory_address))),
             tools=tools,
+            files=WorkspaceFiles(_workspaces(settings)),
         )
         library = Library(language)
         definitions = SqlDefinitionStore(database)
@@ -166,6 +178,7 @@ async def build_with(
             WorkflowServicer(shelf, tester, planner),
             RunServicer(desk, recorder),
             ScheduleServicer(timetable),
+            FileServicer(desk, peers.files),
         )
 
 
@@ -211,7 +224,10 @@ def _tester(library: Library, driver: Driver) -> Tester:
 
 
 def _services(
-    workflows: WorkflowServicer, runs: RunServicer, schedules: ScheduleServicer
+    workflows: WorkflowServicer,
+    runs: RunServicer,
+    schedules: ScheduleServicer,
+    files: FileServicer,
 ) -> list[GrpcService]:
     return [
         GrpcService(
@@ -221,6 +237,10 @@ def _services(
         GrpcService(
             name="cadre.executor.v1.RunService",
             add=lambda s: runs_pb2_grpc.add_RunServiceServicer_to_server(runs, s),
+        ),
+        GrpcService(
+            name="cadre.executor.v1.FileService",
+            add=lambda s: files_pb2_grpc.add_FileServiceServicer_to_server(files, s),
         ),
         GrpcService(
             name="cadre.executor.v1.ScheduleService",

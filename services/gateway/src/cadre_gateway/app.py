@@ -1,22 +1,34 @@
 """Builds the gateway from its settings; the only place that does."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import metadata
 
 from fastapi import FastAPI
 
+from cadre_gateway.adapters.database import open_gateway_database
+from cadre_gateway.adapters.inbox import Inbox
+from cadre_gateway.adapters.outbox import Outbox
 from cadre_gateway.adapters.probes import Probe, grpc_probe, http_probe
 from cadre_gateway.adapters.secret_files import read_or_make
 from cadre_gateway.adapters.services import Addresses, connected
+from cadre_gateway.adapters.trigger_list import TriggerList
+from cadre_gateway.connectors.slack import SlackConnector
+from cadre_gateway.connectors.webhook import WebhookConnector
+from cadre_gateway.dispatching import Dispatcher
 from cadre_gateway.domain.api_keys import ApiKey, new_api_key
+from cadre_gateway.domain.connectors import Connector
+from cadre_gateway.domain.rates import Rates
 from cadre_gateway.domain.webhooks import WebhookSecret, new_webhook_secret
 from cadre_gateway.entrypoint.api import application
 from cadre_gateway.entrypoint.dependencies import Parts, Waits
 from cadre_gateway.entrypoint.metrics import Metrics
 from cadre_gateway.entrypoint.middleware import Limits
 from cadre_gateway.entrypoint.streams import Stopping
-from cadre_gateway.settings import GatewaySettings
+from cadre_gateway.settings import GatewaySettings, process_variables
+from cadre_kit.addresses import AddressRules
+from cadre_kit.outgoing import outgoing_client
+from cadre_kit.transactions import Transactions
 
 __all__ = ["build"]
 
@@ -26,19 +38,39 @@ _WEBHOOK_BODY_BYTES = 1024 * 1024
 @asynccontextmanager
 async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterator[FastAPI]:
     """The application. Its streams end when `stopping` is set. Makes the secrets that are not there yet."""
-    key, secret = _api_key(settings), _webhook_secret(settings)
+    key, platform_secret = _api_key(settings), _webhook_secret(settings)
     addresses = Addresses(
         executor=settings.executor_address,
         llm_proxy=settings.llm_proxy_address,
         memory=settings.memory_address,
         sandbox=settings.sandbox_address,
     )
-    async with connected(addresses, call_seconds=settings.gateway_call_seconds) as services:
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(
+            connected(addresses, call_seconds=settings.gateway_call_seconds)
+        )
+        database = await _database(settings, stack)
+        metrics = Metrics()
+        connectors = await _connectors(settings, platform_secret, stack)
+        inbox = Inbox(database)
+        dispatcher = Dispatcher(
+            inbox=inbox,
+            outbox=Outbox(database),
+            executor=services.executor,
+            connectors=connectors,
+            metrics=metrics,
+            keep_days=settings.gateway_delivery_days,
+        )
+        await stack.enter_async_context(dispatcher.running())
         parts = Parts(
             services=services,
             probes=_probes(settings),
-            webhook_secret=secret,
-            metrics=Metrics(),
+            triggers=TriggerList(services.executor),
+            connectors=connectors,
+            inbox=inbox,
+            dispatcher=dispatcher,
+            hook_rates=Rates(settings.gateway_hook_rate),
+            metrics=metrics,
             stopping=stopping,
             waits=Waits(
                 completion_seconds=settings.gateway_completion_seconds,
@@ -53,6 +85,30 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             concurrent_requests=settings.gateway_concurrent_requests,
         )
         yield application(parts, key=key, limits=limits)
+
+
+async def _database(settings: GatewaySettings, stack: AsyncExitStack) -> Transactions:
+    url = settings.database_url(settings.gateway_database_url, "gateway")
+    database = await open_gateway_database(url, strict=settings.durability == "strict")
+    stack.push_async_callback(database.close)
+    return database
+
+
+async def _connectors(
+    settings: GatewaySettings, platform_secret: WebhookSecret, stack: AsyncExitStack
+) -> Mapping[str, Connector]:
+    """Every way in, by its kind."""
+    variables = process_variables()
+    # What workflows name reaches public addresses only; where the operator says that an API is, is allowed to it.
+    rules = AddressRules.parse(settings.allowed_addresses)
+    anywhere = await stack.enter_async_context(outgoing_client(rules))
+    slack_rules = rules.allowing_url(settings.slack_api_url)
+    to_slack = await stack.enter_async_context(outgoing_client(slack_rules))
+    connectors: list[Connector] = [
+        WebhookConnector(variables=variables, platform=platform_secret, client=anywhere),
+        SlackConnector(variables=variables, api_url=settings.slack_api_url, client=to_slack),
+    ]
+    return {connector.kind: connector for connector in connectors}
 
 
 def _api_key(settings: GatewaySettings) -> ApiKey:

@@ -1,12 +1,18 @@
 """What the gateway can be told; the only reader of its environment."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, field_validator
 
+from cadre_kit.addresses import AddressRules
+from cadre_kit.errors import InvalidInput
 from cadre_kit.settings import Port, ServiceSettings
 
-__all__ = ["GatewaySettings"]
+__all__ = ["GatewaySettings", "process_variables"]
 
 
 class GatewaySettings(ServiceSettings):
@@ -35,6 +41,27 @@ class GatewaySettings(ServiceSettings):
         description="The secret that webhooks are signed with; unset: that in <home>/webhook-secret, "
         "made at the first start.",
     )
+    gateway_database_url: str = Field(
+        "",
+        description="Deliveries of triggers: sqlite:///PATH or postgresql://...; empty: <home>/gateway.db.",
+    )
+    durability: Literal["normal", "strict"] = Field(
+        "normal",
+        description="strict: what was acknowledged survives a power failure too; each step waits for the disk.",
+    )
+    gateway_delivery_days: float = Field(
+        7.0, gt=0, le=3650, description="For how many days a delivery that is done is kept."
+    )
+    gateway_hook_rate: float = Field(
+        500.0,
+        gt=0,
+        description="Deliveries a second that one sender may make to one address; more are refused.",
+    )
+    allowed_addresses: str = Field(
+        "",
+        description="Hosts, addresses and CIDRs that calls for workflows may reach beside public ones.",
+    )
+    slack_api_url: str = Field("https://slack.com/api", description="Where Slack's Web API is.")
     gateway_body_bytes: int = Field(
         8 * 1024 * 1024, ge=1024, le=12 * 1024 * 1024, description="Largest request body, in bytes."
     )
@@ -59,6 +86,15 @@ class GatewaySettings(ServiceSettings):
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
 
+    @field_validator("allowed_addresses")
+    @classmethod
+    def _are_addresses(cls, text: str) -> str:
+        try:
+            AddressRules.parse(text)
+        except InvalidInput as error:
+            raise ValueError(error.message) from error
+        return text
+
     @property
     def key_file(self) -> Path:
         """Where the API key is."""
@@ -68,3 +104,9 @@ class GatewaySettings(ServiceSettings):
     def webhook_secret_file(self) -> Path:
         """Where the webhooks' secret is."""
         return self.home / "webhook-secret"
+
+
+def process_variables() -> Mapping[str, str]:
+    """The environment that triggers' secrets are taken from, over what `.env` says."""
+    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    return {**from_file, **os.environ}

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from cadre.llm_proxy.v1 import llm_pb2_grpc, usage_pb2_grpc
-from cadre_kit.databases import migrate, open_blocking_database
 from cadre_kit.serving import GrpcService
 from cadre_llm_proxy.adapters.any_models import AnyModels
 from cadre_llm_proxy.adapters.embedded import EmbeddedModel
@@ -15,7 +14,7 @@ from cadre_llm_proxy.adapters.litellm_models import LitellmModels
 from cadre_llm_proxy.adapters.models_file import AbleModels, read_models
 from cadre_llm_proxy.adapters.openai_http import OpenAiHttp, Patience
 from cadre_llm_proxy.adapters.prices_file import PricedModels, read_prices
-from cadre_llm_proxy.adapters.sql_ledger import MIGRATIONS, NAME, SqlLedger
+from cadre_llm_proxy.adapters.sql_ledger import NAME, SqlLedger, open_ledger
 from cadre_llm_proxy.adapters.tiktoken_tokenizer import TiktokenTokenizer
 from cadre_llm_proxy.adapters.traced_models import TracedModels
 from cadre_llm_proxy.adapters.word_vectors import WordVectors
@@ -107,8 +106,7 @@ async def build_with(
 async def _opened_ledger(settings: Settings) -> SqlLedger:
     """The ledger at its newest schema, without the replies whose time is over."""
     url = settings.database_url(settings.llm_proxy_database_url, NAME)
-    await asyncio.to_thread(migrate, url, migrations=MIGRATIONS, name=NAME)
-    ledger = SqlLedger(open_blocking_database(url))
+    ledger = await open_ledger(url)
     await ledger.join()
     await ledger.forget_replies(before=datetime.now(UTC) - timedelta(days=settings.llm_reply_days))
     return ledger

@@ -6,9 +6,7 @@ from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 
 from cadre_kit.errors import CadreError
-from cadre_memory.adapters.checks import contradictions
-from cadre_memory.adapters.databases import opened
-from cadre_memory.adapters.sql import SqlStore
+from cadre_memory.adapters.databases import findings, open_store
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
 from cadre_memory.domain.conversations import Conversations
 from cadre_memory.domain.memories import Memories
@@ -39,9 +37,7 @@ def run(command: str, settings: MemorySettings) -> int:
 
 
 def _check(url: str) -> int:
-    connection = opened(url)()
-    found = contradictions(connection)
-    connection.close()
+    found = asyncio.run(findings(url))
     for each in found:
         _say(f"{each.rows} {each.what}" if each.rows else each.what)
     if not found:
@@ -51,7 +47,7 @@ def _check(url: str) -> int:
 
 async def _transfer(command: str, url: str) -> int:
     embedder = WordLlamaEmbedder()
-    store = SqlStore(opened(url), model=embedder.model)
+    store = await open_store(url, model=embedder.model)
     memories = Memories(
         store=store, searches=Searches(store, held_bytes=0), embedder=embedder, clock=_now
     )

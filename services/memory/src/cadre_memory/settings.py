@@ -11,7 +11,22 @@ class MemorySettings(ServiceSettings):
     memory_port: Port = Field(7413, description="Port of the memory service; 0 takes any free one.")
     memory_database_url: str = Field(
         "",
-        description="Where memories are kept: sqlite:///PATH or postgresql://... Empty means <home>/memory.db.",
+        description="Where memories are kept: sqlite:///PATH, postgresql://..., redis://...; empty: <home>/memory.db.",
+    )
+    memory_embedding_model: str = Field(
+        "",
+        pattern="^([^/\\s]+/\\S+)?$",
+        description="The model that knows what texts mean, as PROVIDER/MODEL. Empty means the one within the service.",
+    )
+    memory_embedding_dimensions: int = Field(
+        0,
+        ge=0,
+        le=4_096,
+        description="How many numbers a provider's vectors have, where its model lets one choose; 0 leaves it to it.",
+    )
+    llm_proxy_address: str = Field(
+        "127.0.0.1:7411",
+        description="host:port of the llm-proxy, which a provider's model is asked through.",
     )
     memory_vector_mb: int = Field(
         256,

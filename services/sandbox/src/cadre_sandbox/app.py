@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from cadre.sandbox.v1 import sandbox_pb2_grpc
+from cadre_kit.addresses import AddressRules
 from cadre_kit.logs import logger
 from cadre_kit.serving import GrpcService
 from cadre_sandbox.adapters.containers import container_runner
@@ -14,6 +15,7 @@ from cadre_sandbox.domain.answers import Answers
 from cadre_sandbox.domain.capacity import Capacity
 from cadre_sandbox.domain.executions import Limits
 from cadre_sandbox.domain.sandbox import Sandbox
+from cadre_sandbox.domain.sessions import Lifetime, Sessions
 from cadre_sandbox.entrypoint.servicer import SandboxServicer
 from cadre_sandbox.settings import SandboxSettings
 from cadre_sandbox.worker.language.module_names import MODULE_NAMES
@@ -38,7 +40,10 @@ async def build(settings: SandboxSettings) -> AsyncIterator[Sequence[GrpcService
             pool=settings.sandbox_docker_pool,
             packages=settings.listed(settings.sandbox_packages),
             prepared=settings.listed(settings.sandbox_prepared_packages),
+            hosts=settings.listed(settings.sandbox_hosts),
+            rules=AddressRules.parse(settings.allowed_addresses),
         ) as containers,
+        _sessions(settings.sandbox_sessions) as sessions,
     ):
         for wall in runner.walls():
             if not wall.holds:
@@ -51,6 +56,11 @@ async def build(settings: SandboxSettings) -> AsyncIterator[Sequence[GrpcService
             ceiling=_ceiling(settings),
             modules=MODULE_NAMES,
             allow_weaker=settings.sandbox_allow_weaker,
+            sessions=sessions,
+            longest=Lifetime(
+                idle_seconds=settings.sandbox_max_session_idle_seconds,
+                total_seconds=settings.sandbox_max_session_seconds,
+            ),
         )
         servicer = SandboxServicer(sandbox)
         yield [
@@ -61,6 +71,15 @@ async def build(settings: SandboxSettings) -> AsyncIterator[Sequence[GrpcService
                 ),
             )
         ]
+
+
+@asynccontextmanager
+async def _sessions(most: int) -> AsyncIterator[Sessions]:
+    sessions = Sessions(most=most)
+    try:
+        yield sessions
+    finally:
+        await sessions.close_all()
 
 
 def _ceiling(settings: SandboxSettings) -> Limits:

@@ -47,6 +47,23 @@ class SandboxSettings(ServiceSettings):
     sandbox_max_cpus: float = Field(
         4, ge=0.1, le=64, description="Ceiling of a program's CPUs at once."
     )
+    sandbox_sessions: int = Field(
+        16, ge=0, le=1000, description="Sessions that are open at once; more are refused."
+    )
+    sandbox_max_session_idle_seconds: float = Field(
+        3600, ge=1, le=3600, description="Ceiling of how long a session may be idle, in seconds."
+    )
+    sandbox_max_session_seconds: float = Field(
+        86_400, ge=1, le=86_400, description="Ceiling of how long a session may live, in seconds."
+    )
+    sandbox_hosts: str = Field(
+        "",
+        pattern=r"^$|^[^,\s/]+(,[^,\s/]+)*$",
+        description="Hosts that programs in mode docker may ask to reach, through a proxy; empty: no network.",
+    )
+    allowed_addresses: str = Field(
+        "", description="Hosts and networks that are reached although they are not public."
+    )
     sandbox_docker: bool = Field(
         True,
         description="Offer mode docker where a Docker engine answers.",
@@ -77,6 +94,6 @@ class SandboxSettings(ServiceSettings):
         None, description="Folder of wheels that packages are installed from, instead of an index."
     )
 
-    def listed(self, packages: str) -> list[str]:
-        """A list of packages, as it is written in a setting."""
-        return sorted(filter(None, packages.split(",")))
+    def listed(self, names: str) -> list[str]:
+        """A list of names, as it is written in a setting."""
+        return sorted(filter(None, names.split(",")))

@@ -25,6 +25,19 @@ _NEWEST = (
     .subquery()
 )
 
+# A file without the words has no triggers; the others need reading.
+_MAY_HAVE_TRIGGERS = sa.or_(SOURCES.c.text.contains("triggers"), SOURCES.c.text.contains("webhook"))
+_NEWEST_WITH_TRIGGERS = (
+    sa.select(
+        WORKFLOW_VERSIONS, sa.case((_MAY_HAVE_TRIGGERS, SOURCES.c.text), else_="").label("source")
+    )
+    .join(SOURCES, SOURCES.c.digest == _VERSIONS.digest)
+    .join(
+        _NEWEST, sa.and_(_NEWEST.c.name == _VERSIONS.name, _NEWEST.c.version == _VERSIONS.version)
+    )
+    .order_by(_VERSIONS.name)
+)
+
 
 class SqlDefinitionStore:
     """Workflows and their versions, in SQLite or PostgreSQL. A row never changes, except to be hidden."""
@@ -81,6 +94,15 @@ class SqlDefinitionStore:
 
         def work(connection: sa.Connection) -> list[Definition]:
             return [_definition(row) for row in connection.execute(statement).mappings()]
+
+        return await self._database.read(work)
+
+    async def newest(self) -> Sequence[Definition]:
+        """The newest version of every workflow, by name; with its source only where that may have triggers."""
+
+        def work(connection: sa.Connection) -> list[Definition]:
+            found = connection.execute(_NEWEST_WITH_TRIGGERS).mappings()
+            return [_definition(row) for row in found]
 
         return await self._database.read(work)
 

@@ -24,7 +24,7 @@ from cadre_executor.domain.peers import (
     ToolCall,
 )
 from cadre_executor.domain.runs import Usage
-from cadre_executor.domain.workflows import ModelChoice, SandboxMode
+from cadre_executor.domain.workflows import ModelChoice, OnExceed, SandboxMode
 from cadre_kit.channels import call as call_service
 from cadre_kit.channels import stream as stream_service
 from cadre_kit.documents import from_json, object_from_json, to_json
@@ -132,6 +132,7 @@ class GrpcSandbox:
                 cpus=limits.cpus or 0.0,
             ),
             packages=limits.packages,
+            hosts=limits.hosts,
             files=[
                 sandbox_pb2.File(name=name, content=text.encode())
                 for name, text in program.files.items()
@@ -154,6 +155,7 @@ class GrpcSandbox:
             result=from_json(answer.result, field="result") if has_result else None,
             error=answer.error.message,
             resolution=answer.error.resolution,
+            files={file.name: file.content for file in answer.files},
         )
 
     async def lacks(self, mode: SandboxMode) -> str:
@@ -252,6 +254,7 @@ def _run_budget(own: RunBudget) -> llm_pb2.RunBudget:
         run_id=own.run_id,
         usd=None if usd is None else f"{usd:f}",
         tokens=own.budget.tokens,
+        pauses=own.budget.on_exceed is OnExceed.PAUSE,
     )
 
 

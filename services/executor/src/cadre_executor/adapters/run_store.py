@@ -37,6 +37,7 @@ from cadre_executor.domain.runs import (
     IdempotencyConflict,
     NotFailed,
     Run,
+    RunIdTaken,
     RunNotFound,
     RunPage,
     RunQuery,
@@ -71,6 +72,7 @@ _START = (
     .values(status=RunStatus.RUNNING.value, started_time=sa.bindparam("started"))
 )
 _IS_OURS = sa.select(RUNS.c.id).where(_OURS)
+_HAS_RUN = sa.select(RUNS.c.id).where(RUNS.c.id == sa.bindparam("known"))
 _ADD_RUN = sa.insert(RUNS)
 _ADD_EVENT = sa.insert(EVENTS)
 _LET_GO = sa.update(RUNS).where(RUNS.c.id == sa.bindparam("run")).values(lease_owner="")
@@ -176,11 +178,13 @@ class SqlRunStore:
         expires: float,
         position: Position | None = None,
     ) -> tuple[Run, bool]:
-        """Stores a run with its first event, or finds the one of the same key."""
+        """Stores a run with its first event, or finds the one of the same key. Raises RunIdTaken."""
 
-        def work(statements: Statements) -> str:
+        def work(statements: Statements) -> tuple[str, bool]:
             if key and (known := _keyed(statements, key, fingerprint)):
-                return known
+                return known, False
+            if statements.scalar(_HAS_RUN, {"known": run.id}) is not None:
+                raise RunIdTaken(run.id)
             row = run_row(run) | {"lease_owner": owner, "lease_expires": expires}
             row["digest"] = _keep_source(statements, run.source)
             statements.add(_ADD_RUN, [row])
@@ -191,10 +195,10 @@ class SqlRunStore:
             if key:
                 keyed = {"key": key, "fingerprint": fingerprint, "run_id": run.id}
                 statements.add(_ADD_KEY, [keyed])
-            return run.id
+            return run.id, True
 
-        stored = await self._database.write_fast(work)
-        return (run, True) if stored == run.id else (await self.get(stored), False)
+        stored, created = await self._database.write_fast(work)
+        return (run, True) if created else (await self.get(stored), False)
 
     async def get(self, run_id: str) -> Run:
         """The run. Raises RunNotFound."""

@@ -6,7 +6,7 @@ from typing import Any
 from cadre_executor.domain.children import run_child
 from cadre_executor.domain.dialogues import converse
 from cadre_executor.domain.invocations import invoke, tool_context
-from cadre_executor.domain.peers import Outcome, Program
+from cadre_executor.domain.peers import Execution, Outcome, Program
 from cadre_executor.domain.results import Form, Result
 from cadre_executor.domain.tasks import Task
 from cadre_executor.domain.workflows import (
@@ -88,6 +88,7 @@ async def _execute(action: CodeAction, task: Task) -> Result:
         files={name: text.render(task.scope) for name, text in action.limits.files.items()},
     )
     execution = await task.patiently(lambda: sandbox.execute(program, call=call, seconds=seconds))
+    await _keep_files(execution, task)
     match execution.outcome:
         case Outcome.FAILED:
             raise CodeFailed(execution.error, resolution=execution.resolution)
@@ -99,6 +100,21 @@ async def _execute(action: CodeAction, task: Task) -> Result:
             return Result(value=execution.result)
         case Outcome.SUCCEEDED:
             return Result(value=execution.stdout.rstrip("\n"), form=Form.TEXT)
+
+
+async def _keep_files(execution: Execution, task: Task) -> None:
+    """What a program left is the run's: below its node, apart for each visit but the first, and for each item."""
+    if not execution.files:
+        return
+    place = task.place
+    folder = place.node.id if place.iteration == 1 and not place.item else place.visit
+    named = {f"{folder}/{_plain(name)}": content for name, content in execution.files.items()}
+    await task.means.peers.files.keep(task.means.run_id, named)
+
+
+def _plain(name: str) -> str:
+    # How the sandbox shows what cannot be printed; no path may hold it.
+    return name.replace("\\", "_")
 
 
 async def _remember(action: MemoryAction, task: Task) -> Result:

@@ -30,12 +30,13 @@ from cadre_executor.domain.runs import (
     Usage,
 )
 from cadre_executor.domain.stores import Claim, DefinitionStore, RunStore
+from cadre_executor.domain.triggers import OutsideTrigger, TriggerNotFound
 from cadre_executor.domain.watchers import Watchers
 from cadre_kit.errors import CadreError
 from cadre_kit.ids import new_id
 from cadre_kit.logs import logger
 
-__all__ = ["Desk", "ForkRun", "StartRun"]
+__all__ = ["Arrival", "Desk", "ForkRun", "StartRun"]
 
 log = logger()
 
@@ -65,8 +66,17 @@ _NOTHING_YET: dict[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """What came from outside for one of the workflow's triggers, which says what inputs that makes."""
+
+    trigger: int
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class StartRun:
-    """What to run: an applied workflow by name (version 0 is the newest), or a file's text."""
+    """What to run: an applied workflow by name (version 0 is the newest), or a file's text; with `inputs`, or with
+    those that an arrival makes. `run_id` is the id that it shall have, empty for a new one."""
 
     inputs: Mapping[str, Any]
     workflow: str = ""
@@ -74,11 +84,16 @@ class StartRun:
     source: str = ""
     trigger: str = "api"
     key: str = ""
+    run_id: str = ""
+    arrival: Arrival | None = None
 
     @property
     def fingerprint(self) -> str:
         """Equal for equal requests."""
-        return _fingerprint([self.workflow, self.version, self.source, self.inputs, self.trigger])
+        said = [self.workflow, self.version, self.source, self.inputs, self.trigger]
+        if self.arrival is not None:
+            said += [self.arrival.trigger, self.arrival.content]
+        return _fingerprint(said)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +113,18 @@ class ForkRun:
 
 def _fingerprint(said: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _inputs_of(document: Document, arrival: Arrival) -> Mapping[str, Any]:
+    triggers = document.parsed.triggers
+    found = triggers[arrival.trigger] if 0 <= arrival.trigger < len(triggers) else None
+    if not isinstance(found, OutsideTrigger):
+        raise TriggerNotFound(
+            f"the workflow {document.workflow.name!r} has no trigger {arrival.trigger} for what comes from outside",
+            resolution="Ask ListTriggers again; the file may have changed.",
+            metadata={"workflow": document.workflow.name, "trigger": str(arrival.trigger)},
+        )
+    return found.inputs_from(arrival.content)
 
 
 @dataclass(kw_only=True)
@@ -157,14 +184,17 @@ class Desk:
 
     async def _run_of(self, request: StartRun) -> Run:
         document, source, version = await self._target(request)
-        self._library.language.check_inputs(document.workflow, request.inputs)
+        inputs = request.inputs
+        if request.arrival is not None:
+            inputs = _inputs_of(document, request.arrival)
+        self._library.language.check_inputs(document.workflow, inputs)
         return Run(
-            id=new_id(),
+            id=request.run_id or new_id(),
             workflow=document.workflow.name,
             version=version,
             status=RunStatus.QUEUED,
             source=source,
-            inputs=request.inputs,
+            inputs=inputs,
             trigger=request.trigger,
             created_time=datetime.now(UTC),
             trace_parent=_trace_parent(),

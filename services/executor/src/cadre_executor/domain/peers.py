@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
+from cadre_executor.domain.run_files import RunFiles
 from cadre_executor.domain.runs import Run, Usage
 from cadre_executor.domain.tools import Tools, ToolSpec
 from cadre_executor.domain.workflows import Budget, ModelChoice, SandboxLimits
@@ -139,6 +140,7 @@ class Execution:
     result: Any = None
     error: str = ""
     resolution: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,3 +241,4 @@ class Peers:
     sandbox: Sandbox
     memory: Memory
     tools: Tools
+    files: RunFiles

@@ -7,7 +7,14 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from cadre_kit.errors import CadreError, Conflict, FailedPrecondition, InvalidInput, NotFound
+from cadre_kit.errors import (
+    AlreadyExists,
+    CadreError,
+    Conflict,
+    FailedPrecondition,
+    InvalidInput,
+    NotFound,
+)
 
 __all__ = [
     "FINAL",
@@ -19,6 +26,7 @@ __all__ = [
     "NotFailed",
     "Question",
     "Run",
+    "RunIdTaken",
     "RunNotFound",
     "RunPage",
     "RunQuery",
@@ -36,6 +44,19 @@ class RunNotFound(NotFound):
         super().__init__(
             f"no run {run_id!r}",
             resolution="List the runs with `cadre runs list`.",
+            metadata={"run_id": run_id},
+        )
+
+
+class RunIdTaken(AlreadyExists):
+    """The id that a new run shall have is that of another."""
+
+    code = "RUN_ID_TAKEN"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"there is a run {run_id!r} already",
+            resolution="Give the new run another id, or none.",
             metadata={"run_id": run_id},
         )
 

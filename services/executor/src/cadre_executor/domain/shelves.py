@@ -6,9 +6,10 @@ from typing import Any
 
 from cadre_executor.domain.definitions import Definition, Library, Parsed
 from cadre_executor.domain.stores import DefinitionStore
+from cadre_executor.domain.triggers import Trigger
 from cadre_kit.errors import Problem, Severity
 
-__all__ = ["Applied", "Shelf", "Shown"]
+__all__ = ["Applied", "Shelf", "Shown", "Triggered"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +29,22 @@ class Applied:
     notes: Sequence[Problem]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Triggered:
+    """A workflow at its newest version, and what starts it by itself."""
+
+    name: str
+    version: int
+    triggers: tuple[Trigger, ...]
+
+
 class Shelf:
     """Applied workflow files."""
 
     def __init__(self, *, definitions: DefinitionStore, library: Library) -> None:
         self._definitions = definitions
         self._library = library
+        self._known: dict[tuple[str, int], tuple[Trigger, ...]] = {}
 
     async def validate(self, source: str) -> Parsed:
         """What the file says, with all its problems."""
@@ -64,6 +75,29 @@ class Shelf:
     async def delete(self, name: str) -> None:
         """Hides a workflow and its versions. Raises WorkflowNotFound."""
         await self._definitions.delete(name)
+
+    async def triggers(self) -> Sequence[Triggered]:
+        """All workflows by name, each with the triggers of its newest version."""
+        newest = await self._definitions.newest()
+        known = {
+            (each.name, each.version): self._known.get((each.name, each.version)) for each in newest
+        }
+        for definition in newest:
+            key = (definition.name, definition.version)
+            if known[key] is None:
+                known[key] = await self._triggers_of(definition)
+        # Versions never change, and only the newest are asked for.
+        self._known = {key: found for key, found in known.items() if found is not None}
+        return [
+            Triggered(name=name, version=version, triggers=triggers)
+            for (name, version), triggers in self._known.items()
+        ]
+
+    async def _triggers_of(self, definition: Definition) -> tuple[Trigger, ...]:
+        if not definition.source:
+            return ()
+        parsed = await self._library.parse(definition.source)
+        return parsed.triggers if parsed.workflow is not None else ()
 
     def schema(self) -> Mapping[str, Any]:
         """The JSON Schema of workflow files."""

@@ -27,6 +27,7 @@ from cadre_executor.domain.peers import (
     Sandbox,
     ToolCall,
 )
+from cadre_executor.domain.run_files import RunFile
 from cadre_executor.domain.runs import Ending, Failure, Run, RunStatus, Usage
 from cadre_executor.domain.runs import Question as Asking
 from cadre_executor.domain.scripts import ReplyMissing, Script, failure_of
@@ -39,6 +40,7 @@ from cadre_kit.errors import NotFound
 __all__ = [
     "CheckArguments",
     "Misfits",
+    "NoFiles",
     "ScriptedChildren",
     "ScriptedMemory",
     "ScriptedModels",
@@ -101,6 +103,21 @@ def _tool_calls(written: AsksTools) -> tuple[ToolCall, ...]:
         ToolCall(id=f"call-{number}", name=offered_name(call.tool), arguments=call.arguments)
         for number, call in enumerate(written.calls, start=1)
     )
+
+
+class NoFiles:
+    """Keeps none of the files that programs leave."""
+
+    async def keep(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        """Nothing."""
+
+    async def files_of(self, run_id: str) -> Sequence[RunFile]:
+        """None."""
+        return ()
+
+    async def read(self, run_id: str, path: str) -> bytes:
+        """None is there. Raises NotFound."""
+        raise NotFound(f"a test keeps no files, and so not {path!r}", code="FILE_NOT_FOUND")
 
 
 @dataclass(frozen=True, kw_only=True)

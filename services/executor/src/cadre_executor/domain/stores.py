@@ -155,6 +155,9 @@ class DefinitionStore(Protocol):
     async def list(self, *, limit: int, after: str) -> Sequence[Definition]:
         """The newest versions, by name, after a name."""
 
+    async def newest(self) -> Sequence[Definition]:
+        """The newest version of every workflow, by name; with its source only where that may have triggers."""
+
     async def versions(self, name: str) -> Sequence[Definition]:
         """All versions, newest first. Raises WorkflowNotFound."""
 

@@ -19,6 +19,7 @@ from cadre_executor.domain.scripts import ReplyMissing, Script
 from cadre_executor.domain.stand_ins import (
     CheckArguments,
     Misfits,
+    NoFiles,
     ScriptedChildren,
     ScriptedMemory,
     ScriptedModels,
@@ -143,6 +144,7 @@ class Tester:
                 sandbox=ScriptedSandbox(script=script, sandbox=self.driver.peers.sandbox),
                 memory=ScriptedMemory(script=script),
                 tools=ScriptedTools(script=script, check_arguments=self.check_arguments),
+                files=NoFiles(),
             ),
             children=ScriptedChildren(script=script),
             cache=WithoutCache(),

@@ -213,6 +213,7 @@ class SandboxLimits:
     cpus: float | None = None
     memory_mb: int | None = None
     packages: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     files: Mapping[str, Template] = field(default_factory=dict)
 
 

@@ -12,7 +12,9 @@ from cadre_executor.domain.checkpoints import Checkpoint
 from cadre_executor.domain.clocks import Clock, Cron, Interval, Recurrence
 from cadre_executor.domain.definitions import Definition, Graph, InputField, Parsed
 from cadre_executor.domain.runs import Event, EventType, Failure, Question, Run, RunStatus, Usage
+from cadre_executor.domain.shelves import Triggered
 from cadre_executor.domain.timetables import CatchUp, Schedule
+from cadre_executor.domain.triggers import OutsideTrigger
 from cadre_kit.documents import to_json
 from cadre_kit.errors import InvalidInput
 
@@ -27,6 +29,7 @@ __all__ = [
     "schedule_message",
     "status_from_message",
     "token_key",
+    "trigger_messages",
     "workflow_message",
 ]
 
@@ -207,6 +210,26 @@ def workflow_message(
         message.inputs.extend(_input(field) for field in parsed.inputs)
         message.graph.CopyFrom(_graph(parsed.graph))
     return message
+
+
+def trigger_messages(triggered: Triggered) -> list[workflows_pb2.Trigger]:
+    """What may start a workflow from outside."""
+    return [
+        workflows_pb2.Trigger(
+            workflow=triggered.name,
+            version=triggered.version,
+            index=index,
+            kind=trigger.kind,
+            connection=trigger.connection,
+            secrets=trigger.secrets,
+            reply=trigger.reply,
+            notify=trigger.notify,
+            command=trigger.command,
+            enabled=trigger.enabled,
+        )
+        for index, trigger in enumerate(triggered.triggers)
+        if isinstance(trigger, OutsideTrigger)
+    ]
 
 
 def schedule_message(schedule: Schedule) -> schedules_pb2.Schedule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -10,7 +11,7 @@ import grpc
 
 from cadre.executor.v1 import runs_pb2, runs_pb2_grpc
 from cadre_executor.domain.answers import Answer, AnswerRun
-from cadre_executor.domain.desks import Desk, ForkRun, StartRun
+from cadre_executor.domain.desks import Arrival, Desk, ForkRun, StartRun
 from cadre_executor.domain.recordings import Recorder
 from cadre_executor.domain.runs import RunQuery
 from cadre_executor.entrypoint.messages import (
@@ -36,6 +37,7 @@ _COMMENT_CHARACTERS = 10_000
 _NAME_CHARACTERS = 100
 _TEST_NAME_CHARACTERS = 200
 _RUNS = 50
+_RUN_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
 class BadRequest(InvalidInput):
@@ -151,6 +153,8 @@ def _start(request: runs_pb2.StartRunRequest, key: str) -> StartRun:
         raise BadRequest("the inputs are larger than 4 MiB", code="INPUTS_TOO_LARGE")
     if len(request.trigger) > _TRIGGER_CHARACTERS:
         raise BadRequest(f"trigger has more than {_TRIGGER_CHARACTERS} characters")
+    if request.run_id and not _RUN_ID.fullmatch(request.run_id):
+        raise BadRequest("run_id is not a ULID: 26 characters of Crockford's base 32")
     return StartRun(
         workflow=request.workflow,
         version=request.version,
@@ -158,7 +162,19 @@ def _start(request: runs_pb2.StartRunRequest, key: str) -> StartRun:
         inputs=object_from_json(request.inputs, field="inputs"),
         trigger=request.trigger or "api",
         key=key,
+        run_id=request.run_id,
+        arrival=_arrival(request) if request.HasField("arrival") else None,
     )
+
+
+def _arrival(request: runs_pb2.StartRunRequest) -> Arrival:
+    arrival = request.arrival
+    if request.HasField("inputs"):
+        raise BadRequest("the request has both inputs and an arrival")
+    if len(arrival.content.text.encode()) > _INPUT_BYTES:
+        raise BadRequest("what arrived is larger than 4 MiB", code="INPUTS_TOO_LARGE")
+    content = object_from_json(arrival.content, field="arrival.content")
+    return Arrival(trigger=arrival.trigger, content=content)
 
 
 def _answer(request: runs_pb2.AnswerRunRequest) -> AnswerRun:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -11,12 +12,13 @@ import grpc
 from cadre.executor.v1 import workflows_pb2, workflows_pb2_grpc
 from cadre_executor.domain.definitions import Definition
 from cadre_executor.domain.planners import Planner
-from cadre_executor.domain.shelves import Shelf
+from cadre_executor.domain.shelves import Shelf, Triggered
 from cadre_executor.domain.testers import Tester
 from cadre_executor.entrypoint.messages import (
     page_size,
     page_token,
     token_key,
+    trigger_messages,
     workflow_message,
 )
 from cadre_executor.entrypoint.plan_messages import plan_message
@@ -109,6 +111,20 @@ class WorkflowServicer(workflows_pb2_grpc.WorkflowServiceServicer):
         await self._shelf.delete(request.name)
         return workflows_pb2.DeleteWorkflowResponse()
 
+    async def ListTriggers(
+        self, request: workflows_pb2.ListTriggersRequest, context: Context
+    ) -> workflows_pb2.ListTriggersResponse:
+        """Lists what may start runs from outside."""
+        found = await self._shelf.triggers()
+        revision = _revision(found)
+        if revision == request.known_revision:
+            return workflows_pb2.ListTriggersResponse(revision=revision, unchanged=True)
+        return workflows_pb2.ListTriggersResponse(
+            revision=revision,
+            triggers=[message for each in found for message in trigger_messages(each)],
+            workflows=[each.name for each in found],
+        )
+
     async def TestWorkflow(
         self, request: workflows_pb2.TestWorkflowRequest, context: Context
     ) -> AsyncIterator[workflows_pb2.TestWorkflowResponse]:
@@ -131,3 +147,9 @@ class WorkflowServicer(workflows_pb2_grpc.WorkflowServiceServicer):
     ) -> workflows_pb2.GetWorkflowSchemaResponse:
         """Returns the schema of workflow files."""
         return workflows_pb2.GetWorkflowSchemaResponse(schema=to_json(self._shelf.schema()))
+
+
+def _revision(found: Sequence[Triggered]) -> str:
+    """Equal for equal lists: versions never change."""
+    named = "\n".join(f"{each.name} {each.version}" for each in found)
+    return hashlib.sha256(named.encode()).hexdigest()

@@ -157,6 +157,6 @@ def _check_sandboxes(document: dict[str, Any], report: Report) -> None:
                 report.note(
                     "NO_EFFECT",
                     (*path, key),
-                    f"`{key}` is true or false here",
-                    "leave it out: programs have no network",
+                    f"`{key}` is true, false or a list of hosts here",
+                    "leave it out, or list the hosts that the program needs",
                 )

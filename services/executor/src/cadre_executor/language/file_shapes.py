@@ -14,6 +14,7 @@ from cadre_executor.language.shapes import (
     Shape,
     StateShape,
     form_of,
+    list_form_of,
 )
 
 MAX_NODES = 500
@@ -178,16 +179,30 @@ class ConfigShape(Shape):
     )
 
 
+InputForm = Annotated[
+    Annotated[str, Tag(SHORT)] | Annotated[dict[str, Any], Tag(LONG)], Discriminator(form_of)
+]
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_Variable = Annotated[str, Field(pattern=_VARIABLE)]
+SecretForm = Annotated[
+    Annotated[_Variable, Tag(SHORT)]
+    | Annotated[Annotated[list[_Variable], Field(min_length=1, max_length=5)], Tag(LONG)],
+    Discriminator(list_form_of),
+]
+
+
 class WebhookShape(Shape):
     """Starts a run when a request comes to /hooks/<workflow>."""
 
-    secret: str | None = Field(
+    secret: SecretForm | None = Field(
         None,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-        description="The environment variable that holds the secret by which requests are signed.",
+        description="The environment variable of the gateway that holds the secret by which requests are signed; a "
+        "list while it is changed, the newest first. Default the gateway's own secret.",
     )
-    input: str | None = Field(
-        None, description="The state field that takes the whole body. Default: fields by name."
+    input: InputForm | None = Field(
+        None,
+        description="The state field that takes the whole body, or templates by state field. Default: fields by name.",
+        examples=[{"subject": "{body.issue.title}", "kind": "{event}"}],
     )
     enabled: bool | None = Field(None, description="Whether it is on. Default true.")
     allowed_methods: list[str] | None = Field(
@@ -196,28 +211,55 @@ class WebhookShape(Shape):
     default_inputs: dict[str, Any] | None = Field(
         None, max_length=100, description="Values of state fields that the body does not give."
     )
+    notify: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s]+$",
+        max_length=2000,
+        description="An address that is told when a run that it started has ended, signed with the same secret.",
+        examples=["https://example.com/cadre"],
+    )
 
 
-class TelegramShape(Shape):
-    """Starts a run when a message comes to a Telegram bot."""
+class MessageShape(Shape):
+    """What every trigger by messages has."""
 
-    bot: str = Field(min_length=1, max_length=100, description="The bot's name in the gateway.")
-    input: str | None = Field(None, description="The state field that takes the message.")
+    input: InputForm | None = Field(
+        None,
+        description="The state field that takes the message, or templates by state field. Default message, if it is "
+        "declared.",
+        examples=[{"question": "{text}", "who": "{sender}"}],
+    )
     reply: str | None = Field(None, description="The state field that is sent back.")
 
 
-class WhatsAppShape(Shape):
+class SlackShape(MessageShape):
+    """Starts a run when a Slack app is mentioned, written to, or sent a slash command."""
+
+    app: str = Field(pattern=r"^[A-Za-z0-9_-]{1,60}$", description="The app's name in the gateway.")
+    command: str | None = Field(
+        None,
+        pattern=r"^/[^\s]{1,40}$",
+        description="Only this slash command. Default: mentions, direct messages, and commands that no other takes.",
+        examples=["/ask"],
+    )
+
+
+class TelegramShape(MessageShape):
+    """Starts a run when a message comes to a Telegram bot."""
+
+    bot: str = Field(min_length=1, max_length=100, description="The bot's name in the gateway.")
+
+
+class WhatsAppShape(MessageShape):
     """Starts a run when a message comes to a WhatsApp number."""
 
     number: str = Field(
         min_length=1, max_length=100, description="The number's name in the gateway."
     )
-    input: str | None = Field(None, description="The state field that takes the message.")
-    reply: str | None = Field(None, description="The state field that is sent back.")
 
 
 class TriggerShape(Shape):
-    """What starts a run by itself: one of cron, webhook, telegram and whatsapp."""
+    """What starts a run by itself: one of cron, webhook, slack, telegram and whatsapp."""
 
     cron: str | None = Field(None, description="When: minute hour day month weekday.")
     timezone: str | None = Field(
@@ -227,6 +269,7 @@ class TriggerShape(Shape):
         None, max_length=100, description="Values of state fields for the runs that cron starts."
     )
     webhook: WebhookShape | None = Field(None, description="A request from outside.")
+    slack: SlackShape | None = Field(None, description="A message to a Slack app.")
     telegram: TelegramShape | None = Field(None, description="A message to a Telegram bot.")
     whatsapp: WhatsAppShape | None = Field(None, description="A message to a WhatsApp number.")
 

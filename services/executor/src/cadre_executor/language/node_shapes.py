@@ -119,10 +119,10 @@ class SandboxShape(Shape):
     enabled: Literal[True] | None = Field(
         None, description="Always true: code runs in the sandbox."
     )
-    network: bool | None = Field(
+    network: bool | list[str] | None = Field(
         None,
         validation_alias=AliasChoices("network", "network_enabled"),
-        description="Has no effect: programs have no network.",
+        description="Hosts that it may reach, in mode docker; true: all that the operator allows.",
     )
     resources: ResourcesShape | None = Field(None, description="In place of the preset's values.")
     packages: list[str] | None = Field(

@@ -31,7 +31,6 @@ class SandboxCompiler:
         mode = SandboxMode(shape.mode or "python")
         if mode is SandboxMode.PYTHON:
             self._check_python(shape, path)
-        self._check_network(shape, path)
         memory, seconds = _PRESETS[shape.preset] if shape.preset else (None, None)
         resources = shape.resources
         if resources:
@@ -46,6 +45,7 @@ class SandboxCompiler:
             cpus=resources.cpu if resources and mode is SandboxMode.DOCKER else None,
             memory_mb=None if mebibytes is None else max(MIN_MEBIBYTES, int(mebibytes)),
             packages=tuple(shape.packages or ()),
+            hosts=_hosts(shape) if mode is SandboxMode.DOCKER else (),
             files=self._files(shape, path),
         )
 
@@ -66,13 +66,12 @@ class SandboxCompiler:
                     at_key=True,
                 )
 
-    def _check_network(self, shape: SandboxShape, path: Path) -> None:
         if shape.network:
             self.report.note(
                 "NO_EFFECT",
                 (*path, "network"),
-                "programs have no network",
-                "fetch it with a tool before, and pass it as an input",
+                "programs in mode python have no network",
+                "add mode: docker, or fetch it with a tool before and pass it as an input",
             )
 
     def _at_most(self, value: float | None, most: float, unit: str, path: Path) -> float | None:
@@ -85,6 +84,15 @@ class SandboxCompiler:
             "split the program, or lower the limit",
         )
         return most
+
+
+def _hosts(shape: SandboxShape) -> tuple[str, ...]:
+    match shape.network:
+        case True:
+            return ("*",)
+        case list(hosts):
+            return tuple(hosts)
+    return ()
 
 
 def _mebibytes(text: str | None) -> int | None:

@@ -7,51 +7,58 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import croniter  # type: ignore[import-untyped]  # it ships no annotations
 
-from cadre_executor.domain.triggers import (
-    CronTrigger,
-    TelegramTrigger,
-    Trigger,
-    WebhookTrigger,
-    WhatsAppTrigger,
-)
+from cadre_executor.domain.triggers import CronTrigger, OutsideTrigger, Trigger
+from cadre_executor.domain.workflows import Template
 from cadre_executor.language.file_shapes import (
     FileShape,
-    TelegramShape,
+    MessageShape,
+    SlackShape,
     TriggerShape,
     WebhookShape,
-    WhatsAppShape,
 )
 from cadre_executor.language.inputs import check_values
 from cadre_executor.language.positions import Path
+from cadre_executor.language.references import Names, Reference
 from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.states import DeclaredField
-from cadre_executor.language.types import Anything, Text, bare
+from cadre_executor.language.templates import Compiler, TextTemplate
+from cadre_executor.language.types import Anything, Text, Type, bare
 
-_KINDS = ("cron", "webhook", "telegram", "whatsapp")
+_KINDS = ("cron", "webhook", "slack", "telegram", "whatsapp")
+# What the gateway has no connector for yet, and cron, which only `cadre deploy` sets up.
+_WITHOUT_EFFECT = ("cron", "telegram", "whatsapp")
 _CRON_FIELDS = 5
+_MESSAGE_FIELD = "message"
+
+CONTENT: Mapping[str, Type] = {
+    "body": Anything(),
+    "text": Text(),
+    "sender": Text(),
+    "conversation": Text(),
+    "event": Text(),
+}
+"""What the templates of a trigger's `input` can name: what came, whole; a message's text; who sent it; the chat or
+thread that it belongs to; what it is about, as the sender calls it."""
 
 
 def compile_triggers(
     file: FileShape, declared: Mapping[str, DeclaredField], report: Report
 ) -> tuple[Trigger, ...]:
-    """The triggers, checked; that nothing acts on them yet is noted."""
+    """The triggers, checked; those that nothing acts on yet are noted."""
     compiler = _TriggerCompiler(declared=declared, report=report)
-    found = [
-        trigger
-        for index, shape in enumerate(file.triggers or ())
-        for trigger in compiler.triggers(shape, ("triggers", index))
-    ]
-    if file.webhook is not None:
-        found.append(compiler.webhook(file.webhook, ("webhook",)))
-    for key in ("triggers", "webhook"):
-        if getattr(file, key):
+    found: list[Trigger] = []
+    for index, shape in enumerate(file.triggers or ()):
+        path = ("triggers", index)
+        found += compiler.triggers(shape, path)
+        if any(getattr(shape, kind) is not None for kind in _WITHOUT_EFFECT):
             report.note(
                 "NO_EFFECT",
-                (key,),
-                f"`{key}` has no effect",
-                "start runs with `cadre run`, a schedule (`cadre deploy`) or POST /hooks/<workflow>",
-                at_key=True,
+                path,
+                "this trigger has no effect",
+                "start runs with a schedule (`cadre deploy`), a webhook or a Slack message",
             )
+    if file.webhook is not None:
+        found.append(compiler.webhook(file.webhook, ("webhook",)))
     return tuple(found)
 
 
@@ -78,20 +85,14 @@ class _TriggerCompiler:
             yield self._cron(shape, shape.cron, path)
         if shape.webhook is not None:
             yield self.webhook(shape.webhook, (*path, "webhook"))
+        if shape.slack is not None:
+            yield self._message("slack", shape.slack.app, shape.slack, (*path, "slack"))
         if shape.telegram is not None:
-            self._message(shape.telegram, (*path, "telegram"))
-            yield TelegramTrigger(
-                bot=shape.telegram.bot,
-                input=shape.telegram.input or "",
-                reply=shape.telegram.reply or "",
-            )
+            bot = shape.telegram.bot
+            yield self._message("telegram", bot, shape.telegram, (*path, "telegram"))
         if shape.whatsapp is not None:
-            self._message(shape.whatsapp, (*path, "whatsapp"))
-            yield WhatsAppTrigger(
-                number=shape.whatsapp.number,
-                input=shape.whatsapp.input or "",
-                reply=shape.whatsapp.reply or "",
-            )
+            number = shape.whatsapp.number
+            yield self._message("whatsapp", number, shape.whatsapp, (*path, "whatsapp"))
 
     def _cron(self, shape: TriggerShape, cron: str, path: Path) -> CronTrigger:
         if len(cron.split()) != _CRON_FIELDS or not croniter.is_valid(cron):
@@ -109,27 +110,61 @@ class _TriggerCompiler:
                 f"there is no time zone {shown(timezone)}",
                 "write an IANA name, such as Europe/Berlin",
             )
-        inputs = self._inputs(shape.inputs, (*path, "inputs"))
+        inputs = self._defaults(shape.inputs, (*path, "inputs"))
         return CronTrigger(cron=cron, timezone=timezone, inputs=inputs)
 
-    def webhook(self, shape: WebhookShape, path: Path) -> WebhookTrigger:
+    def webhook(self, shape: WebhookShape, path: Path) -> OutsideTrigger:
         """A webhook, of a trigger or (1.0) of the file."""
-        self._check_field(shape.input, (*path, "input"))
-        return WebhookTrigger(
-            secret_env=shape.secret or "",
-            input=shape.input or "",
-            inputs=self._inputs(shape.default_inputs, (*path, "default_inputs")),
+        secrets = (shape.secret,) if isinstance(shape.secret, str) else tuple(shape.secret or ())
+        return OutsideTrigger(
+            kind="webhook",
+            secrets=secrets,
+            inputs=self._inputs(shape.input, "body", (*path, "input")),
+            takes_members=shape.input is None,
+            defaults=self._defaults(shape.default_inputs, (*path, "default_inputs")),
+            notify=shape.notify or "",
             enabled=shape.enabled is not False,
         )
 
-    def _message(self, shape: TelegramShape | WhatsAppShape, path: Path) -> None:
+    def _message(
+        self, kind: str, connection: str, shape: MessageShape, path: Path
+    ) -> OutsideTrigger:
         self._check_field(shape.reply, (*path, "reply"))
-        self._check_field(shape.input, (*path, "input"))
-        field = self.declared.get(shape.input or "")
-        if field is not None and not isinstance(bare(field.type), (Text, Anything)):
+        given = shape.input
+        if given is None and _MESSAGE_FIELD in self.declared:
+            given = _MESSAGE_FIELD
+        return OutsideTrigger(
+            kind=kind,
+            connection=connection,
+            inputs=self._inputs(given, "text", (*path, "input")),
+            reply=shape.reply or "",
+            command=(shape.command or "") if isinstance(shape, SlackShape) else "",
+        )
+
+    def _inputs(
+        self, given: str | Mapping[str, Any] | None, whole: str, path: Path
+    ) -> Mapping[str, Template]:
+        """The templates by field; a field alone takes all that came, a message's text or a request's body."""
+        match given:
+            case None:
+                return {}
+            case str():
+                self._check_whole(given, whole, path)
+                reference = Reference(name=whole, of_inputs=True)
+                return {given: TextTemplate(pieces=(reference,))}
+        compiler = Compiler(names=Names(state={}, inputs=CONTENT), report=self.report)
+        for name in given:
+            self._check_field(name, (*path, name))
+        return {name: compiler.value(value, (*path, name))[0] for name, value in given.items()}
+
+    def _check_whole(self, name: str, whole: str, path: Path) -> None:
+        self._check_field(name, path)
+        field = self.declared.get(name)
+        text_only = whole == "text" and field is not None
+        if text_only and field and not isinstance(bare(field.type), (Text, Anything)):
             self.report.error(
                 "TYPE_MISMATCH",
-                (*path, "input"),
+                path,
                 f"a message is text, and {shown(field.name)} is of type {field.type.text}",
                 "name a field of type str",
             )
@@ -143,7 +178,7 @@ class _TriggerCompiler:
                 self.report.did_you_mean(name, self.declared, "declare it under state.fields"),
             )
 
-    def _inputs(self, values: Mapping[str, Any] | None, path: Path) -> Mapping[str, Any]:
+    def _defaults(self, values: Mapping[str, Any] | None, path: Path) -> Mapping[str, Any]:
         check_values(values or {}, self.declared, path, self.report)
         return values or {}
 

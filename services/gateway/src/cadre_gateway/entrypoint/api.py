@@ -14,25 +14,40 @@ from cadre_gateway.entrypoint.middleware import Around, Limits
 from cadre_gateway.entrypoint.routes import (
     budgets,
     chat,
+    deliveries,
     executions,
     hooks,
     memories,
     platform,
+    run_files,
     runs,
     schedules,
+    triggers,
     usage,
     workflows,
 )
 
 __all__ = ["application"]
 
+_KEYED = (
+    workflows,
+    runs,
+    run_files,
+    schedules,
+    triggers,
+    deliveries,
+    usage,
+    budgets,
+    memories,
+    executions,
+)
 _ABOUT = "The door of Cadre, a platform that runs agent workflows described in YAML."
 _PROBLEM = {
     "content": {
         "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
     }
 }
-_PUBLIC = ("/healthz", "/readyz", "/api/v1/schema", "/hooks/{workflow}")
+_PUBLIC = ("/healthz", "/readyz", "/api/v1/schema", "/hooks/{workflow}", "/hooks/{kind}/{name}")
 _KEY = HTTPBearer(
     auto_error=False, scheme_name="key", description="The key in the file api-key in CADRE_HOME."
 )
@@ -53,7 +68,7 @@ def application(parts: Parts, *, key: ApiKey, limits: Limits) -> FastAPI:
     app.state.parts = parts
     add_error_handlers(app)
     # The key is checked before the body is read, by Around; here it is only described.
-    for resource in (workflows, runs, schedules, usage, budgets, memories, executions):
+    for resource in _KEYED:
         app.include_router(resource.router, responses=_problems(), dependencies=[Security(_KEY)])
     app.include_router(chat.router, dependencies=[Security(_KEY)])
     app.include_router(platform.router)

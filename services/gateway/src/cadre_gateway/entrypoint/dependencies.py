@@ -1,14 +1,18 @@
 """What the handlers work with; `app.py` builds it and puts it on the application's state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from cadre_gateway.adapters.inbox import Inbox
 from cadre_gateway.adapters.probes import Probe
 from cadre_gateway.adapters.services import Executor, LlmProxy, Memory, Sandbox, Services
-from cadre_gateway.domain.webhooks import WebhookSecret
+from cadre_gateway.adapters.trigger_list import TriggerList
+from cadre_gateway.dispatching import Dispatcher
+from cadre_gateway.domain.connectors import Connector
+from cadre_gateway.domain.rates import Rates
 from cadre_gateway.entrypoint.errors import InvalidRequest
 from cadre_gateway.entrypoint.metrics import Metrics
 from cadre_gateway.entrypoint.streams import Stopping
@@ -42,7 +46,11 @@ class Parts:
 
     services: Services
     probes: Sequence[Probe]
-    webhook_secret: WebhookSecret
+    triggers: TriggerList
+    connectors: Mapping[str, Connector]
+    inbox: Inbox
+    dispatcher: Dispatcher
+    hook_rates: Rates
     metrics: Metrics
     stopping: Stopping
     waits: Waits

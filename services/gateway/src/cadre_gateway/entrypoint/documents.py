@@ -10,6 +10,10 @@ __all__ = [
     "Applied",
     "Deleted",
     "Delivered",
+    "DeliveredAndEnded",
+    "Delivery",
+    "DeliveryPage",
+    "DeliveryStatus",
     "Document",
     "Edge",
     "Event",
@@ -30,14 +34,17 @@ __all__ = [
     "Namespace",
     "NewMemory",
     "NewRun",
+    "NewSample",
     "NewSchedule",
     "Node",
     "Problem",
     "ProblemDetails",
     "Ready",
+    "Reply",
     "Run",
     "RunPage",
     "RunStatus",
+    "Sample",
     "Schedule",
     "Schedules",
     "SearchMode",
@@ -47,6 +54,9 @@ __all__ = [
     "Statuses",
     "Text",
     "TextEdit",
+    "Trigger",
+    "Triggers",
+    "Trouble",
     "Usage",
     "Validation",
     "Versions",
@@ -440,10 +450,112 @@ class Event(Answer):
 
 
 class Delivered(Answer):
-    """The run that a webhook's delivery started; the same for each repetition of the delivery."""
+    """What a webhook's delivery was accepted as; the same for each repetition of the delivery."""
 
-    run_id: str
+    delivery_id: str = Field(description="Finds the delivery under /api/v1/deliveries.")
+    run_id: str = Field(description="The run that it starts.")
     run_url: str = Field(description="Path of the run in this API.")
+
+
+class DeliveredAndEnded(Delivered):
+    """How the run of a delivery ended, for a sender who waited for it."""
+
+    status: RunStatus
+    outputs: dict[str, JsonValue] | None
+    error: Failure | None
+
+
+# Triggers
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands: its run is not started yet (received), is started, has ended; or it failed and waits for
+    a person (parked), or was given up (discarded)."""
+
+    RECEIVED = "received"
+    STARTED = "started"
+    ENDED = "ended"
+    PARKED = "parked"
+    DISCARDED = "discarded"
+
+
+class Trouble(Answer):
+    """Why a delivery, or a reply to one, did not go on."""
+
+    code: str = Field(description="Which fact, in UPPER_SNAKE.")
+    message: str = Field(description="What happened.")
+    resolution: str = Field(description="What to do about it; may be empty.")
+
+
+class Reply(Answer):
+    """Something that is sent for a delivery."""
+
+    id: str
+    status: str = Field(description="pending, sent, parked or discarded.")
+    tries: int = Field(description="How often it was sent.")
+    next_time: datetime | None = Field(description="When it is sent next.")
+    sent_time: datetime | None = Field(description="When it arrived.")
+    error: Trouble | None = Field(description="Why the last try failed.")
+
+
+class Delivery(Answer):
+    """What came from outside, and what became of it."""
+
+    id: str
+    source: str = Field(description="Where it came to: webhook/<workflow>, slack/<app>, ...")
+    key: str = Field(description="The sender's id of it.")
+    workflow: str
+    version: int = Field(description="Of the workflow; 0 stands for the newest.")
+    run_id: str = Field(description="The run that it starts; there is none while it is received.")
+    status: DeliveryStatus
+    tries: int = Field(description="How often it was begun without coming to an end.")
+    received_time: datetime
+    updated_time: datetime | None
+    next_time: datetime | None = Field(description="When it is looked at next; null when done.")
+    error: Trouble | None = Field(description="Why it did not go on.")
+    content: dict[str, JsonValue] | None = Field(description="What came; null in lists.")
+    replies: list[Reply] = Field(description="What is sent for it; empty in lists.")
+
+
+class DeliveryPage(Answer):
+    """Deliveries, newest first."""
+
+    deliveries: list[Delivery]
+    next_page_token: str = Field(description="Empty on the last page.")
+
+
+class Trigger(Answer):
+    """Something outside that starts runs of a workflow."""
+
+    kind: str
+    address: str = Field(description="The path that its provider sends to.")
+    workflow: str
+    version: int
+    command: str = Field(description="The only command that starts it; empty for all messages.")
+    reply: str = Field(description="The state field that is sent back; empty for none.")
+    enabled: bool
+
+
+class Triggers(Answer):
+    """What starts runs from outside, by address."""
+
+    triggers: list[Trigger]
+
+
+class NewSample(Asked):
+    """What a sample of a delivery shall say."""
+
+    text: Text = Field(max_length=100_000, description="The message, or a webhook's JSON body.")
+
+
+class Sample(Answer):
+    """A signed request, as the provider would send it to this gateway."""
+
+    source: str
+    key: str = Field(description="The provider's id of it, by which the delivery is found.")
+    path: str
+    headers: dict[str, str]
+    body: str
 
 
 # Models
@@ -535,6 +647,11 @@ class NewMemory(Asked):
     metadata: JsonObject = Field(default_factory=dict, description="What is known about it.")
     if_version: int | None = Field(
         None, ge=0, description="Store it only over this version; 0 means only if nothing is there."
+    )
+    searched_fields: list[_Segment] | None = Field(
+        None,
+        max_length=64,
+        description="Parts of the value that are searched, such as `title` or `parts[*].text`; none of it if empty.",
     )
 
 

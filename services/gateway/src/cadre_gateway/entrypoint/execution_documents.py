@@ -12,7 +12,21 @@ from cadre.sandbox.v1 import sandbox_pb2
 from cadre_gateway.entrypoint.documents import Answer, Asked, JsonObject
 from cadre_kit.documents import from_json, to_json
 
-__all__ = ["Execution", "NewExecution", "execution", "request"]
+__all__ = [
+    "Execution",
+    "File",
+    "FileContent",
+    "Files",
+    "NewExecution",
+    "NewSession",
+    "Session",
+    "execution",
+    "file",
+    "listed",
+    "request",
+    "session",
+    "session_request",
+]
 
 
 class Mode(StrEnum):
@@ -55,17 +69,45 @@ class NewFile(Asked):
     content: Annotated[str, AfterValidator(_base64)] = Field(description="What is in it, base64.")
 
 
-class NewExecution(Asked):
-    """A program to run."""
+class FileContent(Asked):
+    """What is to be in a file."""
 
-    code: str = Field(max_length=1024 * 1024, description="The program, in Python.")
+    content: Annotated[str, AfterValidator(_base64)] = Field(description="Base64.")
+
+
+class _Means(Asked):
+    """What programs may use."""
+
     mode: Mode = Mode.PYTHON
-    inputs: JsonObject = Field(default_factory=dict, description="Variables that it finds set.")
     preset: Preset | None = None
     timeout_seconds: float = Field(0.0, ge=0, le=300, description="0 means the preset's.")
     memory_mb: int = Field(0, ge=0, le=65536, description="MiB; 0 means the preset's.")
     packages: list[str] = Field(
-        default_factory=list, max_length=20, description="Mode docker: what it may import."
+        default_factory=list, max_length=20, description="Mode docker: what they may import."
+    )
+    hosts: list[str] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Mode docker: hosts that they may reach, of those that the operator allows; * means all.",
+    )
+
+
+class NewSession(_Means):
+    """A session, in which each program finds what earlier ones left."""
+
+    idle_seconds: float = Field(0.0, ge=0, le=3600, description="0 means 600.")
+    total_seconds: float = Field(0.0, ge=0, le=86_400, description="0 means 3600.")
+
+
+class NewExecution(_Means):
+    """A program to run."""
+
+    code: str = Field(max_length=1024 * 1024, description="The program, in Python.")
+    inputs: JsonObject = Field(default_factory=dict, description="Variables that it finds set.")
+    session_id: str = Field(
+        "",
+        max_length=200,
+        description="The session to run it in, which has settled mode, preset, memory_mb, packages and hosts.",
     )
     files: list[NewFile] = Field(
         default_factory=list, max_length=100, description="Mode docker: what it finds."
@@ -78,6 +120,28 @@ class File(Answer):
     name: str
     media_type: str = Field(description="By its name; what is in it may be something else.")
     content: str = Field(description="What is in it, base64.")
+
+
+class FileEntry(Answer):
+    """A file, without what is in it."""
+
+    name: str
+    size_bytes: int
+
+
+class Files(Answer):
+    """The files of a session's folder."""
+
+    files: list[FileEntry]
+
+
+class Session(Answer):
+    """An open session."""
+
+    id: str = Field(description="Cannot be guessed: whoever knows it may use the session.")
+    mode: Mode
+    idle_seconds: float
+    total_seconds: float
 
 
 class ExecutionUsage(Answer):
@@ -107,6 +171,9 @@ class Execution(Answer):
     limits_reached: list[str]
     usage: ExecutionUsage
     walls: list[str] = Field(description="The walls that held around it.")
+    session_reset: bool = Field(
+        description="Whether its session's variables are gone, as their process had to be killed."
+    )
     error: ExecutionError | None
 
 
@@ -138,11 +205,50 @@ def request(asked: NewExecution) -> sandbox_pb2.ExecuteRequest:
         preset=_PRESETS[asked.preset],
         limits=sandbox_pb2.Limits(timeout_seconds=asked.timeout_seconds, memory_mb=asked.memory_mb),
         packages=asked.packages,
+        hosts=asked.hosts,
+        session_id=asked.session_id,
         files=[
             sandbox_pb2.File(name=file.name, content=base64.b64decode(file.content))
             for file in asked.files
         ],
     )
+
+
+def session_request(asked: NewSession) -> sandbox_pb2.OpenSessionRequest:
+    """The session that the sandbox is asked for."""
+    return sandbox_pb2.OpenSessionRequest(
+        mode=_MODES[asked.mode],
+        preset=_PRESETS[asked.preset],
+        limits=sandbox_pb2.Limits(timeout_seconds=asked.timeout_seconds, memory_mb=asked.memory_mb),
+        packages=asked.packages,
+        hosts=asked.hosts,
+        idle_seconds=asked.idle_seconds,
+        total_seconds=asked.total_seconds,
+    )
+
+
+def session(message: sandbox_pb2.Session) -> Session:
+    """The session that was opened."""
+    return Session(
+        id=message.id,
+        mode=next(mode for mode, number in _MODES.items() if number == message.mode),
+        idle_seconds=message.idle_seconds,
+        total_seconds=message.total_seconds,
+    )
+
+
+def file(message: sandbox_pb2.File) -> File:
+    """A file with what is in it."""
+    return File(
+        name=message.name,
+        media_type=message.media_type,
+        content=base64.b64encode(message.content).decode(),
+    )
+
+
+def listed(message: sandbox_pb2.ListFilesResponse) -> Files:
+    """The files of a folder."""
+    return Files(files=[FileEntry(name=f.name, size_bytes=f.size_bytes) for f in message.files])
 
 
 def execution(message: sandbox_pb2.ExecuteResponse) -> Execution:
@@ -153,14 +259,7 @@ def execution(message: sandbox_pb2.ExecuteResponse) -> Execution:
         stdout=message.stdout,
         stderr=message.stderr,
         result=from_json(message.result, field="result") if has_result else None,
-        files=[
-            File(
-                name=file.name,
-                media_type=file.media_type,
-                content=base64.b64encode(file.content).decode(),
-            )
-            for file in message.files
-        ],
+        files=[file(one) for one in message.files],
         limits_reached=[
             sandbox_pb2.Limit.Name(limit).removeprefix("LIMIT_").lower()
             for limit in message.limits_reached
@@ -171,6 +270,7 @@ def execution(message: sandbox_pb2.ExecuteResponse) -> Execution:
             peak_memory_bytes=message.usage.peak_memory_bytes,
         ),
         walls=list(message.walls),
+        session_reset=message.session_reset,
         error=_error(message),
     )
 

@@ -33,11 +33,32 @@ class Metrics:
             "cadre_event_streams", "Event streams that are open.", registry=self._registry
         )
 
+        self._deliveries = Counter(
+            "cadre_deliveries_total",
+            "Deliveries of triggers that were accepted, repeated, refused or parked.",
+            ["kind", "outcome"],
+            registry=self._registry,
+        )
+        self._posts = Counter(
+            "cadre_posts_total",
+            "Tries to send a reply, that were sent, failed or parked.",
+            ["kind", "outcome"],
+            registry=self._registry,
+        )
+
     def count(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """Counts one request. Methods that nobody defined are counted together."""
         known = method if method in _METHODS else "OTHER"
         self._requests.labels(route, known, str(status)).inc()
         self._seconds.labels(route, known).observe(seconds)
+
+    def delivery(self, kind: str, outcome: str) -> None:
+        """Counts a delivery."""
+        self._deliveries.labels(kind, outcome).inc()
+
+    def post(self, kind: str, outcome: str) -> None:
+        """Counts a try to send something."""
+        self._posts.labels(kind, outcome).inc()
 
     def stream_opened(self) -> None:
         """One more event stream is open."""

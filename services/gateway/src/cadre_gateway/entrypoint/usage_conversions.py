@@ -53,6 +53,7 @@ _PERIODS: Mapping[d.BudgetPeriod, usage_pb2.BudgetPeriod.ValueType] = {
 }
 _EXCEEDS: Mapping[d.BudgetExceed, usage_pb2.BudgetExceed.ValueType] = {
     d.BudgetExceed.FAIL: usage_pb2.BUDGET_EXCEED_FAIL,
+    d.BudgetExceed.PAUSE: usage_pb2.BUDGET_EXCEED_PAUSE,
     d.BudgetExceed.DOWNGRADE: usage_pb2.BUDGET_EXCEED_DOWNGRADE,
 }
 _SCOPE_WORDS = {number: word for word, number in _SCOPES.items()}
@@ -118,6 +119,7 @@ def call(message: usage_pb2.Call) -> d.Call:
         latency_ms=message.latency_ms,
         first_token_ms=message.first_token_ms if message.HasField("first_token_ms") else None,
         saved_usd=optional(message, "saved_usd"),
+        saved_tokens=message.saved_tokens,
     )
 
 
@@ -178,4 +180,5 @@ def _details(message: usage_pb2.UsageDetails) -> d.UsageDetails:
         uncertain_usd=message.uncertain_usd,
         reused_replies=message.reused_replies,
         saved_usd=message.saved_usd,
+        saved_tokens=message.saved_tokens,
     )

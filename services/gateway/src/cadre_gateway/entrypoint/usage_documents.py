@@ -54,6 +54,7 @@ class UsageDetails(Answer):
     uncertain_usd: str = Field(description="The most that they may have cost; budgets count it.")
     reused_replies: int = Field(description="Replies that were given again, from key or cache.")
     saved_usd: str = Field(description="What those would have cost again.")
+    saved_tokens: int = Field(description="Tokens that those took when they were new.")
 
 
 class UsageGroup(Answer):
@@ -114,6 +115,7 @@ class Call(Answer):
     latency_ms: int
     first_token_ms: int | None = Field(description="Null without a stream.")
     saved_usd: str | None = Field(description="What a reused reply would have cost again.")
+    saved_tokens: int = Field(description="Tokens that a reused reply took when it was new.")
 
 
 class CallPage(Answer):
@@ -145,6 +147,7 @@ class BudgetExceed(StrEnum):
     """What happens to a call that could pass a budget."""
 
     FAIL = "fail"
+    PAUSE = "pause"
     DOWNGRADE = "downgrade"
 
 

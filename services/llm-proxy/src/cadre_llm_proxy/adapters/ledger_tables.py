@@ -1,6 +1,7 @@
 """The ledger's tables, and its values as their rows and back."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from cadre_llm_proxy.domain.entries import Entry, EntryStatus
 from cadre_llm_proxy.domain.prices import Price, Tokens
 
 __all__ = [
+    "SETTLED",
     "accounts",
     "budget_of",
     "budget_row",
@@ -27,6 +29,7 @@ __all__ = [
     "replies",
     "reply_of",
     "reply_text",
+    "settled_row",
     "time_text",
 ]
 
@@ -70,6 +73,7 @@ calls = _table(
         "reserved_tokens": sa.BigInteger,
         "cost_usd": sa.Text,
         "saved_usd": sa.Text,
+        "saved_tokens": sa.BigInteger,
         "latency_ms": sa.BigInteger,
         "first_token_ms": sa.BigInteger,
         "status": sa.String,
@@ -136,14 +140,31 @@ processes = _table(
 )
 
 
+SETTLED = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "estimated",
+    "cost_usd",
+    "latency_ms",
+    "first_token_ms",
+    "status",
+    "error_code",
+)
+"""The columns that change when an entry ends."""
+
+
 def time_text(time: datetime) -> str:
     """UTC as 2026-11-22T14:03:05.123456Z: of one width, so that text order is time order."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    text = time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return f"{text}Z"
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:
     """An entry's columns but `process_id`."""
-    who, tokens, price = entry.attribution, entry.tokens, entry.price
+    who, price = entry.attribution, entry.price
     return {
         "id": entry.id,
         "time": time_text(entry.time),
@@ -158,20 +179,29 @@ def entry_row(entry: Entry) -> dict[str, Any]:
         "api_key": who.api_key,
         "provider": entry.provider,
         "model": entry.model,
-        "input_tokens": tokens and tokens.input,
-        "output_tokens": tokens and tokens.output,
-        "cache_read_tokens": tokens and tokens.cache_read,
-        "cache_write_tokens": tokens and tokens.cache_write,
-        "reasoning_tokens": tokens and tokens.reasoning,
-        "estimated": entry.estimated,
         "input_usd_per_million": price and _text(price.input),
         "output_usd_per_million": price and _text(price.output),
         "cache_read_usd_per_million": price and _text(price.cache_read),
         "cache_write_usd_per_million": price and _text(price.cache_write),
         "reserved_usd": _text(entry.reserved_usd),
         "reserved_tokens": entry.reserved_tokens,
-        "cost_usd": _text(entry.cost_usd),
         "saved_usd": _text(entry.saved_usd),
+        "saved_tokens": entry.saved_tokens,
+        **settled_row(entry),
+    }
+
+
+def settled_row(entry: Entry) -> dict[str, Any]:
+    """The columns that change when an entry ends."""
+    tokens = entry.tokens
+    return {
+        "input_tokens": tokens and tokens.input,
+        "output_tokens": tokens and tokens.output,
+        "cache_read_tokens": tokens and tokens.cache_read,
+        "cache_write_tokens": tokens and tokens.cache_write,
+        "reasoning_tokens": tokens and tokens.reasoning,
+        "estimated": entry.estimated,
+        "cost_usd": _text(entry.cost_usd),
         "latency_ms": entry.latency_ms,
         "first_token_ms": entry.first_token_ms,
         "status": entry.status.value,
@@ -203,11 +233,12 @@ def entry_of(row: Any) -> Entry:
         status=EntryStatus(row.status),
         error_code=row.error_code,
         tokens=_tokens_of(row),
-        estimated=row.estimated,
+        estimated=bool(row.estimated),
         cost_usd=_decimal(row.cost_usd),
         latency_ms=row.latency_ms,
         first_token_ms=row.first_token_ms,
         saved_usd=_decimal(row.saved_usd),
+        saved_tokens=row.saved_tokens,
     )
 
 
@@ -226,18 +257,18 @@ def budget_row(budget: Budget) -> dict[str, Any]:
     }
 
 
-def budget_of(row: Any) -> Budget:
+def budget_of(row: Mapping[str, Any]) -> Budget:
     """The budget of a row."""
     return Budget(
-        name=row.name,
-        scope=Scope(row.scope),
-        subject=row.subject,
-        period=Period(row.period),
-        usd=_decimal(row.usd),
-        tokens=row.tokens,
-        warn_percent=row.warn_percent,
-        on_exceed=OnExceed(row.on_exceed),
-        downgrade_to=row.downgrade_to,
+        name=row["name"],
+        scope=Scope(row["scope"]),
+        subject=row["subject"],
+        period=Period(row["period"]),
+        usd=_decimal(row["usd"]),
+        tokens=row["tokens"],
+        warn_percent=row["warn_percent"],
+        on_exceed=OnExceed(row["on_exceed"]),
+        downgrade_to=row["downgrade_to"],
     )
 
 

@@ -7,6 +7,7 @@ import os
 import threading
 from contextlib import suppress
 from decimal import Decimal
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,7 @@ _NAMES = {
 }
 _TABLE = "model_prices_and_context_window_backup.json"
 _MILLION = Decimal(1_000_000)
+_MODELS_REMEMBERED = 500
 
 
 def litellm_provider(provider: str) -> str:
@@ -76,6 +78,7 @@ class PublishedByLitellm:
         in_table = {str(row.get("litellm_provider")) for row in self._rows.values()}
         with_code = {each.name for each in (folder / "llms").iterdir() if each.is_dir()}
         self._providers = in_table | with_code
+        self._found = lru_cache(_MODELS_REMEMBERED)(self._read)
 
     def knows_provider(self, provider: str) -> bool:
         """Whether litellm knows it."""
@@ -83,6 +86,9 @@ class PublishedByLitellm:
 
     def facts(self, provider: str, model: str) -> ModelFacts:
         """Price and context; unknown for a model that is not in the table, and for a price that is not by token."""
+        return self._found(provider, model)
+
+    def _read(self, provider: str, model: str) -> ModelFacts:
         row = self._row(litellm_provider(provider), model)
         if row is None:
             return ModelFacts()

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from yarl import URL
 
 from cadre_llm_proxy.adapters.failures import (
     error_body,
@@ -36,6 +39,8 @@ _REPLY_BYTES = 32 * 1024 * 1024
 _LINE_BYTES = 1024 * 1024
 _OK = 200
 _LAST_WORDS_SECONDS = 0.5
+_DATA = b"data:"
+_DONE = b"[DONE]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +81,12 @@ class OpenAiHttp:
         reply = WrittenReply(model=ask.target.model)
         with _failures(ask.target, ask.seconds):
             async with self._sent(ask.target, "chat/completions", body, until=first) as response:
-                async for chunk in _chunks(response, first, now + ask.seconds):
-                    _refuse_error(chunk, ask.target)
-                    for delta in reply.add(chunk):
+                async for said in _said(response, first, now + ask.seconds):
+                    delta, error = _added(reply, said, ask.target)
+                    if delta is not None:
                         yield delta
+                    if error is not None:
+                        raise error
         if not reply.ended:
             raise failure(facts.StreamCut, ask.target)
         yield reply.answer()
@@ -104,11 +111,13 @@ class OpenAiHttp:
         self, target: Target, path: str, body: Mapping[str, Any], *, until: float | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The response to a request, once its status is known to be good; a bad one is raised as what it means."""
+        url = _url(target, path)
         async with asyncio.timeout_at(until):
             response = await self._session().post(
-                f"{_address(target)}/{path}",
+                url,
                 data=json.dumps(body).encode(),
                 headers=_headers(target),
+                proxy=self._proxy_for(url),
                 # A redirect would carry the key to another address.
                 allow_redirects=False,
             )
@@ -136,13 +145,30 @@ class OpenAiHttp:
                     total=None, sock_connect=self._patience.connect_seconds
                 ),
                 read_bufsize=_LINE_BYTES,
-                trust_env=True,
             )
         return self._opened
+
+    @cached_property
+    def _proxies(self) -> Mapping[str, str]:
+        return getproxies()
+
+    def _proxy_for(self, url: URL) -> str | None:
+        """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name. aiohttp's own `trust_env` reads them, and a file of
+        passwords in a thread, at each request."""
+        proxy = self._proxies.get(url.scheme)
+        return None if proxy is None or proxy_bypass(url.host or "") else proxy
 
 
 def _body(ask: Ask) -> dict[str, Any]:
     return {**body_of(ask), "model": ask.target.model}
+
+
+def _url(target: Target, path: str) -> URL:
+    address = f"{_address(target)}/{path}"
+    try:
+        return URL(address)
+    except ValueError as exc:
+        raise aiohttp.InvalidURL(address) from exc
 
 
 def _address(target: Target) -> str:
@@ -194,33 +220,58 @@ def _status_in(body: Mapping[str, Any]) -> int:
     return code if isinstance(code, int) else 500 if not identifiers(body) else 0
 
 
-async def _chunks(
+def _added(
+    reply: WrittenReply, said: Sequence[bytes], target: Target
+) -> tuple[Delta | None, Exception | None]:
+    """Takes in what came at once: what it adds for a reader, if anything, and the error that it ends with, if any."""
+    deltas: list[Delta] = []
+    error: Exception | None = None
+    try:
+        for each in said:
+            chunk = json.loads(each)
+            if not isinstance(chunk, dict):
+                raise Unreadable("no JSON object")
+            _refuse_error(chunk, target)
+            deltas += reply.add(chunk)
+    except (facts.ProviderFailure, Unreadable, ValueError, RecursionError) as exc:
+        error = exc
+    if not deltas:
+        return None, error
+    text = "".join(delta.text for delta in deltas)
+    return Delta(text=text, reasoning="".join(delta.reasoning for delta in deltas)), error
+
+
+async def _said(
     response: aiohttp.ClientResponse, first: float, last: float
-) -> AsyncGenerator[Mapping[str, Any]]:
-    """The documents of a stream of events. Each wait has its own timeout: the consumer's work is not counted."""
-    until, done = first, False
+) -> AsyncGenerator[Sequence[bytes]]:
+    """The documents of a stream of events, all that came at once together. Each wait has its own timeout: the
+    consumer's work is not counted. Raises Unreadable for a document without an end."""
+    until, rest = first, b""
     while True:
-        try:
-            async with asyncio.timeout_at(until):
-                line = await response.content.readline()
-        except TimeoutError:
-            if done:
-                return
-            raise
-        name, _, data = line.partition(b":")
-        if not line:
+        async with asyncio.timeout_at(until):
+            part = await response.content.readany()
+        *lines, rest = (rest + part).split(b"\n")
+        if not part:
+            lines, rest = [rest], b""
+        if len(rest) > _LINE_BYTES:
+            raise Unreadable("a line of too many bytes")
+        data = [line[len(_DATA) :].strip() for line in lines if line.startswith(_DATA)]
+        done = data[-1:] == [_DONE]
+        if found := [each for each in data if each != _DONE]:
+            yield found
+            until = last
+        if done:
+            await _end(response)
+        if done or not part:
             return
-        if name != b"data":
-            continue
-        if data.strip() == b"[DONE]":
-            # The body's end follows at once, or else the connection is not worth keeping.
-            until, done = asyncio.get_running_loop().time() + _LAST_WORDS_SECONDS, True
-            continue
-        chunk = json.loads(data)
-        if not isinstance(chunk, dict):
-            raise Unreadable("no JSON object")
-        yield chunk
-        until = last
+
+
+async def _end(response: aiohttp.ClientResponse) -> None:
+    """Waits for the body's end, which follows at once, or else the connection is not worth keeping."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            while await response.content.readany():
+                pass
 
 
 @contextmanager

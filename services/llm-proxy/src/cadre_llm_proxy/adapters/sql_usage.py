@@ -39,6 +39,7 @@ _SUMMED = (
     "output_tokens",
     "cache_read_tokens",
     "reasoning_tokens",
+    "saved_tokens",
 )
 _REUSED = (EntryStatus.REPLAYED.value, EntryStatus.CACHED.value)
 _ENDED_BADLY = (
@@ -79,7 +80,9 @@ class _Sum:
         """Adds entries that share keys, status and amounts."""
         if row.status in _REUSED:
             self.details += Details(
-                reused_replies=row.calls, saved_usd=times(_known(row.saved_usd), row.calls)
+                reused_replies=row.calls,
+                saved_usd=times(_known(row.saved_usd), row.calls),
+                saved_tokens=int(row.saved_tokens),
             )
             return
         cost = None if row.cost_usd is None else times(Decimal(row.cost_usd), row.calls)

@@ -1,7 +1,7 @@
 """Budgets: whose calls they bound, how often they begin anew, and whether a call's worst case still fits."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -60,6 +60,7 @@ class OnExceed(Enum):
     """What happens to a call that could pass a budget."""
 
     FAIL = "fail"
+    PAUSE = "pause"
     DOWNGRADE = "downgrade"
 
 
@@ -210,40 +211,55 @@ def _of_runs(who: Attribution) -> list[Budget]:
             period=Period.RUN,
             usd=own.usd,
             tokens=own.tokens,
+            on_exceed=OnExceed.PAUSE if own.pauses else OnExceed.FAIL,
         )
         for own in who.run_budgets
     ]
 
 
 def _exceeded(account: Account, used: Amount, bound: Bound) -> BudgetExceeded:
-    budget, reset = account.budget, account.budget.reset_time(account.period)
-    limits, left, worst = [], [], []
-    if budget.usd is not None and bound.usd is not None:
-        limits.append(f"${budget.usd:f}")
-        left.append(f"${max(Decimal(0), difference(budget.usd, used.usd)):f}")
-        worst.append(f"${bound.usd:f}")
-    if budget.tokens is not None and bound.tokens is not None:
-        limits.append(f"{budget.tokens} tokens")
-        left.append(f"{max(0, budget.tokens - used.tokens)} tokens")
-        worst.append(f"{bound.tokens} tokens")
-    said = {
-        "budget": budget.name,
-        "scope": budget.scope.value,
-        "subject": budget.subject,
-        "period": account.period,
-        "limit": " and ".join(limits),
-        "left": " and ".join(left),
-        "worst_case": " and ".join(worst),
-        "resets": f"{reset:%Y-%m-%dT%H:%MZ}" if reset else "never",
-    }
+    budget, said = account.budget, _said(account, used, bound)
     error = BudgetExceeded(
-        f"the budget {said['budget']!r} of {said['limit']} has {said['left']} left, "
+        f"the budget {budget.name!r} of {said['limit']} has {said['left']} left, "
         f"and this call may use {said['worst_case']}",
         resolution=_way_out(budget, said["resets"]),
         metadata=said,
     )
     error.downgrade_to = budget.downgrade_to
     return error
+
+
+def _said(account: Account, used: Amount, bound: Bound) -> dict[str, str]:
+    """What a refusal says, for people and for programs: amounts are also given as bare numbers, one for each limit."""
+    budget, reset = account.budget, account.budget.reset_time(account.period)
+    numbers: dict[str, str] = {}
+    if budget.usd is not None and bound.usd is not None:
+        left = max(Decimal(0), difference(budget.usd, used.usd))
+        numbers |= _numbers("usd", f"{budget.usd:f}", f"{left:f}", f"{bound.usd:f}")
+    if budget.tokens is not None and bound.tokens is not None:
+        left_tokens = max(0, budget.tokens - used.tokens)
+        numbers |= _numbers("tokens", str(budget.tokens), str(left_tokens), str(bound.tokens))
+    return {
+        "budget": budget.name,
+        "scope": budget.scope.value,
+        "subject": budget.subject,
+        "period": account.period,
+        "on_exceed": budget.on_exceed.value,
+        "resets": f"{reset:%Y-%m-%dT%H:%MZ}" if reset else "never",
+        **{name: _in_words(numbers, name) for name in ("limit", "left", "worst_case")},
+        **numbers,
+    }
+
+
+def _numbers(unit: str, limit: str, left: str, worst_case: str) -> dict[str, str]:
+    return {f"limit_{unit}": limit, f"left_{unit}": left, f"worst_case_{unit}": worst_case}
+
+
+def _in_words(numbers: Mapping[str, str], name: str) -> str:
+    """Such as `$0.20 and 300 tokens`."""
+    usd, tokens = numbers.get(f"{name}_usd"), numbers.get(f"{name}_tokens")
+    words = [f"${usd}"] if usd is not None else []
+    return " and ".join([*words, f"{tokens} tokens"] if tokens is not None else words)
 
 
 def _way_out(budget: Budget, resets: str) -> str:

@@ -131,11 +131,12 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class RunBudget:
-    """What one run may spend, with the runs that are steps of it; None is no bound."""
+    """What one run may spend, with the runs that are steps of it; None is no bound. It `pauses` or fails at it."""
 
     run_id: str
     usd: Decimal | None = None
     tokens: int | None = None
+    pauses: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,7 +115,7 @@ class Completions:
             check_schema(request.output_schema)
         for tool in request.tools:
             check_schema(tool.parameters)
-        digest = request.digest()
+        digest = request.digest() if key or request.cache_seconds else ""
         async with self._replies.of_key(request, key, digest) as stored:
             if stored is not None:
                 yield stored

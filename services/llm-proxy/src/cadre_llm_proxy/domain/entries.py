@@ -76,7 +76,7 @@ class Entry:
 
     `tokens` is None while, or when, nobody knows what was used; `estimated` marks tokens that were counted here and not
     by the provider; `cost_usd` is None where tokens or price are unknown; `saved_usd` is what a reused reply would have
-    cost again. `first_token_ms` is of streams only.
+    cost again, `saved_tokens` what it took when it was new. `first_token_ms` is of streams only.
     """
 
     id: str
@@ -97,6 +97,7 @@ class Entry:
     latency_ms: int = 0
     first_token_ms: int | None = None
     saved_usd: Decimal | None = None
+    saved_tokens: int = 0
 
     def counted(self) -> Amount:
         """What budgets count: what it used or, as long as nobody knows that, the most that it could use."""

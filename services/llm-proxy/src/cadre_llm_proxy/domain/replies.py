@@ -134,6 +134,7 @@ class Replies:
                 tokens=Tokens(),
                 cost_usd=cost_of(Tokens(), FREE),
                 saved_usd=reply.usage.cost_usd,
+                saved_tokens=reply.usage.input_tokens + reply.usage.output_tokens,
             )
         )
 

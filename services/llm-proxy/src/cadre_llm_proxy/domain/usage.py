@@ -88,6 +88,7 @@ class Details:
     uncertain_usd: Decimal = Decimal(0)
     reused_replies: int = 0
     saved_usd: Decimal = Decimal(0)
+    saved_tokens: int = 0
 
     def __add__(self, other: "Details") -> "Details":
         return Details(
@@ -100,6 +101,7 @@ class Details:
             uncertain_usd=sum_of(self.uncertain_usd, other.uncertain_usd),
             reused_replies=self.reused_replies + other.reused_replies,
             saved_usd=sum_of(self.saved_usd, other.saved_usd),
+            saved_tokens=self.saved_tokens + other.saved_tokens,
         )
 
 

@@ -29,6 +29,7 @@ _PERIODS: Mapping[Period, usage_pb2.BudgetPeriod.ValueType] = {
 }
 _EXCEEDS: Mapping[OnExceed, usage_pb2.BudgetExceed.ValueType] = {
     OnExceed.FAIL: usage_pb2.BUDGET_EXCEED_FAIL,
+    OnExceed.PAUSE: usage_pb2.BUDGET_EXCEED_PAUSE,
     OnExceed.DOWNGRADE: usage_pb2.BUDGET_EXCEED_DOWNGRADE,
 }
 _SCOPES_BACK = {number: scope for scope, number in _SCOPES.items()}

@@ -127,7 +127,7 @@ def _run_budget(message: llm_pb2.RunBudget, *runs: str) -> RunBudget:
     tokens = message.tokens if message.HasField("tokens") else None
     _check(usd is None or usd > 0, f"{field}.usd", "above 0")
     _check(tokens is None or tokens >= 1, f"{field}.tokens", "1 or more")
-    return RunBudget(run_id=message.run_id, usd=usd, tokens=tokens)
+    return RunBudget(run_id=message.run_id, usd=usd, tokens=tokens, pauses=message.pauses)
 
 
 def decimal_of(text: str, field: str) -> Decimal:

@@ -58,6 +58,7 @@ def details_message(details: Details) -> usage_pb2.UsageDetails:
         uncertain_usd=f"{details.uncertain_usd:f}",
         reused_replies=details.reused_replies,
         saved_usd=f"{details.saved_usd:f}",
+        saved_tokens=details.saved_tokens,
     )
 
 
@@ -86,6 +87,7 @@ def call_message(entry: Entry) -> usage_pb2.Call:
         first_token_ms=entry.first_token_ms,
         idempotency_key=entry.idempotency_key,
         saved_usd=money(entry.saved_usd),
+        saved_tokens=entry.saved_tokens,
     )
 
 

@@ -53,12 +53,15 @@ def ids_of(
         if moment is not None:
             conditions.append(f"coalesce(said, updated) {sign} ?")
             values.append(micros(moment))
-    query = f"SELECT id, namespace, tags, metadata FROM item WHERE {' AND '.join(conditions)}"  # noqa: S608 - values are bound
+    value = "value" if matching.needs_value else "''"
+    query = (
+        f"SELECT id, namespace, tags, metadata, {value} FROM item WHERE {' AND '.join(conditions)}"  # noqa: S608 - values are bound
+    )
     found = 0
-    for item_id, path, tags, metadata in connection.execute(query, values):
+    for item_id, path, tags, metadata, document in connection.execute(query, values):
         if found == limit:
             return
-        if matching.says(tags=json.loads(tags), metadata=metadata):
+        if matching.says(tags=json.loads(tags), metadata=metadata, value=document):
             found += 1
             yield item_id, path
 

@@ -9,16 +9,20 @@ from cadre_memory.domain.entries import Role
 from cadre_memory.domain.items import VERSIONS, Item, Turn, VersionConflict
 from cadre_memory.domain.namespaces import Namespace
 from cadre_memory.domain.stores import (
+    Change,
     Draft,
     IdempotencyKeyReused,
     Once,
+    Refreshed,
+    Removal,
     micros,
     moment_of,
+    ttl_micros,
 )
 
 ITEM = (
     "namespace, key, value, metadata, tags, version, created, updated, expires,"
-    " position, role, name, session, said"
+    " position, role, name, session, said, fields"
 )
 ENTRY = (
     "item_id, expires, said, thread, position, speaker, role, signs, first_day, last_day, terms,"
@@ -30,7 +34,7 @@ _ANSWERS_KEPT = 100_000
 
 def item_of(row: Sequence[object]) -> Item:
     """The item of a row of ITEM's columns."""
-    path, key, value, metadata, tags, version, created, updated, expires, *turn = row
+    path, key, value, metadata, tags, version, created, updated, expires, *turn, fields = row
     return Item(
         namespace=namespace_of(str(path)),
         key=str(key),
@@ -42,11 +46,20 @@ def item_of(row: Sequence[object]) -> Item:
         updated=moment_of(_number(updated)),
         expires=None if expires is None else moment_of(_number(expires)),
         turn=None if turn[0] is None else _turn(turn),
+        fields=None if fields is None else tuple(json.loads(str(fields))),
     )
 
 
-def stored_item(draft: Draft, answer: Sequence[int | None]) -> Item:
-    """A draft as it was stored, by what `write` answered."""
+def answered(change: Change, answer: Sequence[int | None]) -> Item | bool:
+    """What a change came to, by its numbers: a removal's says whether there was something, `write` says a draft's."""
+    match change:
+        case Draft():
+            return _stored_item(change, answer)
+        case Removal():
+            return bool(answer[0])
+
+
+def _stored_item(draft: Draft, answer: Sequence[int | None]) -> Item:
     version, created, updated, expires = answer
     return Item(
         namespace=draft.namespace,
@@ -59,6 +72,7 @@ def stored_item(draft: Draft, answer: Sequence[int | None]) -> Item:
         updated=moment_of(updated or 0),
         expires=None if expires is None else moment_of(expires),
         turn=draft.turn,
+        fields=draft.fields,
     )
 
 
@@ -109,7 +123,8 @@ def _insert(connection: Connection, draft: Draft, path: str, *, now: int) -> int
         else (turn.position, int(turn.role), turn.name, turn.session, micros(turn.time))
     )
     (item_id,) = connection.execute(
-        f"INSERT INTO item ({ITEM}) VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",  # noqa: S608 - no input in it
+        f"INSERT INTO item ({ITEM}, ttl)"  # noqa: S608 - no input in it
+        " VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             path,
             draft.key,
@@ -120,6 +135,8 @@ def _insert(connection: Connection, draft: Draft, path: str, *, now: int) -> int
             now,
             _micros_or_none(draft),
             *said,
+            _fields_of(draft),
+            ttl_micros(draft),
         ),
     ).fetchone()
     return _number(item_id)
@@ -134,7 +151,8 @@ def _update(connection: Connection, draft: Draft, item_id: int, *, version: int,
         "DELETE FROM version WHERE item_id = ? AND version <= ?", (item_id, version - VERSIONS)
     )
     connection.execute(
-        "UPDATE item SET value = ?, metadata = ?, tags = ?, version = ?, updated = ?, expires = ? WHERE id = ?",
+        "UPDATE item SET value = ?, metadata = ?, tags = ?, version = ?, updated = ?, expires = ?, fields = ?,"
+        " ttl = ? WHERE id = ?",
         (
             draft.value,
             draft.metadata,
@@ -142,6 +160,8 @@ def _update(connection: Connection, draft: Draft, item_id: int, *, version: int,
             version,
             now,
             _micros_or_none(draft),
+            _fields_of(draft),
+            ttl_micros(draft),
             item_id,
         ),
     )
@@ -161,9 +181,65 @@ def _write_entry(
 def remove(connection: Connection, item_id: int, path: str) -> None:
     """Really removes an item: its row, its versions, and what of it is searched."""
     connection.execute("DELETE FROM item WHERE id = ?", (item_id,))
+    connection.execute("DELETE FROM meaning WHERE item_id = ?", (item_id,))
     connection.execute("DELETE FROM version WHERE item_id = ?", (item_id,))
     connection.execute("DELETE FROM entry WHERE namespace = ? AND item_id = ?", (path, item_id))
     log_change(connection, item_id, path)
+
+
+def refresh(connection: Connection, refreshed: Refreshed, *, model: str) -> None:
+    """Puts an entry in the place of a stale one, unless the item changed since."""
+    stale, entry = refreshed.stale, refreshed.entry
+    path = path_of(stale.item.namespace)
+    updated = connection.execute(
+        "UPDATE entry SET said = ?, thread = ?, position = ?, speaker = ?, role = ?, signs = ?,"
+        " first_day = ?, last_day = ?, model = ?, terms = ?, embedding = ?"
+        " WHERE namespace = ? AND item_id = ?"
+        " AND ? = (SELECT version FROM item WHERE id = ?) RETURNING item_id",
+        (
+            *entry[2:10],
+            model,
+            entry.terms,
+            entry.embedding,
+            path,
+            stale.item_id,
+            stale.item.version,
+            stale.item_id,
+        ),
+    ).fetchone()
+    if updated is not None:
+        log_change(connection, stale.item_id, path)
+        _keep_meaning(connection, refreshed, model=model)
+
+
+def _keep_meaning(connection: Connection, refreshed: Refreshed, *, model: str) -> None:
+    if not refreshed.digest or refreshed.entry.embedding is None:
+        return
+    item_id = refreshed.stale.item_id
+    # Those of its earlier texts too, by whatever model.
+    connection.execute(
+        "DELETE FROM meaning WHERE item_id = ? AND (model = ? OR digest <> ?)",
+        (item_id, model, refreshed.digest),
+    )
+    connection.execute(
+        "INSERT INTO meaning VALUES (?, ?, ?, ?)",
+        (item_id, model, refreshed.digest, refreshed.entry.embedding),
+    )
+
+
+def touch(connection: Connection, path: str, key: str, *, now: int) -> None:
+    """Begins the time anew that an item is there for."""
+    row = connection.execute(
+        "UPDATE item SET expires = ? + ttl WHERE namespace = ? AND key = ? AND expires > ?"
+        " AND ttl IS NOT NULL RETURNING id, expires",
+        (now, path, key, now),
+    ).fetchone()
+    if row is not None:
+        connection.execute(
+            "UPDATE entry SET expires = ? WHERE namespace = ? AND item_id = ?",
+            (row[1], path, row[0]),
+        )
+        log_change(connection, row[0], path)
 
 
 def log_change(connection: Connection, item_id: int, path: str) -> None:
@@ -217,6 +293,10 @@ def forget_answers(connection: Connection, *, before: int) -> None:
     connection.execute(
         "DELETE FROM answer WHERE id <= (SELECT max(id) - ? FROM answer)", (_ANSWERS_KEPT,)
     )
+
+
+def _fields_of(draft: Draft) -> str | None:
+    return None if draft.fields is None else json.dumps(draft.fields)
 
 
 def _micros_or_none(draft: Draft) -> int | None:

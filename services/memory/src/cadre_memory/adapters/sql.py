@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 
 from cadre_memory.adapters.connections import Connection
 from cadre_memory.adapters.lanes import Lane
@@ -20,50 +21,83 @@ from cadre_memory.adapters.rows import (
     ENTRY,
     ITEM,
     answer_of,
+    answered,
     forget_answers,
     item_of,
     last_turn,
-    log_change,
+    refresh,
     remember,
     remove,
-    stored_item,
+    touch,
     write,
 )
 from cadre_memory.domain.entries import Entry
 from cadre_memory.domain.filters import Filter
 from cadre_memory.domain.items import Item, Page, Turn
 from cadre_memory.domain.namespaces import Namespace
-from cadre_memory.domain.stores import Changes, Draft, Once, Stale, micros
+from cadre_memory.domain.stores import (
+    Change,
+    Changes,
+    Draft,
+    Once,
+    Refreshed,
+    Removal,
+    Stale,
+    micros,
+)
 
 
 class SqlStore:
-    """A Store. One thread writes; some read, and others search, so that a long search holds up no read."""
+    """A Store. One thread writes; some read, and others search, so that a long search holds up no read.
 
-    def __init__(self, connect: Callable[[], Connection], *, model: str) -> None:
+    What is stored was understood by `model`, unless `understood` says that it will be later.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Connection], *, model: str, understood: bool = True
+    ) -> None:
         self._writes = Lane("writes", threads=1, connect=connect)
         self._reads = Lane("reads", threads=2, connect=connect)
         self._searches = Lane("searches", threads=2, connect=connect)
         self._model = model
+        self._understood = understood
 
     async def close(self) -> None:
         """Ends what is under way, and closes the file."""
         for lane in (self._writes, self._reads, self._searches):
             await lane.close()
 
-    async def put(
-        self, drafts: Sequence[Draft], *, now: datetime, once: Once | None
-    ) -> Sequence[Item]:
+    async def change(
+        self, changes: Sequence[Change], *, now: datetime, once: Once | None
+    ) -> Sequence[Item | bool]:
         """As Store says."""
 
-        def job(connection: Connection) -> Sequence[Item]:
+        def job(connection: Connection) -> Sequence[Item | bool]:
             with _writing(connection):
                 answers = answer_of(connection, once)
                 if answers is None:
-                    answers = [self._write(connection, draft, now) for draft in drafts]
+                    answers = [self._change(connection, change, now) for change in changes]
                     remember(connection, once, answers, now=micros(now))
-            return [stored_item(*each) for each in zip(drafts, answers, strict=True)]
+            return [answered(*each) for each in zip(changes, answers, strict=True)]
 
         return await self._writes.run(job)
+
+    def _change(self, connection: Connection, change: Change, now: datetime) -> list[int | None]:
+        match change:
+            case Draft():
+                return self._write(connection, change, now)
+            case Removal(namespace=namespace, key=key):
+                return [int(delete(connection, namespace, key, now=micros(now)))]
+
+    async def touch(self, places: Sequence[tuple[Namespace, str]], *, now: datetime) -> None:
+        """As Store says."""
+
+        def job(connection: Connection) -> None:
+            with _writing(connection):
+                for namespace, key in places:
+                    touch(connection, path_of(namespace), key, now=micros(now))
+
+        await self._writes.run(job)
 
     async def append(
         self,
@@ -89,7 +123,8 @@ class SqlStore:
         return await self._writes.run(job)
 
     def _write(self, connection: Connection, draft: Draft, now: datetime) -> list[int | None]:
-        return write(connection, draft, model=self._model, now=micros(now))
+        model = self._model if self._understood else ""
+        return write(connection, draft, model=model, now=micros(now))
 
     async def get(
         self, namespace: Namespace, key: str, *, version: int, now: datetime
@@ -106,21 +141,6 @@ class SqlStore:
             return earlier(connection, row, version)
 
         return await self._reads.run(job)
-
-    async def delete(
-        self, namespace: Namespace, key: str, *, now: datetime, once: Once | None
-    ) -> bool:
-        """As Store says."""
-
-        def job(connection: Connection) -> bool:
-            with _writing(connection):
-                answers = answer_of(connection, once)
-                if answers is None:
-                    answers = [[int(delete(connection, namespace, key, now=micros(now)))]]
-                    remember(connection, once, answers, now=micros(now))
-            return bool(answers[0][0])
-
-        return await self._writes.run(job)
 
     async def page(
         self,
@@ -145,6 +165,31 @@ class SqlStore:
             items, more = up_to(passing(cursor, matching), limit=limit, max_bytes=max_bytes)
             cursor.close()
             return Page(items=tuple(items), more=more)
+
+        return await self._reads.run(job)
+
+    async def below(
+        self,
+        namespace: Namespace,
+        matching: Filter,
+        *,
+        offset: int,
+        limit: int,
+        max_bytes: int,
+        now: datetime,
+    ) -> Sequence[Item]:
+        """As Store says."""
+
+        def job(connection: Connection) -> Sequence[Item]:
+            cursor = connection.execute(
+                f"SELECT {ITEM} FROM item WHERE namespace >= ? AND namespace < ? AND {IN_FORCE}"  # noqa: S608 - constants
+                " ORDER BY namespace, key",
+                (*scope_of(namespace), micros(now)),
+            )
+            found = islice(passing(cursor, matching), offset, None)
+            items, _ = up_to(found, limit=limit, max_bytes=max_bytes)
+            cursor.close()
+            return items
 
         return await self._reads.run(job)
 
@@ -334,35 +379,28 @@ class SqlStore:
 
         return await self._reads.run(job)
 
-    async def refresh(self, entries: Sequence[tuple[Stale, Entry]]) -> None:
+    async def meanings(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """As Store says."""
+
+        def job(connection: Connection) -> dict[bytes, bytes]:
+            query = "SELECT embedding FROM meaning WHERE model = ? AND digest = ? LIMIT 1"
+            rows = {
+                digest: connection.execute(query, (self._model, digest)).fetchone()
+                for digest in digests
+            }
+            return {digest: row[0] for digest, row in rows.items() if row is not None}
+
+        return await self._reads.run(job)
+
+    async def refresh(self, entries: Sequence[Refreshed]) -> None:
         """As Store says."""
 
         def job(connection: Connection) -> None:
             with _writing(connection):
-                for stale, entry in entries:
-                    self._refresh(connection, stale, entry)
+                for each in entries:
+                    refresh(connection, each, model=self._model)
 
         await self._writes.run(job)
-
-    def _refresh(self, connection: Connection, stale: Stale, entry: Entry) -> None:
-        path = path_of(stale.item.namespace)
-        connection.execute(
-            "UPDATE entry SET said = ?, thread = ?, position = ?, speaker = ?, role = ?, signs = ?,"
-            " first_day = ?, last_day = ?, model = ?, terms = ?, embedding = ?"
-            " WHERE namespace = ? AND item_id = ?"
-            " AND ? = (SELECT version FROM item WHERE id = ?)",
-            (
-                *entry[2:10],
-                self._model,
-                entry.terms,
-                entry.embedding,
-                path,
-                stale.item_id,
-                stale.item.version,
-                stale.item_id,
-            ),
-        )
-        log_change(connection, stale.item_id, path)
 
     async def sweep(self, *, now: datetime, answers_before: datetime, limit: int) -> int:
         """As Store says."""

@@ -1,8 +1,10 @@
 """The meaning of texts by wordllama's table of word vectors."""
 
+import asyncio
 import importlib.util
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from cadre_kit.errors import Internal
-from cadre_memory.domain.stores import DIMENSIONS, Vector
+from cadre_memory.domain.stores import Vector
+
+DIMENSIONS = 256
 
 _TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
 _TABLE = Path(f"weights/l2_supercat_{DIMENSIONS}.safetensors")
@@ -52,6 +56,8 @@ class WordLlamaEmbedder:
         """As Embedder says; the number counts the ways in which texts were understood."""
         return "wordllama-l2-supercat-256/2"
 
+    costs = False
+
     def load(self) -> None:
         """Makes the first text as fast as any. Raises EmbeddingsMissing."""
         self._loaded()
@@ -65,6 +71,15 @@ class WordLlamaEmbedder:
         mean: Vector = model.table[tokens].mean(axis=0, dtype=np.float32)
         length = float(np.linalg.norm(mean))
         return mean / np.float32(length) if length else None
+
+    async def understand(self, texts: Sequence[str]) -> Sequence[Vector | None]:
+        """As Embedder says."""
+        return await asyncio.to_thread(lambda: [self.embed(text) for text in texts])
+
+    async def question(self, text: str, words: Sequence[str]) -> Vector | None:
+        """As Embedder says."""
+        # Words that say nothing would draw the meaning of every question to the same place.
+        return await asyncio.to_thread(self.embed, " ".join(words) or text)
 
     def _loaded(self) -> _Model:
         with self._lock:
@@ -98,4 +113,6 @@ def _mapped(file: Path) -> npt.NDArray[np.float16]:
     if tensor["dtype"] != "F16" or tensor["shape"][1] != DIMENSIONS:
         raise ValueError(f"{file.name} holds {tensor['dtype']} {tensor['shape']}")
     start = 8 + size + tensor["data_offsets"][0]
-    return np.memmap(file, dtype="<f2", mode="r", offset=start, shape=tuple(tensor["shape"]))
+    mapped = np.memmap(file, dtype="<f2", mode="r", offset=start, shape=tuple(tensor["shape"]))
+    # The same memory, without what a memmap does beside at each access.
+    return np.asarray(mapped)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
@@ -44,6 +45,14 @@ class Entry(NamedTuple):
     last_day: int
     terms: bytes
     embedding: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What of an item is searched, but for its meaning, and the text that has the meaning."""
+
+    entry: Entry
+    text: str
 
 
 _NUMBER = re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|dozen|hundred)\b")

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cadre_memory.domain.entries import Entry
-from cadre_memory.domain.stores import DIMENSIONS, Vector
+from cadre_memory.domain.stores import Vector
 from cadre_memory.domain.texts import TERM, terms_of
 
 NEVER = np.iinfo(np.int64).max
@@ -28,8 +28,14 @@ _ROW = np.dtype(
         ("there", "?"),
     ]
 )
-BYTES_A_ROW = _ROW.itemsize + DIMENSIONS * 4 + 120
-"""Memory of one entry: its row, its vector, and some twenty terms."""
+USUAL_WIDTH = 256
+"""How many numbers a vector has, as long as none was seen: as many as the embedded model's."""
+
+
+def bytes_a_row(width: int) -> int:
+    """Memory of one entry: its row, its vector of so many numbers, and some twenty terms."""
+    return _ROW.itemsize + width * 4 + 120
+
 
 # BM25's: how soon repeating a word stops to count, and how much a long text has to say it more often.
 _SATURATION = 1.2
@@ -61,13 +67,17 @@ class _Postings:
 
 
 class NamespaceIndex:
-    """Entries, one a row. A row that was removed stays until the index is packed."""
+    """Entries, one a row. A row that was removed stays until the index is packed.
 
-    def __init__(self, room: int = 0) -> None:
+    The first vector says how wide all are; what has another one is found by its words.
+    """
+
+    def __init__(self) -> None:
+        self.width = 0
         self._count = 0
         self._removed = 0
-        self._rows = np.zeros(room, _ROW)
-        self._vectors = np.zeros((room, DIMENSIONS), np.float32)
+        self._rows = np.zeros(0, _ROW)
+        self._vectors = np.zeros((0, 0), np.float32)
         self._sorted = _no_postings()
         self._loose = _no_postings()
         self._speakers: dict[str, int] = {"": 0}
@@ -81,7 +91,7 @@ class NamespaceIndex:
     @property
     def bytes_held(self) -> int:
         """Memory that it takes, room to grow included."""
-        return len(self._rows) * BYTES_A_ROW
+        return len(self._rows) * bytes_a_row(self.width)
 
     @property
     def rows(self) -> Table:
@@ -116,6 +126,8 @@ class NamespaceIndex:
 
     def cosines(self, vector: Vector) -> Numbers:
         """How close in meaning each row is; 0 for those that mean nothing."""
+        if len(vector) != self.width:
+            return np.zeros(self._count, np.float32)
         cosines: Numbers = self._vectors[: self._count] @ vector
         cosines[~self.rows["meant"]] = 0.0
         return cosines
@@ -168,6 +180,8 @@ class NamespaceIndex:
 
     def _add(self, entries: Sequence[Entry]) -> None:
         first, last = self._count, self._count + len(entries)
+        if not self.width:
+            self._widen(next((len(e.embedding) // 2 for e in entries if e.embedding), 0))
         if last > len(self._rows):
             self._grow(last)
         rows = self._rows[first:last]
@@ -191,7 +205,7 @@ class NamespaceIndex:
             len(entry.terms) // TERM.itemsize,
             entry.role,
             entry.signs,
-            entry.embedding is not None,
+            entry.embedding is not None and len(entry.embedding) == self.width * 2,
             True,
         )
 
@@ -202,10 +216,14 @@ class NamespaceIndex:
         return self._speakers[name]
 
     def _add_vectors(self, first: int, entries: Sequence[Entry]) -> None:
-        meant = [(n, e.embedding) for n, e in enumerate(entries, first) if e.embedding is not None]
+        meant = [
+            (n, entry.embedding)
+            for n, entry in enumerate(entries, first)
+            if entry.embedding is not None and self._rows["meant"][n]
+        ]
         if meant:
             joined = np.frombuffer(b"".join(each for _, each in meant), "<f2")
-            self._vectors[[n for n, _ in meant]] = joined.reshape(-1, DIMENSIONS)
+            self._vectors[[n for n, _ in meant]] = joined.reshape(-1, self.width)
 
     def _add_terms(self, first: int, entries: Sequence[Entry]) -> None:
         records = np.frombuffer(b"".join(entry.terms for entry in entries), TERM)
@@ -226,9 +244,13 @@ class NamespaceIndex:
         self._sorted = _taken(joined, order)
         self._loose = _no_postings()
 
+    def _widen(self, width: int) -> None:
+        self.width = width
+        self._vectors = np.zeros((len(self._rows), width), np.float32)
+
     def _grow(self, room: int) -> None:
         room = max(room, len(self._rows) * 5 // 4)
-        rows, vectors = np.zeros(room, _ROW), np.zeros((room, DIMENSIONS), np.float32)
+        rows, vectors = np.zeros(room, _ROW), np.zeros((room, self.width), np.float32)
         rows[: self._count] = self._rows[: self._count]
         vectors[: self._count] = self._vectors[: self._count]
         self._rows, self._vectors = rows, vectors

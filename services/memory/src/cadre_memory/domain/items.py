@@ -26,6 +26,11 @@ MESSAGES_PREFIX = "message/"
 """Begins the keys of messages; nothing else may be stored under such."""
 TTL_SECONDS = 100 * 365.25 * 24 * 3600
 
+FIELD = re.compile(
+    r"\$|[^.\[\]$\x00-\x1f]+(\[(-?\d+|\*)\])*(\.[^.\[\]\x00-\x1f]+(\[(-?\d+|\*)\])*)*"
+)
+"""Where a part of a value is."""
+
 # The stores join labels with one of them; the rest only ever come from a mistake.
 _CONTROL = re.compile(r"[\x00-\x1f]")
 
@@ -84,7 +89,10 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A stored value: JSON documents as text, with how often and when it was stored. A message's value is its text."""
+    """A stored value: JSON documents as text, with how often and when it was stored. A message's value is its text.
+
+    `fields` says which parts of the value are searched; None means all of it.
+    """
 
     namespace: Namespace
     key: str
@@ -96,6 +104,7 @@ class Item:
     updated: datetime
     expires: datetime | None
     turn: Turn | None
+    fields: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +201,23 @@ def valid_tags(tags: Sequence[str]) -> tuple[str, ...]:
             code="TAGS_INVALID",
         )
     return tuple(sorted(set(tags)))
+
+
+def valid_fields(fields: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Where what is searched is in a value. Raises FieldInvalid."""
+    if fields is None:
+        return None
+    wrong = [path for path in fields if len(path) > LABEL_CHARACTERS or not FIELD.fullmatch(path)]
+    if wrong or len(fields) > TAGS:
+        raise FieldInvalid(
+            "searched_fields",
+            f"searched_fields has {wrong[0]!r}"
+            if wrong
+            else f"searched_fields has {len(fields)} entries",
+            code="SEARCHED_FIELDS_INVALID",
+            resolution=f"Give up to {TAGS} such as title, author.name, parts[0].text, parts[*].text or $.",
+        )
+    return fields
 
 
 def valid_own_key(key: str) -> str:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cadre_kit.documents import from_json_text
-from cadre_memory.domain.entries import Entry, Signs, days_of, signs_of, thread_of
+from cadre_kit.errors import CadreError
+from cadre_memory.domain.entries import Entry
 from cadre_memory.domain.filters import ALL, Filter
 from cadre_memory.domain.items import (
     FieldInvalid,
     Item,
     ItemNotFound,
     expiry,
+    valid_fields,
     valid_key,
     valid_key_prefix,
     valid_metadata,
@@ -23,7 +25,7 @@ from cadre_memory.domain.items import (
     valid_together,
     valid_value,
 )
-from cadre_memory.domain.messages import AT_ONCE, Message, understood
+from cadre_memory.domain.messages import AT_ONCE
 from cadre_memory.domain.namespaces import Namespace
 from cadre_memory.domain.pages import (
     key_before,
@@ -33,8 +35,17 @@ from cadre_memory.domain.pages import (
 )
 from cadre_memory.domain.ranking import Mode, Question, Score
 from cadre_memory.domain.searches import Searches
-from cadre_memory.domain.stores import Draft, Embedder, Once, Stale, Store, micros, stored_vector
-from cadre_memory.domain.texts import indexed, passage_of, terms_of, text_of, words_of
+from cadre_memory.domain.stores import (
+    Change,
+    Draft,
+    Embedder,
+    Once,
+    Removal,
+    Store,
+    stored_vector,
+)
+from cadre_memory.domain.texts import passage_of, searched_text, terms_of, words_of
+from cadre_memory.domain.understanding import searched_value
 
 PAGE_SIZE = 500
 DEFAULT_PAGE_SIZE = 100
@@ -46,6 +57,7 @@ ANSWER_BYTES = 8 * 1024 * 1024
 """Values of one answer, in all: half of what a message may have."""
 
 _AT_ONCE = 500
+_SHORT = 1_000
 _ANSWERS_KEPT = timedelta(days=7)
 
 Clock = Callable[[], datetime]
@@ -70,6 +82,7 @@ class NewItem:
     metadata: str = ""
     tags: tuple[str, ...] = ()
     if_version: int | None = None
+    fields: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +109,14 @@ class Hit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a search found; `without_meaning` says by which error only words counted, and is empty when all did."""
+
+    hits: tuple[Hit, ...]
+    without_meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Memories:
     """The use cases. Each raises FieldInvalid for what is outside of a limit, and what its store raises."""
 
@@ -118,11 +139,32 @@ class Memories:
                 code="PUTS_INVALID",
                 resolution="Store them in several calls.",
             )
-        valid_together("puts", (each.value for each in new))
+        stored = await self.change_all(new, idempotency_key=idempotency_key)
+        return [item for item in stored if isinstance(item, Item)]
+
+    async def change_all(
+        self, changes: Sequence[NewItem | Removal], *, idempotency_key: str
+    ) -> Sequence[Item | bool]:
+        """Stores documents and removes items, all or none; a removal says whether there was something.
+
+        Raises NotJson and VersionConflict.
+        """
+        valid_together("puts", (each.value for each in changes if isinstance(each, NewItem)))
         now = self.clock()
-        once = once_of(idempotency_key, "put", *(part for each in new for part in _identity(each)))
-        drafts = await asyncio.to_thread(lambda: [self._draft(each, now=now) for each in new])
-        return await self.store.put(drafts, now=now, once=once)
+        said = (part for each in changes for part in _identity(each))
+        once = once_of(idempotency_key, "put", *said)
+        if len(changes) == 1 and _is_short(changes[0]):
+            drafts = [self._change(changes[0], now=now)]
+        else:
+            drafts = await asyncio.to_thread(lambda: [self._change(c, now=now) for c in changes])
+        return await self.store.change(drafts, now=now, once=once)
+
+    def _change(self, change: NewItem | Removal, *, now: datetime) -> Change:
+        match change:
+            case NewItem():
+                return self._draft(change, now=now)
+            case Removal(namespace=namespace, key=key):
+                return Removal(namespace=valid_namespace(namespace), key=valid_key(key))
 
     async def get(self, *, namespace: tuple[str, ...], key: str, version: int = 0) -> Item:
         """The item, as it is or as of a version. Raises ItemNotFound."""
@@ -136,7 +178,9 @@ class Memories:
         """Removes the item and its versions, and says whether there was one."""
         namespace, key = valid_namespace(namespace), valid_key(key)
         once = once_of(idempotency_key, "delete", *namespace, key)
-        return await self.store.delete(namespace, key, now=self.clock(), once=once)
+        removal = Removal(namespace=namespace, key=key)
+        (deleted,) = await self.store.change([removal], now=self.clock(), once=once)
+        return bool(deleted)
 
     async def list(
         self,
@@ -178,11 +222,16 @@ class Memories:
 
     async def search(self, query: Query) -> tuple[Hit, ...]:
         """What matches best in the namespace and all below it, best first; fewer where values are large."""
+        return (await self.answer(query)).hits
+
+    async def answer(self, query: Query) -> Answer:
+        """What `search` finds, and why it went by words alone if it did. Raises what the embedder does, where only
+        meanings were asked for."""
         now = self.clock()
         namespace, text = valid_namespace(query.namespace), _valid_query(query.text)
         limit = within("top_k", query.top_k, most=TOP_K, default=DEFAULT_TOP_K)
         within("window", query.window, most=WINDOW, default=0)
-        question = await self._question(text, mode=query.mode, asked=query.asked or now)
+        question, failure = await self._question(text, mode=query.mode, asked=query.asked or now)
         scores = await self.searches.best(
             namespace, question, matching=query.matching, limit=limit, now=now
         )
@@ -190,18 +239,17 @@ class Memories:
             [score.item_id for score in scores], max_bytes=ANSWER_BYTES, now=now
         )
         room = _Room(left=ANSWER_BYTES - sum(len(each.value.encode()) for each in items.values()))
-        return tuple(
-            [
-                Hit(
-                    item=items[score.item_id],
-                    score=score,
-                    passage=_passage(items[score.item_id], question),
-                    neighbours=await self._neighbours(items[score.item_id], query.window, room),
-                )
-                for score in scores
-                if score.item_id in items
-            ]
-        )
+        hits = [
+            Hit(
+                item=items[score.item_id],
+                score=score,
+                passage=_passage(items[score.item_id], question),
+                neighbours=await self._neighbours(items[score.item_id], query.window, room),
+            )
+            for score in scores
+            if score.item_id in items
+        ]
+        return Answer(hits=tuple(hits), without_meaning=failure)
 
     async def forget(
         self, *, namespace: tuple[str, ...], matching: Filter, everything: bool
@@ -234,24 +282,18 @@ class Memories:
             if swept < _AT_ONCE:
                 return removed
 
-    async def refresh(self) -> int:
-        """Understands anew what another model, or an earlier release, understood; says how many items."""
-        refreshed = 0
-        while stale := await self.store.stale(limit=_AT_ONCE):
-            entries = await asyncio.to_thread(self._understood_anew, stale)
-            await self.store.refresh(entries)
-            refreshed += len(stale)
-        return refreshed
-
-    async def _question(self, text: str, *, mode: Mode, asked: datetime) -> Question:
-        words = words_of(text)
-        # Words that say nothing would draw the meaning of every question to the same place.
-        meaning = (
-            None
-            if mode is Mode.TEXT
-            else await asyncio.to_thread(self.embedder.embed, " ".join(words) or text)
-        )
-        return Question(text=text, terms=terms_of(text), vector=meaning, mode=mode, asked=asked)
+    async def _question(self, text: str, *, mode: Mode, asked: datetime) -> tuple[Question, str]:
+        """The question, and the code of the error with which its meaning could not be told."""
+        meaning, failure = None, ""
+        if mode is not Mode.TEXT:
+            try:
+                meaning = await self.embedder.question(text, words_of(text))
+            except CadreError as error:
+                if mode is Mode.VECTOR or not self.embedder.costs:
+                    raise
+                failure = error.code
+        terms = terms_of(text)
+        return Question(text=text, terms=terms, vector=meaning, mode=mode, asked=asked), failure
 
     async def _neighbours(self, item: Item, window: int, room: "_Room") -> tuple[Item, ...]:
         if item.turn is None or not window or room.left <= 0:
@@ -271,6 +313,7 @@ class Memories:
 
     def _draft(self, new: NewItem, *, now: datetime) -> Draft:
         key, value = valid_own_key(new.key), valid_value(new.value)
+        fields = valid_fields(new.fields)
         if new.if_version is not None and new.if_version < 0:
             raise FieldInvalid(
                 "if_version",
@@ -284,40 +327,19 @@ class Memories:
             metadata=valid_metadata(new.metadata),
             tags=valid_tags(new.tags),
             expires=expiry(new.ttl_seconds, now=now),
+            ttl=timedelta(seconds=new.ttl_seconds) if new.ttl_seconds else None,
             if_version=new.if_version,
             turn=None,
-            entry=self._understood(key, value, said=now),
+            entry=self._understood(key, value, fields, said=now),
+            fields=fields,
         )
 
-    def _understood(self, key: str, value: str, *, said: datetime) -> Entry:
-        text = text_of(from_json_text(value, field="value"))
-        first_day, last_day = days_of(text, said=said)
-        return Entry(
-            item_id=0,
-            expires=None,
-            said=micros(said),
-            thread=0,
-            position=0,
-            speaker="",
-            role=0,
-            signs=signs_of(text) | (Signs.TIME if first_day else Signs.NONE),
-            first_day=first_day,
-            last_day=last_day,
-            terms=indexed(text, key=key),
-            embedding=stored_vector(self.embedder.embed(text)),
-        )
-
-    def _understood_anew(self, stale: Sequence[Stale]) -> Sequence[tuple[Stale, Entry]]:
-        return [(each, self._entry_of(each.item)) for each in stale]
-
-    def _entry_of(self, item: Item) -> Entry:
-        if item.turn is None:
-            return self._understood(item.key, item.value, said=item.updated)
-        message = Message.of(item, item.turn)
-        entry = understood(message, embedder=self.embedder).entry
-        return entry._replace(
-            thread=thread_of(item.namespace, item.turn.session), position=item.turn.position
-        )
+    def _understood(
+        self, key: str, value: str, fields: tuple[str, ...] | None, *, said: datetime
+    ) -> Entry:
+        searched = searched_value(from_json_text(value, field="value"), fields, key=key, said=said)
+        meaning = stored_vector(self.embedder.embed(searched.text))
+        return searched.entry._replace(embedding=meaning)
 
 
 @dataclass(kw_only=True)
@@ -328,15 +350,24 @@ class _Room:
 
 
 def _passage(item: Item, question: Question) -> str:
-    text = text_of(from_json_text(item.value, field="value"))
+    text = searched_text(from_json_text(item.value, field="value"), item.fields)
     return passage_of(text, frozenset(question.terms))
 
 
-def _identity(new: NewItem) -> Sequence[str]:
+def _is_short(change: NewItem | Removal) -> bool:
+    """Whether it is understood sooner than another thread has begun to."""
+    return isinstance(change, Removal) or len(change.value) <= _SHORT
+
+
+def _identity(new: NewItem | Removal) -> Sequence[str]:
     """What tells a request from others."""
+    if isinstance(new, Removal):
+        return ["remove", *new.namespace, new.key]
     parts = [*new.namespace, new.key, new.value, str(new.ttl_seconds)]
     if new.metadata or new.tags or new.if_version is not None:
         parts += [new.metadata, *new.tags, str(new.if_version)]
+    if new.fields is not None:
+        parts += ["fields", *new.fields]
     return parts
 
 

@@ -5,7 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cadre_memory.domain.entries import Entry, Role, Signs, days_of, signs_of, thread_of
+from cadre_memory.domain.entries import (
+    Entry,
+    Role,
+    Searched,
+    Signs,
+    days_of,
+    signs_of,
+    thread_of,
+)
 from cadre_memory.domain.items import (
     LABEL_CHARACTERS,
     FieldInvalid,
@@ -88,6 +96,13 @@ def _valid(place: int, message: Message) -> Message:
 
 
 def understood(message: Message, *, embedder: Embedder) -> Understood:
+    """What of a message is searched, with its meaning as far as the embedder knows it at once."""
+    searched = searched_message(message)
+    meaning = stored_vector(embedder.embed(searched.text))
+    return Understood(message=message, entry=searched.entry._replace(embedding=meaning))
+
+
+def searched_message(message: Message) -> Searched:
     """What of a message is searched: its text, and its speaker's name among the words."""
     text = message.text[:TEXT_CHARACTERS]
     first_day, last_day = days_of(text, said=message.time)
@@ -103,9 +118,9 @@ def understood(message: Message, *, embedder: Embedder) -> Understood:
         first_day=first_day,
         last_day=last_day,
         terms=indexed(f"{message.name}: {text}" if message.name else text, key=""),
-        embedding=stored_vector(embedder.embed(text)),
+        embedding=None,
     )
-    return Understood(message=message, entry=entry)
+    return Searched(entry=entry, text=text)
 
 
 def drafts_after(

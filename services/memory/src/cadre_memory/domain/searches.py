@@ -9,7 +9,7 @@ from datetime import datetime
 
 from cadre_memory.domain.entries import Entry
 from cadre_memory.domain.filters import Filter
-from cadre_memory.domain.index import BYTES_A_ROW, NamespaceIndex
+from cadre_memory.domain.index import USUAL_WIDTH, NamespaceIndex, bytes_a_row
 from cadre_memory.domain.namespaces import Namespace
 from cadre_memory.domain.ranking import Question, Score, candidate_ids, ranked
 from cadre_memory.domain.stores import Store, micros
@@ -36,6 +36,7 @@ class Searches:
         self._held_bytes = held_bytes
         self._held: OrderedDict[Namespace, _Held] = OrderedDict()
         self._bytes = 0
+        self._width = USUAL_WIDTH
 
     @property
     def bytes_held(self) -> int:
@@ -91,11 +92,13 @@ class Searches:
                     await asyncio.to_thread(held.index.replace, changes.removed, changes.entries)
                 return held.index
         held.index = None
-        most = self._held_bytes // BYTES_A_ROW
-        if await self._store.count(namespace, limit=most + 1) > most:
-            return None
-        await self._load(namespace, held)
+        if await self._fits(namespace, width=self._width):
+            await self._load(namespace, held)
         return held.index
+
+    async def _fits(self, namespace: Namespace, *, width: int) -> bool:
+        most = self._held_bytes // bytes_a_row(width)
+        return await self._store.count(namespace, limit=most + 1) <= most
 
     async def _load(self, namespace: Namespace, held: _Held) -> None:
         # What changes while the blocks are read is in the log after this, and comes with the next search.
@@ -103,6 +106,10 @@ class Searches:
         index = NamespaceIndex()
         async for block in self._blocks(namespace):
             await asyncio.to_thread(index.replace, (), block)
+            if index.width > self._width:
+                self._width = index.width
+                if not await self._fits(namespace, width=index.width):
+                    return
         held.index, held.seen = index, seen
 
     async def _of_the_best(

@@ -8,16 +8,14 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cadre_kit.errors import Conflict
+from cadre_kit.errors import Conflict, InvalidInput
 from cadre_memory.domain.entries import Entry
 from cadre_memory.domain.filters import Filter
 from cadre_memory.domain.items import Item, Page, Turn
 from cadre_memory.domain.namespaces import Namespace
 
-DIMENSIONS = 256
-
 Vector: TypeAlias = npt.NDArray[np.float32]
-"""The meaning of a text: DIMENSIONS numbers, of length 1."""
+"""The meaning of a text, of length 1; as many numbers as its model gives."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -45,7 +43,10 @@ class Once:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """What to store: the value, what is said about it, and what of it is searched (its `item_id` is not known yet)."""
+    """What to store: the value, what is said about it, and what of it is searched (its `item_id` is not known yet).
+
+    With `ttl`, `expires` may begin anew when it is read; `fields` are the parts that are searched, None for all.
+    """
 
     namespace: Namespace
     key: str
@@ -56,6 +57,19 @@ class Draft:
     if_version: int | None
     turn: Turn | None
     entry: Entry
+    ttl: timedelta | None = None
+    fields: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """What to remove, in the course of other changes."""
+
+    namespace: Namespace
+    key: str
+
+
+Change: TypeAlias = Draft | Removal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +89,47 @@ class Stale:
     item: Item
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refreshed:
+    """The entry to put in the place of a stale one; `digest` names the text whose meaning is kept, and may be empty."""
+
+    stale: Stale
+    entry: Entry
+    digest: bytes
+
+
+class TextRefused(InvalidInput):
+    """The model does not take a text, or one of several."""
+
+    code = "TEXT_REFUSED"
+
+
 class Embedder(Protocol):
-    """Knows the meaning of texts. Blocks for as long as a text is long; any thread may ask."""
+    """Knows the meaning of texts."""
 
     @property
     def model(self) -> str:
         """Names the vectors: those of different names cannot be compared."""
         ...
 
+    @property
+    def costs(self) -> bool:
+        """Whether asking takes money and time: then texts are understood after they were stored, and each once."""
+        ...
+
     def embed(self, text: str) -> Vector | None:
-        """The meaning of a text; None for one that has none. Raises Internal when the model is not there."""
+        """The meaning of a text that is stored; None for one that has none, or is understood later.
+
+        Blocks for as long as a text is long; any thread may ask. Raises Internal when the model is not there.
+        """
+        ...
+
+    async def understand(self, texts: Sequence[str]) -> Sequence[Vector | None]:
+        """The meanings of texts; None for one that has none. Raises TextRefused, and what else the model says."""
+        ...
+
+    async def question(self, text: str, words: Sequence[str]) -> Vector | None:
+        """The meaning of a question, whose telling words are given. Raises what the model says."""
         ...
 
 
@@ -95,13 +140,22 @@ class Store(Protocol):
     killed. A write is done as a whole or not at all.
     """
 
-    async def put(
-        self, drafts: Sequence[Draft], *, now: datetime, once: Once | None
-    ) -> Sequence[Item]:
-        """Stores each draft as the next version, or answers what `once` was answered.
+    async def close(self) -> None:
+        """Ends what is under way, and lets the database go."""
+        ...
 
-        Raises VersionConflict and IdempotencyKeyReused.
+    async def change(
+        self, changes: Sequence[Change], *, now: datetime, once: Once | None
+    ) -> Sequence[Item | bool]:
+        """Stores each draft as the next version, and removes items with their versions, in the order given; or answers
+        what `once` was answered.
+
+        A removal's answer is whether there was something. Raises VersionConflict and IdempotencyKeyReused.
         """
+        ...
+
+    async def touch(self, places: Sequence[tuple[Namespace, str]], *, now: datetime) -> None:
+        """Begins the time anew that items are there for, of those of them that are there and have one."""
         ...
 
     async def append(
@@ -124,12 +178,6 @@ class Store(Protocol):
         """The item as of a version; 0 is the newest."""
         ...
 
-    async def delete(
-        self, namespace: Namespace, key: str, *, now: datetime, once: Once | None
-    ) -> bool:
-        """Removes the item and its versions, and says whether there was one. Raises IdempotencyKeyReused."""
-        ...
-
     async def page(
         self,
         namespace: Namespace,
@@ -142,6 +190,19 @@ class Store(Protocol):
         now: datetime,
     ) -> Page:
         """The items of one namespace by key, after a key; ends early, but not before one item, at `max_bytes`."""
+        ...
+
+    async def below(
+        self,
+        namespace: Namespace,
+        matching: Filter,
+        *,
+        offset: int,
+        limit: int,
+        max_bytes: int,
+        now: datetime,
+    ) -> Sequence[Item]:
+        """The items that pass, of a namespace (() for all) and below it, by namespace and key; cut as `page` is."""
         ...
 
     async def messages(
@@ -204,7 +265,11 @@ class Store(Protocol):
         """Some items whose entries are not by the model that the store was opened for."""
         ...
 
-    async def refresh(self, entries: Sequence[tuple[Stale, Entry]]) -> None:
+    async def meanings(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The embeddings, by the model of this store, of those texts that some item still has."""
+        ...
+
+    async def refresh(self, entries: Sequence[Refreshed]) -> None:
         """Replaces the entries of items that are as they were when they were found stale."""
         ...
 
@@ -216,6 +281,11 @@ class Store(Protocol):
 def stored_vector(vector: Vector | None) -> bytes | None:
     """A vector as it is kept: half precision, which the embeddings' own table has too."""
     return None if vector is None else vector.astype("<f2").tobytes()
+
+
+def ttl_micros(draft: Draft) -> int | None:
+    """Microseconds that a draft is there for; None for ever."""
+    return None if draft.ttl is None else draft.ttl // timedelta(microseconds=1)
 
 
 def micros(moment: datetime) -> int:

@@ -24,6 +24,7 @@ TERM = np.dtype([("term", "<u4"), ("halves", "u1")])
 PASSAGE_CHARACTERS = 500
 
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*|[.!?\n]+")
+_STEP = re.compile(r"\[[^\]]*\]|[^.\[\]]+")
 _WORD = re.compile(r"[^\W_]+")
 # Scripts that put no spaces between words: their pairs of characters stand for words.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]{2,}")
@@ -50,6 +51,35 @@ def text_of(value: object) -> str:
     text = value if isinstance(value, str) else "\n".join(_lines(value))
     # An escaped lone surrogate is JSON, but not text that can be stored or read by anyone.
     return text[:TEXT_CHARACTERS].encode("utf-8", "replace").decode()
+
+
+def searched_text(value: object, fields: tuple[str, ...] | None) -> str:
+    """The words of a document, or of only some parts of it."""
+    if fields is None:
+        return text_of(value)
+    parts = [part for path in fields for part in parts_at(value, path)]
+    return text_of("\n".join(map(text_of, parts)))
+
+
+def parts_at(value: object, path: str) -> list[object]:
+    """The parts of a document at a place, such as `parts[*].text`; `$` is all of it."""
+    found = [value]
+    for step in [] if path == "$" else _STEP.findall(path):
+        found = [part for each in found for part in _parts_of(each, step)]
+    return found
+
+
+def _parts_of(value: object, step: str) -> list[object]:
+    match value:
+        case dict() if not step.startswith("["):
+            return [value[step]] if step in value else []
+        case list() if step == "[*]":
+            return list(value)
+        case list() if step.startswith("["):
+            at = int(step[1:-1])
+            return [value[at]] if -len(value) <= at < len(value) else []
+        case _:
+            return []
 
 
 def _lines(value: object) -> Iterator[str]:

@@ -33,6 +33,12 @@ _EXPRESSIONS = re.compile(
     )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+# What every expression has one of, unless it has a digit: looking for these is ten times faster.
+_SIGNS = (
+    "ago", "before", "earlier", "later", "day", "tonight", "tomorrow", "last", "this", "past", "next", "coming",
+    *(name.lower() for name in calendar.month_abbr if name),
+)  # fmt: skip
+_DIGIT = re.compile(r"\d")
 _ASKS_WHEN = re.compile(
     r"\b(?:when|what (?:date|day|month|year|time)|which (?:date|day|month|year)|how long|how many"
     r" (?:days|weeks|months|years))\b",
@@ -56,6 +62,9 @@ def asks_when(question: str) -> bool:
 
 def days_named(text: str, *, today: date) -> tuple[Days, ...]:
     """The times that a text names, as seen from the day on which it was said."""
+    lowered = text.lower()
+    if not _DIGIT.search(text) and not any(sign in lowered for sign in _SIGNS):
+        return ()
     found = (_days(match, today) for match in _EXPRESSIONS.finditer(text))
     return tuple(days for days in found if days is not None)
 

@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre_kit.interceptor import idempotency_key
+from cadre_memory.domain.batches import Batches, Find, Found, Get, ListNamespaces, Operation, Result
 from cadre_memory.domain.conversations import Conversations
 from cadre_memory.domain.entries import Role
 from cadre_memory.domain.filters import Filter, valid_filter
@@ -20,6 +21,7 @@ from cadre_memory.domain.items import FieldInvalid, Item, Turn
 from cadre_memory.domain.memories import Hit, Memories, NewItem, Query
 from cadre_memory.domain.messages import Message
 from cadre_memory.domain.ranking import Mode
+from cadre_memory.domain.stores import Removal
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -46,6 +48,7 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
     def __init__(self, memories: Memories, conversations: Conversations) -> None:
         self._memories = memories
         self._conversations = conversations
+        self._batches = Batches(memories=memories)
 
     async def Put(self, request: memory_pb2.PutRequest, context: Context) -> memory_pb2.PutResponse:
         item = await self._memories.put(
@@ -94,7 +97,7 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
     async def Search(
         self, request: memory_pb2.SearchRequest, context: Context
     ) -> memory_pb2.SearchResponse:
-        hits = await self._memories.search(
+        answer = await self._memories.answer(
             Query(
                 namespace=tuple(request.namespace),
                 text=request.query,
@@ -105,7 +108,9 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
                 asked=_moment(request, "asked_time"),
             )
         )
-        return memory_pb2.SearchResponse(hits=[_hit(hit) for hit in hits])
+        return memory_pb2.SearchResponse(
+            hits=[_hit(hit) for hit in answer.hits], without_meaning=answer.without_meaning
+        )
 
     async def AppendMessages(
         self, request: memory_pb2.AppendMessagesRequest, context: Context
@@ -151,6 +156,15 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
         )
         return memory_pb2.ForgetResponse(forgotten=forgotten)
 
+    async def Batch(
+        self, request: memory_pb2.BatchRequest, context: Context
+    ) -> memory_pb2.BatchResponse:
+        results = await self._batches.run(
+            [_operation(each) for each in request.operations],
+            idempotency_key=idempotency_key(context),
+        )
+        return memory_pb2.BatchResponse(results=[_result(result) for result in results])
+
 
 def _new_item(request: memory_pb2.PutRequest) -> NewItem:
     return NewItem(
@@ -161,7 +175,70 @@ def _new_item(request: memory_pb2.PutRequest) -> NewItem:
         metadata=request.metadata.text,
         tags=tuple(request.tags),
         if_version=request.if_version if request.HasField("if_version") else None,
+        fields=tuple(request.searched_fields.paths)
+        if request.HasField("searched_fields")
+        else None,
     )
+
+
+def _operation(message: memory_pb2.Operation) -> Operation:
+    match message.WhichOneof("kind"):
+        case "put":
+            return _new_item(message.put)
+        case "delete":
+            return Removal(namespace=tuple(message.delete.namespace), key=message.delete.key)
+        case "get":
+            get = message.get
+            return Get(namespace=tuple(get.namespace), key=get.key, refresh=get.refresh_ttl)
+        case "find":
+            return _find(message.find)
+        case "namespaces":
+            return _list_namespaces(message.namespaces)
+    raise FieldInvalid(
+        "operations", "operations has one that says nothing to do", code="OPERATIONS_INVALID"
+    )
+
+
+def _find(message: memory_pb2.BatchFind) -> Find:
+    return Find(
+        namespace=tuple(message.namespace),
+        query=message.query,
+        matching=_filter(message.filter),
+        limit=message.limit,
+        offset=message.offset,
+        refresh=message.refresh_ttl,
+    )
+
+
+def _list_namespaces(message: memory_pb2.BatchNamespaces) -> ListNamespaces:
+    return ListNamespaces(
+        prefix=tuple(message.prefix),
+        suffix=tuple(message.suffix),
+        max_depth=message.max_depth,
+        limit=message.limit,
+        offset=message.offset,
+    )
+
+
+def _result(result: Result) -> memory_pb2.BatchResult:
+    match result:
+        case Item():
+            return memory_pb2.BatchResult(item=_item(result))
+        case bool():
+            return memory_pb2.BatchResult(deleted=result)
+        case None:
+            return memory_pb2.BatchResult()
+        case found:
+            return memory_pb2.BatchResult(
+                found=[
+                    memory_pb2.BatchFound(item=_item(each.item), score=each.score)
+                    for each in found
+                    if isinstance(each, Found)
+                ],
+                namespaces=[
+                    memory_pb2.Namespace(segments=each) for each in found if isinstance(each, tuple)
+                ],
+            )
 
 
 def _new_message(message: memory_pb2.Message, *, now: datetime) -> Message:
@@ -183,6 +260,7 @@ def _filter(message: memory_pb2.Filter) -> Filter:
         metadata=message.metadata.text,
         since=_moment(message, "since_time"),
         before=_moment(message, "before_time"),
+        value=message.value.text,
     )
 
 

@@ -29,6 +29,8 @@ class Collected:
         self.ready = False
         self.ended = False
         self.files_left_out = False
+        # Whether nobody listens any more.
+        self.deaf = False
         self._files = bytearray()
         self._end = bytearray()
         self._limit = limit
@@ -59,7 +61,7 @@ class Collected:
         kept = self.stdout if tag is Tag.STDOUT else self.stderr
         room = self._limit - kept.total
         kept.add(part)
-        if self._on_output is not None and room > 0:
+        if self._on_output is not None and room > 0 and not self.deaf:
             self._on_output(tag is Tag.STDERR, part[:room])
 
     def _add_result(self, part: bytes) -> None:
@@ -67,6 +69,11 @@ class Collected:
         self.result_cut = self.result_cut or len(self.result) + len(part) > self._limit
         if not self.result_cut:
             self.result += part
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last word has come."""
+        return self.said() is not None
 
     def said(self) -> Mapping[str, Any] | None:
         """The program's own last word; None when there is none that makes sense."""

@@ -9,10 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from cadre_kit.addresses import AddressRules
 from cadre_kit.logs import logger
 from cadre_sandbox.adapters.collected import Collected
+from cadre_sandbox.adapters.container_endings import ending_of
+from cadre_sandbox.adapters.container_kernels import ContainerKernel
 from cadre_sandbox.adapters.engines import Engine, Started
-from cadre_sandbox.adapters.guest_streams import ReadyContainer, request_bytes
+from cadre_sandbox.adapters.guest_streams import ReadyContainer, program_bytes
+from cadre_sandbox.adapters.proxies import Proxies
 from cadre_sandbox.domain.executions import (
     Ending,
     Limits,
@@ -22,6 +26,7 @@ from cadre_sandbox.domain.executions import (
     Usage,
     Wall,
 )
+from cadre_sandbox.domain.hosts import HostList
 from cadre_sandbox.worker.frames import BadFrame
 
 __all__ = ["ContainerRunner", "container_runner"]
@@ -29,7 +34,6 @@ __all__ = ["ContainerRunner", "container_runner"]
 log = logger()
 
 _READY_SECONDS = 60.0
-_KILLED = -9
 # Sets of packages that containers wait for; programs that ask for yet another wait for theirs to start.
 _POOLS = 4
 _OFF = "CADRE_SANDBOX_DOCKER is off"
@@ -43,8 +47,18 @@ _POOL_LIMITS = Limits(
 class ContainerRunner:
     """Runs programs in containers. One without an engine says why, and runs none."""
 
-    def __init__(self, *, engine: Engine, pool: int, packages: Sequence[str]) -> None:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        pool: int,
+        packages: Sequence[str],
+        hosts: Sequence[str],
+        proxies: Proxies,
+    ) -> None:
         self._engine = engine
+        self._hosts = hosts
+        self._proxies = proxies
         self._size = pool
         self._packages = packages
         self._missing = _OFF
@@ -65,6 +79,16 @@ class ContainerRunner:
         """What programs may ask for."""
         return self._packages
 
+    @property
+    def hosts(self) -> Sequence[str]:
+        """What programs may ask to reach; nothing in gVisor, which does not let a socket file in."""
+        return () if self._engine.is_gvisor else self._hosts
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether `open` can be called."""
+        return not self._missing
+
     def walls(self) -> Sequence[Wall]:
         """The walls that a container proved at start."""
         return self._walls
@@ -72,7 +96,7 @@ class ContainerRunner:
     async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
         """Runs it in a container of its own, which ends with it. Raises RunnerLost."""
         packages = tuple(sorted(program.packages))
-        container = await self._claim(packages)
+        container = await self._claim(packages, program.hosts)
         try:
             if not await self._granted(container, program.limits):
                 return _without_memory(program.limits)
@@ -81,6 +105,25 @@ class ContainerRunner:
             self._discard(container.started)
             # Only now, so that the program had the processor to itself.
             self._refill_later(packages)
+
+    async def open(self, shape: Program) -> ContainerKernel:
+        """A session's container. Raises RunnerLost."""
+        packages = tuple(sorted(shape.packages))
+        container = await self._claim(packages, shape.hosts)
+        kernel = ContainerKernel(container, lambda: self._discard(container.started))
+        try:
+            if not await self._granted(container, shape.limits):
+                raise RunnerLost(
+                    f"the interpreter and its packages alone take more than {shape.limits.memory_mb} MiB",
+                    resolution="Raise memory_mb.",
+                )
+            await kernel.begin()
+        except BaseException:
+            await kernel.close()
+            raise
+        finally:
+            self._refill_later(packages)
+        return kernel
 
     async def _granted(self, container: ReadyContainer, limits: Limits) -> bool:
         if (limits.memory_mb, limits.cpus) == (_POOL_LIMITS.memory_mb, _POOL_LIMITS.cpus):
@@ -94,7 +137,7 @@ class ContainerRunner:
         collected, killed = Collected(limits.output_bytes, on_output), ""
         try:
             async with asyncio.timeout(limits.timeout_seconds):
-                await container.send(request_bytes(program))
+                await container.send(program_bytes(program))
                 async for data in container.received():
                     collected.feed(data)
                     if collected.flood:
@@ -106,21 +149,11 @@ class ContainerRunner:
         except BadFrame:
             killed = "frames"
         facts = {} if killed else collected.said() or {}
-        usage = Usage(
-            wall_ms=round((time.monotonic() - began) * 1000),
-            cpu_ms=_number(facts.get("cpu_ms")),
-            peak_memory_bytes=_number(facts.get("peak_memory_bytes")),
-        )
-        said = facts.get("said")
-        ending = collected.ending(
-            said={} if killed == "frames" else said if isinstance(said, dict) else None,
-            killed=killed,
-            status=_number(facts.get("status"), _KILLED),
-            usage=usage,
-        )
-        return _with_files(ending, collected)
+        return ending_of(collected, facts, killed=killed, began=began)
 
-    async def _claim(self, packages: tuple[str, ...]) -> ReadyContainer:
+    async def _claim(self, packages: tuple[str, ...], hosts: frozenset[str]) -> ReadyContainer:
+        if hosts:
+            return await self._make(packages, hosts)
         pool = self._pools.get(packages)
         while pool is not None and not pool.empty():
             container = pool.get_nowait()
@@ -140,14 +173,21 @@ class ContainerRunner:
                     log.warning("sandbox_pool_not_refilled", reason=exc.message)
                     return
 
-    async def _make(self, packages: tuple[str, ...]) -> ReadyContainer:
+    async def _make(
+        self, packages: tuple[str, ...], hosts: frozenset[str] = frozenset()
+    ) -> ReadyContainer:
         image = await self._engine.image(packages)
-        starting = asyncio.create_task(self._engine.start(image, packages, _POOL_LIMITS))
+        proxy = await self._proxies.start(HostList(hosts)) if hosts else None
+        starting = asyncio.create_task(self._engine.start(image, packages, _POOL_LIMITS, proxy))
         try:
             started = await asyncio.shield(starting)
         except asyncio.CancelledError:
             # The engine starts it all the same.
             self._spawn(self._give_up(starting))
+            raise
+        except RunnerLost:
+            if proxy is not None:
+                proxy.close()
             raise
         container = ReadyContainer(started)
         try:
@@ -166,6 +206,8 @@ class ContainerRunner:
 
     def _discard(self, started: Started) -> None:
         started.stream.close()
+        if started.proxy is not None:
+            started.proxy.close()
         self._spawn(self._remove(started))
 
     async def _remove(self, started: Started) -> None:
@@ -238,10 +280,19 @@ class ContainerRunner:
 
 @asynccontextmanager
 async def container_runner(
-    *, engine: Engine, wanted: bool, pool: int, packages: Sequence[str], prepared: Sequence[str]
+    *,
+    engine: Engine,
+    wanted: bool,
+    pool: int,
+    packages: Sequence[str],
+    prepared: Sequence[str],
+    hosts: Sequence[str],
+    rules: AddressRules,
 ) -> AsyncIterator[ContainerRunner]:
     """A runner that gets ready by itself, as an image may have to come first; until then it says what is missing."""
-    runner = ContainerRunner(engine=engine, pool=pool, packages=packages)
+    runner = ContainerRunner(
+        engine=engine, pool=pool, packages=packages, hosts=hosts, proxies=Proxies(rules)
+    )
     sets = [(), tuple(sorted(prepared))] if prepared else [()]
     preparing = asyncio.create_task(runner.prepare(sets)) if wanted else None
     try:
@@ -254,10 +305,6 @@ async def container_runner(
         engine.close()
 
 
-def _number(value: object, default: int = 0) -> int:
-    return value if type(value) is int and abs(value) < 1 << 62 else default
-
-
 def _without_memory(limits: Limits) -> Ending:
     """The interpreter and its packages alone take more than the program may."""
     return Collected(limits.output_bytes).ending(
@@ -268,25 +315,27 @@ def _without_memory(limits: Limits) -> Ending:
     )
 
 
-def _with_files(ending: Ending, collected: Collected) -> Ending:
-    try:
-        files = collected.files()
-    except BadFrame:
-        return replace(ending, said={}, files_left_out=True)
-    return replace(ending, files=files, files_left_out=collected.files_left_out)
-
-
 _KEEPS_OUT = {
     "network": "every address: no interface but loopback",
     "user": "the rights of root and of other users",
     "privileges": "capabilities, set-user-id programs (no-new-privileges)",
     "files": "writing anywhere but to a work volume of 64 MiB (read-only root)",
     "limits": "memory, CPUs, processes, descriptors, file size (cgroups, rlimits)",
-    "syscalls": "the engine's list of forbidden system calls (seccomp)",
+    "syscalls": "ptrace, keys, bpf, io_uring, namespaces, mounts, sockets but UNIX and internet ones (seccomp)",
     "processes": "the sight of other processes",
 }
 _PROOF = """
-import os, socket
+import ctypes, os, platform, socket
+libc = ctypes.CDLL(None, use_errno=True)
+# ptrace, keyctl, bpf, io_uring_setup, userfaultfd, perf_event_open, process_vm_readv, by their numbers
+CALLS = {'x86_64': (101, 250, 321, 425, 323, 298, 310), 'aarch64': (117, 219, 280, 425, 282, 241, 270)}
+def calls_refused():
+    for number in CALLS.get(platform.machine(), ()):
+        if libc.syscall(number, 0, 0, 0, 0, 0) != -1 or ctypes.get_errno() not in (1, 38):
+            return False
+    if libc.unshare(0x10000000) != -1 or ctypes.get_errno() != 1:
+        return False
+    return all(refused(lambda: socket.socket(family, socket.SOCK_RAW)) for family in (16, 17, 40))
 status = dict(line.rstrip().split(':\\t', 1) for line in open('/proc/self/status') if ':\\t' in line)
 def refused(attempt):
     try:
@@ -298,7 +347,9 @@ def limits():
     for path in ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes'):
         if os.path.exists(path):
             return int(open(path).read()) <= 512 * 1024 * 1024
-    return False
+    # gVisor shows no cgroup; its memory is what the container's is.
+    return gvisor and int(open('/proc/meminfo').readline().split()[1]) <= 512 * 1024
+gvisor = os.path.exists('/proc/sentry-meminfo') or os.path.exists('/proc/gvisor')
 def connect():
     socket.create_connection(('192.0.2.1', 80), 1)
 result = {
@@ -307,7 +358,8 @@ result = {
     'privileges': int(status['CapEff'], 16) == 0 and status.get('NoNewPrivs', '1') == '1',
     'files': refused(lambda: open('/etc/found', 'w')) and refused(lambda: open('/found', 'w')),
     'limits': limits(),
-    'syscalls': status.get('Seccomp') == '2' or os.path.exists('/proc/gvisor'),
+    # gVisor makes none of a program's calls itself, whatever it answers to them.
+    'syscalls': gvisor or (calls_refused() and status.get('Seccomp') == '2'),
     'processes': len([n for n in os.listdir('/proc') if n.isdigit()]) < 8,
 }
 """

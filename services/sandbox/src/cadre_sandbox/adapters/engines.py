@@ -16,6 +16,8 @@ import docker
 import docker.errors
 import requests
 
+from cadre_sandbox.adapters.proxies import Proxy
+from cadre_sandbox.adapters.system_calls import seccomp_profile
 from cadre_sandbox.domain.executions import Limits, RunnerLost
 
 __all__ = ["Engine", "EngineSettings", "Started"]
@@ -38,6 +40,12 @@ _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "PYTHONHASHSEED": "random",
 }
+# Where the guest listens, and passes on to the socket file.
+_PROXY_URL = "http://127.0.0.1:3128"
+_PROXY_SOCKET = "/run/proxy"
+_PROXY_ENVIRONMENT = dict.fromkeys(
+    ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), _PROXY_URL
+)
 
 T = TypeVar("T")
 
@@ -55,10 +63,11 @@ class EngineSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """A started container, and the two-way stream to the program that waits in it."""
+    """A started container, the two-way stream to the program that waits in it, and its proxy where it has one."""
 
     id: str
     stream: socket.socket
+    proxy: Proxy | None = None
 
 
 class Engine:
@@ -84,6 +93,11 @@ class Engine:
         self._client = client
         if not self._runtime and "runsc" in runtimes:
             self._runtime = "runsc"
+
+    @property
+    def is_gvisor(self) -> bool:
+        """Whether containers run in gVisor."""
+        return self._runtime.startswith("runsc")
 
     @property
     def _api(self) -> Any:
@@ -139,22 +153,26 @@ class Engine:
                     resolution="See that the packages can be installed into CADRE_SANDBOX_DOCKER_IMAGE.",
                 )
 
-    async def start(self, image: str, modules: Sequence[str], limits: Limits) -> Started:
+    async def start(
+        self, image: str, modules: Sequence[str], limits: Limits, proxy: Proxy | None = None
+    ) -> Started:
         """A container whose interpreter imports the modules and waits. Raises RunnerLost."""
-        return await _in_thread(lambda: self._start(image, modules, limits))
+        return await _in_thread(lambda: self._start(image, modules, limits, proxy))
 
-    def _start(self, image: str, modules: Sequence[str], limits: Limits) -> Started:
+    def _start(
+        self, image: str, modules: Sequence[str], limits: Limits, proxy: Proxy | None
+    ) -> Started:
         container = self._api.create_container(
             image,
             command=["python3", "-I", "-c", _GUEST.read_text(encoding="utf-8"), *modules],
             entrypoint=[],
             user=_USER,
             working_dir="/work",
-            environment=_ENVIRONMENT,
+            environment=_ENVIRONMENT | (_PROXY_ENVIRONMENT if proxy else {}),
             stdin_open=True,
             network_disabled=True,
             labels={_OWNER: self._settings.owner},
-            host_config=self._host_config(limits),
+            host_config=self._host_config(limits, proxy),
         )["Id"]
         try:
             attached = self._api.attach_socket(
@@ -168,15 +186,16 @@ class Engine:
         except BaseException:
             self._remove(container)
             raise
-        return Started(id=container, stream=stream)
+        return Started(id=container, stream=stream, proxy=proxy)
 
-    def _host_config(self, limits: Limits) -> Any:
+    def _host_config(self, limits: Limits, proxy: Proxy | None) -> Any:
         memory = limits.memory_mb * 1024 * 1024
         return self._api.create_host_config(
             network_mode="none",
             read_only=True,
             cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
+            security_opt=["no-new-privileges", f"seccomp={seccomp_profile()}"],
+            binds={str(proxy.path): {"bind": _PROXY_SOCKET, "mode": "ro"}} if proxy else {},
             ipc_mode="none",
             init=True,
             auto_remove=True,

@@ -5,13 +5,17 @@ import base64
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from cadre_sandbox.adapters.engines import Started
-from cadre_sandbox.domain.executions import Program
+from cadre_sandbox.domain.executions import File, Program
 from cadre_sandbox.worker.frames import BadFrame, Tag
 
-__all__ = ["ReadyContainer", "request_bytes"]
+__all__ = ["INTERRUPT", "ReadyContainer", "encoded", "program_bytes", "request_bytes"]
+
+INTERRUPT = b"\xff"
+"""Tells the interpreter of a session that nobody waits for its program any more."""
 
 _READ_BYTES = 256 * 1024
 # Stream (one byte), three of nothing, length.
@@ -20,17 +24,27 @@ _READY_FRAME_BYTES = 5
 _STDOUT = 1
 
 
-def request_bytes(program: Program) -> bytes:
+def request_bytes(op: str, **what: Any) -> bytes:
     """What the waiting interpreter reads."""
-    request = json.dumps(
-        {
-            "code": program.code,
-            "inputs": dict(program.inputs),
-            "cpu_seconds": program.limits.cpu_seconds,
-            "files": {file.name: base64.b64encode(file.content).decode() for file in program.files},
-        }
-    ).encode()
+    request = json.dumps({"op": op, **what}).encode()
     return struct.pack("!I", len(request)) + request
+
+
+def program_bytes(program: Program) -> bytes:
+    """A request to run a program."""
+    return request_bytes(
+        "run",
+        code=program.code,
+        inputs=dict(program.inputs),
+        cpu_seconds=program.limits.cpu_seconds,
+        timeout_seconds=program.limits.timeout_seconds,
+        files=encoded(program.files),
+    )
+
+
+def encoded(files: Sequence[File]) -> dict[str, str]:
+    """Files as they are in a request."""
+    return {file.name: base64.b64encode(file.content).decode() for file in files}
 
 
 class ReadyContainer:

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import errno
 import json
-import os
 import platform
 import socket
 import sys
@@ -13,17 +11,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from cadre_kit.logs import logger
-from cadre_sandbox.adapters.collected import Collected
+from cadre_sandbox.adapters.program_pipes import run_through_pipes
+from cadre_sandbox.adapters.python_kernels import PythonKernel, worker_lost
 from cadre_sandbox.domain.executions import (
     Ending,
     Limits,
     OnOutput,
     Program,
     RunnerLost,
-    Usage,
+    SessionsNotOffered,
     Wall,
 )
-from cadre_sandbox.worker.frames import BadFrame
 
 __all__ = ["ZygoteRunner", "zygote_runner"]
 
@@ -31,9 +29,6 @@ log = logger()
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 3.0
-# The zygote ends a program in time; when even that does not happen, the zygote itself is what hangs.
-_GRACE_SECONDS = 5.0
-_READ_BYTES = 256 * 1024
 _MESSAGE_BYTES = 64 * 1024
 _LONGEST_PAUSE_SECONDS = 5.0
 _LANGUAGE_ATTEMPTS = (
@@ -57,6 +52,7 @@ class _Zygote:
         self._ids = 0
         self._endings: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._ready: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._no_sessions = ""
         self.lost = asyncio.Event()
         asyncio.get_running_loop().add_reader(control, self._listen)
 
@@ -94,70 +90,58 @@ class _Zygote:
                 ready = await asyncio.shield(self._ready)
         except TimeoutError as exc:
             raise RunnerLost("the process that starts programs did not get ready") from exc
+        self._no_sessions = ready["no_sessions"]
         return [Wall(name=w["name"], holds=w["holds"], detail=w["detail"]) for w in ready["walls"]]
 
     async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
         self._ids += 1
         number = self._ids
         ended = self._endings[number] = asyncio.get_running_loop().create_future()
-        out, theirs = _pipe()
         try:
-            request = _request_file(program)
-            try:
-                self._ask(number, program.limits, [request, theirs])
-            finally:
-                os.close(request)
-                os.close(theirs)
-            collected = Collected(program.limits.output_bytes, on_output)
-            return await self._collect(number, program.limits, out, ended, collected)
-        except BaseException:
-            self.kill(number)
-            raise
+            return await run_through_pipes(
+                program,
+                hand_over=lambda ends: self._ask(number, program.limits, ends),
+                ended=ended,
+                kill=lambda: self.kill(number),
+                on_output=on_output,
+            )
+        except TimeoutError as exc:
+            self._process.kill()
+            raise worker_lost() from exc
         finally:
-            os.close(out)
             if ended.done():
                 self._endings.pop(number, None)
 
     def _ask(self, number: int, limits: Limits, descriptors: list[int]) -> None:
-        message = {
-            "op": "run",
-            "id": number,
-            "timeout_seconds": limits.timeout_seconds,
-            "cpu_seconds": limits.cpu_seconds,
-            "memory_mb": limits.memory_mb,
-        }
+        self._send({"op": "run", "id": number, **_said(limits)}, descriptors)
+
+    @property
+    def has_sessions(self) -> bool:
+        return not self._no_sessions
+
+    def open(self, limits: Limits) -> PythonKernel:
+        """A session's kernel, with which one talks without the zygote."""
+        if self._no_sessions:
+            raise SessionsNotOffered(
+                f"there are no sessions in mode python: {self._no_sessions}",
+                resolution="Start the sandbox where user namespaces are allowed, or ask for mode docker.",
+            )
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        try:
+            self._send({"op": "open", **_said(limits)}, [theirs.fileno()])
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return PythonKernel(ours)
+
+    def _send(self, message: Mapping[str, Any], descriptors: list[int]) -> None:
         try:
             socket.send_fds(self._control, [json.dumps(message).encode()], descriptors)
         except OSError as exc:
-            raise _lost() from exc
-
-    async def _collect(
-        self,
-        number: int,
-        limits: Limits,
-        out: int,
-        ended: asyncio.Future[Mapping[str, Any]],
-        collected: Collected,
-    ) -> Ending:
-        killed = ""
-        try:
-            async with asyncio.timeout(limits.timeout_seconds + _GRACE_SECONDS):
-                async for data in _chunks(out):
-                    collected.feed(data)
-                    if collected.flood and not killed:
-                        killed = "output"
-                        self.kill(number)
-                facts = await asyncio.shield(ended)
-        except BadFrame:
-            self.kill(number)
-            facts = await asyncio.shield(ended)
-            killed = "frames"
-        except TimeoutError as exc:
-            self._process.kill()
-            raise _lost() from exc
-        if "why" in facts:
-            raise RunnerLost(f"no process could be started: {facts['why']}")
-        return _ending(collected, facts, killed)
+            raise worker_lost() from exc
 
     def kill(self, number: int) -> None:
         """Ends a program; nothing when it has ended."""
@@ -187,7 +171,7 @@ class _Zygote:
         self.lost.set()
         for waiting in (self._ready, *self._endings.values()):
             if not waiting.done():
-                waiting.set_exception(_lost())
+                waiting.set_exception(worker_lost())
                 # Not every one of them is awaited at this moment.
                 waiting.exception()
         self._endings.clear()
@@ -219,14 +203,26 @@ class ZygoteRunner:
 
     async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
         """Runs it to its end. Raises RunnerLost when the zygote dies. Cancelling kills the program."""
+        return await (await self._present()).run(program, on_output)
+
+    async def open(self, shape: Program) -> PythonKernel:
+        """A session's kernel. Raises SessionsNotOffered and RunnerLost."""
+        return (await self._present()).open(shape.limits)
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether `open` can be called."""
+        return self._zygote is not None and self._zygote.has_sessions
+
+    async def _present(self) -> _Zygote:
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._started.wait()
         except TimeoutError as exc:
-            raise _lost() from exc
+            raise worker_lost() from exc
         if self._zygote is None:
-            raise _lost()
-        return await self._zygote.run(program, on_output)
+            raise worker_lost()
+        return self._zygote
 
     async def keep_alive(self, first: asyncio.Future[None]) -> None:
         """Starts zygotes for ever; resolves `first` with how the first start went."""
@@ -294,61 +290,9 @@ async def _language_wall(zygote: _Zygote) -> Wall:
     )
 
 
-def _lost() -> RunnerLost:
-    return RunnerLost(
-        "the process that starts programs died",
-        resolution="Try again: another one is being started.",
-    )
-
-
-def _pipe() -> tuple[int, int]:
-    ours, theirs = os.pipe()
-    os.set_blocking(ours, False)
-    return ours, theirs
-
-
-def _request_file(program: Program) -> int:
-    """A file in memory, without a name, holding what the program's process needs to know."""
-    text = json.dumps({"code": program.code, "inputs": dict(program.inputs)}).encode()
-    fd = os.memfd_create("request")
-    view = memoryview(text)
-    while view:
-        view = view[os.write(fd, view) :]
-    return fd
-
-
-async def _chunks(fd: int) -> AsyncIterator[bytes]:
-    """What comes through the pipe, until its other end is closed everywhere."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(fd, readable.set)
-    try:
-        while True:
-            await readable.wait()
-            try:
-                data = os.read(fd, _READ_BYTES)
-            except OSError as exc:
-                if exc.errno != errno.EAGAIN:
-                    raise
-                readable.clear()
-                continue
-            if not data:
-                return
-            yield data
-            # Others get their turn, however much a program writes.
-            await asyncio.sleep(0)
-    finally:
-        loop.remove_reader(fd)
-
-
-def _ending(collected: Collected, facts: Mapping[str, Any], killed: str) -> Ending:
-    return collected.ending(
-        said={} if killed == "frames" else collected.said(),
-        killed=facts["killed"] if facts["killed"] != "asked" else killed,
-        status=facts["status"],
-        usage=Usage(
-            wall_ms=facts["wall_ms"],
-            cpu_ms=facts["cpu_ms"],
-            peak_memory_bytes=facts["peak_memory_bytes"],
-        ),
-    )
+def _said(limits: Limits) -> dict[str, float]:
+    return {
+        "timeout_seconds": limits.timeout_seconds,
+        "cpu_seconds": limits.cpu_seconds,
+        "memory_mb": limits.memory_mb,
+    }

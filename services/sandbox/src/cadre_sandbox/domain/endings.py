@@ -46,6 +46,7 @@ def execution_of(ending: Ending, limits: Limits) -> Execution:
         usage=ending.usage,
         failure=failure,
         files=[replace(file, name=_file_name(file.name)) for file in ending.files],
+        session_reset=ending.session_reset,
     )
 
 

@@ -1,5 +1,6 @@
 """Programs, how they end, and what the walls around them are."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -9,6 +10,7 @@ from cadre_kit.errors import (
     FailedPrecondition,
     InvalidInput,
     LimitExceeded,
+    NotFound,
     Unavailable,
     Unsupported,
 )
@@ -24,7 +26,11 @@ __all__ = [
     "Execution",
     "Failure",
     "File",
+    "FileEntry",
+    "FileNotFound",
     "FileRefused",
+    "HostNotAllowed",
+    "Kernel",
     "LimitOutOfRange",
     "Limits",
     "Mode",
@@ -37,6 +43,7 @@ __all__ = [
     "RunnerLost",
     "SandboxBusy",
     "SandboxTooWeak",
+    "SessionsNotOffered",
     "Usage",
     "UsedUp",
     "Wall",
@@ -68,6 +75,24 @@ class PackageNotAllowed(InvalidInput):
     """The package is not one of those that the operator allows."""
 
     code = "PACKAGE_NOT_ALLOWED"
+
+
+class HostNotAllowed(InvalidInput):
+    """The host is not one of those that the operator allows."""
+
+    code = "HOST_NOT_ALLOWED"
+
+
+class FileNotFound(NotFound):
+    """There is no regular file of that name in the session's folder."""
+
+    code = "FILE_NOT_FOUND"
+
+
+class SessionsNotOffered(Unsupported):
+    """A session's processes could not be counted and ended together on this machine."""
+
+    code = "SESSIONS_NOT_OFFERED"
 
 
 class ModeNotOffered(Unsupported):
@@ -141,14 +166,23 @@ class File:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """A file without what is in it."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run. Files and packages are for containers."""
+    """What to run. Files, packages and hosts that it may reach are for containers."""
 
     code: str = field(repr=False)
     inputs: Mapping[str, Any] = field(repr=False)
     limits: Limits
     files: Sequence[File] = ()
     packages: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +215,7 @@ class Ending:
     usage: Usage
     files: Sequence[File] = ()
     files_left_out: bool = False
+    session_reset: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +240,7 @@ class Execution:
     failure: Failure | None
     files: Sequence[File] = ()
     walls: Sequence[str] = ()
+    session_reset: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,10 +263,38 @@ class Capabilities:
     docker_walls: Sequence[Wall]
     docker_missing: str
     packages: Sequence[str]
+    session_modes: Sequence[Mode]
+    hosts: Sequence[str]
 
 
 OnOutput = Callable[[bool, bytes], None]
 """Takes output as it is written: whether it is stderr, and the bytes."""
+
+
+class Kernel(Protocol):
+    """Holds what the programs of one session leave; runs one at a time. `ended` is set when it has ended by itself."""
+
+    ended: asyncio.Event
+
+    async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
+        """Runs a program on what is there. Raises RunnerLost. Cancelling kills the program."""
+        ...
+
+    async def write(self, file: File) -> None:
+        """Puts a file into the folder. Raises FileRefused and RunnerLost."""
+        ...
+
+    async def read(self, name: str) -> File:
+        """A file of the folder. Raises FileNotFound, FileRefused and RunnerLost."""
+        ...
+
+    async def entries(self) -> Sequence[FileEntry]:
+        """The regular files of the folder. Raises RunnerLost."""
+        ...
+
+    async def close(self) -> None:
+        """Ends everything in it, a program under way included."""
+        ...
 
 
 class Runner(Protocol):
@@ -238,6 +302,16 @@ class Runner(Protocol):
 
     async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
         """Runs it to its end. Raises RunnerLost. Cancelling kills the program."""
+        ...
+
+    async def open(self, shape: Program) -> Kernel:
+        """A kernel for programs of that shape, whose code and inputs do not count. Raises SessionsNotOffered and
+        RunnerLost."""
+        ...
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether `open` can be called."""
         ...
 
     def walls(self) -> Sequence[Wall]:
@@ -256,6 +330,11 @@ class Containers(Runner, Protocol):
     @property
     def packages(self) -> Sequence[str]:
         """What programs may ask for."""
+        ...
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """What programs may reach when they ask for it."""
         ...
 
 

@@ -1,12 +1,12 @@
 """What one word grants a program, and how it, the request's limits and the operator's ceiling become one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from cadre_sandbox.domain.executions import LimitOutOfRange, Limits
 
-__all__ = ["DEFAULT_OUTPUT_BYTES", "Preset", "granted"]
+__all__ = ["DEFAULT_OUTPUT_BYTES", "Preset", "granted", "within"]
 
 DEFAULT_OUTPUT_BYTES = 1024 * 1024
 LEAST_MEMORY_MB = 32
@@ -63,11 +63,23 @@ def granted(asked: Limits, preset: Preset, ceiling: Limits) -> Limits:
     )
 
 
+def within(asked: Limits, session: Limits) -> Limits:
+    """The limits of one call in a session, whose memory and CPUs are settled. Raises LimitOutOfRange."""
+    timeout = asked.timeout_seconds or session.timeout_seconds
+    _check("timeout_seconds", timeout, 0.001, session.timeout_seconds)
+    cpu = asked.cpu_seconds or min(timeout * session.cpus, session.cpu_seconds)
+    _check("cpu_seconds", cpu, 0.0001, session.cpu_seconds)
+    output = asked.output_bytes or session.output_bytes
+    _check("output_bytes", output, 1, session.output_bytes)
+    return replace(session, timeout_seconds=timeout, cpu_seconds=cpu, output_bytes=output)
+
+
 def _check(name: str, value: float, least: float, most: float) -> None:
     # Said this way round so that a value which is no number is refused as well.
     if not least <= value <= most:
         raise LimitOutOfRange(
             f"{name} is {value:g}; it may be {least:g} to {most:g}",
-            resolution=f"Ask for less; the operator's ceiling is CADRE_SANDBOX_MAX_{name.upper()}.",
+            resolution=f"Ask for less; a session has limits of its own, and the operator's ceiling is"
+            f" CADRE_SANDBOX_MAX_{name.upper()}.",
             metadata={"limit": name, "value": f"{value:g}", "ceiling": f"{most:g}"},
         )

@@ -1,6 +1,6 @@
 """Runs programs: checks them, waits for a place, and says how they ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,9 +14,12 @@ from cadre_sandbox.domain.executions import (
     Capabilities,
     CodeTooLong,
     Containers,
+    Ending,
     Execution,
     File,
+    FileEntry,
     FileRefused,
+    HostNotAllowed,
     Limits,
     Mode,
     ModeNotOffered,
@@ -27,13 +30,16 @@ from cadre_sandbox.domain.executions import (
     SandboxTooWeak,
     missing_walls,
 )
-from cadre_sandbox.domain.presets import Preset, granted
+from cadre_sandbox.domain.hosts import HostList
+from cadre_sandbox.domain.presets import Preset, granted, within
+from cadre_sandbox.domain.sessions import Lifetime, Session, SessionFixed, Sessions, lifetime
 
 __all__ = ["Asked", "Sandbox"]
 
 _FILE_COUNT = 100
 _FILE_BYTES = 10 * 1024 * 1024
-_FILES_BYTES = 32 * 1024 * 1024
+# What one message between services can hold, with its output.
+_FILES_BYTES = 12 * 1024 * 1024
 _NAME_BYTES = 200
 
 
@@ -47,7 +53,9 @@ class Asked:
     mode: Mode = Mode.PYTHON
     preset: Preset = Preset.NONE
     packages: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
     files: Sequence[File] = ()
+    session_id: str = ""
 
 
 class Sandbox:
@@ -63,6 +71,8 @@ class Sandbox:
         ceiling: Limits,
         modules: Sequence[str],
         allow_weaker: bool,
+        sessions: Sessions,
+        longest: Lifetime,
     ) -> None:
         self._runner = runner
         self._containers = containers
@@ -71,27 +81,107 @@ class Sandbox:
         self._ceiling = ceiling
         self._modules = modules
         self._allow_weaker = allow_weaker
+        self._sessions = sessions
+        self._longest = longest
 
     async def execute(self, asked: Asked, *, key: str, request: bytes) -> Execution:
         """Runs a program, once for each `key`. `request` tells requests with one key apart.
 
-        Raises CodeTooLong, LimitOutOfRange, ModeNotOffered, FileRefused, PackageNotAllowed, SandboxTooWeak,
-        SandboxBusy, KeyReused, RunnerLost.
+        Raises CodeTooLong, LimitOutOfRange, ModeNotOffered, FileRefused, PackageNotAllowed, HostNotAllowed,
+        SandboxTooWeak, SandboxBusy, KeyReused, RunnerLost; in a session also SessionNotFound, SessionFixed,
+        SessionBusy.
         """
-        runner, program = self._runner_for(asked.mode), self._program(asked)
-        return await self._answers.once(key, request, lambda: self._run(runner, program, key))
+        run = self._prepared(asked, key)
+        return await self._answers.once(key, request, lambda: run(None))
 
     async def stream(self, asked: Asked, *, key: str, on_output: OnOutput) -> Execution:
         """Runs a program, passing on its output as it is written. Raises as `execute` does."""
+        return await self._prepared(asked, key)(on_output)
+
+    def _prepared(
+        self, asked: Asked, key: str
+    ) -> Callable[[OnOutput | None], Awaitable[Execution]]:
+        """Checks what is asked; what is left is to run it."""
+        if asked.session_id:
+            session = self._sessions.get(asked.session_id)
+            called = self._call(asked, session)
+            return lambda on_output: self._run_in(session, called, on_output)
         runner, program = self._runner_for(asked.mode), self._program(asked)
-        return await self._run(runner, program, key, on_output)
+        return lambda on_output: self._run(runner, program, key, on_output)
+
+    async def open_session(
+        self, asked: Asked, *, idle_seconds: float, total_seconds: float, key: str, request: bytes
+    ) -> Session:
+        """Opens a session for programs of the shape that is asked for; a repeated key gets the same one.
+
+        Raises as `execute` does, and TooManySessions and SessionsNotOffered.
+        """
+        runner, shape = self._runner_for(asked.mode), self._program(asked)
+        lasts = lifetime(idle_seconds, total_seconds, self._longest)
+
+        async def make(session_id: str) -> Session:
+            return Session(
+                id=session_id,
+                mode=asked.mode,
+                limits=shape.limits,
+                lifetime=lasts,
+                kernel=await runner.open(shape),
+                hosts=shape.hosts,
+            )
+
+        return await self._sessions.open(key, request, make)
+
+    async def close_session(self, session_id: str) -> bool:
+        """Ends a session; whether there was one."""
+        return await self._sessions.close(session_id)
+
+    async def write_file(self, session_id: str, file: File) -> None:
+        """Puts a file into a session's folder. Raises SessionNotFound, SessionBusy, FileRefused."""
+        _check_files([file])
+        async with self._sessions.get(session_id).use() as kernel:
+            await kernel.write(file)
+
+    async def read_file(self, session_id: str, name: str) -> File:
+        """A file of a session's folder. Raises SessionNotFound, SessionBusy, FileNotFound, FileRefused."""
+        _check_files([File(name=name, content=b"")])
+        async with self._sessions.get(session_id).use() as kernel:
+            return await kernel.read(name)
+
+    async def list_files(self, session_id: str) -> Sequence[FileEntry]:
+        """The files of a session's folder. Raises SessionNotFound, SessionBusy."""
+        async with self._sessions.get(session_id).use() as kernel:
+            return await kernel.entries()
+
+    def _call(self, asked: Asked, session: Session) -> Program:
+        """One call in a session. Raises SessionFixed and what is wrong with it."""
+        limits = asked.limits
+        settled = {
+            "preset": asked.preset is not Preset.NONE,
+            "packages": asked.packages,
+            "hosts": asked.hosts,
+            "memory_mb": limits.memory_mb,
+            "cpus": limits.cpus,
+        }
+        for name, value in settled.items():
+            if value:
+                raise SessionFixed(
+                    f"{name} was settled when the session was opened",
+                    resolution=f"Leave {name} out, or open another session.",
+                    metadata={"field": name},
+                )
+        _check_code(asked.code)
+        _check_mode(session.mode, asked)
+        _check_files(asked.files)
+        return Program(
+            code=asked.code,
+            inputs=asked.inputs,
+            limits=within(limits, session.limits),
+            files=asked.files,
+            hosts=session.hosts,
+        )
 
     def _program(self, asked: Asked) -> Program:
-        if len(asked.code.encode("utf-8", "surrogatepass")) > CODE_BYTES:
-            raise CodeTooLong(
-                f"the program has {len(asked.code)} characters; at most {CODE_BYTES} bytes are allowed",
-                resolution="Pass data as inputs, not in the code.",
-            )
+        _check_code(asked.code)
         self._check_extras(asked)
         return Program(
             code=asked.code,
@@ -99,14 +189,25 @@ class Sandbox:
             limits=granted(asked.limits, asked.preset, self._ceiling),
             files=asked.files,
             packages=asked.packages,
+            hosts=self._hosts(asked.hosts),
         )
 
+    def _hosts(self, asked: frozenset[str]) -> frozenset[str]:
+        """What a program may reach. Raises HostNotAllowed."""
+        allowed = HostList(self._containers.hosts)
+        if "*" in asked:
+            asked = asked - {"*"} | set(self._containers.hosts)
+        for host in sorted(asked):
+            if not allowed.covers(host):
+                raise HostNotAllowed(
+                    f"the host {host[:200]!r} is not allowed",
+                    resolution="GetCapabilities lists the hosts; CADRE_SANDBOX_HOSTS adds to them.",
+                    metadata={"host": host[:200]},
+                )
+        return asked
+
     def _check_extras(self, asked: Asked) -> None:
-        if asked.mode is Mode.PYTHON and (asked.files or asked.packages):
-            raise FileRefused(
-                "a program in mode python has neither files nor packages",
-                resolution="Ask for mode docker, or pass data as inputs.",
-            )
+        _check_mode(asked.mode, asked)
         _check_files(asked.files)
         if unknown := sorted(asked.packages - set(self._containers.packages)):
             raise PackageNotAllowed(
@@ -121,7 +222,21 @@ class Sandbox:
         # Keys of the platform begin with their run's id: runs take turns.
         async with self._capacity.place(key.partition("/")[0]):
             ending = await runner.run(program, on_output)
+        return self._judged(ending, program, runner)
+
+    async def _run_in(
+        self, session: Session, program: Program, on_output: OnOutput | None
+    ) -> Execution:
+        async with session.use() as kernel, self._capacity.place(session.id):
+            ending = await kernel.run(program, on_output)
+        runner = self._containers if session.mode is Mode.DOCKER else self._runner
+        return self._judged(ending, program, runner)
+
+    def _judged(self, ending: Ending, program: Program, runner: Runner) -> Execution:
         walls = [wall.name for wall in runner.walls() if wall.holds]
+        if program.hosts:
+            # Its network has an opening: the proxy, which knows its hosts.
+            walls = ["proxy" if name == "network" else name for name in walls]
         return replace(execution_of(ending, program.limits), walls=walls)
 
     def capabilities(self) -> Capabilities:
@@ -136,6 +251,9 @@ class Sandbox:
             docker_walls=self._containers.walls(),
             docker_missing=self._containers.missing,
             packages=self._containers.packages,
+            session_modes=[Mode.PYTHON] * (python and self._runner.has_sessions)
+            + [Mode.DOCKER] * (not self._containers.missing),
+            hosts=self._containers.hosts,
         )
 
     def _runner_for(self, mode: Mode) -> Runner:
@@ -158,6 +276,22 @@ class Sandbox:
                 resolution="GetCapabilities says why. CADRE_SANDBOX_ALLOW_WEAKER=true runs code all the same.",
                 metadata={"missing": ", ".join(missing)},
             )
+
+
+def _check_code(code: str) -> None:
+    if len(code.encode("utf-8", "surrogatepass")) > CODE_BYTES:
+        raise CodeTooLong(
+            f"the program has {len(code)} characters; at most {CODE_BYTES} bytes are allowed",
+            resolution="Pass data as inputs, not in the code.",
+        )
+
+
+def _check_mode(mode: Mode, asked: Asked) -> None:
+    if mode is Mode.PYTHON and (asked.files or asked.packages or asked.hosts):
+        raise FileRefused(
+            "a program in mode python has no files, packages or network",
+            resolution="Ask for mode docker, or pass data as inputs.",
+        )
 
 
 def _check_files(files: Sequence[File]) -> None:

@@ -5,6 +5,8 @@ import hashlib
 import mimetypes
 from collections.abc import AsyncIterator
 
+from google.protobuf.message import Message
+
 from cadre.common.v1 import common_pb2
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
 from cadre_kit.documents import object_from_json
@@ -71,7 +73,7 @@ class SandboxServicer(sandbox_pb2_grpc.SandboxServiceServicer):
         execution = await self._sandbox.execute(
             _asked(request),
             key=idempotency_key(context),
-            request=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
+            request=_digest(request),
         )
         return _execution_to(execution)
 
@@ -96,11 +98,73 @@ class SandboxServicer(sandbox_pb2_grpc.SandboxServiceServicer):
         finally:
             running.cancel()
 
+    async def OpenSession(
+        self, request: sandbox_pb2.OpenSessionRequest, context: Context
+    ) -> sandbox_pb2.OpenSessionResponse:
+        """Opens a session."""
+        shape = sandbox_pb2.ExecuteRequest(
+            mode=request.mode,
+            limits=request.limits,
+            preset=request.preset,
+            packages=request.packages,
+            hosts=request.hosts,
+        )
+        session = await self._sandbox.open_session(
+            _asked(shape),
+            idle_seconds=request.idle_seconds,
+            total_seconds=request.total_seconds,
+            key=idempotency_key(context),
+            request=_digest(request),
+        )
+        return sandbox_pb2.OpenSessionResponse(
+            session=sandbox_pb2.Session(
+                id=session.id,
+                mode=_MODE_NUMBERS[session.mode],
+                idle_seconds=session.lifetime.idle_seconds,
+                total_seconds=session.lifetime.total_seconds,
+            )
+        )
+
+    async def CloseSession(
+        self, request: sandbox_pb2.CloseSessionRequest, context: Context
+    ) -> sandbox_pb2.CloseSessionResponse:
+        """Ends a session."""
+        closed = await self._sandbox.close_session(request.session_id)
+        return sandbox_pb2.CloseSessionResponse(closed=closed)
+
+    async def WriteFile(
+        self, request: sandbox_pb2.WriteFileRequest, context: Context
+    ) -> sandbox_pb2.WriteFileResponse:
+        """Writes a file."""
+        file = File(name=request.file.name, content=request.file.content)
+        await self._sandbox.write_file(request.session_id, file)
+        return sandbox_pb2.WriteFileResponse()
+
+    async def ReadFile(
+        self, request: sandbox_pb2.ReadFileRequest, context: Context
+    ) -> sandbox_pb2.ReadFileResponse:
+        """Reads a file."""
+        file = await self._sandbox.read_file(request.session_id, request.name)
+        return sandbox_pb2.ReadFileResponse(file=_file_to(file))
+
+    async def ListFiles(
+        self, request: sandbox_pb2.ListFilesRequest, context: Context
+    ) -> sandbox_pb2.ListFilesResponse:
+        """Lists files."""
+        entries = await self._sandbox.list_files(request.session_id)
+        return sandbox_pb2.ListFilesResponse(
+            files=[sandbox_pb2.FileEntry(name=e.name, size_bytes=e.size_bytes) for e in entries]
+        )
+
     async def GetCapabilities(
         self, request: sandbox_pb2.GetCapabilitiesRequest, context: Context
     ) -> sandbox_pb2.GetCapabilitiesResponse:
         """Says what the sandbox can do here."""
         return _capabilities_to(self._sandbox.capabilities())
+
+
+def _digest(request: Message) -> bytes:
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
 
 def _asked(request: sandbox_pb2.ExecuteRequest) -> Asked:
@@ -121,7 +185,9 @@ def _asked(request: sandbox_pb2.ExecuteRequest) -> Asked:
         mode=_MODES[request.mode],
         preset=_PRESETS[request.preset],
         packages=frozenset(request.packages),
+        hosts=frozenset(request.hosts),
         files=[File(name=file.name, content=file.content) for file in request.files],
+        session_id=request.session_id,
     )
 
 
@@ -164,6 +230,7 @@ def _execution_to(execution: Execution) -> sandbox_pb2.ExecuteResponse:
         ),
         files=[_file_to(file) for file in execution.files],
         walls=execution.walls,
+        session_reset=execution.session_reset,
     )
     if execution.result is not None:
         response.result.CopyFrom(common_pb2.Json(text=execution.result))
@@ -190,6 +257,8 @@ def _capabilities_to(capabilities: Capabilities) -> sandbox_pb2.GetCapabilitiesR
         docker_walls=[_wall_to(wall) for wall in capabilities.docker_walls],
         docker_missing=capabilities.docker_missing,
         packages=capabilities.packages,
+        session_modes=[_MODE_NUMBERS[mode] for mode in capabilities.session_modes],
+        hosts=capabilities.hosts,
     )
 
 

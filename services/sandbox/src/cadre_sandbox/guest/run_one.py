@@ -1,8 +1,9 @@
-"""Runs one program in a container: `python -c <this file> MODULE...`, with frames on stdin and stdout.
+"""Runs programs in a container: `python -c <this file> MODULE...`, with frames on stdin and stdout.
 
-It imports the modules, says READY, waits for one request, and forks a process for the program, whose output and files
-it passes on. When stdin closes, as it does when the service dies, everything in the container ends. Nothing that leaves
-here is trusted: the walls are the container's.
+It imports the modules, says READY, waits for a request, and forks a process for the program, whose output and files it
+passes on. That was all, unless the request opens a session: then the process stays, and takes one program after the
+other, and files are written, read and listed in between. When stdin closes, as it does when the service dies,
+everything in the container ends. Nothing that leaves here is trusted: the walls are the container's.
 """
 
 import base64
@@ -12,6 +13,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import stat
 import struct
 import sys
@@ -21,8 +23,14 @@ from collections.abc import Iterator
 from typing import Any
 
 WORK = "/work"
-FILE_COUNT, FILE_BYTES, ALL_BYTES = 100, 10 * 1024 * 1024, 32 * 1024 * 1024
+FILE_COUNT, FILE_BYTES, ALL_BYTES = 100, 10 * 1024 * 1024, 12 * 1024 * 1024
 NAME_BYTES, MESSAGE_CHARACTERS, PART_BYTES = 200, 2000, 64 * 1024
+LISTED = 1000
+PROXY = "/run/proxy"
+# The service's word for "nobody waits for this program any more"; no request is so long that it begins like this.
+INTERRUPT = 0xFF
+# A program in a session that does not end at an interrupt is killed after this.
+GRACE_SECONDS = 2.0
 
 
 def send(tag: bytes, payload: bytes = b"") -> None:
@@ -32,11 +40,11 @@ def send(tag: bytes, payload: bytes = b"") -> None:
         data = data[os.write(1, data) :]
 
 
-def receive(count: int) -> bytes:
-    """Exactly `count` bytes; ends the container when the service has gone."""
+def receive(count: int, source: int = 0) -> bytes:
+    """Exactly `count` bytes; when nobody writes any more, ends the process: the first one's with the container."""
     data = b""
     while len(data) < count:
-        part = os.read(0, count - len(data))
+        part = os.read(source, count - len(data))
         if not part:
             os._exit(0)
         data += part
@@ -70,14 +78,20 @@ def write_files(files: dict[str, str]) -> dict[str, tuple[int, int, int]]:
     for name, content in files.items():
         path = os.path.join(WORK, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
+        # Never into what is there: it may be a link, or a pipe that nobody reads.
+        with open(f"{WORK}/.written", "wb") as file:
             file.write(base64.b64decode(content))
+        os.replace(f"{WORK}/.written", path)
     return {path: looks(path) for path in walk()}
 
 
 def looks(path: str) -> tuple[int, int, int]:
     """What changes about a file that is written to."""
-    about = os.lstat(path)
+    try:
+        about = os.lstat(path)
+    except OSError:
+        # A process that a program left running took it away.
+        return 0, 0, 0
     return about.st_ino, about.st_mtime_ns, about.st_size
 
 
@@ -110,26 +124,32 @@ def read_file(path: str) -> bytes | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    about = os.fstat(fd)
+    if not stat.S_ISREG(about.st_mode) or about.st_size > FILE_BYTES:
+        os.close(fd)
+        return None
     with os.fdopen(fd, "rb") as file:
-        about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode) or about.st_size > FILE_BYTES:
-            return None
         return file.read(FILE_BYTES)
 
 
-def run(request: dict[str, Any], said: int) -> None:
-    """In the program's own process: runs it, and leaves its last words in `said`."""
-    names = {"__name__": "__main__", "__builtins__": __builtins__}
+def fresh_names() -> dict[str, Any]:
+    """The variables of a program that starts anew."""
+    return {"__name__": "__main__", "__builtins__": __builtins__}
+
+
+def run(request: dict[str, Any], names: dict[str, Any]) -> list[Any]:
+    """In the program's own process: runs it on `names`; gives its last words."""
     inputs = request["inputs"]
     names.update((n, v) for n, v in inputs.items() if n.isidentifier() and not keyword.iskeyword(n))
     names["inputs"] = inputs
-    result = None
+    before, result = names.get("result"), None
+    said: tuple[str, ...] = ()
     try:
         program = compile(request["code"], "<program>", "exec", dont_inherit=True)
+        said = program.co_names
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         exec(program, names)  # noqa: S102 - what this container is for
         end = {"outcome": "succeeded"}
-        if names.get("result") is not None:
-            result, end = as_json(names["result"])
     except MemoryError:
         names.clear()
         end = {"outcome": "limit", "code": "LIMIT_MEMORY"}
@@ -137,10 +157,44 @@ def run(request: dict[str, Any], said: int) -> None:
         end = {"outcome": "succeeded"} if error.code in (None, 0) else failed(error)
     except BaseException as error:  # noqa: BLE001 - the outermost frame of the program
         end = failed(error)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    left = names.get("result")
+    # What an earlier program of the session left is said again only by one that names it.
+    if (
+        end["outcome"] == "succeeded"
+        and left is not None
+        and (left is not before or "result" in said)
+    ):
+        result, end = as_json(left)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    return [end, result]
+
+
+def run_once(request: dict[str, Any], said: int) -> None:
+    """The only program of this process."""
+    words = run(request, fresh_names())
     with os.fdopen(said, "wb") as file:
-        file.write(json.dumps([end, result]).encode())
+        file.write(json.dumps(words).encode())
+
+
+def run_all(requests: int, said: int) -> None:
+    """The programs of a session, on the same variables."""
+    names = fresh_names()
+    while True:
+        request = json.loads(receive(struct.unpack("!I", receive(4, requests))[0], requests))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        begun = used.ru_utime + used.ru_stime
+        seconds = int(begun + request["cpu_seconds"]) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+        words = run(request, names)
+        if not names:
+            os._exit(0)
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        words += [used.ru_utime + used.ru_stime - begun, used.ru_maxrss]
+        text = json.dumps(words).encode()
+        with os.fdopen(os.dup(said), "wb") as file:
+            file.write(struct.pack("!I", len(text)) + text)
 
 
 def as_json(value: Any) -> tuple[str | None, dict[str, str]]:
@@ -177,23 +231,22 @@ def failed(error: BaseException) -> dict[str, str]:
     }
 
 
-def confine(request: dict[str, Any], pipes: list[tuple[int, int]]) -> int:
-    """Leaves the program's process with its own three ends and its limits; gives the one for its last words."""
+def confine(kept: list[int], pipes: list[tuple[int, int]]) -> None:
+    """Leaves the program's process with its own output, and with the descriptors in `kept`."""
     os.setsid()
     with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("1000")
-    seconds = int(request["cpu_seconds"]) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    said = os.dup(pipes[2][1])
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     os.dup2(pipes[0][1], 1)
     os.dup2(pipes[1][1], 2)
-    os.closerange(3, said)
-    os.closerange(said + 1, 256)
+    begin = 3
+    for fd in sorted(kept):
+        os.closerange(begin, fd)
+        begin = fd + 1
+    os.closerange(begin, 256)
     sys.stdout = as_written(1)
     sys.stderr = as_written(2)
     os.chdir(WORK)
-    return said
 
 
 def as_written(fd: int) -> Any:
@@ -211,8 +264,11 @@ def start(request: dict[str, Any]) -> tuple[int, list[int]]:
         return pid, [ours for ours, _ in pipes]
     status = 1
     try:
-        said = confine(request, pipes)
-        run(request, said)
+        seconds = int(request["cpu_seconds"]) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        said = pipes[2][1]
+        confine([said], pipes)
+        run_once(request, said)
         status = 0
     finally:
         os._exit(status)
@@ -241,6 +297,119 @@ def pass_on(pid: int, ends: list[int]) -> tuple[bytes, int, resource.struct_rusa
             done, status, used = os.wait4(pid, os.WNOHANG)
             if done:
                 return words, os.waitstatus_to_exitcode(status), used
+
+
+class Programs:
+    """The process that runs a session's programs; another one is made when it had to be killed."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.ends: list[int] = []
+        self.requests = -1
+        self.cpu = 0.0
+        """What its earlier programs used, in seconds."""
+
+    def start(self) -> None:
+        """Forks it."""
+        pipes = [os.pipe() for _ in range(3)]
+        theirs, self.requests = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                confine([theirs, pipes[2][1]], pipes)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                run_all(theirs, pipes[2][1])
+            finally:
+                os._exit(1)
+        for fd in (theirs, *(end for _, end in pipes)):
+            os.close(fd)
+        self.ends = [end for end, _ in pipes]
+
+    def call(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Runs one program; gives the last frame's content."""
+        killed_before = out_of_memory()
+        if not self.pid:
+            self.start()
+        text = json.dumps(request).encode()
+        # From a process of its own, as the program's may not read yet and a pipe holds 64 KiB.
+        writer = os.fork()
+        if writer == 0:
+            try:
+                write_all(self.requests, struct.pack("!I", len(text)) + text)
+            finally:
+                os._exit(0)
+        words, killed = self.listen(time.monotonic() + request["timeout_seconds"])
+        os.waitpid(writer, 0)
+        if words:
+            end, result, cpu, peak = json.loads(words)
+            if result is not None:
+                send(b"R", result.encode("utf-8", "surrogatepass"))
+            self.cpu += cpu
+            facts = {"said": end, "status": 0, "cpu_ms": round(cpu * 1000)}
+            return facts | {"peak_memory_bytes": peak * 1024, "killed": killed}
+        status, used = self.end()
+        memory = out_of_memory() > killed_before or status == 0
+        said = {"outcome": "limit", "code": "LIMIT_MEMORY"} if memory and not killed else None
+        cpu = round((used.ru_utime + used.ru_stime - self.cpu) * 1000)
+        self.cpu = 0.0
+        facts = {"said": said, "status": status, "cpu_ms": cpu, "killed": killed, "reset": True}
+        return facts | {"peak_memory_bytes": used.ru_maxrss * 1024}
+
+    def listen(self, deadline: float) -> tuple[bytes, str]:
+        """Passes output on until the program has ended; gives its last words, and why it was interrupted."""
+        stdout, stderr, said = self.ends
+        tags, words, killed = {stdout: b"O", stderr: b"E"}, b"", ""
+        while True:
+            ready, _, _ = select.select(
+                [0, *self.ends], [], [], max(0.0, deadline - time.monotonic())
+            )
+            is_over = time.monotonic() >= deadline
+            if 0 in ready and not os.read(0, 1):
+                os._exit(0)
+            if killed and is_over:
+                return b"", killed
+            if not killed and (is_over or 0 in ready):
+                killed, deadline = (
+                    "asked" if 0 in ready else "time",
+                    time.monotonic() + GRACE_SECONDS,
+                )
+                os.kill(self.pid, signal.SIGINT)
+            for fd in (stdout, stderr):
+                if fd in ready and (data := os.read(fd, PART_BYTES)):
+                    send(tags[fd], data)
+            if said in ready:
+                data = os.read(said, PART_BYTES)
+                words += data
+                if not data:
+                    return b"", killed
+                if len(words) >= 4 and len(words) - 4 >= struct.unpack("!I", words[:4])[0]:
+                    self.drain(tags)
+                    return words[4:], killed
+
+    def drain(self, tags: dict[int, bytes]) -> None:
+        """What the program wrote before its last words."""
+        while ready := select.select(list(tags), [], [], 0)[0]:
+            for fd in ready:
+                data = os.read(fd, PART_BYTES)
+                if not data:
+                    return
+                send(tags[fd], data)
+
+    def end(self) -> tuple[int, resource.struct_rusage]:
+        """Kills it, with all that it started; its variables are gone."""
+        os.kill(-1, signal.SIGKILL)
+        _, status, used = os.wait4(self.pid, 0)
+        for fd in (self.requests, *self.ends):
+            os.close(fd)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status), used
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Writes all of it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def out_of_memory() -> int:
@@ -274,11 +443,117 @@ def end(words: bytes, status: int, used: resource.struct_rusage) -> dict[str, An
     }
 
 
-def main() -> None:
+def forward(listening: socket.socket) -> None:
+    """Passes what programs say to the proxy's port on to the proxy's socket file, in a process of its own."""
+    import asyncio
+
+    async def copy(source: Any, sink: Any) -> None:
+        while data := await source.read(PART_BYTES):
+            sink.write(data)
+            await sink.drain()
+        sink.write_eof()
+
+    async def serve(reader: Any, writer: Any) -> None:
+        try:
+            there, to_there = await asyncio.open_unix_connection(PROXY)
+            await asyncio.gather(copy(reader, to_there), copy(there, writer))
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    async def listen() -> None:
+        server = await asyncio.start_server(serve, sock=listening)
+        await server.serve_forever()
+
+    asyncio.run(listen())
+
+
+class Forwarder:
+    """Keeps a process that forwards, where there is a proxy."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        there = os.path.exists(PROXY)
+        self.listening = socket.create_server(("127.0.0.1", 3128)) if there else None
+
+    def see_to_it(self) -> None:
+        """Starts it when it does not run."""
+        if self.listening is None or (self.pid and not os.waitpid(self.pid, os.WNOHANG)[0]):
+            return
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                forward(self.listening)
+            finally:
+                os._exit(1)
+
+
+def receive_request() -> dict[str, Any]:
+    """What the service asks for next."""
+    head = receive(4)
+    # An interrupt that came when its program had ended already.
+    while head[0] == INTERRUPT:
+        head = head[1:] + receive(1)
+    request: dict[str, Any] = json.loads(receive(struct.unpack("!I", head)[0]))
+    return request
+
+
+def serve_session(forwarder: Forwarder) -> None:
+    """Serves a session until the service closes its end."""
+    programs = Programs()
+    while True:
+        request = receive_request()
+        facts: dict[str, Any] = {}
+        match request["op"]:
+            case "run":
+                forwarder.see_to_it()
+                facts = written(request["files"])
+                if not facts:
+                    before = {path: looks(path) for path in walk()}
+                    facts = programs.call(request)
+                    send_files(before)
+            case "write":
+                facts = written(request["files"])
+            case "read":
+                facts = send_file(request["name"])
+            case "list":
+                send(b"R", json.dumps(listed()).encode("utf-8", "backslashreplace"))
+        send(b"X", json.dumps(facts).encode())
+
+
+def listed() -> list[tuple[str, int]]:
+    """The regular files, with their sizes."""
+    found = []
+    for path in sorted(walk()):
+        about = os.lstat(path) if os.path.lexists(path) else None
+        if about is not None and stat.S_ISREG(about.st_mode):
+            found.append((os.path.relpath(path, WORK), about.st_size))
+    return found[:LISTED]
+
+
+def written(files: dict[str, str]) -> dict[str, Any]:
+    """Writes files; says what is wrong with them."""
+    try:
+        write_files(files)
+    except OSError as error:
+        return {"wrong": os.strerror(error.errno or 0)}
+    return {}
+
+
+def send_file(name: str) -> dict[str, Any]:
+    """Passes one file on."""
+    content = read_file(os.path.join(WORK, name))
+    if content is None:
+        return {"wrong": "it is not there, is no regular file, or is too large"}
+    encoded = os.fsencode(name)
+    send(b"F", struct.pack("!HI", len(encoded), len(content)) + encoded + content)
+    return {}
+
+
+def serve_one(request: dict[str, Any], forwarder: Forwarder) -> None:
     """Serves one program."""
-    preload(sys.argv[1:])
-    send(b"Y")
-    request = json.loads(receive(struct.unpack("!I", receive(4))[0]))
+    forwarder.see_to_it()
     before = write_files(request["files"])
     pid, ends = start(request)
     facts = end(*pass_on(pid, ends))
@@ -291,6 +566,17 @@ def main() -> None:
         time.sleep(0.001)
     send_files(before)
     send(b"X", json.dumps(facts).encode())
+
+
+def main() -> None:
+    """Serves one program, or a session."""
+    preload(sys.argv[1:])
+    forwarder = Forwarder()
+    send(b"Y")
+    request = receive_request()
+    if request["op"] == "open":
+        serve_session(forwarder)
+    serve_one(request, forwarder)
 
 
 if __name__ == "__main__":

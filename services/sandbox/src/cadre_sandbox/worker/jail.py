@@ -14,11 +14,15 @@ from typing import TypeVar
 from cadre_sandbox.worker import syscalls
 from cadre_sandbox.worker.seccomp import seccomp_program
 
-__all__ = ["Jail", "Layer", "Limits"]
+__all__ = ["SESSION_PROCESSES", "Jail", "Layer", "Limits"]
 
 _SIGKILL = 9
 # The response pipe, and room for nothing else.
 _DESCRIPTORS = 4
+# A session's keeper, the process that holds its state, and the copy of that which runs a call; beside them, and counted
+# with them, there is the parent of the keeper.
+SESSION_PROCESSES = 3
+_SESSION_DESCRIPTORS = 8
 _MEGABYTE = 1024 * 1024
 
 T = TypeVar("T")
@@ -43,6 +47,8 @@ class Limits:
 
     cpu_seconds: int
     memory_mb: int
+    session: bool = False
+    """Whether it is a session's, whose processes copy themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,7 @@ class Jail:
     first_uid: int
     abi: int
     seccomp: bytes
+    session_seccomp: bytes
     address_space: int
     """Bytes of address space that the zygote itself takes; a program's memory comes on top."""
     process_ids: int
@@ -87,6 +94,7 @@ class Jail:
             first_uid=first_uid,
             abi=abi,
             seccomp=program or b"",
+            session_seccomp=seccomp_program(session=True) or b"",
             address_space=address_space,
             process_ids=process_ids,
         )
@@ -101,6 +109,37 @@ class Jail:
             syscalls.setns(self.process_ids, syscalls.CLONE_NEWPID)
         return pid
 
+    def fork_session(self, slot: int) -> int:
+        """A fork whose child has the user of `slot`, and is the first process of a PID and of a user namespace of its
+        own: all that it forks can be counted, and ends with it.
+
+        The caller gets a process that ends with the child. Raises OSError where there are no such namespaces.
+        """
+        if Layer.NAMESPACES not in self.layers:
+            raise OSError(self.missing[Layer.NAMESPACES])
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            if Layer.USER in self.layers:
+                self._become(slot)
+            syscalls.set_death_signal(_SIGKILL)
+            syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWPID)
+            inner = os.fork()
+        except OSError:
+            os._exit(1)
+        if inner == 0:
+            return 0
+        os.closerange(0, 1 << 20)
+        os.waitpid(inner, 0)
+        os._exit(0)
+
+    def _become(self, slot: int) -> None:
+        os.setgroups([])
+        uid = self.first_uid + slot
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+
     def enter(self, limits: Limits, *, slot: int, only: frozenset[Layer] | None = None) -> None:
         """Puts this process, for good, behind the layers. Raises OSError when one of them does not close.
 
@@ -109,10 +148,7 @@ class Jail:
         """
         layers = self.layers if only is None else self.layers & only
         if Layer.USER in layers:
-            os.setgroups([])
-            uid = self.first_uid + slot
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
+            self._become(slot)
         # After the change of user, which clears it.
         syscalls.set_death_signal(_SIGKILL)
         if Layer.PRIVILEGES in layers:
@@ -126,7 +162,7 @@ class Jail:
         if Layer.LIMITS in layers:
             self._limit(limits)
         if Layer.SECCOMP in layers:
-            syscalls.load_seccomp(self.seccomp)
+            syscalls.load_seccomp(self.session_seccomp if limits.session else self.seccomp)
 
     def _limit(self, limits: Limits) -> None:
         memory = self.address_space + limits.memory_mb * _MEGABYTE
@@ -137,8 +173,8 @@ class Jail:
             (resource.RLIMIT_FSIZE, 0),
             (resource.RLIMIT_MEMLOCK, 0),
             (resource.RLIMIT_MSGQUEUE, 0),
-            (resource.RLIMIT_NOFILE, _DESCRIPTORS),
-            (resource.RLIMIT_NPROC, 0),
+            (resource.RLIMIT_NOFILE, _SESSION_DESCRIPTORS if limits.session else _DESCRIPTORS),
+            (resource.RLIMIT_NPROC, SESSION_PROCESSES + 1 if limits.session else 0),
         ):
             resource.setrlimit(kind, (value, value))
 

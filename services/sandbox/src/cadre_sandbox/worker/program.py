@@ -85,11 +85,18 @@ class Interpreter:
             leave=known["sys"].exit,
         )
 
-    def run(self, *, code: str, inputs: dict[str, Any]) -> None:
-        """Runs `code` to its end. Once only: a program may have changed whatever it got."""
-        variables: dict[str, Any] = {}
+    def run(
+        self, *, code: str, inputs: dict[str, Any], variables: dict[str, Any] | None = None
+    ) -> bool:
+        """Runs `code` to its end, on the `variables` that earlier calls of its session left; says whether they are
+        still good. Without a session once only: a program may have changed whatever it got.
+        """
+        variables = {} if variables is None else variables
+        before = variables.get("result")
+        names: tuple[str, ...] = ()
         try:
             compiled = compile_program(code)
+            names = compiled.co_names
             variables.update(self._variables(inputs))
             exec(compiled, variables)  # noqa: S102 - what this process is for
         except MemoryError:
@@ -100,9 +107,13 @@ class Interpreter:
             end = _ending(exc, self._stderr)
         else:
             end = {"outcome": "succeeded"}
-        if end["outcome"] == "succeeded" and variables.get("result") is not None:
-            end = _send_result(variables["result"], lambda data: self._send(Tag.RESULT, data))
+        left = variables.get("result")
+        # An earlier call's is said again only by a program that names it.
+        is_new = left is not before or "result" in names
+        if end["outcome"] == "succeeded" and left is not None and is_new:
+            end = _send_result(left, lambda data: self._send(Tag.RESULT, data))
         self._send(Tag.END, json.dumps(end).encode())
+        return end["outcome"] != "limit"
 
     def _send(self, tag: Tag, payload: bytes) -> None:
         view = memoryview(frame(tag, payload))

@@ -7,11 +7,12 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from cadre_sandbox.worker import syscalls
-from cadre_sandbox.worker.jail import Jail, Layer, Limits
+from cadre_sandbox.worker.jail import SESSION_PROCESSES, Jail, Layer, Limits
 
-__all__ = ["prove"]
+__all__ = ["prove", "session_problem"]
 
 _LIMITS = Limits(cpu_seconds=5, memory_mb=32)
 _PATIENCE_SECONDS = 5.0
@@ -33,6 +34,49 @@ def prove(jail: Jail) -> list[dict[str, object]]:
     """Each wall of the operating system: whether it holds, and what it keeps out or why it does not hold."""
     walls = [_proved(jail, wall) for wall in _WALLS]
     return [_own_process(jail), *walls]
+
+
+def session_problem(jail: Jail) -> str:
+    """Why there can be no sessions, tried by a process that forks as often as it may; "" when there can."""
+    if Layer.SECCOMP not in jail.layers:
+        return jail.missing[Layer.SECCOMP]
+    read_end, write_end = os.pipe()
+    try:
+        pid = jail.fork_session(_SLOT)
+    except OSError as exc:
+        os.close(read_end)
+        os.close(write_end)
+        return str(exc)
+    if pid == 0:
+        _try_session(jail, write_end)
+    os.close(write_end)
+    said = _read_in_time(read_end, pid)
+    os.close(read_end)
+    os.waitpid(pid, 0)
+    if said == str(SESSION_PROCESSES):
+        return ""
+    return f"a session's processes cannot be counted ({said or 'it did not start'})"
+
+
+def _try_session(jail: Jail, out: int) -> NoReturn:
+    """Says how many processes there can be, itself included; all end with it."""
+    try:
+        limits = Limits(cpu_seconds=5, memory_mb=32, session=True)
+        jail.enter(limits, slot=_SLOT, only=jail.layers - {Layer.USER})
+        count = 1
+        while count <= SESSION_PROCESSES:
+            try:
+                if os.fork() == 0:
+                    time.sleep(2 * _PATIENCE_SECONDS)
+                    os._exit(0)
+            except OSError:
+                break
+            count += 1
+        os.write(out, str(count).encode())
+    except OSError as exc:
+        os.write(out, str(exc).encode())
+    finally:
+        os._exit(0)
 
 
 def _proved(jail: Jail, wall: _Wall) -> dict[str, object]:

@@ -52,6 +52,18 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "membarrier": (324, 283),
     "rseq": (334, 293),
 }
+# What a session's process needs beside: to copy itself once a call (see _answer_if_plain_fork), to take the next call's
+# descriptors, and to see its copy end.
+_OF_SESSIONS: dict[str, tuple[int | None, int | None]] = {
+    "dup2": (33, None),
+    "dup3": (292, 24),
+    "sendmsg": (46, 211),
+    "recvmsg": (47, 212),
+    "wait4": (61, 260),
+}
+_CLONE: dict[str, tuple[int | None, int | None]] = {"clone": (56, 220)}
+# SIGCHLD, CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID: a copy of the process, in no new namespace, sharing nothing.
+_PLAIN_FORK = 0x01200011
 # Allowed unless they ask for memory that can be executed.
 _MAPPING: dict[str, tuple[int | None, int | None]] = {"mmap": (9, 222), "mprotect": (10, 226)}
 _FATAL: dict[str, tuple[int | None, int | None]] = {
@@ -91,7 +103,7 @@ _FATAL: dict[str, tuple[int | None, int | None]] = {
 }
 
 _LD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
-_OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_THIRD_ARGUMENT = 0, 4, 32
+_OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_FIRST_ARGUMENT, _OFFSET_THIRD_ARGUMENT = 0, 4, 16, 32
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
@@ -117,8 +129,22 @@ def _answer_unless_executable(number: int) -> bytes:
     )
 
 
-def seccomp_program(machine: str | None = None) -> bytes | None:
-    """The filter for this machine's architecture, or None where its call numbers are not known."""
+def _answer_if_plain_fork(number: int) -> bytes:
+    """fork() alone; what makes threads or namespaces ends the process."""
+    return (
+        _instruction(_JEQ, number, 0, 4)
+        + _instruction(_LD, _OFFSET_FIRST_ARGUMENT)
+        + _instruction(_JEQ, _PLAIN_FORK, 1, 0)
+        + _instruction(_RET, _KILL)
+        + _instruction(_RET, _ALLOW)
+    )
+
+
+def seccomp_program(machine: str | None = None, *, session: bool = False) -> bytes | None:
+    """The filter for this machine's architecture, or None where its call numbers are not known.
+
+    `session`: for a process that copies itself, so that its state outlives a call.
+    """
     machine = machine or platform.machine()
     arch = _AUDIT_ARCH.get(machine)
     if arch is None:
@@ -129,5 +155,8 @@ def seccomp_program(machine: str | None = None) -> bytes | None:
         program += _instruction(_JGE, _X32_CALLS, 0, 1) + _instruction(_RET, _KILL)
     program += b"".join(_answer(number, _ALLOW) for number in _numbers(_ALLOWED, machine))
     program += b"".join(_answer_unless_executable(n) for n in _numbers(_MAPPING, machine))
+    if session:
+        program += b"".join(_answer(number, _ALLOW) for number in _numbers(_OF_SESSIONS, machine))
+        program += b"".join(_answer_if_plain_fork(n) for n in _numbers(_CLONE, machine))
     program += b"".join(_answer(number, _KILL) for number in _numbers(_FATAL, machine))
     return program + _instruction(_RET, _EPERM)

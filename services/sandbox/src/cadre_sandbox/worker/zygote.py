@@ -1,7 +1,7 @@
 """The zygote: one small process that forks a jailed process for each program, watches its clocks, and ends it.
 
-It talks with the service over a socket of JSON messages (`run` with two descriptors, `kill`; `ready`, `ended`,
-`refused`) and never touches what a program writes. When the socket closes, it kills every program and ends.
+It talks with the service over a socket of JSON messages (`run` with two descriptors, `kill`, `open` with one; `ready`,
+`ended`, `refused`) and never touches what a program writes. When the socket closes, it kills every program and ends.
 """
 
 import array
@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from cadre_sandbox.worker.jail import Jail, Limits
+from cadre_sandbox.worker.keepers import become_keeper
 from cadre_sandbox.worker.program import Interpreter
-from cadre_sandbox.worker.proofs import prove
+from cadre_sandbox.worker.proofs import prove, session_problem
 
 __all__ = ["Zygote"]
 
@@ -52,6 +53,8 @@ class Zygote:
         self._jail = jail
         self._interpreter = Interpreter(out=_OUT)
         self._programs: dict[int, _Program] = {}
+        self._sessions: dict[int, int] = {}
+        """The slots of the keepers of sessions, by their process."""
 
     def serve(self) -> None:
         """Says which walls hold, then runs what it is told to."""
@@ -59,7 +62,8 @@ class Zygote:
         os.set_blocking(wake_read, False)
         os.set_blocking(wake_write, False)
         walls = prove(self._jail)
-        self._say({"op": "ready", "walls": walls})
+        problem = session_problem(self._jail)
+        self._say({"op": "ready", "walls": walls, "no_sessions": problem})
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         gc.collect()
@@ -70,7 +74,7 @@ class Zygote:
         try:
             self._loop(poll, wake_read)
         finally:
-            for pid in self._programs:
+            for pid in (*self._programs, *self._sessions):
                 os.kill(pid, signal.SIGKILL)
 
     def _loop(self, poll: select.poll, wake_read: int) -> None:
@@ -117,6 +121,8 @@ class Zygote:
         message = json.loads(data)
         if message["op"] == "run":
             self._run(message, *descriptors)
+        elif message["op"] == "open":
+            self._open(message, *descriptors)
         else:
             for pid, program in self._programs.items():
                 if program.id == message["id"]:
@@ -124,8 +130,7 @@ class Zygote:
         return True
 
     def _run(self, message: dict[str, Any], request: int, out: int) -> None:
-        taken = {program.slot for program in self._programs.values()}
-        slot = next(n for n in range(len(taken) + 1) if n not in taken)
+        slot = self._free_slot()
         limits = Limits(
             cpu_seconds=math.ceil(message["cpu_seconds"]) + 1, memory_mb=message["memory_mb"]
         )
@@ -149,6 +154,31 @@ class Zygote:
             cpu_seconds=message["cpu_seconds"],
         )
 
+    def _free_slot(self) -> int:
+        taken = {*(program.slot for program in self._programs.values()), *self._sessions.values()}
+        return next(n for n in range(len(taken) + 1) if n not in taken)
+
+    def _open(self, message: dict[str, Any], control: int) -> None:
+        """Starts a session's keeper, with which the service then talks itself; one that fails closes its end."""
+        slot = self._free_slot()
+        limits = Limits(
+            cpu_seconds=math.ceil(message["cpu_seconds"]) + 1,
+            memory_mb=message["memory_mb"],
+            session=True,
+        )
+        try:
+            pid = self._jail.fork_session(slot)
+            if pid == 0:
+                _reset_signals()
+                _forget_ourselves()
+                become_keeper(control, self._jail, limits, self._interpreter)
+            self._sessions[pid] = slot
+        except OSError:
+            # The service sees that nobody is at the other end.
+            return
+        finally:
+            os.close(control)
+
     def _become_program(self, limits: Limits, slot: int, request: int, out: int) -> NoReturn:
         status = BROKEN_JAIL_STATUS
         try:
@@ -165,10 +195,11 @@ class Zygote:
             os._exit(status)
 
     def _reap(self) -> None:
-        while self._programs:
+        while self._programs or self._sessions:
             pid, status, used = os.wait4(-1, os.WNOHANG)
             if pid == 0:
                 return
+            self._sessions.pop(pid, None)
             program = self._programs.pop(pid, None)
             if program is None:
                 continue
@@ -208,8 +239,7 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 
 def _take_descriptors(request: int, out: int) -> bytes:
     """Reads the request, and leaves the program with its way out and three ends of nothing."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _reset_signals()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     size = os.fstat(request).st_size
     text = b""
@@ -221,6 +251,11 @@ def _take_descriptors(request: int, out: int) -> bytes:
     os.dup2(spare, _OUT)
     os.closerange(_OUT + 1, 1 << 20)
     return text
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _forget_ourselves() -> None:

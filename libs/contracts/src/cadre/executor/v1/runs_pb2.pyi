@@ -368,6 +368,8 @@ class StartRunRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     TRIGGER_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    ARRIVAL_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """An applied workflow's name."""
     source: _builtins.str
@@ -376,9 +378,19 @@ class StartRunRequest(_message.Message):
     """Which version of the applied workflow; 0 means the newest."""
     trigger: _builtins.str
     """What starts it, such as webhook or schedule; empty means api. At most 50 characters."""
+    run_id: _builtins.str
+    """The id that the run shall have, a ULID that no run has had; empty: one is made. The caller can then say where the run
+    will be before it is started.
+    """
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """Values for state fields, an object. Absent means none. At most 4 MiB."""
+
+    @_builtins.property
+    def arrival(self) -> Global___Arrival:
+        """What came from outside, for one of the workflow's triggers: its file says which inputs that makes. Then `inputs` is
+        absent, and `workflow` and `version` are those that ListTriggers said.
+        """
 
     def __init__(
         self,
@@ -388,16 +400,46 @@ class StartRunRequest(_message.Message):
         version: _builtins.int = ...,
         inputs: _common_pb2.Json | None = ...,
         trigger: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        arrival: Global___Arrival | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "source", b"source", "target", b"target", "workflow", b"workflow"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival", "inputs", b"inputs", "source", b"source", "target", b"target", "workflow", b"workflow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "source", b"source", "target", b"target", "trigger", b"trigger", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival", "inputs", b"inputs", "run_id", b"run_id", "source", b"source", "target", b"target", "trigger", b"trigger", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["workflow", "source"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___StartRunRequest: _TypeAlias = StartRunRequest  # noqa: Y015
+
+@_typing.final
+class Arrival(_message.Message):
+    """What a trigger was given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIGGER_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    trigger: _builtins.int
+    """Which of the version's triggers, as ListTriggers said."""
+    @_builtins.property
+    def content(self) -> _common_pb2.Json:
+        """What its templates name: an object with body, text, sender, conversation and event. At most 4 MiB."""
+
+    def __init__(
+        self,
+        *,
+        trigger: _builtins.int = ...,
+        content: _common_pb2.Json | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "trigger", b"trigger"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Arrival: _TypeAlias = Arrival  # noqa: Y015
 
 @_typing.final
 class StartRunResponse(_message.Message):

@@ -590,6 +590,128 @@ class DeleteWorkflowResponse(_message.Message):
 Global___DeleteWorkflowResponse: _TypeAlias = DeleteWorkflowResponse  # noqa: Y015
 
 @_typing.final
+class ListTriggersRequest(_message.Message):
+    """Asks for the triggers of all workflows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KNOWN_REVISION_FIELD_NUMBER: _builtins.int
+    known_revision: _builtins.str
+    """The previous answer's revision; when it still holds, the answer has nothing else. Empty at first."""
+    def __init__(
+        self,
+        *,
+        known_revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known_revision", b"known_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTriggersRequest: _TypeAlias = ListTriggersRequest  # noqa: Y015
+
+@_typing.final
+class ListTriggersResponse(_message.Message):
+    """The triggers of all workflows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    TRIGGERS_FIELD_NUMBER: _builtins.int
+    WORKFLOWS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """Names this state of the list; it changes whenever a workflow is applied or hidden."""
+    unchanged: _builtins.bool
+    """Whether that is the state that the caller knows; then nothing follows."""
+    @_builtins.property
+    def triggers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trigger]:
+        """The triggers, by workflow, in the file's order. Those of the clock are left out."""
+
+    @_builtins.property
+    def workflows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of all workflows, with triggers or without."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.str = ...,
+        unchanged: _builtins.bool = ...,
+        triggers: _abc.Iterable[Global___Trigger] | None = ...,
+        workflows: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "triggers", b"triggers", "unchanged", b"unchanged", "workflows", b"workflows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTriggersResponse: _TypeAlias = ListTriggersResponse  # noqa: Y015
+
+@_typing.final
+class Trigger(_message.Message):
+    """Something outside that starts runs of a workflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CONNECTION_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
+    NOTIFY_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
+    ENABLED_FIELD_NUMBER: _builtins.int
+    workflow: _builtins.str
+    """The workflow's name."""
+    version: _builtins.int
+    """The version whose file has it, the newest."""
+    index: _builtins.int
+    """Which of the version's triggers, counted from 0; StartRun takes it."""
+    kind: _builtins.str
+    """What it is: webhook, slack, telegram, whatsapp, ..."""
+    connection: _builtins.str
+    """The name, in the gateway, of the app, bot or number that messages come to. Empty for a webhook."""
+    reply: _builtins.str
+    """The state field that is sent back when the run has ended; empty for none."""
+    notify: _builtins.str
+    """Where the end of a run is told, an http or https address; empty for nowhere."""
+    command: _builtins.str
+    """Only messages with this command start runs; empty for all."""
+    enabled: _builtins.bool
+    """Whether it is on."""
+    @_builtins.property
+    def secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The environment variables that hold its secrets, the newest first. Empty: the gateway's own secret, or the
+        connection's.
+        """
+
+    def __init__(
+        self,
+        *,
+        workflow: _builtins.str = ...,
+        version: _builtins.int = ...,
+        index: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        connection: _builtins.str = ...,
+        secrets: _abc.Iterable[_builtins.str] | None = ...,
+        reply: _builtins.str = ...,
+        notify: _builtins.str = ...,
+        command: _builtins.str = ...,
+        enabled: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "connection", b"connection", "enabled", b"enabled", "index", b"index", "kind", b"kind", "notify", b"notify", "reply", b"reply", "secrets", b"secrets", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trigger: _TypeAlias = Trigger  # noqa: Y015
+
+@_typing.final
 class GetWorkflowSchemaRequest(_message.Message):
     """Asks for the schema of workflow files."""
 

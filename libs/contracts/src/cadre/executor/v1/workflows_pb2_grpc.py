@@ -65,6 +65,11 @@ class WorkflowServiceStub:
                 request_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowRequest.SerializeToString,
                 response_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowResponse.FromString,
                 _registered_method=True)
+        self.ListTriggers = channel.unary_unary(
+                '/cadre.executor.v1.WorkflowService/ListTriggers',
+                request_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersRequest.SerializeToString,
+                response_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersResponse.FromString,
+                _registered_method=True)
         self.TestWorkflow = channel.unary_stream(
                 '/cadre.executor.v1.WorkflowService/TestWorkflow',
                 request_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.TestWorkflowRequest.SerializeToString,
@@ -129,6 +134,13 @@ class WorkflowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTriggers(self, request, context):
+        """Lists what may start runs from outside: the webhooks and messages that the newest versions of all workflows name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TestWorkflow(self, request, context):
         """Runs the tests that a file carries, on the engine that runs workflows, with the replies that they write in place of
         models, tools, memory, people and other workflows. Programs run in the sandbox. Sends each result as it is there, in
@@ -186,6 +198,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.DeleteWorkflow,
                     request_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowRequest.FromString,
                     response_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowResponse.SerializeToString,
+            ),
+            'ListTriggers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTriggers,
+                    request_deserializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersRequest.FromString,
+                    response_serializer=cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersResponse.SerializeToString,
             ),
             'TestWorkflow': grpc.unary_stream_rpc_method_handler(
                     servicer.TestWorkflow,
@@ -366,6 +383,33 @@ class WorkflowService:
             '/cadre.executor.v1.WorkflowService/DeleteWorkflow',
             cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowRequest.SerializeToString,
             cadre_dot_executor_dot_v1_dot_workflows__pb2.DeleteWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTriggers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.executor.v1.WorkflowService/ListTriggers',
+            cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersRequest.SerializeToString,
+            cadre_dot_executor_dot_v1_dot_workflows__pb2.ListTriggersResponse.FromString,
             options,
             channel_credentials,
             insecure,

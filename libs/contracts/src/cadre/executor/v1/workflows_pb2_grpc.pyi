@@ -47,6 +47,8 @@ class WorkflowServiceStub:
     """Lists the versions of one workflow, newest first. NOT_FOUND when there is no such workflow."""
     DeleteWorkflow: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.DeleteWorkflowRequest, _workflows_pb2.DeleteWorkflowResponse]
     """Hides a workflow and its versions from lists and new runs; runs that it had keep their version."""
+    ListTriggers: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListTriggersRequest, _workflows_pb2.ListTriggersResponse]
+    """Lists what may start runs from outside: the webhooks and messages that the newest versions of all workflows name."""
     TestWorkflow: _grpc.UnaryStreamMultiCallable[_workflows_pb2.TestWorkflowRequest, _workflows_pb2.TestWorkflowResponse]
     """Runs the tests that a file carries, on the engine that runs workflows, with the replies that they write in place of
     models, tools, memory, people and other workflows. Programs run in the sandbox. Sends each result as it is there, in
@@ -79,6 +81,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """Lists the versions of one workflow, newest first. NOT_FOUND when there is no such workflow."""
     DeleteWorkflow: _aio.UnaryUnaryMultiCallable[_workflows_pb2.DeleteWorkflowRequest, _workflows_pb2.DeleteWorkflowResponse]  # type: ignore[assignment]
     """Hides a workflow and its versions from lists and new runs; runs that it had keep their version."""
+    ListTriggers: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListTriggersRequest, _workflows_pb2.ListTriggersResponse]  # type: ignore[assignment]
+    """Lists what may start runs from outside: the webhooks and messages that the newest versions of all workflows name."""
     TestWorkflow: _aio.UnaryStreamMultiCallable[_workflows_pb2.TestWorkflowRequest, _workflows_pb2.TestWorkflowResponse]  # type: ignore[assignment]
     """Runs the tests that a file carries, on the engine that runs workflows, with the replies that they write in place of
     models, tools, memory, people and other workflows. Programs run in the sandbox. Sends each result as it is there, in
@@ -144,6 +148,14 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workflows_pb2.DeleteWorkflowResponse, _abc.Awaitable[_workflows_pb2.DeleteWorkflowResponse]]:
         """Hides a workflow and its versions from lists and new runs; runs that it had keep their version."""
+
+    @_abc_1.abstractmethod
+    def ListTriggers(
+        self,
+        request: _workflows_pb2.ListTriggersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.ListTriggersResponse, _abc.Awaitable[_workflows_pb2.ListTriggersResponse]]:
+        """Lists what may start runs from outside: the webhooks and messages that the newest versions of all workflows name."""
 
     @_abc_1.abstractmethod
     def TestWorkflow(

@@ -402,22 +402,26 @@ class RunBudget(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     USD_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    PAUSES_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run: the attribution's run_id or root_run_id."""
     usd: _builtins.str
     """US dollars as an exact decimal above 0. Absent means no bound."""
     tokens: _builtins.int
     """Input and output tokens together, 1 and up. Absent means no bound."""
+    pauses: _builtins.bool
+    """Whether a refusal says `on_exceed` "pause" and not "fail": the run waits rather than fails."""
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
         usd: _builtins.str | None = ...,
         tokens: _builtins.int | None = ...,
+        pauses: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_tokens", b"_tokens", "_usd", b"_usd", "tokens", b"tokens", "usd", b"usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tokens", b"_tokens", "_usd", b"_usd", "run_id", b"run_id", "tokens", b"tokens", "usd", b"usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tokens", b"_tokens", "_usd", b"_usd", "pauses", b"pauses", "run_id", b"run_id", "tokens", b"tokens", "usd", b"usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__tokens: _TypeAlias = _typing.Literal["tokens"]  # noqa: Y015
     _WhichOneofArgType__tokens: _TypeAlias = _typing.Literal["_tokens", b"_tokens"]  # noqa: Y015

@@ -194,6 +194,8 @@ class _BudgetExceedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetEx
     """It is refused, with BUDGET_EXCEEDED."""
     BUDGET_EXCEED_DOWNGRADE: _BudgetExceed.ValueType  # 2
     """A cheaper model is asked instead; it is refused when that could pass the budget, too."""
+    BUDGET_EXCEED_PAUSE: _BudgetExceed.ValueType  # 3
+    """It is refused, with BUDGET_EXCEEDED that says `on_exceed` "pause": its run waits rather than fails."""
 
 class BudgetExceed(_BudgetExceed, metaclass=_BudgetExceedEnumTypeWrapper):
     """What happens to a call that could pass a budget."""
@@ -204,6 +206,8 @@ BUDGET_EXCEED_FAIL: BudgetExceed.ValueType  # 1
 """It is refused, with BUDGET_EXCEEDED."""
 BUDGET_EXCEED_DOWNGRADE: BudgetExceed.ValueType  # 2
 """A cheaper model is asked instead; it is refused when that could pass the budget, too."""
+BUDGET_EXCEED_PAUSE: BudgetExceed.ValueType  # 3
+"""It is refused, with BUDGET_EXCEEDED that says `on_exceed` "pause": its run waits rather than fails."""
 Global___BudgetExceed: _TypeAlias = BudgetExceed  # noqa: Y015
 
 @_typing.final
@@ -341,6 +345,7 @@ class UsageDetails(_message.Message):
     UNCERTAIN_USD_FIELD_NUMBER: _builtins.int
     REUSED_REPLIES_FIELD_NUMBER: _builtins.int
     SAVED_USD_FIELD_NUMBER: _builtins.int
+    SAVED_TOKENS_FIELD_NUMBER: _builtins.int
     known_usd: _builtins.str
     """The sum of all known costs; that of a group whose `cost_usd` is absent, too."""
     cached_input_tokens: _builtins.int
@@ -359,6 +364,8 @@ class UsageDetails(_message.Message):
     """Replies that were used again: by the same idempotency key, or from the reply cache."""
     saved_usd: _builtins.str
     """What the reused replies would have cost again, as far as it is known."""
+    saved_tokens: _builtins.int
+    """Tokens, in and out, that the reused replies took when they were new."""
     def __init__(
         self,
         *,
@@ -371,10 +378,11 @@ class UsageDetails(_message.Message):
         uncertain_usd: _builtins.str = ...,
         reused_replies: _builtins.int = ...,
         saved_usd: _builtins.str = ...,
+        saved_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_tokens", b"cached_input_tokens", "known_usd", b"known_usd", "open_calls", b"open_calls", "open_usd", b"open_usd", "reasoning_tokens", b"reasoning_tokens", "reused_replies", b"reused_replies", "saved_usd", b"saved_usd", "uncertain_calls", b"uncertain_calls", "uncertain_usd", b"uncertain_usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_tokens", b"cached_input_tokens", "known_usd", b"known_usd", "open_calls", b"open_calls", "open_usd", b"open_usd", "reasoning_tokens", b"reasoning_tokens", "reused_replies", b"reused_replies", "saved_tokens", b"saved_tokens", "saved_usd", b"saved_usd", "uncertain_calls", b"uncertain_calls", "uncertain_usd", b"uncertain_usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -571,6 +579,7 @@ class Call(_message.Message):
     FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     SAVED_USD_FIELD_NUMBER: _builtins.int
+    SAVED_TOKENS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id."""
     provider: _builtins.str
@@ -609,6 +618,8 @@ class Call(_message.Message):
     """Its idempotency key; empty when it had none."""
     saved_usd: _builtins.str
     """What it would have cost again. Absent where nothing was reused, or nobody knows."""
+    saved_tokens: _builtins.int
+    """Tokens, in and out, that a reused reply took when it was new; 0 where nothing was reused."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was sent."""
@@ -641,10 +652,11 @@ class Call(_message.Message):
         first_token_ms: _builtins.int | None = ...,
         idempotency_key: _builtins.str = ...,
         saved_usd: _builtins.str | None = ...,
+        saved_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_first_token_ms", b"_first_token_ms", "_input_tokens", b"_input_tokens", "_input_usd_per_million", b"_input_usd_per_million", "_output_tokens", b"_output_tokens", "_output_usd_per_million", b"_output_usd_per_million", "_reserved_usd", b"_reserved_usd", "_saved_usd", b"_saved_usd", "attribution", b"attribution", "cost_usd", b"cost_usd", "first_token_ms", b"first_token_ms", "input_tokens", b"input_tokens", "input_usd_per_million", b"input_usd_per_million", "output_tokens", b"output_tokens", "output_usd_per_million", b"output_usd_per_million", "reserved_usd", b"reserved_usd", "saved_usd", b"saved_usd", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_first_token_ms", b"_first_token_ms", "_input_tokens", b"_input_tokens", "_input_usd_per_million", b"_input_usd_per_million", "_output_tokens", b"_output_tokens", "_output_usd_per_million", b"_output_usd_per_million", "_reserved_usd", b"_reserved_usd", "_saved_usd", b"_saved_usd", "attribution", b"attribution", "cached_input_tokens", b"cached_input_tokens", "cost_usd", b"cost_usd", "error_code", b"error_code", "estimated", b"estimated", "first_token_ms", b"first_token_ms", "id", b"id", "idempotency_key", b"idempotency_key", "input_tokens", b"input_tokens", "input_usd_per_million", b"input_usd_per_million", "latency_ms", b"latency_ms", "model", b"model", "output_tokens", b"output_tokens", "output_usd_per_million", b"output_usd_per_million", "provider", b"provider", "reasoning_tokens", b"reasoning_tokens", "reserved_tokens", b"reserved_tokens", "reserved_usd", b"reserved_usd", "saved_usd", b"saved_usd", "status", b"status", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_first_token_ms", b"_first_token_ms", "_input_tokens", b"_input_tokens", "_input_usd_per_million", b"_input_usd_per_million", "_output_tokens", b"_output_tokens", "_output_usd_per_million", b"_output_usd_per_million", "_reserved_usd", b"_reserved_usd", "_saved_usd", b"_saved_usd", "attribution", b"attribution", "cached_input_tokens", b"cached_input_tokens", "cost_usd", b"cost_usd", "error_code", b"error_code", "estimated", b"estimated", "first_token_ms", b"first_token_ms", "id", b"id", "idempotency_key", b"idempotency_key", "input_tokens", b"input_tokens", "input_usd_per_million", b"input_usd_per_million", "latency_ms", b"latency_ms", "model", b"model", "output_tokens", b"output_tokens", "output_usd_per_million", b"output_usd_per_million", "provider", b"provider", "reasoning_tokens", b"reasoning_tokens", "reserved_tokens", b"reserved_tokens", "reserved_usd", b"reserved_usd", "saved_tokens", b"saved_tokens", "saved_usd", b"saved_usd", "status", b"status", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_usd: _TypeAlias = _typing.Literal["cost_usd"]  # noqa: Y015
     _WhichOneofArgType__cost_usd: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd"]  # noqa: Y015

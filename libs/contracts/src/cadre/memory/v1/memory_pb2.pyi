@@ -217,6 +217,7 @@ class Filter(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     SINCE_TIME_FIELD_NUMBER: _builtins.int
     BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Has all these tags."""
@@ -233,6 +234,13 @@ class Filter(_message.Message):
     def before_time(self) -> _timestamp_pb2.Timestamp:
         """Was said, or else last stored, before this time."""
 
+    @_builtins.property
+    def value(self) -> _common_pb2.Json:
+        """An object: its value is one whose fields of these names are so: equal, or as an object of operators says, such as
+        {"score": {"$gte": 3}, "author": {"name": "Ada"}}. Operators are $eq, $ne, $gt, $gte, $lt and $lte; numbers compare
+        with numbers, texts with texts, and nothing else is more or less than something. At most 16 KiB.
+        """
+
     def __init__(
         self,
         *,
@@ -240,10 +248,11 @@ class Filter(_message.Message):
         metadata: _common_pb2.Json | None = ...,
         since_time: _timestamp_pb2.Timestamp | None = ...,
         before_time: _timestamp_pb2.Timestamp | None = ...,
+        value: _common_pb2.Json | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["before_time", b"before_time", "metadata", b"metadata", "since_time", b"since_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["before_time", b"before_time", "metadata", b"metadata", "since_time", b"since_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_time", b"before_time", "metadata", b"metadata", "since_time", b"since_time", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_time", b"before_time", "metadata", b"metadata", "since_time", b"since_time", "tags", b"tags", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,6 +271,7 @@ class PutRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     IF_VERSION_FIELD_NUMBER: _builtins.int
+    SEARCHED_FIELDS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Under which key, as in Item."""
     ttl_seconds: _builtins.float
@@ -284,6 +294,10 @@ class PutRequest(_message.Message):
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """As in Item, in any order."""
 
+    @_builtins.property
+    def searched_fields(self) -> Global___SearchedFields:
+        """Which of the value is searched. Absent means all of it."""
+
     def __init__(
         self,
         *,
@@ -294,16 +308,44 @@ class PutRequest(_message.Message):
         metadata: _common_pb2.Json | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         if_version: _builtins.int | None = ...,
+        searched_fields: Global___SearchedFields | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "if_version", b"if_version", "metadata", b"metadata", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "if_version", b"if_version", "metadata", b"metadata", "searched_fields", b"searched_fields", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "if_version", b"if_version", "key", b"key", "metadata", b"metadata", "namespace", b"namespace", "tags", b"tags", "ttl_seconds", b"ttl_seconds", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "if_version", b"if_version", "key", b"key", "metadata", b"metadata", "namespace", b"namespace", "searched_fields", b"searched_fields", "tags", b"tags", "ttl_seconds", b"ttl_seconds", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__if_version: _TypeAlias = _typing.Literal["if_version"]  # noqa: Y015
     _WhichOneofArgType__if_version: _TypeAlias = _typing.Literal["_if_version", b"_if_version"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__if_version) -> _WhichOneofReturnType__if_version | None: ...
 
 Global___PutRequest: _TypeAlias = PutRequest  # noqa: Y015
+
+@_typing.final
+class SearchedFields(_message.Message):
+    """Which parts of a value are searched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATHS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where they are in the value, up to 64, each of at most 128 characters: "title", "author.name", "parts[0].text",
+        "parts[-1].text", "parts[*].text", or "$" for all. None means that the value is not searched at all; a List and a
+        search without a question still find it.
+        """
+
+    def __init__(
+        self,
+        *,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paths", b"paths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchedFields: _TypeAlias = SearchedFields  # noqa: Y015
 
 @_typing.final
 class BatchPutRequest(_message.Message):
@@ -612,6 +654,11 @@ class SearchResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HITS_FIELD_NUMBER: _builtins.int
+    WITHOUT_MEANING_FIELD_NUMBER: _builtins.int
+    without_meaning: _builtins.str
+    """Why a hybrid search went by words alone: the code of the error with which the model of meanings failed, such as
+    PROVIDER_UNREACHABLE. Empty when nothing was wrong.
+    """
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """The hits, best first."""
@@ -620,10 +667,11 @@ class SearchResponse(_message.Message):
         self,
         *,
         hits: _abc.Iterable[Global___Hit] | None = ...,
+        without_meaning: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits", "without_meaning", b"without_meaning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -938,3 +986,293 @@ class ForgetResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ForgetResponse: _TypeAlias = ForgetResponse  # noqa: Y015
+
+@_typing.final
+class BatchRequest(_message.Message):
+    """What to do in one call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Operation]:
+        """1 to 1,000 of them. Values to store have at most 8 MiB together. Of several writes to one key only the last is done."""
+
+    def __init__(
+        self,
+        *,
+        operations: _abc.Iterable[Global___Operation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operations", b"operations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchRequest: _TypeAlias = BatchRequest  # noqa: Y015
+
+@_typing.final
+class Operation(_message.Message):
+    """One of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUT_FIELD_NUMBER: _builtins.int
+    DELETE_FIELD_NUMBER: _builtins.int
+    GET_FIELD_NUMBER: _builtins.int
+    FIND_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def put(self) -> Global___PutRequest:
+        """Store a value."""
+
+    @_builtins.property
+    def delete(self) -> Global___DeleteRequest:
+        """Remove a value."""
+
+    @_builtins.property
+    def get(self) -> Global___BatchGet:
+        """Read a value."""
+
+    @_builtins.property
+    def find(self) -> Global___BatchFind:
+        """Find values."""
+
+    @_builtins.property
+    def namespaces(self) -> Global___BatchNamespaces:
+        """List namespaces."""
+
+    def __init__(
+        self,
+        *,
+        put: Global___PutRequest | None = ...,
+        delete: Global___DeleteRequest | None = ...,
+        get: Global___BatchGet | None = ...,
+        find: Global___BatchFind | None = ...,
+        namespaces: Global___BatchNamespaces | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delete", b"delete", "find", b"find", "get", b"get", "kind", b"kind", "namespaces", b"namespaces", "put", b"put"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete", b"delete", "find", b"find", "get", b"get", "kind", b"kind", "namespaces", b"namespaces", "put", b"put"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["put", "delete", "get", "find", "namespaces"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___Operation: _TypeAlias = Operation  # noqa: Y015
+
+@_typing.final
+class BatchGet(_message.Message):
+    """Which value to read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    REFRESH_TTL_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Under which key."""
+    refresh_ttl: _builtins.bool
+    """Whether the time begins anew after which it is gone."""
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where, as in Item."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
+        key: _builtins.str = ...,
+        refresh_ttl: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "namespace", b"namespace", "refresh_ttl", b"refresh_ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGet: _TypeAlias = BatchGet  # noqa: Y015
+
+@_typing.final
+class BatchFind(_message.Message):
+    """Which values to find."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    REFRESH_TTL_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """What is sought, as in SearchRequest, by words and by meaning: up to 200 hits, best first, and then what matches
+    neither, without a score. Empty means all values, by namespace and key.
+    """
+    limit: _builtins.int
+    """At most this many, 1 to 1,000; 0 means 10."""
+    offset: _builtins.int
+    """Leave out this many of the first, at most 100,000."""
+    refresh_ttl: _builtins.bool
+    """Whether the time begins anew after which those that are found are gone."""
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where, as in Item; namespaces below it too."""
+
+    @_builtins.property
+    def filter(self) -> Global___Filter:
+        """Only items that pass. Absent means all."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
+        query: _builtins.str = ...,
+        filter: Global___Filter | None = ...,
+        limit: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        refresh_ttl: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "limit", b"limit", "namespace", b"namespace", "offset", b"offset", "query", b"query", "refresh_ttl", b"refresh_ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchFind: _TypeAlias = BatchFind  # noqa: Y015
+
+@_typing.final
+class BatchNamespaces(_message.Message):
+    """Which namespaces to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREFIX_FIELD_NUMBER: _builtins.int
+    SUFFIX_FIELD_NUMBER: _builtins.int
+    MAX_DEPTH_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    max_depth: _builtins.int
+    """Cut them after so many segments; 0 means not at all."""
+    limit: _builtins.int
+    """At most this many, 1 to 1,000; 0 means 100."""
+    offset: _builtins.int
+    """Leave out this many of the first, at most 100,000."""
+    @_builtins.property
+    def prefix(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those that begin so, of at least one segment; "*" stands for any one."""
+
+    @_builtins.property
+    def suffix(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those that end so; "*" stands for any one. Empty means all."""
+
+    def __init__(
+        self,
+        *,
+        prefix: _abc.Iterable[_builtins.str] | None = ...,
+        suffix: _abc.Iterable[_builtins.str] | None = ...,
+        max_depth: _builtins.int = ...,
+        limit: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "max_depth", b"max_depth", "offset", b"offset", "prefix", b"prefix", "suffix", b"suffix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchNamespaces: _TypeAlias = BatchNamespaces  # noqa: Y015
+
+@_typing.final
+class BatchResponse(_message.Message):
+    """What was done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchResult]:
+        """For each operation what it came to, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchResponse: _TypeAlias = BatchResponse  # noqa: Y015
+
+@_typing.final
+class BatchResult(_message.Message):
+    """What an operation came to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    deleted: _builtins.bool
+    """Whether a delete found something."""
+    @_builtins.property
+    def item(self) -> Global___Item:
+        """What a get found, or a put stored. Absent when there was nothing, or another write to the key came after."""
+
+    @_builtins.property
+    def found(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchFound]:
+        """What a find found."""
+
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Namespace]:
+        """Those of a list of namespaces, in order."""
+
+    def __init__(
+        self,
+        *,
+        item: Global___Item | None = ...,
+        found: _abc.Iterable[Global___BatchFound] | None = ...,
+        namespaces: _abc.Iterable[Global___Namespace] | None = ...,
+        deleted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "found", b"found", "item", b"item", "namespaces", b"namespaces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchResult: _TypeAlias = BatchResult  # noqa: Y015
+
+@_typing.final
+class BatchFound(_message.Message):
+    """An item that a find found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """How well it matches, above 0 to 1. Absent when there was no question, or it does not match."""
+    @_builtins.property
+    def item(self) -> Global___Item:
+        """The item."""
+
+    def __init__(
+        self,
+        *,
+        item: Global___Item | None = ...,
+        score: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "item", b"item", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "item", b"item", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___BatchFound: _TypeAlias = BatchFound  # noqa: Y015

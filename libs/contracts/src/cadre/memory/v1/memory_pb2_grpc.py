@@ -86,6 +86,11 @@ class MemoryServiceStub:
                 request_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetRequest.SerializeToString,
                 response_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetResponse.FromString,
                 _registered_method=True)
+        self.Batch = channel.unary_unary(
+                '/cadre.memory.v1.MemoryService/Batch',
+                request_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.BatchRequest.SerializeToString,
+                response_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.BatchResponse.FromString,
+                _registered_method=True)
 
 
 class MemoryServiceServicer:
@@ -164,6 +169,14 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Batch(self, request, context):
+        """Does many reads and writes in one call. Reads come first and see what was there before; then the writes are done, all
+        or none of them. RESOURCE_EXHAUSTED when the values that were read have more than 8 MiB together.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MemoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -216,6 +229,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.Forget,
                     request_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetRequest.FromString,
                     response_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetResponse.SerializeToString,
+            ),
+            'Batch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Batch,
+                    request_deserializer=cadre_dot_memory_dot_v1_dot_memory__pb2.BatchRequest.FromString,
+                    response_serializer=cadre_dot_memory_dot_v1_dot_memory__pb2.BatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -490,6 +508,33 @@ class MemoryService:
             '/cadre.memory.v1.MemoryService/Forget',
             cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetRequest.SerializeToString,
             cadre_dot_memory_dot_v1_dot_memory__pb2.ForgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Batch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.memory.v1.MemoryService/Batch',
+            cadre_dot_memory_dot_v1_dot_memory__pb2.BatchRequest.SerializeToString,
+            cadre_dot_memory_dot_v1_dot_memory__pb2.BatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

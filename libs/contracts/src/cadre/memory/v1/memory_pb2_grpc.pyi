@@ -57,6 +57,10 @@ class MemoryServiceStub:
     """Really removes all that passes a filter, in a namespace and below it: values, their versions and all that is
     searched of them. Cannot be undone.
     """
+    Batch: _grpc.UnaryUnaryMultiCallable[_memory_pb2.BatchRequest, _memory_pb2.BatchResponse]
+    """Does many reads and writes in one call. Reads come first and see what was there before; then the writes are done, all
+    or none of them. RESOURCE_EXHAUSTED when the values that were read have more than 8 MiB together.
+    """
 
 @_typing.type_check_only
 class MemoryServiceAsyncStub(MemoryServiceStub):
@@ -86,6 +90,10 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     Forget: _aio.UnaryUnaryMultiCallable[_memory_pb2.ForgetRequest, _memory_pb2.ForgetResponse]  # type: ignore[assignment]
     """Really removes all that passes a filter, in a namespace and below it: values, their versions and all that is
     searched of them. Cannot be undone.
+    """
+    Batch: _aio.UnaryUnaryMultiCallable[_memory_pb2.BatchRequest, _memory_pb2.BatchResponse]  # type: ignore[assignment]
+    """Does many reads and writes in one call. Reads come first and see what was there before; then the writes are done, all
+    or none of them. RESOURCE_EXHAUSTED when the values that were read have more than 8 MiB together.
     """
 
 class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -173,6 +181,16 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_memory_pb2.ForgetResponse, _abc.Awaitable[_memory_pb2.ForgetResponse]]:
         """Really removes all that passes a filter, in a namespace and below it: values, their versions and all that is
         searched of them. Cannot be undone.
+        """
+
+    @_abc_1.abstractmethod
+    def Batch(
+        self,
+        request: _memory_pb2.BatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.BatchResponse, _abc.Awaitable[_memory_pb2.BatchResponse]]:
+        """Does many reads and writes in one call. Reads come first and see what was there before; then the writes are done, all
+        or none of them. RESOURCE_EXHAUSTED when the values that were read have more than 8 MiB together.
         """
 
 def add_MemoryServiceServicer_to_server(servicer: MemoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -31,7 +31,7 @@ class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mode.ValueType],
     MODE_PYTHON: _Mode.ValueType  # 1
     """A restricted Python in a confined process: fast, standard library only."""
     MODE_DOCKER: _Mode.ValueType  # 2
-    """Any Python, in a container of its own without a network: packages and files."""
+    """Any Python, in a container of its own: packages and files, and no network but to the hosts that are asked for."""
 
 class Mode(_Mode, metaclass=_ModeEnumTypeWrapper):
     """How a program is run."""
@@ -41,7 +41,7 @@ MODE_UNSPECIFIED: Mode.ValueType  # 0
 MODE_PYTHON: Mode.ValueType  # 1
 """A restricted Python in a confined process: fast, standard library only."""
 MODE_DOCKER: Mode.ValueType  # 2
-"""Any Python, in a container of its own without a network: packages and files."""
+"""Any Python, in a container of its own: packages and files, and no network but to the hosts that are asked for."""
 Global___Mode: _TypeAlias = Mode  # noqa: Y015
 
 class _Preset:
@@ -229,12 +229,18 @@ class ExecuteRequest(_message.Message):
     PRESET_FIELD_NUMBER: _builtins.int
     PACKAGES_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """The program's text, at most 1 MiB."""
     mode: Global___Mode.ValueType
     """How to run it."""
     preset: Global___Preset.ValueType
     """What it may use, in one word."""
+    session_id: _builtins.str
+    """The session to run it in. Empty means none: the program starts anew, and leaves nothing. In a session, mode,
+    preset, packages, hosts and the limits of memory and CPUs are the session's, and must be absent here.
+    """
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """Variables that the program finds set, an object; also in the variable "inputs". Absent means none."""
@@ -249,7 +255,13 @@ class ExecuteRequest(_message.Message):
 
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___File]:
-        """Mode docker only: files that it finds in its folder, /work; at most 100, and 32 MiB together."""
+        """Mode docker only: files that it finds in its folder, /work; at most 100, and 12 MiB together."""
+
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Mode docker only: hosts that it may reach, by a proxy that the environment names; each must be one that
+        GetCapabilities lists. "*" means all of those. Absent means no network.
+        """
 
     def __init__(
         self,
@@ -261,10 +273,12 @@ class ExecuteRequest(_message.Message):
         preset: Global___Preset.ValueType = ...,
         packages: _abc.Iterable[_builtins.str] | None = ...,
         files: _abc.Iterable[Global___File] | None = ...,
+        session_id: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "files", b"files", "inputs", b"inputs", "limits", b"limits", "mode", b"mode", "packages", b"packages", "preset", b"preset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "files", b"files", "hosts", b"hosts", "inputs", b"inputs", "limits", b"limits", "mode", b"mode", "packages", b"packages", "preset", b"preset", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -343,12 +357,15 @@ class ExecuteResponse(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
     WALLS_FIELD_NUMBER: _builtins.int
+    SESSION_RESET_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """How it ended."""
     stdout: _builtins.str
     """What it printed, up to the limit."""
     stderr: _builtins.str
     """What it wrote to stderr, up to the limit."""
+    session_reset: _builtins.bool
+    """In a session: whether its variables are gone, as its process had to be killed. Its files are still there."""
     @_builtins.property
     def result(self) -> _common_pb2.Json:
         """The variable "result" at the end, a document. Absent when it was not set."""
@@ -387,14 +404,336 @@ class ExecuteResponse(_message.Message):
         error: _common_pb2.Failure | None = ...,
         files: _abc.Iterable[Global___File] | None = ...,
         walls: _abc.Iterable[_builtins.str] | None = ...,
+        session_reset: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result", b"result", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "files", b"files", "limits_reached", b"limits_reached", "outcome", b"outcome", "result", b"result", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage", "walls", b"walls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "files", b"files", "limits_reached", b"limits_reached", "outcome", b"outcome", "result", b"result", "session_reset", b"session_reset", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage", "walls", b"walls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExecuteResponse: _TypeAlias = ExecuteResponse  # noqa: Y015
+
+@_typing.final
+class OpenSessionRequest(_message.Message):
+    """How a session is opened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    PRESET_FIELD_NUMBER: _builtins.int
+    PACKAGES_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    IDLE_SECONDS_FIELD_NUMBER: _builtins.int
+    TOTAL_SECONDS_FIELD_NUMBER: _builtins.int
+    mode: Global___Mode.ValueType
+    """How its programs are run."""
+    preset: Global___Preset.ValueType
+    """What each program may use, in one word."""
+    idle_seconds: _builtins.float
+    """How long it may be idle, in seconds, 1 to 3600. 0 means 600."""
+    total_seconds: _builtins.float
+    """How long it may live at most, in seconds, 1 to 86400. 0 means 3600."""
+    @_builtins.property
+    def limits(self) -> Global___Limits:
+        """What each program may use; each call may ask for less time and output."""
+
+    @_builtins.property
+    def packages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Mode docker only: packages that its programs may import."""
+
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Mode docker only: hosts that its programs may reach, as for Execute."""
+
+    def __init__(
+        self,
+        *,
+        mode: Global___Mode.ValueType = ...,
+        limits: Global___Limits | None = ...,
+        preset: Global___Preset.ValueType = ...,
+        packages: _abc.Iterable[_builtins.str] | None = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        idle_seconds: _builtins.float = ...,
+        total_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "idle_seconds", b"idle_seconds", "limits", b"limits", "mode", b"mode", "packages", b"packages", "preset", b"preset", "total_seconds", b"total_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenSessionRequest: _TypeAlias = OpenSessionRequest  # noqa: Y015
+
+@_typing.final
+class OpenSessionResponse(_message.Message):
+    """The session that was opened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def session(self) -> Global___Session:
+        """It."""
+
+    def __init__(
+        self,
+        *,
+        session: Global___Session | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenSessionResponse: _TypeAlias = OpenSessionResponse  # noqa: Y015
+
+@_typing.final
+class Session(_message.Message):
+    """A session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    IDLE_SECONDS_FIELD_NUMBER: _builtins.int
+    TOTAL_SECONDS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, which cannot be guessed: whoever knows it may use the session."""
+    mode: Global___Mode.ValueType
+    """How its programs are run."""
+    idle_seconds: _builtins.float
+    """How long it may be idle, in seconds."""
+    total_seconds: _builtins.float
+    """How long it lives at most, in seconds, from when it was opened."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        mode: Global___Mode.ValueType = ...,
+        idle_seconds: _builtins.float = ...,
+        total_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "idle_seconds", b"idle_seconds", "mode", b"mode", "total_seconds", b"total_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Session: _TypeAlias = Session  # noqa: Y015
+
+@_typing.final
+class CloseSessionRequest(_message.Message):
+    """Which session to end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """Its id."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseSessionRequest: _TypeAlias = CloseSessionRequest  # noqa: Y015
+
+@_typing.final
+class CloseSessionResponse(_message.Message):
+    """The session has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLOSED_FIELD_NUMBER: _builtins.int
+    closed: _builtins.bool
+    """Whether there was one; false when it had ended already."""
+    def __init__(
+        self,
+        *,
+        closed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseSessionResponse: _TypeAlias = CloseSessionResponse  # noqa: Y015
+
+@_typing.final
+class WriteFileRequest(_message.Message):
+    """A file to write."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session's id."""
+    @_builtins.property
+    def file(self) -> Global___File:
+        """The file; one of that name is replaced."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        file: Global___File | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteFileRequest: _TypeAlias = WriteFileRequest  # noqa: Y015
+
+@_typing.final
+class WriteFileResponse(_message.Message):
+    """The file is written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteFileResponse: _TypeAlias = WriteFileResponse  # noqa: Y015
+
+@_typing.final
+class ReadFileRequest(_message.Message):
+    """Which file to read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session's id."""
+    name: _builtins.str
+    """Its path within the session's folder."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadFileRequest: _TypeAlias = ReadFileRequest  # noqa: Y015
+
+@_typing.final
+class ReadFileResponse(_message.Message):
+    """The file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def file(self) -> Global___File:
+        """It, with what is in it."""
+
+    def __init__(
+        self,
+        *,
+        file: Global___File | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadFileResponse: _TypeAlias = ReadFileResponse  # noqa: Y015
+
+@_typing.final
+class ListFilesRequest(_message.Message):
+    """Whose files to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session's id."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFilesRequest: _TypeAlias = ListFilesRequest  # noqa: Y015
+
+@_typing.final
+class ListFilesResponse(_message.Message):
+    """What is in the session's folder: the first 1000 regular files."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileEntry]:
+        """The files, by name."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___FileEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFilesResponse: _TypeAlias = ListFilesResponse  # noqa: Y015
+
+@_typing.final
+class FileEntry(_message.Message):
+    """A file, without what is in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its path within the session's folder."""
+    size_bytes: _builtins.int
+    """How large it is, in bytes."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileEntry: _TypeAlias = FileEntry  # noqa: Y015
 
 @_typing.final
 class ExecutionUsage(_message.Message):
@@ -456,6 +795,8 @@ class GetCapabilitiesResponse(_message.Message):
     DOCKER_WALLS_FIELD_NUMBER: _builtins.int
     DOCKER_MISSING_FIELD_NUMBER: _builtins.int
     PACKAGES_FIELD_NUMBER: _builtins.int
+    SESSION_MODES_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
     docker_missing: _builtins.str
     """Why there is no mode docker, and what would make it. Empty when there is."""
     @_builtins.property
@@ -482,6 +823,16 @@ class GetCapabilitiesResponse(_message.Message):
     def packages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The packages that a program in mode docker may ask for."""
 
+    @_builtins.property
+    def session_modes(self) -> _containers.RepeatedScalarFieldContainer[Global___Mode.ValueType]:
+        """The modes that sessions can be opened in."""
+
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The hosts that a program in mode docker may ask for; "*.example.com" stands for all below it, "*" for every
+        public one. Empty means that there is no network.
+        """
+
     def __init__(
         self,
         *,
@@ -492,10 +843,12 @@ class GetCapabilitiesResponse(_message.Message):
         docker_walls: _abc.Iterable[Global___Wall] | None = ...,
         docker_missing: _builtins.str = ...,
         packages: _abc.Iterable[_builtins.str] | None = ...,
+        session_modes: _abc.Iterable[Global___Mode.ValueType] | None = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ceiling", b"ceiling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling", b"ceiling", "docker_missing", b"docker_missing", "docker_walls", b"docker_walls", "modes", b"modes", "modules", b"modules", "packages", b"packages", "walls", b"walls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling", b"ceiling", "docker_missing", b"docker_missing", "docker_walls", b"docker_walls", "hosts", b"hosts", "modes", b"modes", "modules", b"modules", "packages", b"packages", "session_modes", b"session_modes", "walls", b"walls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

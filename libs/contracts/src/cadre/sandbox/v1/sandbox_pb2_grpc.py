@@ -45,6 +45,31 @@ class SandboxServiceStub:
                 request_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteRequest.SerializeToString,
                 response_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteResponse.FromString,
                 _registered_method=True)
+        self.OpenSession = channel.unary_unary(
+                '/cadre.sandbox.v1.SandboxService/OpenSession',
+                request_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.OpenSessionRequest.SerializeToString,
+                response_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.OpenSessionResponse.FromString,
+                _registered_method=True)
+        self.CloseSession = channel.unary_unary(
+                '/cadre.sandbox.v1.SandboxService/CloseSession',
+                request_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.CloseSessionRequest.SerializeToString,
+                response_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.CloseSessionResponse.FromString,
+                _registered_method=True)
+        self.WriteFile = channel.unary_unary(
+                '/cadre.sandbox.v1.SandboxService/WriteFile',
+                request_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.WriteFileRequest.SerializeToString,
+                response_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.WriteFileResponse.FromString,
+                _registered_method=True)
+        self.ReadFile = channel.unary_unary(
+                '/cadre.sandbox.v1.SandboxService/ReadFile',
+                request_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ReadFileRequest.SerializeToString,
+                response_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ReadFileResponse.FromString,
+                _registered_method=True)
+        self.ListFiles = channel.unary_unary(
+                '/cadre.sandbox.v1.SandboxService/ListFiles',
+                request_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ListFilesRequest.SerializeToString,
+                response_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ListFilesResponse.FromString,
+                _registered_method=True)
         self.GetCapabilities = channel.unary_unary(
                 '/cadre.sandbox.v1.SandboxService/GetCapabilities',
                 request_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.GetCapabilitiesRequest.SerializeToString,
@@ -72,6 +97,42 @@ class SandboxServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenSession(self, request, context):
+        """Opens a session, in which each program finds the variables and files that earlier ones left. It ends by
+        CloseSession, when its time is up, and with the sandbox's process. A repeated idempotency key gets the same one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseSession(self, request, context):
+        """Ends a session with everything in it; a program under way is killed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WriteFile(self, request, context):
+        """Writes a file into a session's folder. Mode docker only, as for all files.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadFile(self, request, context):
+        """Reads a file of a session's folder. Links are not followed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFiles(self, request, context):
+        """Lists the files of a session's folder.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCapabilities(self, request, context):
         """Says what the sandbox can do on this machine, and which walls hold.
         """
@@ -91,6 +152,31 @@ def add_SandboxServiceServicer_to_server(servicer, server):
                     servicer.StreamExecute,
                     request_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteRequest.FromString,
                     response_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteResponse.SerializeToString,
+            ),
+            'OpenSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenSession,
+                    request_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.OpenSessionRequest.FromString,
+                    response_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.OpenSessionResponse.SerializeToString,
+            ),
+            'CloseSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseSession,
+                    request_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.CloseSessionRequest.FromString,
+                    response_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.CloseSessionResponse.SerializeToString,
+            ),
+            'WriteFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.WriteFile,
+                    request_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.WriteFileRequest.FromString,
+                    response_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.WriteFileResponse.SerializeToString,
+            ),
+            'ReadFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadFile,
+                    request_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ReadFileRequest.FromString,
+                    response_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ReadFileResponse.SerializeToString,
+            ),
+            'ListFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFiles,
+                    request_deserializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ListFilesRequest.FromString,
+                    response_serializer=cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ListFilesResponse.SerializeToString,
             ),
             'GetCapabilities': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCapabilities,
@@ -153,6 +239,141 @@ class SandboxService:
             '/cadre.sandbox.v1.SandboxService/StreamExecute',
             cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteRequest.SerializeToString,
             cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.StreamExecuteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.sandbox.v1.SandboxService/OpenSession',
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.OpenSessionRequest.SerializeToString,
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.OpenSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.sandbox.v1.SandboxService/CloseSession',
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.CloseSessionRequest.SerializeToString,
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.CloseSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WriteFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.sandbox.v1.SandboxService/WriteFile',
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.WriteFileRequest.SerializeToString,
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.WriteFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.sandbox.v1.SandboxService/ReadFile',
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ReadFileRequest.SerializeToString,
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ReadFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cadre.sandbox.v1.SandboxService/ListFiles',
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ListFilesRequest.SerializeToString,
+            cadre_dot_sandbox_dot_v1_dot_sandbox__pb2.ListFilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

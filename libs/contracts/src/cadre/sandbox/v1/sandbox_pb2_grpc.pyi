@@ -41,6 +41,18 @@ class SandboxServiceStub:
     """As Execute, with output as it is written; the last message is the response. It is not kept: a repeated
     idempotency key runs the program again.
     """
+    OpenSession: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.OpenSessionRequest, _sandbox_pb2.OpenSessionResponse]
+    """Opens a session, in which each program finds the variables and files that earlier ones left. It ends by
+    CloseSession, when its time is up, and with the sandbox's process. A repeated idempotency key gets the same one.
+    """
+    CloseSession: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.CloseSessionRequest, _sandbox_pb2.CloseSessionResponse]
+    """Ends a session with everything in it; a program under way is killed."""
+    WriteFile: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.WriteFileRequest, _sandbox_pb2.WriteFileResponse]
+    """Writes a file into a session's folder. Mode docker only, as for all files."""
+    ReadFile: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.ReadFileRequest, _sandbox_pb2.ReadFileResponse]
+    """Reads a file of a session's folder. Links are not followed."""
+    ListFiles: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.ListFilesRequest, _sandbox_pb2.ListFilesResponse]
+    """Lists the files of a session's folder."""
     GetCapabilities: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.GetCapabilitiesRequest, _sandbox_pb2.GetCapabilitiesResponse]
     """Says what the sandbox can do on this machine, and which walls hold."""
 
@@ -57,6 +69,18 @@ class SandboxServiceAsyncStub(SandboxServiceStub):
     """As Execute, with output as it is written; the last message is the response. It is not kept: a repeated
     idempotency key runs the program again.
     """
+    OpenSession: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.OpenSessionRequest, _sandbox_pb2.OpenSessionResponse]  # type: ignore[assignment]
+    """Opens a session, in which each program finds the variables and files that earlier ones left. It ends by
+    CloseSession, when its time is up, and with the sandbox's process. A repeated idempotency key gets the same one.
+    """
+    CloseSession: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.CloseSessionRequest, _sandbox_pb2.CloseSessionResponse]  # type: ignore[assignment]
+    """Ends a session with everything in it; a program under way is killed."""
+    WriteFile: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.WriteFileRequest, _sandbox_pb2.WriteFileResponse]  # type: ignore[assignment]
+    """Writes a file into a session's folder. Mode docker only, as for all files."""
+    ReadFile: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.ReadFileRequest, _sandbox_pb2.ReadFileResponse]  # type: ignore[assignment]
+    """Reads a file of a session's folder. Links are not followed."""
+    ListFiles: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.ListFilesRequest, _sandbox_pb2.ListFilesResponse]  # type: ignore[assignment]
+    """Lists the files of a session's folder."""
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.GetCapabilitiesRequest, _sandbox_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
     """Says what the sandbox can do on this machine, and which walls hold."""
 
@@ -82,6 +106,48 @@ class SandboxServiceServicer(metaclass=_abc_1.ABCMeta):
         """As Execute, with output as it is written; the last message is the response. It is not kept: a repeated
         idempotency key runs the program again.
         """
+
+    @_abc_1.abstractmethod
+    def OpenSession(
+        self,
+        request: _sandbox_pb2.OpenSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sandbox_pb2.OpenSessionResponse, _abc.Awaitable[_sandbox_pb2.OpenSessionResponse]]:
+        """Opens a session, in which each program finds the variables and files that earlier ones left. It ends by
+        CloseSession, when its time is up, and with the sandbox's process. A repeated idempotency key gets the same one.
+        """
+
+    @_abc_1.abstractmethod
+    def CloseSession(
+        self,
+        request: _sandbox_pb2.CloseSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sandbox_pb2.CloseSessionResponse, _abc.Awaitable[_sandbox_pb2.CloseSessionResponse]]:
+        """Ends a session with everything in it; a program under way is killed."""
+
+    @_abc_1.abstractmethod
+    def WriteFile(
+        self,
+        request: _sandbox_pb2.WriteFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sandbox_pb2.WriteFileResponse, _abc.Awaitable[_sandbox_pb2.WriteFileResponse]]:
+        """Writes a file into a session's folder. Mode docker only, as for all files."""
+
+    @_abc_1.abstractmethod
+    def ReadFile(
+        self,
+        request: _sandbox_pb2.ReadFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sandbox_pb2.ReadFileResponse, _abc.Awaitable[_sandbox_pb2.ReadFileResponse]]:
+        """Reads a file of a session's folder. Links are not followed."""
+
+    @_abc_1.abstractmethod
+    def ListFiles(
+        self,
+        request: _sandbox_pb2.ListFilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sandbox_pb2.ListFilesResponse, _abc.Awaitable[_sandbox_pb2.ListFilesResponse]]:
+        """Lists the files of a session's folder."""
 
     @_abc_1.abstractmethod
     def GetCapabilities(

@@ -1,64 +1,235 @@
-"""Webhooks: a genuine delivery starts a run, once."""
+"""Ways in for triggers: what is genuine is stored and answered; runs are started afterwards."""
 
-import json
+import asyncio
 import time
-from typing import Annotated
-from urllib.parse import quote
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, status
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from fastapi import APIRouter, Path, Query, Request, Response, status
 
 from cadre.executor.v1 import runs_pb2
-from cadre_gateway.domain.webhooks import verified_delivery
-from cadre_gateway.entrypoint import documents
-from cadre_gateway.entrypoint.dependencies import TheParts
-from cadre_gateway.entrypoint.errors import InvalidRequest
+from cadre_gateway.adapters.inbox import Accepted
+from cadre_gateway.adapters.services import Executor
+from cadre_gateway.domain.connectors import (
+    Connector,
+    DeliveryRefused,
+    Incoming,
+    Message,
+    Parsed,
+    Trigger,
+)
+from cadre_gateway.domain.deliveries import Delivery
+from cadre_gateway.entrypoint import conversions, documents
+from cadre_gateway.entrypoint.dependencies import Parts, TheParts
+from cadre_gateway.entrypoint.errors import TooManyRequests
 from cadre_gateway.entrypoint.routes.runs import run_path
-from cadre_kit.documents import to_json
+from cadre_kit.errors import CadreError, NotFound
+from cadre_kit.ids import new_id
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["webhooks"])
 
-_INPUTS: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(documents.JsonObject)
-_BODY = {
+_LONGEST_WAIT_SECONDS = 60
+_FIRST_LOOK_SECONDS = 0.05
+_LONGEST_LOOK_SECONDS = 0.5
+_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The run's inputs, an object by state field. The signature is over these bytes as they are.",
-        "content": {"application/json": {"schema": {"type": "object"}}},
+        "description": "JSON; without a webhook among the workflow's triggers the run's inputs, an object by state "
+        "field. The signature is over these bytes as they are.",
+        "content": {"application/json": {"schema": {}}},
     }
 }
+_ANY_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "description": "Whatever the provider sends.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+_ANSWERED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Accepted, repeated, or nothing to do: what the provider wants to read."}
+}
+_WAITED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The run ended in time.", "model": documents.DeliveredAndEnded}
+}
+_Name = Annotated[str, Path(max_length=100, description="The app's, bot's or number's name.")]
 
 
-@router.post("/hooks/{workflow}", status_code=status.HTTP_202_ACCEPTED, openapi_extra=_BODY)
+class ConnectorUnknown(NotFound):
+    """There is no such way in."""
+
+    code = "CONNECTOR_UNKNOWN"
+
+
+@router.post(
+    "/hooks/{workflow}",
+    status_code=status.HTTP_202_ACCEPTED,
+    openapi_extra=_BODY,
+    response_model=documents.Delivered,
+    responses=_WAITED,
+)
 async def deliver(
     workflow: Annotated[str, Path(max_length=100, description="The applied workflow to start.")],
     request: Request,
     parts: TheParts,
-) -> documents.Delivered:
-    """Starts a run with the body as inputs. A repeated delivery gets the first one's answer.
+    response: Response,
+    wait: Annotated[
+        int, Query(ge=0, le=_LONGEST_WAIT_SECONDS, description="Seconds to wait for the run's end.")
+    ] = 0,
+) -> documents.Delivered | Response:
+    """Accepts a delivery, which starts a run. A repeated delivery gets the first one's answer.
 
-    Needs no key, but a signature with the webhook secret: that of Standard Webhooks (`webhook-id`,
-    `webhook-timestamp`, `webhook-signature`), or `X-Hub-Signature-256` with `X-GitHub-Delivery`.
+    Needs no key, but a signature: that of Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature`),
+    or `X-Hub-Signature-256` with `X-GitHub-Delivery`.
     """
-    body = await request.body()
-    delivery = verified_delivery(parts.webhook_secret, request.headers, body, now=time.time())
-    start = runs_pb2.StartRunRequest(
-        workflow=workflow, inputs=to_json(_inputs(body)), trigger="webhook"
+    _, (accepted,) = await _received("webhook", workflow, request, parts)
+    delivered = documents.Delivered(
+        delivery_id=accepted.id, run_id=accepted.run_id, run_url=run_path(accepted.run_id)
     )
-    executor = parts.services.executor
-    answer = await executor.call(
-        executor.runs.StartRun, start, idempotency_key=f"webhook/{quote(workflow)}/{delivery}"
+    response.headers["Location"] = delivered.run_url
+    ended = await _ended(parts.services.executor, accepted.run_id, seconds=wait)
+    if ended is None:
+        return delivered
+    told = documents.DeliveredAndEnded(
+        **delivered.model_dump(), status=ended.status, outputs=ended.outputs, error=ended.error
     )
-    return documents.Delivered(run_id=answer.run.id, run_url=run_path(answer.run.id))
+    return Response(told.model_dump_json(), media_type="application/json")
 
 
-def _inputs(body: bytes) -> dict[str, JsonValue]:
+@router.post("/hooks/{kind}/{name}", openapi_extra=_ANY_BODY, responses=_ANSWERED)
+async def receive(
+    kind: Annotated[str, Path(max_length=20, description="slack, ...")],
+    name: _Name,
+    request: Request,
+    parts: TheParts,
+) -> Response:
+    """Accepts what a provider sends to a connection. Needs no key, but the provider's signature."""
+    return await _answered(kind, name, request, parts)
+
+
+@router.get("/hooks/{kind}/{name}", responses=_ANSWERED)
+async def verify_address(
+    kind: Annotated[str, Path(max_length=20, description="slack, ...")],
+    name: _Name,
+    request: Request,
+    parts: TheParts,
+) -> Response:
+    """Proves to a provider that asks for it that this address is meant to be the connection's."""
+    return await _answered(kind, name, request, parts)
+
+
+async def _answered(kind: str, name: str, request: Request, parts: Parts) -> Response:
+    if kind == "webhook":
+        raise _unknown(kind)
+    parsed, _ = await _received(kind, name, request, parts)
+    answer = parsed.answer
+    if answer is None:
+        return Response(status_code=status.HTTP_200_OK)
+    return Response(answer.body, status_code=answer.status, media_type=answer.media_type)
+
+
+async def _received(
+    kind: str, name: str, request: Request, parts: Parts
+) -> tuple[Parsed, Sequence[Accepted]]:
+    """What every delivery goes through: its sender's rate, the signature, the inbox."""
+    connector = parts.connectors.get(kind)
+    if connector is None:
+        raise _unknown(kind)
+    _check_rate(f"{kind}/{name}", request, parts)
+    incoming = Incoming(
+        method=request.method,
+        name=name,
+        headers=request.headers,
+        query=request.query_params,
+        body=await request.body(),
+        now=time.time(),
+    )
+    triggers = await _verified(connector, incoming, parts)
+    parsed = connector.parse(incoming, triggers)
+    deliveries = [_delivery(connector, incoming, message) for message in parsed.messages]
+    accepted = await parts.inbox.accept(deliveries) if deliveries else []
+    parts.dispatcher.take(
+        [one for one, is_known in zip(deliveries, accepted, strict=True) if is_known.is_new]
+    )
+    for each in accepted:
+        parts.metrics.delivery(kind, "accepted" if each.is_new else "repeated")
+    return parsed, accepted
+
+
+async def _verified(connector: Connector, incoming: Incoming, parts: Parts) -> Sequence[Trigger]:
+    """The triggers that a genuine request may start. Whoever is refused may know of a change that we do not."""
+    known = await parts.triggers.now()
     try:
-        return _INPUTS.validate_python(json.loads(body))
-    except (ValidationError, ValueError, RecursionError) as exc:
-        raise InvalidRequest(
-            "the delivery's body is not a JSON object",
-            resolution="Send the run's inputs as a JSON object, by state field.",
-            code="BODY_NOT_AN_OBJECT",
-        ) from exc
+        found = connector.verify(incoming, known.at(connector.kind, incoming.name))
+        if found:
+            return found
+    except DeliveryRefused:
+        pass
+    anew = await parts.triggers.anew()
+    try:
+        return connector.verify(incoming, anew.at(connector.kind, incoming.name))
+    except DeliveryRefused:
+        parts.metrics.delivery(connector.kind, "refused")
+        raise
+
+
+def _delivery(connector: Connector, incoming: Incoming, message: Message) -> Delivery:
+    trigger = message.trigger
+    return Delivery(
+        id=new_id(),
+        kind=connector.kind,
+        name=incoming.name,
+        key=message.key,
+        workflow=trigger.workflow,
+        version=trigger.version,
+        trigger=trigger.index,
+        content=message.content,
+        back=message.back,
+        reply=trigger.reply,
+        notify=trigger.notify,
+        secrets=trigger.secrets,
+        run_id=new_id(),
+        received_time=incoming.now,
+        updated_time=incoming.now,
+    )
+
+
+def _check_rate(source: str, request: Request, parts: Parts) -> None:
+    sender = request.client.host if request.client else ""
+    if not parts.hook_rates.allows(f"{sender} {source}", now=time.monotonic()):
+        raise TooManyRequests(
+            f"more deliveries come to {source} than one sender may make",
+            resolution="Send them again a little later, or raise CADRE_GATEWAY_HOOK_RATE.",
+            metadata={"source": source},
+        )
+
+
+def _unknown(kind: str) -> ConnectorUnknown:
+    return ConnectorUnknown(
+        f"there is no way in of the kind {kind[:20]!r}",
+        resolution="docs/triggers.md lists the kinds.",
+        metadata={"kind": kind[:20]},
+    )
+
+
+async def _ended(executor: Executor, run_id: str, *, seconds: int) -> documents.Run | None:
+    """The run once it has ended; None when it has not in time, also because the executor cannot be reached."""
+    deadline, pause = time.monotonic() + seconds, _FIRST_LOOK_SECONDS
+    while time.monotonic() + pause < deadline:
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_LOOK_SECONDS)
+        run = await _found(executor, run_id)
+        if run is not None and run.status.is_final:
+            return run
+    return None
+
+
+async def _found(executor: Executor, run_id: str) -> documents.Run | None:
+    request = runs_pb2.GetRunRequest(run_id=run_id)
+    try:
+        answer = await executor.call(executor.runs.GetRun, request)
+    except CadreError:
+        return None
+    return conversions.run(answer.run)

@@ -5,9 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from cadre.memory.v1 import memory_pb2
-from cadre_gateway.entrypoint import conversions, documents
+from cadre_gateway.entrypoint import batch_documents, conversions, documents
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheMemory
-from cadre_kit.documents import to_json
 from cadre_kit.ids import new_id
 
 __all__ = ["router"]
@@ -27,19 +26,25 @@ async def put_memory(
     asked: documents.NewMemory, memory: TheMemory, key: IdempotencyKey
 ) -> documents.MemoryItem:
     """Stores a value in place of the one with the same namespace and key."""
-    request = memory_pb2.PutRequest(
-        namespace=asked.namespace,
-        key=asked.key,
-        value=to_json(asked.value),
-        ttl_seconds=asked.ttl_seconds,
-        tags=asked.tags,
-        metadata=to_json(asked.metadata),
-        if_version=asked.if_version,
-    )
     answer = await memory.call(
-        memory.memories.Put, request, idempotency_key=key or f"request/{new_id()}"
+        memory.memories.Put,
+        batch_documents.put_request(asked),
+        idempotency_key=key or f"request/{new_id()}",
     )
     return conversions.memory_item(answer.item)
+
+
+@router.post("/api/v1/memories/batch")
+async def batch_memories(
+    asked: batch_documents.MemoryBatch, memory: TheMemory, key: IdempotencyKey
+) -> batch_documents.MemoryBatchResults:
+    """Does many reads and writes: first the reads, which see what was there before, then all or none of the writes."""
+    answer = await memory.call(
+        memory.memories.Batch,
+        batch_documents.batch_request(asked),
+        idempotency_key=key or f"request/{new_id()}",
+    )
+    return batch_documents.batch_results(answer)
 
 
 @router.get("/api/v1/memories/item")

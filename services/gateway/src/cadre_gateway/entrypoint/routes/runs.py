@@ -1,23 +1,25 @@
 """Runs: started, followed, stopped, answered, resumed and forked."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response, status
 
 from cadre.executor.v1 import runs_pb2
-from cadre_gateway.adapters.services import Executor
 from cadre_gateway.entrypoint import conversions, documents, plan_documents
-from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheExecutor, TheParts
+from cadre_gateway.entrypoint.dependencies import IdempotencyKey, Parts, TheExecutor, TheParts
 from cadre_gateway.entrypoint.errors import InvalidRequest
 from cadre_gateway.entrypoint.run_events import event_chunks, run_events
 from cadre_gateway.entrypoint.streams import EventStream
 from cadre_kit.documents import object_from_json, to_json
+from cadre_kit.errors import NotFound
 from cadre_kit.ids import new_id
 
 __all__ = ["router", "run_path"]
 
 router = APIRouter(tags=["runs"])
 
+_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 # The test that it is written down as is run, twice at most.
 _RECORDING_SECONDS = 300.0
 
@@ -92,9 +94,9 @@ async def list_runs(
 
 
 @router.get("/api/v1/runs/{run_id}")
-async def get_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
+async def get_run(run_id: _RunId, parts: TheParts) -> documents.Run:
     """Returns a run as it stands."""
-    return await _run(executor, run_id)
+    return await _run(parts, run_id)
 
 
 @router.post("/api/v1/runs/{run_id}/cancel")
@@ -184,7 +186,7 @@ async def watch_run(
     executor, waits = parts.services.executor, parts.waits
     start_after = _sequence_of(last_event_id) if last_event_id else after
     # Refused here, while there still is a status to refuse with.
-    await _run(executor, run_id)
+    await _run(parts, run_id)
     events = run_events(
         executor, run_id, after=start_after, reconnect_seconds=waits.reconnect_seconds
     )
@@ -196,8 +198,18 @@ async def watch_run(
     )
 
 
-async def _run(executor: Executor, run_id: str) -> documents.Run:
-    answer = await executor.call(executor.runs.GetRun, runs_pb2.GetRunRequest(run_id=run_id))
+async def _run(parts: Parts, run_id: str) -> documents.Run:
+    """The run. One that a delivery is about to start, whose sender knows its id already, is waited for a moment."""
+    executor, request = parts.services.executor, runs_pb2.GetRunRequest(run_id=run_id)
+    for pause in _PAUSES_SECONDS:
+        try:
+            answer = await executor.call(executor.runs.GetRun, request)
+            return conversions.run(answer.run)
+        except NotFound:
+            if not await parts.inbox.expects(run_id):
+                break
+        await asyncio.sleep(pause)
+    answer = await executor.call(executor.runs.GetRun, request)
     return conversions.run(answer.run)
 
 

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from cadre.executor.v1 import workflows_pb2
 from cadre_gateway.entrypoint import conversions, documents, plan_conversions, plan_documents
-from cadre_gateway.entrypoint.dependencies import TheExecutor
+from cadre_gateway.entrypoint.dependencies import TheExecutor, TheParts
 from cadre_kit.documents import from_json, to_json
 
 __all__ = ["router"]
@@ -36,10 +36,13 @@ async def validate_workflow(asked: documents.Source, executor: TheExecutor) -> d
 
 
 @router.post("/api/v1/workflows")
-async def apply_workflow(asked: documents.Source, executor: TheExecutor) -> documents.Applied:
+async def apply_workflow(
+    asked: documents.Source, executor: TheExecutor, parts: TheParts
+) -> documents.Applied:
     """Stores a workflow file as the next version of the workflow that it names."""
     request = workflows_pb2.ApplyWorkflowRequest(source=asked.source)
     answer = await executor.call(executor.workflows.ApplyWorkflow, request)
+    parts.triggers.forget()
     return documents.Applied(
         workflow=conversions.workflow(answer.workflow),
         created=answer.created,
@@ -104,10 +107,11 @@ async def list_workflow_versions(name: _Name, executor: TheExecutor) -> document
 
 
 @router.delete("/api/v1/workflows/{name}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete_workflow(name: _Name, executor: TheExecutor) -> None:
+async def delete_workflow(name: _Name, executor: TheExecutor, parts: TheParts) -> None:
     """Hides a workflow from lists and new runs; its runs stay."""
     request = workflows_pb2.DeleteWorkflowRequest(name=name)
     await executor.call(executor.workflows.DeleteWorkflow, request)
+    parts.triggers.forget()
 
 
 @router.get("/api/v1/schema")

@@ -1,0 +1,67 @@
+"""The gateway's database: its tables, and how it is opened."""
+
+import asyncio
+from pathlib import Path
+
+import sqlalchemy as sa
+
+import cadre_gateway
+from cadre_kit.databases import migrate
+from cadre_kit.transactions import Transactions, open_transactions
+
+__all__ = ["DELIVERIES", "GONE_ENDPOINTS", "POSTS", "open_gateway_database"]
+
+_NAME = "gateway"
+_MIGRATIONS = Path(cadre_gateway.__file__).parent / "migrations"
+_METADATA = sa.MetaData()
+
+DELIVERIES = sa.Table(
+    "deliveries",
+    _METADATA,
+    sa.Column("id", sa.String),
+    sa.Column("kind", sa.String),
+    sa.Column("name", sa.String),
+    sa.Column("key", sa.String),
+    sa.Column("workflow", sa.String),
+    sa.Column("version", sa.Integer),
+    sa.Column("trigger", sa.Integer),
+    sa.Column("content", sa.Text),
+    sa.Column("back", sa.Text),
+    sa.Column("reply", sa.Text),
+    sa.Column("notify", sa.Text),
+    sa.Column("secrets", sa.Text),
+    sa.Column("run_id", sa.String),
+    sa.Column("status", sa.String),
+    sa.Column("tries", sa.Integer),
+    sa.Column("due_time", sa.Float),
+    sa.Column("received_time", sa.Float),
+    sa.Column("updated_time", sa.Float),
+    sa.Column("trouble", sa.Text),
+)
+POSTS = sa.Table(
+    "posts",
+    _METADATA,
+    sa.Column("id", sa.String),
+    sa.Column("delivery_id", sa.String),
+    sa.Column("kind", sa.String),
+    sa.Column("position", sa.Integer),
+    sa.Column("document", sa.Text),
+    sa.Column("endpoint", sa.Text),
+    sa.Column("status", sa.String),
+    sa.Column("tries", sa.Integer),
+    sa.Column("due_time", sa.Float),
+    sa.Column("sent_time", sa.Float),
+    sa.Column("trouble", sa.Text),
+)
+GONE_ENDPOINTS = sa.Table(
+    "gone_endpoints",
+    _METADATA,
+    sa.Column("endpoint", sa.String),
+    sa.Column("time", sa.Float),
+)
+
+
+async def open_gateway_database(url: str, *, strict: bool = False) -> Transactions:
+    """The database, brought to the newest schema. `strict`: see `open_transactions`."""
+    await asyncio.to_thread(migrate, url, migrations=_MIGRATIONS, name=_NAME)
+    return open_transactions(url, name=_NAME, strict=strict)

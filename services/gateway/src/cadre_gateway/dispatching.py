@@ -1,0 +1,264 @@
+"""Takes deliveries from the inbox to their end: starts their runs, follows those that somebody is told of, sends what
+is to be told. Whatever is not done is in the database, and due again."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cadre_gateway.adapters.inbox import Inbox
+from cadre_gateway.adapters.outbox import Outbox
+from cadre_gateway.adapters.runs import news_of, start_run
+from cadre_gateway.adapters.services import Executor
+from cadre_gateway.domain.connectors import Connector
+from cadre_gateway.domain.deliveries import (
+    Delivery,
+    DeliveryStatus,
+    EndpointGone,
+    Post,
+    RunNews,
+    Trouble,
+    TryAgain,
+    Undeliverable,
+)
+from cadre_gateway.domain.retries import MOST_TRIES, due_again, start_again_seconds
+from cadre_gateway.entrypoint.metrics import Metrics
+from cadre_kit.errors import CadreError, Internal, Kind
+from cadre_kit.logs import logger
+
+__all__ = ["Dispatcher"]
+
+log = logger()
+
+# What may be otherwise at the next try; all else is the delivery's own fault.
+_PASSING = frozenset(
+    {
+        Kind.UNAVAILABLE,
+        Kind.DEADLINE_EXCEEDED,
+        Kind.LIMIT_EXCEEDED,
+        Kind.CANCELLED,
+        Kind.INTERNAL,
+        Kind.DATA_LOST,
+    }
+)
+_WORKERS = 12
+_SENDERS = 16
+_QUEUED = 1_000
+_CLAIMED_AT_ONCE = 100
+_LOOK_SECONDS = 0.2
+_PAUSE_AFTER_TROUBLE_SECONDS = 1.0
+_LAST_SENDS_SECONDS = 2.0
+_SWEEP_SECONDS = 60.0
+# So often a delivery may take its gateway down with it, or fail by a mistake of ours, before it is parked.
+_MOST_TRIES = 5
+_LONGEST_WAIT_SECONDS = 86_400.0
+_FIRST_LOOK_SECONDS = 0.2
+_LONGEST_LOOK_SECONDS = 30.0
+
+
+_Found = TypeVar("_Found", Delivery, Post)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dispatcher:
+    """Works in the background while `running` is entered. `keep_days` is for how long what is done is kept."""
+
+    inbox: Inbox
+    outbox: Outbox
+    executor: Executor
+    connectors: Mapping[str, Connector]
+    metrics: Metrics
+    keep_days: float
+    queue: "asyncio.Queue[Delivery]" = field(default_factory=lambda: asyncio.Queue(maxsize=_QUEUED))
+    sending: "set[asyncio.Task[None]]" = field(default_factory=set)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Works until the block is left; what is under way then is done again later."""
+        await self.inbox.release_all()
+        tasks = [asyncio.create_task(self._work()) for _ in range(_WORKERS)]
+        tasks += [asyncio.create_task(self._look()), asyncio.create_task(self._sweep())]
+        try:
+            yield
+        finally:
+            await _ended(tasks)
+            if self.sending:
+                # What is cut off now would be sent again at the next start.
+                await asyncio.wait(self.sending, timeout=_LAST_SENDS_SECONDS)
+            await _ended([*self.sending])
+
+    def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Begins with deliveries that were just accepted; those that find no room are found when they are due."""
+        for delivery in deliveries:
+            with suppress(asyncio.QueueFull):
+                self.queue.put_nowait(delivery)
+
+    async def _look(self) -> None:
+        """Finds what is due."""
+        while True:
+            pause = _LOOK_SECONDS
+            try:
+                await self._find_due()
+            except CadreError as error:
+                log.warning("inbox_unreadable", code=error.code, reason=error.message)
+                pause = _PAUSE_AFTER_TROUBLE_SECONDS
+            await asyncio.sleep(pause)
+
+    async def _find_due(self) -> None:
+        if self.queue.qsize() < _QUEUED // 2:
+            for delivery in await self.inbox.claim(limit=_CLAIMED_AT_ONCE):
+                await self.queue.put(delivery)
+        # No more than can be sent now: one that waited here for longer than its lease would be sent twice.
+        free = _SENDERS - len(self.sending)
+        for post in await self.outbox.claim(limit=free) if free else ():
+            task = asyncio.create_task(self._guarded(post, self._send))
+            self.sending.add(task)
+            task.add_done_callback(self.sending.discard)
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                forgotten = await self.inbox.sweep(keep_days=self.keep_days)
+                if forgotten:
+                    log.info("inbox_swept", forgotten=forgotten)
+            except CadreError as error:
+                log.warning("inbox_not_swept", code=error.code, reason=error.message)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def _work(self) -> None:
+        while True:
+            await self._guarded(await self.queue.get(), self._advance)
+
+    async def _guarded(self, found: _Found, step: Callable[[_Found], Awaitable[None]]) -> None:
+        """Takes a step; what was not written down is due again."""
+        try:
+            await step(found)
+        except CadreError as error:
+            log.warning("delivery_not_settled", id=found.id, code=error.code, reason=error.message)
+        except Exception as exc:
+            log.error("delivery_failed", id=found.id, exc_info=exc)
+
+    async def _advance(self, delivery: Delivery) -> None:
+        """One step of a delivery."""
+        try:
+            if delivery.tries > _MOST_TRIES:
+                raise _GivenUp(delivery)
+            if delivery.status is DeliveryStatus.RECEIVED:
+                await start_run(self.executor, delivery)
+                await self._started(delivery)
+            else:
+                await self._follow(delivery)
+        except CadreError as error:
+            await self._failed(delivery, error)
+
+    async def _started(self, delivery: Delivery) -> None:
+        due = time.time() + _FIRST_LOOK_SECONDS if delivery.awaits_end else None
+        await self.inbox.settle(delivery, DeliveryStatus.STARTED, due_time=due)
+
+    async def _follow(self, delivery: Delivery) -> None:
+        news = await news_of(self.executor, delivery.run_id)
+        if news is not None:
+            ends = news.status != "waiting"
+            await self.outbox.put(delivery, self._posts(delivery, news), ends=ends)
+            if ends:
+                return
+        age = time.time() - delivery.received_time
+        pause = min(max(_FIRST_LOOK_SECONDS, age * 0.2), _LONGEST_LOOK_SECONDS)
+        await self.inbox.settle(delivery, DeliveryStatus.STARTED, due_time=time.time() + pause)
+
+    def _posts(self, delivery: Delivery, news: RunNews) -> list[Post]:
+        """What the connector has to say; the same news gives the same ids, so that it is said once."""
+        connector = self.connectors[delivery.kind]
+        about = "end"
+        if news.status == "waiting":
+            asked = " ".join(f"{each.node}/{each.iteration}" for each in news.questions)
+            about = hashlib.sha256(asked.encode()).hexdigest()[:16]
+        return [
+            Post(
+                id=f"msg_{delivery.id}_{about}_{number}",
+                delivery_id=delivery.id,
+                kind=delivery.kind,
+                document=document,
+                endpoint=_endpoint(document),
+                due_time=time.time(),
+            )
+            for number, document in enumerate(connector.reply(delivery, news))
+        ]
+
+    async def _failed(self, delivery: Delivery, error: CadreError) -> None:
+        """Tries again later, or leaves it to a person."""
+        age = time.time() - delivery.received_time
+        passing = error.kind in _PASSING and not isinstance(error, _GivenUp)
+        if not passing or age > _LONGEST_WAIT_SECONDS:
+            log.warning("delivery_parked", id=delivery.id, code=error.code, reason=error.message)
+            self.metrics.delivery(delivery.kind, "parked")
+            await self.inbox.settle(
+                delivery, DeliveryStatus.PARKED, tries=delivery.tries, trouble=Trouble.of(error)
+            )
+            return
+        # A service that is away is no fault of the delivery's; a mistake of ours may be brought out by it.
+        counts = error.kind in (Kind.INTERNAL, Kind.DATA_LOST)
+        await self.inbox.settle(
+            delivery,
+            delivery.status,
+            due_time=time.time() + start_again_seconds(age),
+            tries=delivery.tries if counts else 0,
+            trouble=Trouble.of(error),
+        )
+
+    async def _send(self, post: Post) -> None:
+        """One try of a post."""
+        try:
+            if post.tries > MOST_TRIES:
+                raise Undeliverable("it was begun too often, and never came to an end")
+            if post.endpoint and await self.outbox.is_gone(post.endpoint):
+                raise EndpointGone(
+                    "the receiver answered 410 before: it wants nothing more",
+                    resolution="Replay this once the receiver is back, or apply the workflow anew.",
+                )
+            connector = self.connectors[post.kind]
+            await connector.send(post.document, post_id=post.id, now=time.time())
+        except CadreError as error:
+            await self._unsent(post, error)
+        else:
+            self.metrics.post(post.kind, "sent")
+            await self.outbox.sent(post)
+
+    async def _unsent(self, post: Post, error: CadreError) -> None:
+        asked = error.after_seconds if isinstance(error, TryAgain) else None
+        pause = due_again(post.tries, after_seconds=asked) if error.kind in _PASSING else None
+        self.metrics.post(post.kind, "failed" if pause is not None else "parked")
+        if pause is None:
+            log.warning("post_parked", id=post.id, code=error.code, reason=error.message)
+            await self.outbox.park(post, Trouble.of(error))
+            return
+        await self.outbox.again(post, due_time=time.time() + pause, trouble=Trouble.of(error))
+
+
+class _GivenUp(Internal):
+    """A delivery was begun several times, and never came to an end."""
+
+    code = "DELIVERY_GIVEN_UP"
+
+    def __init__(self, delivery: Delivery) -> None:
+        last = delivery.trouble.message if delivery.trouble else "the gateway ended each time"
+        super().__init__(
+            f"the delivery was begun {_MOST_TRIES} times and never came to an end: {last}",
+            resolution="Look for its id in the gateway's log, then replay or discard it.",
+            metadata={"delivery": delivery.id},
+        )
+
+
+async def _ended(tasks: "Sequence[asyncio.Task[None]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _endpoint(document: Mapping[str, object]) -> str:
+    """Whom a document goes to, short enough for a key."""
+    named = document.get("endpoint")
+    return hashlib.sha256(str(named).encode()).hexdigest() if named else ""

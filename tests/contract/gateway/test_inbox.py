@@ -1,0 +1,208 @@
+"""What the gateway asks of its inbox and outbox, held to by SQLite and by PostgreSQL."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cadre_gateway.adapters.database import open_gateway_database
+from cadre_gateway.adapters.inbox import LEASE_SECONDS, Inbox
+from cadre_gateway.adapters.outbox import Outbox
+from cadre_gateway.domain.deliveries import (
+    Delivery,
+    DeliveryNotFound,
+    DeliveryStatus,
+    EndpointGone,
+    NotParked,
+    Post,
+    PostStatus,
+    Trouble,
+)
+from cadre_kit.ids import new_id
+from cadre_kit.transactions import Transactions
+
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
+WHY = Trouble(code="UNDELIVERABLE", message="no")
+
+
+@pytest.fixture(params=KINDS)
+async def database(request: Any, tmp_path: Path) -> AsyncIterator[Transactions]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/gateway.db"
+    else:
+        url = request.getfixturevalue("postgresql_server").fresh()
+    found = await open_gateway_database(url)
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+def inbox(database: Transactions) -> Inbox:
+    return Inbox(database)
+
+
+@pytest.fixture
+def outbox(database: Transactions) -> Outbox:
+    return Outbox(database)
+
+
+def a_delivery(key: str = "k", **more: Any) -> Delivery:
+    made = Delivery(
+        id=new_id(),
+        kind="slack",
+        name="helper",
+        key=key,
+        workflow="triage",
+        version=2,
+        trigger=0,
+        content={"text": "ünicode \u0000 ☃", "body": {"n": 2**70}},
+        back={"channel": "C1"},
+        run_id=new_id(),
+        received_time=time.time(),
+        reply="answer",
+        secrets=("A", "B"),
+    )
+    return replace(made, **more)
+
+
+def a_post(delivery: Delivery, number: int, **more: Any) -> Post:
+    made = Post(
+        id=f"msg_{delivery.id}_{number}",
+        delivery_id=delivery.id,
+        kind="slack",
+        document={"text": str(number)},
+        due_time=time.time(),
+    )
+    return replace(made, **more)
+
+
+async def started(inbox: Inbox, key: str = "k") -> Delivery:
+    delivery = a_delivery(key)
+    await inbox.accept([delivery])
+    await inbox.settle(delivery, DeliveryStatus.STARTED)
+    return replace(delivery, status=DeliveryStatus.STARTED)
+
+
+async def test_what_is_accepted_is_kept_whole(inbox: Inbox) -> None:
+    delivery = a_delivery()
+    (accepted,) = await inbox.accept([delivery])
+
+    kept, posts = await inbox.get(delivery.id)
+
+    assert (accepted.is_new, accepted.run_id, posts) == (True, delivery.run_id, [])
+    assert replace(kept, tries=0, due_time=None) == delivery
+    assert await inbox.expects(delivery.run_id)
+    with pytest.raises(DeliveryNotFound):
+        await inbox.get("none")
+
+
+async def test_of_many_repetitions_at_once_one_is_new_and_all_are_told_the_same(
+    inbox: Inbox,
+) -> None:
+    told = await asyncio.gather(*(inbox.accept([a_delivery()]) for _ in range(20)))
+    other = await inbox.accept([a_delivery(name="another"), a_delivery(name="another")])
+
+    assert len({each.run_id for (each,) in told}) == 1
+    assert [each.is_new for (each,) in told].count(True) == 1
+    assert [each.is_new for each in other] == [True, False]
+
+
+async def test_a_delivery_is_with_one_gateway_at_a_time_until_its_lease_is_over(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept([a_delivery(str(n), received_time=0.0) for n in range(10)])
+
+    claims = await asyncio.gather(*(inbox.claim(limit=5) for _ in range(4)))
+    await inbox.release_all()
+    again = await inbox.claim(limit=100)
+
+    keys = [delivery.key for claimed in claims for delivery in claimed]
+    assert sorted(keys) == sorted(set(keys))
+    assert len(again) == 10
+    assert {delivery.tries for delivery in again} <= {2, 3}
+    assert await inbox.claim(limit=100) == []
+    assert all((d.due_time or 0) > time.time() + LEASE_SECONDS - 10 for d in again)
+
+
+async def test_who_comes_too_late_changes_nothing(inbox: Inbox) -> None:
+    delivery = await started(inbox)
+    await inbox.settle(delivery, DeliveryStatus.PARKED, trouble=WHY)
+    await inbox.settle(delivery, DeliveryStatus.STARTED, due_time=1.0)
+
+    kept, _ = await inbox.get(delivery.id)
+
+    assert (kept.status, kept.trouble, kept.due_time) == (DeliveryStatus.PARKED, WHY, None)
+
+
+async def test_posts_are_put_down_once_and_claimed_in_order(inbox: Inbox, outbox: Outbox) -> None:
+    delivery = await started(inbox)
+    posts = [a_post(delivery, 0), a_post(delivery, 1)]
+    await outbox.put(delivery, posts, ends=False)
+    await outbox.put(delivery, [*posts, a_post(delivery, 2)], ends=True)
+
+    (first,) = await outbox.claim(limit=10)
+    nothing_yet = await outbox.claim(limit=10)
+    await outbox.sent(first)
+    (second,) = await outbox.claim(limit=10)
+    kept, all_posts = await inbox.get(delivery.id)
+
+    assert ((first.document, first.tries), nothing_yet) == (({"text": "0"}, 1), [])
+    assert second.document == {"text": "1"}
+    assert kept.status is DeliveryStatus.ENDED
+    assert [post.status for post in all_posts] == [PostStatus.SENT, *[PostStatus.PENDING] * 2]
+
+
+async def test_a_post_that_is_parked_holds_what_follows_until_a_replay(
+    inbox: Inbox, outbox: Outbox
+) -> None:
+    delivery = await started(inbox)
+    posts = [a_post(delivery, 0, endpoint="e"), a_post(delivery, 1, endpoint="e")]
+    await outbox.put(delivery, posts, ends=True)
+    (first,) = await outbox.claim(limit=10)
+    await outbox.park(first, replace(WHY, code=EndpointGone.code))
+    gone, parked = await outbox.is_gone("e"), (await inbox.get(delivery.id))[0]
+
+    nothing = await outbox.claim(limit=10)
+    await inbox.replay(parked)
+    (again,) = await outbox.claim(limit=10)
+
+    assert (gone, parked.status, nothing) == (True, DeliveryStatus.PARKED, [])
+    assert (again.id, again.tries, again.trouble) == (first.id, 1, None)
+    assert not await outbox.is_gone("e")
+    with pytest.raises(NotParked):
+        await inbox.replay(parked)
+
+
+async def test_lists_are_narrowed_and_go_on_from_page_to_page(inbox: Inbox) -> None:
+    made = [a_delivery(str(n)) for n in range(3)]
+    await inbox.accept(made)
+    await inbox.settle(made[0], DeliveryStatus.PARKED, trouble=WHY)
+
+    async def ids(**how: Any) -> list[str]:
+        asked: dict[str, Any] = {"status": None, "source": "", "key": "", "before": "", "limit": 9}
+        return [each.key for each in (await inbox.list(**{**asked, **how})).deliveries]
+
+    assert await ids() == ["2", "1", "0"]
+    assert await ids(limit=2, before=made[2].id) == ["1", "0"]
+    assert await ids(status=DeliveryStatus.PARKED) == ["0"]
+    assert await ids(source="slack/helper", key="1") == ["1"]
+    assert await ids(source="slack/other") == []
+
+
+async def test_what_is_done_is_forgotten_after_its_time_and_nothing_else(
+    inbox: Inbox, outbox: Outbox
+) -> None:
+    done, parked, open_ = [await started(inbox, key) for key in "abc"]
+    await outbox.put(done, [a_post(done, 0, status=PostStatus.SENT, due_time=None)], ends=True)
+    await inbox.settle(parked, DeliveryStatus.PARKED, trouble=WHY)
+    await outbox.put(open_, [a_post(open_, 0)], ends=True)
+
+    forgotten = await inbox.sweep(keep_days=-1)
+    kept = await inbox.list(status=None, source="", key="", limit=9, before="")
+
+    assert forgotten == 1
+    assert {each.key for each in kept.deliveries} == {"b", "c"}
