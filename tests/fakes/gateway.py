@@ -539,12 +539,6 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
     async def Embed(self, request: llm_pb2.EmbedRequest, context: Any) -> llm_pb2.EmbedResponse:
         raise FailedPrecondition("the gateway asks for no embeddings", code="NOT_ASKED_FOR")
 
-    async def ListReplies(
-        self, request: usage_pb2.ListRepliesRequest, context: Any
-    ) -> usage_pb2.ListRepliesResponse:
-        """None: nothing was asked of it by runs."""
-        return usage_pb2.ListRepliesResponse()
-
     async def Estimate(
         self, request: usage_pb2.EstimateRequest, context: Any
     ) -> usage_pb2.EstimateResponse:
