@@ -123,7 +123,7 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer):
 class FakeUsage(usage_pb2_grpc.UsageServiceServicer):
     """Lists the replies that `llm_proxy` gave, as its ledger would, and estimates at a dollar for a thousand tokens
     either way: one token a character, 1,000 of context, `max_tokens` or 100 of a reply, or none known of the model
-    `endless`. The provider `keyless` has no key, `unheard-of` is none.
+    `endless`. The provider `keyless` has no key, `unheard_of` is none.
     """
 
     llm_proxy: FakeLlmProxy
@@ -132,7 +132,7 @@ class FakeUsage(usage_pb2_grpc.UsageServiceServicer):
         self, request: usage_pb2.EstimateRequest, context: Any
     ) -> usage_pb2.EstimateResponse:
         options = request.request.options
-        if options.provider == "unheard-of":
+        if options.provider == "unheard_of":
             raise NotFound("there is no such provider", code="PROVIDER_UNKNOWN")
         texts = "".join(message.content for message in request.request.messages)
         sent = len(texts) + request.more_input_tokens

@@ -138,7 +138,7 @@ async def test_a_model_without_a_key_is_missing_and_has_its_price_all_the_same(
     llm = "llm: {provider: keyless, model: m, max_tokens: 9}"
     plan = await plan_of(executor, one(f"{{id: ask, prompt: x, {llm}}}"))
     unknown = await plan_of(
-        executor, one(f"{{id: ask, prompt: x, {llm}}}".replace("keyless", "unheard-of"))
+        executor, one(f"{{id: ask, prompt: x, {llm}}}".replace("keyless", "unheard_of"))
     )
 
     assert needs(plan) == {"model": ["keyless/m!"]}

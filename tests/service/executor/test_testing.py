@@ -1,5 +1,7 @@
 """The tests that files carry, over gRPC: the real engine between written replies, and nothing is kept of them."""
 
+from pathlib import Path
+
 import pytest
 from tests.fakes.executor import Neighbours
 from tests.fakes.tools import FakeTools
@@ -10,6 +12,7 @@ from cadre_kit.channels import stream
 from cadre_kit.documents import from_json
 from cadre_kit.errors import InvalidInput
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
 TRIAGE = """
 flow: {name: triage}
 state:
@@ -79,6 +82,14 @@ async def test_tests_run_the_graph_with_written_replies_and_ask_no_model(
     assert all(result.passed for result in results)
     assert from_json(results[0].outputs, field="outputs")["reply"] == "We are sorry."
     assert near.llm_proxy.asked == []
+
+
+@pytest.mark.parametrize("name", ["triage", "review_loop"])
+async def test_the_examples_tests_pass(executor: Executor, name: str) -> None:
+    results = await results_of(executor, (EXAMPLES / f"{name}.yaml").read_text())
+
+    assert len(results) == 3
+    assert [failures(result) for result in results] == [[], [], []]
 
 
 async def test_what_is_expected_and_does_not_hold_is_shown_with_its_values_and_place(
