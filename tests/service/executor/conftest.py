@@ -131,6 +131,7 @@ async def executor_in(
     *,
     port: int = 0,
     tools: FakeTools | None = None,
+    variables: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Executor]:
     """The real executor, in this process."""
@@ -145,7 +146,10 @@ async def executor_in(
     }
     async with AsyncExitStack() as stack:
         building = build_with(
-            Settings(_env_file=None, **given), WorkflowFiles(), tools or FakeTools()
+            Settings(_env_file=None, **given),
+            WorkflowFiles(),
+            tools or FakeTools(),
+            variables=variables or {},
         )
         services = await stack.enter_async_context(building)
         address = await stack.enter_async_context(serving(services, host="127.0.0.1", port=port))

@@ -58,6 +58,12 @@ class Settings(ServiceSettings):
         le=3600,
         description="How long a node waits for a service that cannot be reached before it fails.",
     )
+    executor_agent_refresh_seconds: float = Field(
+        60.0,
+        ge=0.1,
+        le=86_400,
+        description="How often the cards of remote agents that were registered by address are read again.",
+    )
     allowed_addresses: str = Field(
         "",
         description="Hosts, addresses and CIDRs that tools may reach beside public ones, with commas between.",

@@ -10,8 +10,10 @@ from cadre_kit.databases import migrate
 from cadre_kit.transactions import Transactions, open_transactions
 
 __all__ = [
+    "AGENTS",
     "CACHED_RESULTS",
     "CHECKPOINTS",
+    "DELEGATIONS",
     "EFFECTS",
     "EVENTS",
     "IDEMPOTENCY_KEYS",
@@ -139,6 +141,34 @@ IDEMPOTENCY_KEYS = sa.Table(
     sa.Column("key", sa.String),
     sa.Column("fingerprint", sa.String),
     sa.Column("run_id", sa.String),
+)
+
+
+# `card` is the agent's own document; `checked_time` is when it was read last, or an executor set out to.
+AGENTS = sa.Table(
+    "agents",
+    _METADATA,
+    sa.Column("name", sa.String),
+    sa.Column("card", sa.Text),
+    sa.Column("card_url", sa.Text),
+    sa.Column("secret", sa.String),
+    sa.Column("ttl_seconds", sa.Float),
+    sa.Column("registered_time", sa.Float),
+    sa.Column("last_seen_time", sa.Float),
+    sa.Column("expires_time", sa.Float),
+    sa.Column("checked_time", sa.Float),
+    sa.Column("trouble", sa.Text),
+)
+DELEGATIONS = sa.Table(
+    "delegations",
+    _METADATA,
+    sa.Column("key", sa.String),
+    sa.Column("run_id", sa.String),
+    sa.Column("agent", sa.String),
+    sa.Column("begun_time", sa.Float),
+    sa.Column("task_id", sa.Text),
+    sa.Column("context_id", sa.Text),
+    sa.Column("answered", sa.Text),
 )
 
 

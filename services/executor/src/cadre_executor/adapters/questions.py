@@ -24,10 +24,18 @@ __all__ = ["answer", "ask", "by_visit", "open_ones", "overdue", "put_off"]
 _TIMEOUT = "timeout"
 
 _ADD = sa.insert(QUESTIONS)
+_DROP = sa.delete(QUESTIONS).where(
+    QUESTIONS.c.run_id == sa.bindparam("run"),
+    QUESTIONS.c.node == sa.bindparam("asker"),
+    QUESTIONS.c.iteration == sa.bindparam("visit"),
+)
 
 
 def ask(statements: Statements, run_id: str, questions: Sequence[Question]) -> None:
-    """Stores questions that were not asked before."""
+    """Stores questions, each in place of what its visit asked before."""
+    for question in questions:
+        visit = {"run": run_id, "asker": question.node, "visit": question.iteration}
+        statements.change(_DROP, visit)
     statements.add(_ADD, [_row(run_id, question) for question in questions])
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "AnswerChosen",
     "AnswerRun",
     "Asked",
+    "Asks",
     "NotWaiting",
     "UnknownChoice",
     "UnknownQuestion",
@@ -40,6 +41,15 @@ class UnknownChoice(InvalidInput):
     """The answer is none of the choices."""
 
     code = "UNKNOWN_CHOICE"
+
+
+class Asks(Exception):
+    """What a node does cannot go on before a person has answered; `attempt` is the try that asks."""
+
+    def __init__(self, question: Question, *, attempt: int) -> None:
+        super().__init__(question.node)
+        self.question = question
+        self.attempt = attempt
 
 
 class AnswerChosen(Conflict):
@@ -151,7 +161,14 @@ def _may_mean(request: AnswerRun, question: Question) -> bool:
 
 
 def _check_choice(choice: str, question: Question) -> None:
-    if choice not in question.choices:
+    if not question.choices:
+        if not choice.strip():
+            raise UnknownChoice(
+                f"node {question.node!r} asks for an answer in words, and this one is empty",
+                resolution="Write what it asks for.",
+                metadata={"node": question.node},
+            )
+    elif choice not in question.choices:
         choices = ", ".join(question.choices)
         raise UnknownChoice(
             f"{choice!r} is none of the choices of node {question.node!r}: {choices}",

@@ -16,6 +16,7 @@ from opentelemetry import propagate
 from cadre_executor.domain.answers import AnswerChosen, AnswerRun, NotWaiting
 from cadre_executor.domain.checkpoints import Checkpoint, CheckpointNotFound, Position
 from cadre_executor.domain.definitions import Document, Library
+from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.drivers import Driver, ending_of, mistake
 from cadre_executor.domain.journals import Journal, LeaseLost
 from cadre_executor.domain.peers import Children, ChildRun
@@ -129,6 +130,7 @@ class Desk:
         definitions: DefinitionStore,
         library: Library,
         driver: Callable[[Children], Driver],
+        delegations: Delegations,
         watchers: Watchers,
         is_dead: Callable[[str], bool],
         max_runs: int,
@@ -137,6 +139,7 @@ class Desk:
         self._definitions = definitions
         self._library = library
         self._driver = driver(self)
+        self._delegations = delegations
         self._is_dead = is_dead
         self._max_runs = max_runs
         self._driven: dict[str, _Driven] = {}
@@ -282,7 +285,9 @@ class Desk:
                     await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
 
     async def end_children(self, run_id: str) -> Usage:
-        """Ends every run that is a step of a run and has not ended; what they used."""
+        """Ends every run that is a step of a run and has not ended, and what remote agents do for it; what the runs
+        used."""
+        await self._delegations.end(run_id)
         children = await self._store.open_children(run_id)
         ended = await asyncio.gather(*(self.cancel(child) for child in children))
         return sum((run.usage for run in ended), Usage())

@@ -14,6 +14,7 @@ from opentelemetry.trace import Span, StatusCode
 from cadre_executor.domain.answers import Asked
 from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.definitions import Document, Library
+from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.journals import Batch, Journal, LeaseLost
 from cadre_executor.domain.peers import Children, Peers, RunBudget
 from cadre_executor.domain.records import Records
@@ -66,6 +67,7 @@ class Driver:
     engine: Engine
     peers: Peers
     children: Children
+    delegations: Delegations
     cache: ResultCache
     owner: str
     lease_seconds: float
@@ -162,9 +164,9 @@ class Driver:
             plan=document.plan,
             journal=journal,
             means=self._means(claim, journal, document.workflow, budgets),
-            attempts=claim.attempts,
+            attempts=dict(claim.attempts),
             made={visit: Step.of(made) for visit, made in claim.made.items()},
-            asked=claim.asked,
+            asked=dict(claim.asked),
             max_state_bytes=self.max_state_bytes,
         )
 
@@ -186,6 +188,7 @@ class Driver:
             records=Records(journal, recorded=claim.effects),
             peers=self.peers,
             children=self.children,
+            delegations=self.delegations,
             cache=self.cache,
             gate=asyncio.Semaphore(workflow.limits.max_concurrency),
             patience_seconds=self.patience_seconds,

@@ -228,7 +228,8 @@ class Children(Protocol):
         """The run, ended; no step of it goes on."""
 
     async def end_children(self, run_id: str) -> Usage:
-        """Ends every run that is a step of a run and has not ended; what they used."""
+        """Ends every run that is a step of a run and has not ended, and what remote agents do for it; what the runs
+        used."""
 
 
 @dataclass(frozen=True, kw_only=True)

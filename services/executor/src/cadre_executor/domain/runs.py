@@ -105,6 +105,7 @@ class EventType(Enum):
     NODE_TEXT = "node_text"
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
+    AGENT_TASK = "agent_task"
 
     @property
     def is_last(self) -> bool:
@@ -202,8 +203,8 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a node asks a person on one of its visits. `on_timeout` is the choice that counts when `deadline` is over;
-    without one the node fails then."""
+    """What a node asks a person on one of its visits. Without `choices` the answer is in the person's own words.
+    `on_timeout` is the choice that counts when `deadline` is over; without one the node fails then."""
 
     node: str
     iteration: int

@@ -10,7 +10,7 @@ from typing import Any
 
 from opentelemetry.trace import Span, StatusCode
 
-from cadre_executor.domain.answers import Asked
+from cadre_executor.domain.answers import Asked, Asks
 from cadre_executor.domain.approvals import answered, question_of
 from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.cuts import shown_outputs
@@ -53,7 +53,7 @@ from cadre_kit.tracing import tracer
 __all__ = ["Drive", "LoopLimitReached", "RunFailed", "Step", "begin", "startable", "visit"]
 
 # How MLflow shows a node's span.
-_SPAN_TYPES = {"code": "TOOL", "memory": "MEMORY"}
+_SPAN_TYPES = {"code": "TOOL", "memory": "MEMORY", "agent": "AGENT"}
 
 
 class LoopLimitReached(LimitExceeded):
@@ -109,9 +109,9 @@ class Drive:
     plan: Plan
     journal: Journal
     means: Means
-    attempts: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    attempts: dict[tuple[str, int], int] = field(default_factory=dict)
     made: Mapping[tuple[str, int], "Step"] = field(default_factory=dict)
-    asked: Mapping[tuple[str, int], Asked] = field(default_factory=dict)
+    asked: dict[tuple[str, int], Asked] = field(default_factory=dict)
     max_state_bytes: int = 16 * 1024 * 1024
 
     def begin_step(self, position: Position) -> None:
@@ -124,6 +124,13 @@ class Drive:
         size = len(position.document)
         if size > self.max_state_bytes:
             raise RunFailed(Failure.of(StateTooLarge(position, size, self.max_state_bytes)))
+
+    def ask(self, asks: Asks) -> None:
+        """Asks a person, in place of what the visit asked before."""
+        question = asks.question
+        self.journal.ask(question)
+        self.asked[question.node, question.iteration] = Asked(question=question)
+        self.attempts[question.node, question.iteration] = asks.attempt
 
     def is_answered(self, node: str, iteration: int) -> bool:
         """Whether what a visit asked has an answer."""
@@ -277,9 +284,10 @@ async def _run(
     decisions: Decisions,
 ) -> _Outcome:
     attempt = drive.attempts.get((node.id, iteration), 1)
-    place = Place(node=node, iteration=iteration, attempt=attempt)
+    asked = drive.asked.get((node.id, iteration))
+    place = Place(node=node, iteration=iteration, attempt=attempt, asked=asked)
     state = visible(drive.workflow, fields, progress)
-    has_asked = (node.id, iteration) in drive.asked
+    has_asked = asked is not None
     try:
         if not has_asked and not _is_wanted(node, Scope(state=state), decisions):
             return _Outcome(attempt=attempt, skipped=True)
@@ -305,13 +313,19 @@ def _is_wanted(node: Node, scope: Scope, decisions: Decisions) -> bool:
 
 
 async def _once(place: Place, scope: Scope, *, drive: Drive) -> _Outcome:
+    if place.asked is not None and place.asked.answer is None:
+        return _Outcome(attempt=place.attempt, waits=True)
     await drive.journal.secure()
-    tried = await try_often(
-        place,
-        scope,
-        lambda result: writes_of(place.node, result, drive.workflow.fields),
-        means=drive.means,
-    )
+    try:
+        tried = await try_often(
+            place,
+            scope,
+            lambda result: writes_of(place.node, result, drive.workflow.fields),
+            means=drive.means,
+        )
+    except Asks as asks:
+        drive.ask(asks)
+        return _Outcome(attempt=asks.attempt, waits=True)
     return _Outcome(
         attempt=tried.place.attempt,
         writes=tried.accepted or {},

@@ -26,6 +26,7 @@ __all__ = [
     "run_message",
     "schedule_message",
     "status_from_message",
+    "timestamp",
     "token_key",
     "workflow_message",
 ]
@@ -62,6 +63,7 @@ _EVENT_TYPES = {
     EventType.NODE_TEXT: runs_pb2.EVENT_TYPE_NODE_TEXT,
     EventType.TOOL_CALLED: runs_pb2.EVENT_TYPE_TOOL_CALLED,
     EventType.TOOL_RETURNED: runs_pb2.EVENT_TYPE_TOOL_RETURNED,
+    EventType.AGENT_TASK: runs_pb2.EVENT_TYPE_AGENT_TASK,
 }
 _LARGEST_PAGE = 500
 
@@ -127,7 +129,7 @@ def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
         version=run.version,
         status=_STATUSES[run.status],
         usage=_usage(run.usage),
-        created_time=_time(run.created_time),
+        created_time=timestamp(run.created_time),
         trigger=run.trigger,
         trace_id=run.trace_id,
         source="" if listed else run.source,
@@ -142,9 +144,9 @@ def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
     if run.error is not None:
         message.error.CopyFrom(_failure(run.error))
     if run.started_time is not None:
-        message.started_time.CopyFrom(_time(run.started_time))
+        message.started_time.CopyFrom(timestamp(run.started_time))
     if run.ended_time is not None:
-        message.ended_time.CopyFrom(_time(run.ended_time))
+        message.ended_time.CopyFrom(timestamp(run.ended_time))
     return message
 
 
@@ -154,7 +156,7 @@ def checkpoint_message(checkpoint: Checkpoint) -> runs_pb2.Checkpoint:
     return runs_pb2.Checkpoint(
         id=checkpoint.id,
         step=position.step,
-        time=_time(checkpoint.time),
+        time=timestamp(checkpoint.time),
         nodes=checkpoint.nodes,
         next_nodes=position.progress["arrivals"],
         state=to_json(position.fields),
@@ -169,7 +171,7 @@ def _question(question: Question) -> runs_pb2.Question:
         choices=question.choices,
     )
     if question.deadline is not None:
-        message.deadline.CopyFrom(_time(question.deadline))
+        message.deadline.CopyFrom(timestamp(question.deadline))
     return message
 
 
@@ -177,7 +179,7 @@ def event_message(event: Event) -> runs_pb2.Event:
     """An event."""
     return runs_pb2.Event(
         sequence=event.sequence,
-        time=_time(event.time),
+        time=timestamp(event.time),
         type=_EVENT_TYPES[event.type],
         node=event.node,
         iteration=event.iteration,
@@ -201,7 +203,7 @@ def workflow_message(
         tags=definition.tags,
     )
     if definition.applied_time is not None:
-        message.applied_time.CopyFrom(_time(definition.applied_time))
+        message.applied_time.CopyFrom(timestamp(definition.applied_time))
     if parsed is not None:
         message.source = definition.source
         message.inputs.extend(_input(field) for field in parsed.inputs)
@@ -228,7 +230,7 @@ def schedule_message(schedule: Schedule) -> schedules_pb2.Schedule:
         case Recurrence() as clock:
             message.rrule = clock.rule
     if schedule.next_time is not None:
-        message.next_time.CopyFrom(_time(schedule.next_time))
+        message.next_time.CopyFrom(timestamp(schedule.next_time))
     return message
 
 
@@ -255,7 +257,8 @@ def catch_up_from_message(number: schedules_pb2.CatchUp.ValueType) -> CatchUp:
     return _CATCH_UPS_BACK.get(number, CatchUp.SKIP)
 
 
-def _time(time: datetime) -> Timestamp:
+def timestamp(time: datetime) -> Timestamp:
+    """A time as messages carry it."""
     message = Timestamp()
     message.FromDatetime(time)
     return message

@@ -150,6 +150,8 @@ def _start(request: runs_pb2.StartRunRequest, key: str) -> StartRun:
 def _answer(request: runs_pb2.AnswerRunRequest) -> AnswerRun:
     if len(request.comment) > _COMMENT_CHARACTERS:
         raise BadRequest(f"comment has more than {_COMMENT_CHARACTERS:,} characters")
+    if len(request.choice) > _COMMENT_CHARACTERS:
+        raise BadRequest(f"choice has more than {_COMMENT_CHARACTERS:,} characters")
     if len(request.answered_by) > _NAME_CHARACTERS:
         raise BadRequest(f"answered_by has more than {_NAME_CHARACTERS} characters")
     if request.iteration < 0:

@@ -101,6 +101,8 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """A tool was called; data has its name and arguments."""
     EVENT_TYPE_TOOL_RETURNED: _EventType.ValueType  # 16
     """A tool returned, or failed with an error; data has its result, cut when it is long."""
+    EVENT_TYPE_AGENT_TASK: _EventType.ValueType  # 17
+    """What a remote agent does for a node changed; data has the agent, its task, the task's state, and what it says."""
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """What happened in a run."""
@@ -139,6 +141,8 @@ EVENT_TYPE_TOOL_CALLED: EventType.ValueType  # 15
 """A tool was called; data has its name and arguments."""
 EVENT_TYPE_TOOL_RETURNED: EventType.ValueType  # 16
 """A tool returned, or failed with an error; data has its result, cut when it is long."""
+EVENT_TYPE_AGENT_TASK: EventType.ValueType  # 17
+"""What a remote agent does for a node changed; data has the agent, its task, the task's state, and what it says."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 @_typing.final
@@ -262,7 +266,7 @@ class Question(_message.Message):
     """What it asks."""
     @_builtins.property
     def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The answers to choose from."""
+        """The answers to choose from. Empty when the answer is in the person's own words."""
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
@@ -694,7 +698,9 @@ class AnswerRunRequest(_message.Message):
     node: _builtins.str
     """The node that waits; empty when only one does."""
     choice: _builtins.str
-    """One of its choices. INVALID_ARGUMENT when it is none of them."""
+    """One of its choices; where it has none, the answer in words, at most 10,000 characters. INVALID_ARGUMENT when it is
+    none of them, or empty.
+    """
     comment: _builtins.str
     """What the person adds; at most 10,000 characters."""
     answered_by: _builtins.str
