@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
-from cadre.executor.v1 import runs_pb2_grpc, schedules_pb2_grpc, workflows_pb2_grpc
+from cadre.executor.v1 import agents_pb2_grpc, runs_pb2_grpc, schedules_pb2_grpc, workflows_pb2_grpc
 from cadre.llm_proxy.v1 import llm_pb2_grpc, usage_pb2_grpc
 from cadre.memory.v1 import memory_pb2_grpc
 from cadre.sandbox.v1 import sandbox_pb2_grpc
 from cadre_kit import channels
 
 if TYPE_CHECKING:
+    from cadre.executor.v1.agents_pb2_grpc import AgentServiceAsyncStub
     from cadre.executor.v1.runs_pb2_grpc import RunServiceAsyncStub
     from cadre.executor.v1.schedules_pb2_grpc import ScheduleServiceAsyncStub
     from cadre.executor.v1.workflows_pb2_grpc import WorkflowServiceAsyncStub
@@ -83,11 +84,12 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True)
 class Executor(Service):
-    """Keeps workflows, runs and schedules."""
+    """Keeps workflows, runs, schedules and remote agents."""
 
     workflows: WorkflowServiceAsyncStub
     runs: RunServiceAsyncStub
     schedules: ScheduleServiceAsyncStub
+    agents: AgentServiceAsyncStub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +149,7 @@ async def connected(addresses: Addresses, *, call_seconds: float) -> AsyncIterat
                 workflows=workflows_pb2_grpc.WorkflowServiceStub(executor),
                 runs=runs_pb2_grpc.RunServiceStub(executor),
                 schedules=schedules_pb2_grpc.ScheduleServiceStub(executor),
+                agents=agents_pb2_grpc.AgentServiceStub(executor),
             ),
             llm_proxy=LlmProxy(
                 name="llm-proxy",

@@ -12,6 +12,8 @@ from cadre_gateway.entrypoint.documents import Event, ProblemDetails
 from cadre_gateway.entrypoint.errors import PROBLEM_RESPONSES, add_error_handlers
 from cadre_gateway.entrypoint.middleware import Around, Limits
 from cadre_gateway.entrypoint.routes import (
+    a2a,
+    agents,
     budgets,
     chat,
     executions,
@@ -53,9 +55,11 @@ def application(parts: Parts, *, key: ApiKey, limits: Limits) -> FastAPI:
     app.state.parts = parts
     add_error_handlers(app)
     # The key is checked before the body is read, by Around; here it is only described.
-    for resource in (workflows, runs, schedules, usage, budgets, memories, executions):
+    for resource in (workflows, runs, schedules, agents, usage, budgets, memories, executions):
         app.include_router(resource.router, responses=_problems(), dependencies=[Security(_KEY)])
     app.include_router(chat.router, dependencies=[Security(_KEY)])
+    # Described by its own specification, and by the cards.
+    app.include_router(a2a.router, include_in_schema=False)
     app.include_router(platform.router)
     app.include_router(hooks.router, responses=_problems())
     app.add_middleware(Around, key=key, limits=limits, metrics=parts.metrics)

@@ -7,6 +7,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 __all__ = [
+    "Agent",
+    "AgentHealth",
+    "AgentSkill",
+    "Agents",
     "Applied",
     "Deleted",
     "Delivered",
@@ -28,6 +32,7 @@ __all__ = [
     "Model",
     "Models",
     "Namespace",
+    "NewAgent",
     "NewMemory",
     "NewRun",
     "NewSchedule",
@@ -312,6 +317,7 @@ class EventType(StrEnum):
     NODE_TEXT = "node_text"
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
+    AGENT_TASK = "agent_task"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -343,14 +349,17 @@ class Question(Answer):
     node: str
     iteration: int = Field(description="Which visit of the node, from 1.")
     message: str
-    choices: list[str]
+    choices: list[str] = Field(description="Empty when the answer is in the person's own words.")
     deadline: datetime | None = Field(description="When it gives up; null when it never does.")
 
 
 class NewAnswer(Asked):
     """What a person answers to a run that waits."""
 
-    choice: Text = Field(description="One of the question's choices.")
+    choice: Text = Field(
+        max_length=10_000,
+        description="One of the question's choices; where it has none, the answer in words.",
+    )
     node: Text = Field("", description="The node that asks; needed when several do.")
     iteration: int = Field(
         0,
@@ -517,6 +526,80 @@ class Schedules(Answer):
     """All schedules, by name."""
 
     schedules: list[Schedule]
+
+
+# Remote agents
+
+
+class AgentHealth(StrEnum):
+    """How an agent was when last heard of."""
+
+    HEALTHY = "healthy"
+    UNREACHABLE = "unreachable"
+    EXPIRED = "expired"
+
+
+class NewAgent(Asked):
+    """A remote agent to register, by the address of its card, or by the card."""
+
+    name: Text = Field(
+        "", max_length=100, description="What workflows will call it; empty: what it calls itself."
+    )
+    url: Text = Field(
+        "",
+        max_length=2000,
+        description="Where its card is, or the address below which /.well-known/agent-card.json is.",
+    )
+    card: JsonObject | None = Field(
+        None, description="Its agent card (A2A 1.0) in place of an address; needs ttl_seconds."
+    )
+    ttl_seconds: float = Field(
+        0,
+        ge=0,
+        le=86_400,
+        description="How long it stays without a sign of life, 5 or more; 0: until it is removed.",
+    )
+    secret: Text = Field(
+        "",
+        max_length=100,
+        description="The executor's environment variable with its token or key, such as AGENT_TRANSLATOR_TOKEN.",
+    )
+
+
+class AgentSkill(Answer):
+    """One thing that an agent can do."""
+
+    id: str
+    name: str
+    description: str
+    tags: list[str]
+    examples: list[str]
+
+
+class Agent(Answer):
+    """A remote agent (A2A 1.0) that `agent` nodes hand work to."""
+
+    name: str
+    title: str = Field(description="What it calls itself.")
+    description: str
+    version: str = Field(description="Its own.")
+    card_url: str = Field(description="Empty when it registered with the card itself.")
+    url: str = Field(description="Where it takes messages.")
+    protocol_binding: str = Field(description="JSONRPC or HTTP+JSON.")
+    skills: list[AgentSkill]
+    health: AgentHealth
+    health_detail: str = Field(description="Why it is not healthy.")
+    secret: str = Field(description="The variable with its token or key; empty when it needs none.")
+    ttl_seconds: float = Field(description="0: it stays until it is removed.")
+    registered_time: datetime | None
+    last_seen_time: datetime | None
+    expires_time: datetime | None
+
+
+class Agents(Answer):
+    """All agents, by name."""
+
+    agents: list[Agent]
 
 
 # Memories
