@@ -79,6 +79,7 @@ class Store:
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    agents: dict[str, dict[str, Any]] = field(default_factory=dict)
     memories: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     usage_query: dict[str, str] = field(default_factory=dict)
     cost_usd: str | None = "0.00045"
@@ -103,6 +104,7 @@ def http_api(store: Store) -> FastAPI:
     _add_workflows(app, store)
     _add_runs(app, store)
     _add_schedules(app, store)
+    _add_agents(app, store)
     _add_memories(app, store)
     _add_others(app, store)
     return app
@@ -405,6 +407,45 @@ def _add_schedules(app: FastAPI, store: Store) -> None:
     async def delete(name: str) -> None:
         found(name)
         del store.schedules[name]
+
+
+def _add_agents(app: FastAPI, store: Store) -> None:
+    def found(name: str) -> dict[str, Any]:
+        if name not in store.agents:
+            raise Refusal(404, "AGENT_NOT_FOUND", f"no agent {name!r} is registered")
+        return store.agents[name]
+
+    @app.post("/api/v1/agents")
+    async def register(body: dict[str, Any]) -> Any:
+        name = body["name"] or "Echo-agent"
+        store.agents[name] = {
+            "name": name,
+            "title": "Echo agent",
+            "description": "Says it again.",
+            "version": "2.1",
+            "card_url": body["url"],
+            "url": body["url"],
+            "protocol_binding": "JSONRPC",
+            "skills": [{"id": "echo", "name": "Echo", "description": "Repeats."}],
+            "health": "healthy",
+            "secret": body["secret"],
+            "ttl_seconds": body["ttl_seconds"],
+            "last_seen_time": TIME,
+        }
+        return store.agents[name]
+
+    @app.get("/api/v1/agents")
+    async def agents() -> Any:
+        return {"agents": list(store.agents.values())}
+
+    @app.get("/api/v1/agents/{name}")
+    async def agent(name: str) -> Any:
+        return found(name)
+
+    @app.delete("/api/v1/agents/{name}", status_code=204)
+    async def delete(name: str) -> None:
+        found(name)
+        del store.agents[name]
 
 
 def _add_memories(app: FastAPI, store: Store) -> None:

@@ -61,8 +61,11 @@ def ask(client: "Client", run: "Run") -> None:
     question, console = run.questions[0], errors()
     console.print(f"\n[bold]{escape(question.message)}[/]")
     until = f", until {moment(question.deadline)}" if question.deadline else ""
-    choice = _chosen(question.choices, f"{', '.join(question.choices)}{until}")
-    comment = console.input("Comment (may be empty): ").strip()
+    if question.choices:
+        choice = _chosen(question.choices, f"{', '.join(question.choices)}{until}")
+        comment = console.input("Comment (may be empty): ").strip()
+    else:
+        choice, comment = _in_words(f"Your answer{until}"), ""
     try:
         client.answer(
             run.id, choice, node=question.node, iteration=question.iteration, comment=comment
@@ -83,6 +86,13 @@ def _chosen(choices: Sequence[str], said: str) -> str:
         if typed and len(meant) == 1:
             return meant[0]
         console.print(f"Please answer with one of {escape(', '.join(choices))}.")
+
+
+def _in_words(said: str) -> str:
+    """An answer that is the person's own."""
+    while True:
+        if typed := errors().input(f"{escape(said)}: ").strip():
+            return typed
 
 
 def _at_rest(client: "Client", run_id: str) -> "Run":
@@ -215,7 +225,7 @@ def show_result(run: "Run") -> None:
     for question in run.questions:
         console.print(f"[bold yellow]{escape(question.node)}[/] asks: {escape(question.message)}")
         console.print(
-            f"Answer it: cadre runs answer {run.id} --node {question.node} {'|'.join(question.choices)}",
+            f"Answer it: cadre runs answer {run.id} --node {question.node} {'|'.join(question.choices) or 'TEXT'}",
             markup=False,
             highlight=False,
         )

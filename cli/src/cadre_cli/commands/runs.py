@@ -158,7 +158,10 @@ def answer(
     run_id: RunId,
     choice: Annotated[
         str | None,
-        typer.Argument(help="One of the choices; left out, you are asked.", show_default=False),
+        typer.Argument(
+            help="One of the choices, or an answer in words; left out, you are asked.",
+            show_default=False,
+        ),
     ] = None,
     node: Annotated[str | None, typer.Option(help="The node that asks, when several do.")] = None,
     comment: Annotated[str, typer.Option(help="What to add.")] = "",

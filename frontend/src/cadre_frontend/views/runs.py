@@ -168,6 +168,9 @@ def draw_question(run: Run, question: Question) -> None:
         st.markdown(f":material/contact_support: **{plain(question.message)}**")
         if question.deadline:
             st.caption(f"`{question.node}` waits until {question.deadline:%Y-%m-%d %H:%M} UTC")
+        if not question.choices:
+            draw_answer(run, question, key)
+            return
         comment = st.text_input("Comment", key=f"comment/{key}", max_chars=10_000)
         with st.container(horizontal=True):
             for choice in question.choices:
@@ -180,6 +183,14 @@ def draw_question(run: Run, question: Question) -> None:
                         comment=comment,
                     )
                     st.rerun()
+
+
+def draw_answer(run: Run, question: Question, key: str) -> None:
+    """A place for an answer in words."""
+    answer = st.text_area("Answer", key=f"answer/{key}", max_chars=10_000)
+    if st.button("Send", key=f"send/{key}", disabled=not answer.strip()):
+        gateway().answer(run.id, answer, node=question.node, iteration=question.iteration)
+        st.rerun()
 
 
 def draw_outcome(run: Run) -> None:

@@ -13,6 +13,8 @@ from cadre_client._explanations import (
 )
 from cadre_client._local import LocalPlatform, local_platform
 from cadre_client._models import (
+    Agent,
+    AgentSkill,
     Applied,
     Budget,
     BudgetStatus,
@@ -51,6 +53,8 @@ from cadre_client._models import (
 )
 
 __all__ = [
+    "Agent",
+    "AgentSkill",
     "ApiError",
     "Applied",
     "Budget",

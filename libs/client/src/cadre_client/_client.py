@@ -17,6 +17,7 @@ from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 from cadre_client._errors import ApiError, GatewayUnreachable
 from cadre_client._local import local_platform
 from cadre_client._models import (
+    Agent,
     Applied,
     Budget,
     BudgetStatus,
@@ -369,6 +370,44 @@ class Client:
     def delete_schedule(self, name: str) -> None:
         """Removes a schedule; runs that it started stay."""
         self._transport.send("DELETE", _path("/api/v1/schedules", name))
+
+    # Remote agents
+
+    def agents(self) -> list[Agent]:
+        """All remote agents by name, those too whose time was over within the last day."""
+        return self._get(dict[str, list[Agent]], "/api/v1/agents")["agents"]
+
+    def agent(self, name: str) -> Agent:
+        """One remote agent."""
+        return self._get(Agent, _path("/api/v1/agents", name))
+
+    def register_agent(
+        self,
+        url: str = "",
+        *,
+        name: str = "",
+        card: Mapping[str, JsonValue] | None = None,
+        ttl_seconds: float = 0,
+        secret: str = "",
+    ) -> Agent:
+        """Registers a remote agent by the address of its card, or by its card and how long it stays without a sign of
+        life, or changes it. `secret` names the executor's environment variable with its token or key."""
+        body: dict[str, JsonValue] = {
+            "url": url,
+            "name": name,
+            "card": None if card is None else dict(card),
+            "ttl_seconds": ttl_seconds,
+            "secret": secret,
+        }
+        return self._post(Agent, "/api/v1/agents", body)
+
+    def renew_agent(self, name: str) -> Agent:
+        """A sign of life of an agent that registered for a time."""
+        return self._post(Agent, _path("/api/v1/agents", name, "heartbeat"), {})
+
+    def delete_agent(self, name: str) -> None:
+        """Removes a remote agent; tasks that it works on go on."""
+        self._transport.send("DELETE", _path("/api/v1/agents", name))
 
     # Programs
 

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
 __all__ = [
+    "Agent",
+    "AgentSkill",
     "Applied",
     "Completion",
     "Event",
@@ -83,6 +85,7 @@ class EventType(StrEnum):
     NODE_TEXT = "node_text"
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
+    AGENT_TASK = "agent_task"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -413,6 +416,37 @@ class ServiceStatus(Answer):
     status: str
     version: str | None = None
     detail: str | None = None
+
+
+class AgentSkill(Answer):
+    """One thing that a remote agent can do."""
+
+    id: str
+    name: str
+    description: str = ""
+    tags: list[str] = []
+    examples: list[str] = []
+
+
+class Agent(Answer):
+    """A remote agent that `agent` nodes hand work to. `health` is healthy, unreachable or expired; `ttl_seconds` is 0
+    when it stays until it is removed."""
+
+    name: str
+    title: str
+    description: str = ""
+    version: str = ""
+    card_url: str = ""
+    url: str
+    protocol_binding: str
+    skills: list[AgentSkill] = []
+    health: str
+    health_detail: str = ""
+    secret: str = ""
+    ttl_seconds: float = 0
+    registered_time: AwareDatetime | None = None
+    last_seen_time: AwareDatetime | None = None
+    expires_time: AwareDatetime | None = None
 
 
 class Schedule(Answer):
