@@ -195,8 +195,10 @@ class _Guard:
             await JSONResponse({"error": {"code": 501}}, status_code=501)(scope, receive, send)
         elif scope["path"] == "/message:send" and self._agent.cut_off:
             self._agent.cut_off -= 1
-            # It comes, and is worked on; uvicorn then closes the connection, for there is no answer.
+            # It comes, and is worked on; uvicorn closes the connection in the middle of the answer.
             await self._app(scope, receive, _nowhere)
+            length = [(b"content-length", b"1000")]
+            await send({"type": "http.response.start", "status": 200, "headers": length})
         else:
             await self._app(scope, receive, send)
 

@@ -213,13 +213,13 @@ async def test_a_stream_ends_when_the_run_asks_and_a_message_goes_on(
     platform: Platform, binding: str
 ) -> None:
     async with client_of(platform, "approving", binding, streaming=True) as client:
-        asked = (await said(client, message("this")))[-1]
-        update = asked.status_update if asked.HasField("status_update") else asked.task
-        answered = await said(
-            client, message("drop", id="m-2", task_id=getattr(update, "task_id", "") or update.id)
-        )
+        updates = await said(client, message("this"))
+        task_id = updates[0].task.id
+        answered = await said(client, message("drop", id="m-2", task_id=task_id))
 
-    assert update.status.state == TaskState.TASK_STATE_INPUT_REQUIRED
+    last = updates[-1]
+    asked = last.status_update if last.HasField("status_update") else last.task
+    assert asked.status.state == TaskState.TASK_STATE_INPUT_REQUIRED
     assert answered[-1].status_update.status.state == TaskState.TASK_STATE_COMPLETED
 
 

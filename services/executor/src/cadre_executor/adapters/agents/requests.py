@@ -219,7 +219,7 @@ def _result(agent: str, answer: Fetched, binding: Binding) -> object:
     """What the request gave. Raises AgentRefused and AgentAnswerInvalid."""
     if answer.status in (401, 403):
         raise AgentRefused(agent, answer.status, "it does not accept the credentials")
-    document = _json(answer.body, agent) if answer.body else {}
+    document = _document(answer, agent)
     error = document.get("error") if isinstance(document, dict) else None
     if isinstance(error, dict):
         said = str(error.get("message", "no reason given"))[:_MOST_SAID]
@@ -227,6 +227,19 @@ def _result(agent: str, answer: Fetched, binding: Binding) -> object:
     if answer.status >= 300 or not isinstance(document, dict):
         raise AgentRefused(agent, answer.status, f"HTTP {answer.status}")
     return document if binding is Binding.HTTP_JSON else document.get("result")
+
+
+def _document(answer: Fetched, agent: str) -> Any:
+    """What was answered. Raises AgentAnswerInvalid, and AgentUnreachable for what only a broken server says."""
+    try:
+        return _json(answer.body, agent) if answer.body else {}
+    except AgentAnswerInvalid as error:
+        if answer.status < 500:
+            raise
+        raise AgentUnreachable(
+            f"the agent {agent!r} is broken: HTTP {answer.status}",
+            metadata={"agent": agent, "status": str(answer.status)},
+        ) from error
 
 
 _REASONS = {"TASK_NOT_FOUND": _UNKNOWN_TASK, "TASK_NOT_CANCELABLE": _ENDED}
