@@ -372,5 +372,6 @@ async def test_the_trace_has_a_client_span_that_the_agent_can_go_on_with(
         "Echo-agent",
     )
     assert "PROMPT" not in str(said)
-    trace_id = f"{span.get_span_context().trace_id:032x}"
+    assert span.context is not None
+    trace_id = f"{span.context.trace_id:032x}"
     assert any(trace_id in headers.get("traceparent", "") for headers in echo.headers)
