@@ -9,6 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from cadre_cli.commands import (
+    batches,
     budgets,
     costs,
     explanations,
@@ -53,6 +54,7 @@ schedules.add_to(app)
 app.add_typer(workflows.app, name="workflows")
 explanations.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
+app.add_typer(batches.app, name="batches")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(memories.app, name="memory")

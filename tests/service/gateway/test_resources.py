@@ -305,3 +305,13 @@ async def test_a_run_is_forked_from_one_of_its_checkpoints(client: Client) -> No
 
     assert (checkpoint.nodes, checkpoint.next_nodes, checkpoint.state) == (["a"], ["b"], {"x": 1})
     assert (forked.forked_from_run_id, forked.inputs, again.id) == (run.id, {"x": 2}, forked.id)
+
+
+async def test_a_run_names_the_schedule_that_started_it(client: Client) -> None:
+    await of(client.apply, FILE)
+
+    run = await of(client.start_run, workflow="triage", inputs={}, schedule="nightly")
+    await of(client.start_run, workflow="triage", inputs={})
+
+    assert (run.schedule, run.trigger) == ("nightly", "schedule")
+    assert [one.id for one in await of(client.runs, schedule="nightly")] == [run.id]

@@ -14,6 +14,8 @@ from cadre_client._explanations import (
 from cadre_client._local import LocalPlatform, local_platform
 from cadre_client._models import (
     Applied,
+    Batch,
+    BatchRow,
     Budget,
     BudgetStatus,
     BudgetUse,
@@ -36,6 +38,7 @@ from cadre_client._models import (
     Problem,
     ProgramFile,
     Question,
+    RowCounts,
     Run,
     RunStatus,
     Schedule,
@@ -53,6 +56,8 @@ from cadre_client._models import (
 __all__ = [
     "ApiError",
     "Applied",
+    "Batch",
+    "BatchRow",
     "Budget",
     "BudgetStatus",
     "BudgetUse",
@@ -83,6 +88,7 @@ __all__ = [
     "Problem",
     "ProgramFile",
     "Question",
+    "RowCounts",
     "Run",
     "RunStatus",
     "Schedule",

@@ -5,12 +5,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
-from cadre.executor.v1 import runs_pb2_grpc, schedules_pb2_grpc, workflows_pb2_grpc
+from cadre.executor.v1 import (
+    batches_pb2_grpc,
+    runs_pb2_grpc,
+    schedules_pb2_grpc,
+    workflows_pb2_grpc,
+)
+from cadre_executor.adapters.batch_store import SqlBatchStore
 from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
 from cadre_executor.adapters.graphs import Graphs
 from cadre_executor.adapters.peers import GrpcMemory, GrpcModels, GrpcSandbox
 from cadre_executor.adapters.prefect import PrefectScheduler
+from cadre_executor.adapters.prefect_api import PrefectApi
+from cadre_executor.adapters.prefect_batches import PrefectLauncher
 from cadre_executor.adapters.processes import own_name, process_is_dead
 from cadre_executor.adapters.result_cache import SqlResultCache
 from cadre_executor.adapters.run_store import SqlRunStore
@@ -29,6 +37,7 @@ from cadre_executor.adapters.tools.web import WebTools
 from cadre_executor.adapters.workspaces import WorkspaceLimits, Workspaces
 from cadre_executor.domain.definitions import Language, Library
 from cadre_executor.domain.desks import Desk
+from cadre_executor.domain.dispatch import Dispatch
 from cadre_executor.domain.drivers import Driver
 from cadre_executor.domain.leftovers import Leftovers
 from cadre_executor.domain.peers import Children, Peers
@@ -36,6 +45,7 @@ from cadre_executor.domain.shelves import Shelf
 from cadre_executor.domain.timetables import Timetable
 from cadre_executor.domain.tools import Tools
 from cadre_executor.domain.watchers import Watchers
+from cadre_executor.entrypoint.batches import BatchServicer
 from cadre_executor.entrypoint.runs import RunServicer
 from cadre_executor.entrypoint.schedules import ScheduleServicer
 from cadre_executor.entrypoint.workflows import WorkflowServicer
@@ -123,8 +133,8 @@ async def build_with(
         library = Library(language)
         definitions = SqlDefinitionStore(database)
         desk = _desk(settings, database, library, definitions, peers)
-        scheduler = PrefectScheduler(settings.prefect_url, executor=settings.executor_address)
-        stack.push_async_callback(scheduler.close)
+        prefect = PrefectApi(settings.prefect_url)
+        stack.push_async_callback(prefect.close)
         stack.push_async_callback(desk.close)
         leftovers = Leftovers(
             store=SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints),
@@ -133,9 +143,17 @@ async def build_with(
         )
         for upkeep in (desk.run(), leftovers.run()):
             stack.push_async_callback(_end, asyncio.create_task(upkeep))
-        timetable = Timetable(scheduler=scheduler, definitions=definitions, library=library)
+        timetable = Timetable(
+            scheduler=PrefectScheduler(prefect), definitions=definitions, library=library
+        )
+        dispatch = Dispatch(
+            store=SqlBatchStore(database),
+            desk=desk,
+            library=library,
+            launcher=PrefectLauncher(prefect),
+        )
         shelf = Shelf(definitions=definitions, library=library)
-        yield _services(shelf, desk, timetable)
+        yield _services(shelf, desk, timetable, dispatch)
 
 
 def _desk(
@@ -175,10 +193,13 @@ def _desk(
     )
 
 
-def _services(shelf: Shelf, desk: Desk, timetable: Timetable) -> list[GrpcService]:
+def _services(
+    shelf: Shelf, desk: Desk, timetable: Timetable, dispatch: Dispatch
+) -> list[GrpcService]:
     workflows = WorkflowServicer(shelf)
     runs = RunServicer(desk)
     schedules = ScheduleServicer(timetable)
+    batches = BatchServicer(dispatch)
     return [
         GrpcService(
             name="cadre.executor.v1.WorkflowService",
@@ -191,6 +212,10 @@ def _services(shelf: Shelf, desk: Desk, timetable: Timetable) -> list[GrpcServic
         GrpcService(
             name="cadre.executor.v1.ScheduleService",
             add=lambda s: schedules_pb2_grpc.add_ScheduleServiceServicer_to_server(schedules, s),
+        ),
+        GrpcService(
+            name="cadre.executor.v1.BatchService",
+            add=lambda s: batches_pb2_grpc.add_BatchServiceServicer_to_server(batches, s),
         ),
     ]
 

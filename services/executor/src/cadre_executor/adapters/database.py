@@ -10,6 +10,8 @@ from cadre_kit.databases import migrate
 from cadre_kit.transactions import Transactions, open_transactions
 
 __all__ = [
+    "BATCHES",
+    "BATCH_ROWS",
     "CACHED_RESULTS",
     "CHECKPOINTS",
     "EFFECTS",
@@ -67,6 +69,34 @@ RUNS = sa.Table(
     sa.Column("parent_run_id", sa.String),
     sa.Column("root_run_id", sa.String),
     sa.Column("depth", sa.Integer),
+    sa.Column("schedule", sa.String),
+    sa.Column("batch_id", sa.String),
+    sa.Column("batch_row", sa.Integer),
+)
+BATCHES = sa.Table(
+    "batches",
+    _METADATA,
+    sa.Column("id", sa.String),
+    sa.Column("workflow", sa.String),
+    sa.Column("version", sa.Integer),
+    sa.Column("digest", sa.String),
+    sa.Column("fingerprint", sa.String),
+    sa.Column("max_concurrent", sa.Integer),
+    sa.Column("total", sa.Integer),
+    sa.Column("created_time", sa.Float),
+    sa.Column("flow_run_id", sa.String),
+    sa.Column("launches", sa.Integer),
+    sa.Column("driven_time", sa.Float),
+    sa.Column("cancelled", sa.Boolean),
+    sa.Column("resumed_time", sa.Float),
+)
+BATCH_ROWS = sa.Table(
+    "batch_rows",
+    _METADATA,
+    sa.Column("batch_id", sa.String),
+    sa.Column("row", sa.Integer),
+    sa.Column("line", sa.Integer),
+    sa.Column("inputs", sa.Text),
 )
 EVENTS = sa.Table(
     "events",

@@ -62,6 +62,9 @@ def run_row(run: Run) -> dict[str, Any]:
         "parent_run_id": run.parent_run_id,
         "root_run_id": run.root_run_id,
         "depth": run.depth,
+        "schedule": run.schedule,
+        "batch_id": run.batch_id,
+        "batch_row": run.batch_row,
     }
 
 
@@ -102,6 +105,9 @@ def run_of(row: Mapping[str, Any]) -> Run:
         parent_run_id=row["parent_run_id"],
         root_run_id=row["root_run_id"],
         depth=row["depth"],
+        schedule=row["schedule"],
+        batch_id=row["batch_id"],
+        batch_row=row["batch_row"],
     )
 
 

@@ -207,6 +207,11 @@ class SqlRunStore:
             statement = statement.where(RUNS.c.id < query.before)
         if query.workflow:
             statement = statement.where(RUNS.c.workflow == query.workflow)
+        if query.schedule:
+            # The indexes leave out the runs of none, which are most.
+            statement = statement.where(RUNS.c.schedule == query.schedule, RUNS.c.schedule != "")
+        if query.batch_id:
+            statement = statement.where(RUNS.c.batch_id == query.batch_id, RUNS.c.batch_id != "")
         if query.status is not None:
             statement = statement.where(RUNS.c.status == query.status.value)
 

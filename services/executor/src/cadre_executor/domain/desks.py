@@ -61,24 +61,32 @@ _NOTHING_YET: dict[str, Any] = {
     "parent_run_id": "",
     "root_run_id": "",
     "depth": 0,
+    "schedule": "",
+    "batch_id": "",
+    "batch_row": 0,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartRun:
-    """What to run: an applied workflow by name (version 0 is the newest), or a file's text."""
+    """What to run: an applied workflow by name (version 0 is the newest), or a file's text, which is of a version when
+    that is given."""
 
     inputs: Mapping[str, Any]
     workflow: str = ""
     version: int = 0
     source: str = ""
     trigger: str = "api"
+    schedule: str = ""
+    batch_id: str = ""
+    batch_row: int = 0
     key: str = ""
 
     @property
     def fingerprint(self) -> str:
         """Equal for equal requests."""
-        return _fingerprint([self.workflow, self.version, self.source, self.inputs, self.trigger])
+        said = [self.workflow, self.version, self.source, self.inputs, self.trigger]
+        return _fingerprint([*said, self.schedule] if self.schedule else said)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +159,9 @@ class Desk:
         return await self._accept(run, key=request.key, fingerprint=request.fingerprint)
 
     async def _run_of(self, request: StartRun) -> Run:
-        document, source, version = await self._target(request)
+        document, source, version = await self.target(
+            workflow=request.workflow, version=request.version, source=request.source
+        )
         self._library.language.check_inputs(document.workflow, request.inputs)
         return Run(
             id=new_id(),
@@ -161,6 +171,9 @@ class Desk:
             source=source,
             inputs=request.inputs,
             trigger=request.trigger,
+            schedule=request.schedule,
+            batch_id=request.batch_id,
+            batch_row=request.batch_row,
             created_time=datetime.now(UTC),
             trace_parent=_trace_parent(),
             max_concurrent_runs=document.workflow.limits.max_concurrent_runs,
@@ -264,6 +277,7 @@ class Desk:
             parent_run_id=child.parent_run_id,
             root_run_id=child.root_run_id,
             depth=child.depth,
+            schedule=child.schedule,
             # Whoever waits for it has its turn already.
             max_concurrent_runs=None,
         )
@@ -376,10 +390,13 @@ class Desk:
             # Whatever went wrong, the run then has no driver, and is taken up again.
             self._forget(run.id, driven)
 
-    async def _target(self, request: StartRun) -> tuple[Document, str, int]:
-        if not request.workflow:
-            return await self._library.document(request.source), request.source, 0
-        definition = await self._definitions.get(request.workflow, request.version)
+    async def target(
+        self, *, workflow: str, version: int, source: str
+    ) -> tuple[Document, str, int]:
+        """The file that is meant, its text, and its version. Raises WorkflowNotFound and WorkflowInvalid."""
+        if source:
+            return await self._library.document(source), source, version
+        definition = await self._definitions.get(workflow, version)
         document = await self._library.document(definition.source)
         return document, definition.source, definition.version
 

@@ -180,6 +180,7 @@ class Driver:
             run_id=run.id,
             root_run_id=run.root_run_id or run.id,
             depth=run.depth,
+            schedule=run.schedule,
             version=run.version,
             workflow=workflow,
             journal=journal,

@@ -220,7 +220,8 @@ class Run:
 
     `questions` are those that nobody has answered. `paused_seconds` is how long it waited for people, which its time
     limit leaves out. `parent_run_id` names the run that it is a step of, `root_run_id` the one at the top; empty when
-    it is no step. `depth` is how many runs are above it.
+    it is no step. `depth` is how many runs are above it. `schedule` is the one that started it, or the run at the top;
+    empty when none did. `batch_row` is the row of the batch `batch_id` that it is for, from 1; 0 when it is for none.
     """
 
     id: str
@@ -245,6 +246,9 @@ class Run:
     parent_run_id: str = ""
     root_run_id: str = ""
     depth: int = 0
+    schedule: str = ""
+    batch_id: str = ""
+    batch_row: int = 0
 
     @property
     def trace_id(self) -> str:
@@ -271,6 +275,8 @@ class RunQuery:
     before: str = ""
     workflow: str = ""
     status: RunStatus | None = None
+    schedule: str = ""
+    batch_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

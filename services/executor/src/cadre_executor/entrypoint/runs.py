@@ -71,6 +71,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
             before=token_key(request.page_token),
             workflow=request.workflow,
             status=status_from_message(request.status),
+            schedule=request.schedule,
+            batch_id=request.batch_id,
         )
         page = await self._desk.list(query)
         return runs_pb2.ListRunsResponse(
@@ -137,12 +139,15 @@ def _start(request: runs_pb2.StartRunRequest, key: str) -> StartRun:
         raise BadRequest("the inputs are larger than 4 MiB", code="INPUTS_TOO_LARGE")
     if len(request.trigger) > _TRIGGER_CHARACTERS:
         raise BadRequest(f"trigger has more than {_TRIGGER_CHARACTERS} characters")
+    if len(request.schedule) > _NAME_CHARACTERS:
+        raise BadRequest(f"schedule has more than {_NAME_CHARACTERS} characters")
     return StartRun(
         workflow=request.workflow,
-        version=request.version,
+        version=request.version if request.workflow else 0,
         source=request.source,
         inputs=object_from_json(request.inputs, field="inputs"),
-        trigger=request.trigger or "api",
+        trigger=request.trigger or ("schedule" if request.schedule else "api"),
+        schedule=request.schedule,
         key=key,
     )
 

@@ -12,6 +12,7 @@ from cadre_gateway.entrypoint.documents import Event, ProblemDetails
 from cadre_gateway.entrypoint.errors import PROBLEM_RESPONSES, add_error_handlers
 from cadre_gateway.entrypoint.middleware import Around, Limits
 from cadre_gateway.entrypoint.routes import (
+    batches,
     budgets,
     chat,
     executions,
@@ -53,7 +54,7 @@ def application(parts: Parts, *, key: ApiKey, limits: Limits) -> FastAPI:
     app.state.parts = parts
     add_error_handlers(app)
     # The key is checked before the body is read, by Around; here it is only described.
-    for resource in (workflows, runs, schedules, usage, budgets, memories, executions):
+    for resource in (workflows, runs, batches, schedules, usage, budgets, memories, executions):
         app.include_router(resource.router, responses=_problems(), dependencies=[Security(_KEY)])
     app.include_router(chat.router, dependencies=[Security(_KEY)])
     app.include_router(platform.router)

@@ -335,6 +335,9 @@ class NewRun(Asked):
         None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
     )
     inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
+    schedule: Text = Field(
+        "", max_length=100, description="The schedule that starts it, if one does."
+    )
 
 
 class Question(Answer):
@@ -409,6 +412,13 @@ class Run(Answer):
     source: str = Field(description="The workflow file that it runs.")
     parent_run_id: str = Field(description="The run that it is a step of; empty when it is none.")
     forked_from_run_id: str = Field(description="The run that it was forked from, if it was.")
+    schedule: str = Field(
+        description="The schedule that started it, or the run at the top; empty when none did."
+    )
+    batch_id: str = Field(
+        description="The batch that it belongs to; empty when it belongs to none."
+    )
+    batch_row: int = Field(description="Which row of the batch it is for, from 1; 0 for none.")
     questions: list[Question] = Field(
         description="What it asked and nobody has answered. Empty in lists."
     )

@@ -43,7 +43,10 @@ async def start_run(
 ) -> documents.Run:
     """Starts an applied workflow, or a file. The run is stored when the answer comes, and goes on by itself."""
     request = runs_pb2.StartRunRequest(
-        inputs=to_json(asked.inputs), version=asked.version, trigger="api"
+        inputs=to_json(asked.inputs),
+        version=asked.version,
+        trigger="schedule" if asked.schedule else "api",
+        schedule=asked.schedule,
     )
     match asked:
         case documents.NewRun(workflow=str(name), source=None):
@@ -70,6 +73,10 @@ async def list_runs(
     status: Annotated[
         documents.RunStatus | None, Query(description="Only runs in this status.")
     ] = None,
+    schedule: Annotated[
+        str, Query(max_length=200, description="Only runs that this schedule started.")
+    ] = "",
+    batch_id: Annotated[str, Query(max_length=200, description="Only runs of this batch.")] = "",
     page_size: Annotated[int, Query(ge=1, le=500, description="At most this many.")] = 50,
     page_token: Annotated[
         str, Query(max_length=1000, description="The last page's next_page_token.")
@@ -80,6 +87,8 @@ async def list_runs(
     request = runs_pb2.ListRunsRequest(
         workflow=workflow,
         status=conversions.RUN_STATUS_NUMBERS[status] if status else any_status,
+        schedule=schedule,
+        batch_id=batch_id,
         page_size=page_size,
         page_token=page_token,
     )
