@@ -185,7 +185,7 @@ def scheduling(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Scheduling
         platform(tmp_path_factory.mktemp("gateway"), "gateway") as gateway,
         prefect_running(tmp_path_factory.mktemp("prefect")) as server,
     ):
-        yield Scheduling(prefect_url=server.url, gateway=gateway)
+        yield Scheduling(prefect=server, gateway=gateway)
 
 
 @pytest.fixture(scope="session")

@@ -54,8 +54,12 @@ class Prefect:
 class Scheduling:
     """Where Prefect is, and the gateway in front of the executor of each test."""
 
-    prefect_url: str
+    prefect: Prefect
     gateway: Platform
+
+    @property
+    def prefect_url(self) -> str:
+        return self.prefect.url
 
     @asynccontextmanager
     async def executor(self, home: Path, near: Neighbours) -> AsyncIterator[Executor]:

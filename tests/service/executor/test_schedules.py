@@ -64,14 +64,12 @@ async def listed(executor: Executor) -> dict[str, schedules_pb2.Schedule]:
 
 async def trigger(server: str, name: str, *, due: datetime | None = None) -> str:
     """Lets Prefect start a flow run of a schedule that was due then, or now; the flow run's id."""
-    async with httpx.AsyncClient(base_url=f"{server}/api", trust_env=False) as http:
-        found = (await http.get(f"/deployments/name/run-workflow/{name}")).json()
-        path = f"/deployments/{found['id']}/create_flow_run"
-        state = {
-            "type": "SCHEDULED",
-            "state_details": {"scheduled_time": (due or now()).isoformat()},
-        }
-        started = (await http.post(path, json={"state": state})).json()
+    state = {"type": "SCHEDULED", "state_details": {"scheduled_time": (due or now()).isoformat()}}
+    prefect = PrefectApi(server)
+    found = await prefect.ask("GET", f"/deployments/name/run-workflow/{name}")
+    path = f"/deployments/{found['id']}/create_flow_run"
+    started = await prefect.ask("POST", path, {"state": state})
+    await prefect.close()
     return str(started["id"])
 
 

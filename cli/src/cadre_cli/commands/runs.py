@@ -8,7 +8,7 @@ import typer
 from cadre_cli import following, problems
 from cadre_cli.commands.batches import BatchOptions, Output, run_batch
 from cadre_cli.errors import ExitStatus
-from cadre_cli.options import InputsFile, InputValues, JsonFlag, read_inputs, read_text
+from cadre_cli.options import InputsFile, InputValues, JsonFlag, read_inputs, read_text, usd_of
 from cadre_cli.screen import errors, escape, print_json, print_table
 from cadre_cli.session import gateway
 from cadre_cli.words import as_text, cost, duration, moment
@@ -188,11 +188,28 @@ def cancel(run_id: RunId, json_: JsonFlag = False) -> None:
     errors().print(f"Run {found.id}:{ended} {_coloured(found.status)}")
 
 
-@app.command(epilog="Example: cadre runs resume 01JD2N3Q8ZC4R6T8V0X2Z4B6D8")
-def resume(run_id: RunId, detach: Detach = False, json_: JsonFlag = False) -> None:
-    """Go on with a failed run from the step that failed, once its cause is mended. Steps that were done stay done."""
+@app.command(
+    epilog="Examples: cadre runs resume 01JD2N3Q8ZC4R6T8V0X2Z4B6D8 · "
+    "cadre runs resume 01JD2N3Q8ZC4R6T8V0X2Z4B6D8 --usd 2.00"
+)
+def resume(
+    run_id: RunId,
+    usd: Annotated[
+        str | None, typer.Option(help="US dollars that it may spend in all from now on.")
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option(min=0, help="Tokens that it may use in all from now on; 0 leaves them.")
+    ] = 0,
+    detach: Detach = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Go on with a failed run from the step that failed, once its cause is mended. Steps that were done stay done.
+
+    With --usd or --tokens, also with a run that waits for more of its budget.
+    """
+    amount = usd_of(usd)
     with gateway() as client:
-        resumed = client.resume(run_id)
+        resumed = client.resume(run_id, usd=amount, tokens=tokens)
         if detach:
             _tell_detached(resumed, json_)
             return

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -210,9 +211,11 @@ class Client:
         """Asks a run to stop; when the answer comes, no further step of it can start."""
         return self._post(Run, _path("/api/v1/runs", run_id, "cancel"), {})
 
-    def resume(self, run_id: str) -> Run:
-        """Goes on with a failed run from the step that failed."""
-        return self._post(Run, _path("/api/v1/runs", run_id, "resume"), {})
+    def resume(self, run_id: str, *, usd: Decimal | None = None, tokens: int = 0) -> Run:
+        """Goes on with a failed run from the step that failed. With `usd` or `tokens`, what it may spend in all, also
+        with one that waits for more of its budget."""
+        body = {"usd": "" if usd is None else f"{usd:f}", "tokens": tokens}
+        return self._post(Run, _path("/api/v1/runs", run_id, "resume"), body)
 
     def answer(
         self,

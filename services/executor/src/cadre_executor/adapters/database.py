@@ -72,6 +72,7 @@ RUNS = sa.Table(
     sa.Column("schedule", sa.String),
     sa.Column("batch_id", sa.String),
     sa.Column("batch_row", sa.Integer),
+    sa.Column("raised", sa.Text),
 )
 BATCHES = sa.Table(
     "batches",
@@ -162,6 +163,7 @@ QUESTIONS = sa.Table(
     sa.Column("comment", sa.Text),
     sa.Column("answered_by", sa.Text),
     sa.Column("answered_time", sa.Float),
+    sa.Column("raises", sa.Text),
 )
 IDEMPOTENCY_KEYS = sa.Table(
     "idempotency_keys",

@@ -11,6 +11,8 @@ from cadre_executor.adapters.documents import (
     failure_to_text,
     loaded,
     moment,
+    raised_from_text,
+    raised_to_text,
     seconds,
     usage_from_text,
     usage_to_text,
@@ -65,6 +67,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "schedule": run.schedule,
         "batch_id": run.batch_id,
         "batch_row": run.batch_row,
+        "raised": raised_to_text(run.raised),
     }
 
 
@@ -108,6 +111,7 @@ def run_of(row: Mapping[str, Any]) -> Run:
         schedule=row["schedule"],
         batch_id=row["batch_id"],
         batch_row=row["batch_row"],
+        raised=raised_from_text(row["raised"]),
     )
 
 

@@ -13,16 +13,19 @@ from typing import Any
 
 from opentelemetry import propagate
 
-from cadre_executor.domain.answers import AnswerChosen, AnswerRun, NotWaiting
+from cadre_executor.domain.answers import Answer, AnswerChosen, AnswerRun, NotWaiting
 from cadre_executor.domain.checkpoints import Checkpoint, CheckpointNotFound, Position
 from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.drivers import Driver, ending_of, mistake
 from cadre_executor.domain.journals import Journal, LeaseLost
+from cadre_executor.domain.overruns import RAISE
 from cadre_executor.domain.peers import Children, ChildRun
 from cadre_executor.domain.runs import (
     FINAL,
     Event,
     EventType,
+    Question,
+    RaisedBudget,
     Run,
     RunPage,
     RunQuery,
@@ -64,6 +67,7 @@ _NOTHING_YET: dict[str, Any] = {
     "schedule": "",
     "batch_id": "",
     "batch_row": 0,
+    "raised": None,
 }
 
 
@@ -209,10 +213,31 @@ class Desk:
         """The checkpoints of a run that are kept, oldest first. Raises RunNotFound."""
         return await self._store.checkpoints(run_id)
 
-    async def resume(self, run_id: str) -> Run:
-        """Lets a failed run go on from the step that failed. Raises RunNotFound and NotFailed."""
+    async def resume(self, run_id: str, raised: RaisedBudget | None = None) -> Run:
+        """Lets a failed run go on from the step that failed, or with a budget one that waits for more of it. Raises
+        RunNotFound and NotFailed."""
+        if raised is not None:
+            run = await self._store.get(run_id)
+            asks = [question for question in run.questions if question.raises is not None]
+            if asks:
+                return await self._answer_all(run, asks, raised)
+            if run.status is RunStatus.FAILED:
+                await self._store.raise_budget(raised)
         await self._store.resume(run_id, Event(type=EventType.RUN_RESUMED, time=datetime.now(UTC)))
         return await self._sent_on(run_id)
+
+    async def _answer_all(self, run: Run, asks: Sequence[Question], raised: RaisedBudget) -> Run:
+        for question in asks:
+            assert question.raises is not None
+            request = AnswerRun(
+                run_id=run.id,
+                node=question.node,
+                iteration=question.iteration,
+                answer=Answer(choice=RAISE, time=datetime.now(UTC)),
+                raises=replace(raised, run_id=question.raises.run_id),
+            )
+            await self._store.answer(request)
+        return await self._sent_on(run.id)
 
     async def answer(self, request: AnswerRun) -> Run:
         """Gives a run its answer. Raises RunNotFound, NotWaiting, UnknownQuestion, UnknownChoice and AnswerChosen."""

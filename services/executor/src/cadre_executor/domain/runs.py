@@ -18,6 +18,7 @@ __all__ = [
     "IdempotencyConflict",
     "NotFailed",
     "Question",
+    "RaisedBudget",
     "Run",
     "RunNotFound",
     "RunPage",
@@ -201,9 +202,33 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RaisedBudget:
+    """What a run may spend in all, in place of what its file says; None leaves that."""
+
+    run_id: str
+    usd: Decimal | None = None
+    tokens: int | None = None
+
+    @property
+    def in_words(self) -> str:
+        """The amounts."""
+        usd = [] if self.usd is None else [f"${self.usd:f}"]
+        tokens = [] if self.tokens is None else [f"{self.tokens} tokens"]
+        return " and ".join([*usd, *tokens])
+
+    def at_least(self, other: "RaisedBudget | None") -> "RaisedBudget":
+        """The larger of each amount."""
+        if other is None:
+            return self
+        usd = [each for each in (self.usd, other.usd) if each is not None]
+        tokens = [each for each in (self.tokens, other.tokens) if each is not None]
+        return replace(self, usd=max(usd, default=None), tokens=max(tokens, default=None))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """What a node asks a person on one of its visits. `on_timeout` is the choice that counts when `deadline` is over;
-    without one the node fails then."""
+    without one the node fails then. `raises` is the budget that the choice `raise` gives."""
 
     node: str
     iteration: int
@@ -212,6 +237,7 @@ class Question:
     asked_time: datetime
     deadline: datetime | None = None
     on_timeout: str = ""
+    raises: RaisedBudget | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +248,7 @@ class Run:
     limit leaves out. `parent_run_id` names the run that it is a step of, `root_run_id` the one at the top; empty when
     it is no step. `depth` is how many runs are above it. `schedule` is the one that started it, or the run at the top;
     empty when none did. `batch_row` is the row of the batch `batch_id` that it is for, from 1; 0 when it is for none.
+    `raised` is the budget that a person gave it.
     """
 
     id: str
@@ -249,6 +276,7 @@ class Run:
     schedule: str = ""
     batch_id: str = ""
     batch_row: int = 0
+    raised: RaisedBudget | None = None
 
     @property
     def trace_id(self) -> str:

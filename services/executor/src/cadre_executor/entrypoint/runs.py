@@ -11,6 +11,7 @@ import grpc
 from cadre.executor.v1 import runs_pb2, runs_pb2_grpc
 from cadre_executor.domain.answers import Answer, AnswerRun
 from cadre_executor.domain.desks import Desk, ForkRun, StartRun
+from cadre_executor.domain.overruns import raised_budget
 from cadre_executor.domain.runs import RunQuery
 from cadre_executor.entrypoint.messages import (
     checkpoint_message,
@@ -100,7 +101,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         self, request: runs_pb2.ResumeRunRequest, context: Context
     ) -> runs_pb2.ResumeRunResponse:
         """Goes on with a failed run."""
-        run = await self._desk.resume(request.run_id)
+        raised = raised_budget(request.run_id, usd=request.usd, tokens=request.tokens)
+        run = await self._desk.resume(request.run_id, raised)
         return runs_pb2.ResumeRunResponse(run=run_message(run))
 
     async def AnswerRun(

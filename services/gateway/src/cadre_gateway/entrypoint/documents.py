@@ -350,6 +350,15 @@ class Question(Answer):
     deadline: datetime | None = Field(description="When it gives up; null when it never does.")
 
 
+class NewBudget(Asked):
+    """What a run may spend in all from now on, in place of what its file says."""
+
+    usd: str = Field(
+        "", max_length=50, pattern=r"^(\d+(\.\d+)?)?$", description="US dollars, such as 2.00."
+    )
+    tokens: int = Field(0, ge=0, le=2**53, description="Tokens; 0 leaves them.")
+
+
 class NewAnswer(Asked):
     """What a person answers to a run that waits."""
 

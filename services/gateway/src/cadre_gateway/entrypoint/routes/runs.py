@@ -112,9 +112,13 @@ async def cancel_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
 
 
 @router.post("/api/v1/runs/{run_id}/resume")
-async def resume_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
-    """Goes on with a failed run from the step that failed, once its cause is mended."""
-    request = runs_pb2.ResumeRunRequest(run_id=run_id)
+async def resume_run(
+    run_id: _RunId, executor: TheExecutor, budget: documents.NewBudget | None = None
+) -> documents.Run:
+    """Goes on with a failed run from the step that failed, once its cause is mended; with a budget, also with one that
+    waits for more of it."""
+    asked = budget or documents.NewBudget()
+    request = runs_pb2.ResumeRunRequest(run_id=run_id, usd=asked.usd, tokens=asked.tokens)
     answer = await executor.call(executor.runs.ResumeRun, request)
     return conversions.run(answer.run)
 
