@@ -65,7 +65,8 @@ def run_workflow(
     The flow run's id is the idempotency key: a flow run that Prefect tries again follows the run it started first.
     `clock` is the schedule as Prefect stores it; with it, a flow run that is too late for `catch_up` starts nothing.
     """
-    due = this_run.get_scheduled_start_time()
+    # Prefect's own kind of time does not compare with every span of the standard library's.
+    due = datetime.fromtimestamp(this_run.get_scheduled_start_time().timestamp(), UTC)
     if _is_missed(clock, CatchUp(catch_up), due):
         return Completed(
             name="Missed", message=f"Not started: its time was {due:%Y-%m-%d %H:%M} UTC"
