@@ -207,6 +207,7 @@ class FakeExecutor(
             status=runs_pb2.RUN_STATUS_RUNNING,
             inputs=request.inputs,
             trigger=request.trigger,
+            schedule=request.schedule,
             created_time=_now(),
             source=request.source,
         )
@@ -227,7 +228,9 @@ class FakeExecutor(
         runs = [
             run
             for run in reversed(self.runs.values())
-            if request.workflow in ("", run.workflow) and request.status in (0, run.status)
+            if request.workflow in ("", run.workflow)
+            and request.status in (0, run.status)
+            and request.schedule in ("", run.schedule)
         ]
         start = int(request.page_token or 0)
         end = start + (request.page_size or 50)

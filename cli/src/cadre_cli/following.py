@@ -3,8 +3,8 @@
 import select
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from cadre_cli.errors import ExitStatus
 from cadre_cli.screen import errors, escape, is_interactive, output
@@ -14,8 +14,19 @@ from cadre_cli.words import as_text, cost, count, duration, moment
 if TYPE_CHECKING:
     from cadre_client import Client, Event, Run
 
-__all__ = ["Left", "ask", "exit_status", "follow", "result", "show_result"]
+__all__ = [
+    "Left",
+    "ask",
+    "exit_status",
+    "follow",
+    "is_limit",
+    "patiently",
+    "result",
+    "show_result",
+    "wants_cancel",
+]
 
+Answer = TypeVar("Answer")
 _LIMIT_WORDS = ("BUDGET", "LIMIT")
 _PATIENCE_SECONDS = 60.0
 _NOTICE_SECONDS = 0.2
@@ -46,7 +57,7 @@ def follow(client: "Client", run_id: str, *, quiet: bool) -> "Run":
             elif run.questions:
                 ask(client, run)
     except KeyboardInterrupt:
-        if not _wants_cancel(run_id):
+        if not wants_cancel(f"run {run_id}"):
             raise Left from None
         errors().print(f"Cancelling run {run_id}", highlight=False)
         client.cancel(run_id)
@@ -106,12 +117,17 @@ def _at_rest(client: "Client", run_id: str) -> "Run":
 
 def _read(client: "Client", run_id: str) -> "Run":
     """The run, also from a gateway that was killed since it told the run's last event."""
+    return patiently(lambda: client.run(run_id))
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """What the gateway answers, also one that was killed and starts again: it is known to have been there."""
     from cadre_client import ApiError, GatewayUnreachable
 
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            return client.run(run_id)
+            return ask()
         except (ApiError, GatewayUnreachable) as error:
             passing = isinstance(error, GatewayUnreachable) or error.status >= 500
             if not passing or time.monotonic() > give_up:
@@ -119,12 +135,13 @@ def _read(client: "Client", run_id: str) -> "Run":
         time.sleep(_PAUSE_SECONDS)
 
 
-def _wants_cancel(run_id: str) -> bool:
+def wants_cancel(what: str) -> bool:
+    """Whether the person who interrupted the command wants that cancelled; where nobody can be asked, yes."""
     if not is_interactive():
         return True
     console = errors()
     try:
-        console.print(f"\nInterrupted; run {run_id} goes on. Cancel it? [bold]\\[y/N][/] ", end="")
+        console.print(f"\nInterrupted; {what} goes on. Cancel it? [bold]\\[y/N][/] ", end="")
         # An interrupt in the moment before a blocking read begins would be noticed only after it.
         while not select.select([sys.stdin], [], [], _NOTICE_SECONDS)[0]:
             pass
@@ -249,9 +266,13 @@ def exit_status(run: "Run") -> ExitStatus:
         case "cancelled":
             return ExitStatus.CANCELLED
         case _:
-            code = run.error.code if run.error else ""
-            limited = any(word in code for word in _LIMIT_WORDS)
+            limited = run.error is not None and is_limit(run.error.code)
             return ExitStatus.LIMITED if limited else ExitStatus.FAILED
+
+
+def is_limit(code: str) -> bool:
+    """Whether an error says that a budget or a limit stopped a run."""
+    return any(word in code for word in _LIMIT_WORDS)
 
 
 def _colour(run: "Run") -> str:

@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 
 from cadre_cli.commands import (
     agents,
+    batches,
     budgets,
     costs,
     explanations,
@@ -54,6 +55,7 @@ schedules.add_to(app)
 app.add_typer(workflows.app, name="workflows")
 explanations.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
+app.add_typer(batches.app, name="batches")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(agents.app, name="agents")
 app.add_typer(budgets.app, name="budgets")

@@ -324,3 +324,13 @@ async def test_remote_agents_are_registered_kept_alive_and_removed(
     assert (listed[0]["health"], listed[0]["skills"][0]["id"]) == ("healthy", "echo")
     assert both.json()["code"] == "INVALID_REQUEST"
     assert (gone.status_code, missing.json()["code"]) == (204, "AGENT_NOT_FOUND")
+
+
+async def test_a_run_names_the_schedule_that_started_it(client: Client) -> None:
+    await of(client.apply, FILE)
+
+    run = await of(client.start_run, workflow="triage", inputs={}, schedule="nightly")
+    await of(client.start_run, workflow="triage", inputs={})
+
+    assert (run.schedule, run.trigger) == ("nightly", "schedule")
+    assert [one.id for one in await of(client.runs, schedule="nightly")] == [run.id]

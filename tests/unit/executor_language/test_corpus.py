@@ -50,7 +50,6 @@ def test_a_file_is_valid_and_only_what_nothing_acts_on_is_noted(path: Path) -> N
         "triggers",
         "tests",
         "webhook",
-        "config.budget.on_exceed",
     }
 
 

@@ -138,9 +138,12 @@ def draw_head(run: Run) -> None:
         gateway().cancel(run.id)
     st.badge(run.status, color=STATUS_COLOURS[run.status])  # type: ignore[arg-type] # a literal by the table
     version = f"version {run.version}" if run.version else "not saved"
-    st.caption(
-        f"{version} · started by {run.trigger or 'api'} · {ago(run.created_time)} · `{run.id}`"
-    )
+    starter = run.trigger or "api"
+    if run.trigger == "schedule":
+        starter += f" `{run.schedule}`"
+    if run.trigger == "batch":
+        starter += f" `{run.batch_id}`, row {run.batch_row}"
+    st.caption(f"{version} · started by {starter} · {ago(run.created_time)} · `{run.id}`")
     draw_kin(run)
     time, used, price = st.columns(3)
     time.metric("Time", run_duration(run))

@@ -27,6 +27,7 @@ __all__ = [
     "Model",
     "Problem",
     "ProgramFile",
+    "RowCounts",
     "Run",
     "RunStatus",
     "Schedule",
@@ -255,6 +256,9 @@ class Run(Answer):
     source: str = ""
     parent_run_id: str = ""
     forked_from_run_id: str = ""
+    schedule: str = ""
+    batch_id: str = ""
+    batch_row: int = 0
     questions: list[Question] = []
 
     @property
@@ -263,6 +267,46 @@ class Run(Answer):
         if self.started_time is None or self.ended_time is None:
             return None
         return _milliseconds(self.started_time, self.ended_time)
+
+
+class RowCounts(Answer):
+    """How many rows a batch has, and where their runs stand; `pending` are those to start, or to go on with."""
+
+    total: int
+    pending: int = 0
+    running: int = 0
+    waiting: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Rows that were run to an end."""
+        return self.succeeded + self.failed + self.cancelled
+
+
+class Batch(Answer):
+    """A workflow over the rows of a dataset. `driven_time` is when its Prefect flow run last asked for it."""
+
+    id: str
+    workflow: str
+    version: int
+    status: RunStatus
+    max_concurrent: int
+    rows: RowCounts
+    created_time: AwareDatetime | None = None
+    flow_run_id: str = ""
+    driven_time: AwareDatetime | None = None
+    launches: int = 0
+
+
+class BatchRow(Answer):
+    """A row of a batch, from 1, and its run, without inputs and source, once it was started."""
+
+    row: int
+    line: int = 0
+    run: Run | None = None
 
 
 def _milliseconds(start: datetime, end: datetime) -> int:

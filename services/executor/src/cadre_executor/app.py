@@ -6,15 +6,24 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from types import MappingProxyType
 
-from cadre.executor.v1 import agents_pb2_grpc, runs_pb2_grpc, schedules_pb2_grpc, workflows_pb2_grpc
+from cadre.executor.v1 import (
+    agents_pb2_grpc,
+    batches_pb2_grpc,
+    runs_pb2_grpc,
+    schedules_pb2_grpc,
+    workflows_pb2_grpc,
+)
 from cadre_executor.adapters.agent_store import SqlAgentStore
 from cadre_executor.adapters.agents.requests import A2aAgents
+from cadre_executor.adapters.batch_store import SqlBatchStore
 from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
 from cadre_executor.adapters.delegation_store import SqlDelegationStore
 from cadre_executor.adapters.graphs import Graphs
 from cadre_executor.adapters.peers import GrpcMemory, GrpcModels, GrpcSandbox
 from cadre_executor.adapters.prefect import PrefectScheduler
+from cadre_executor.adapters.prefect_api import PrefectApi
+from cadre_executor.adapters.prefect_batches import PrefectLauncher
 from cadre_executor.adapters.processes import own_name, process_is_dead
 from cadre_executor.adapters.result_cache import SqlResultCache
 from cadre_executor.adapters.run_store import SqlRunStore
@@ -35,6 +44,7 @@ from cadre_executor.domain.agents import RemoteAgents
 from cadre_executor.domain.definitions import Language, Library
 from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.desks import Desk
+from cadre_executor.domain.dispatch import Dispatch
 from cadre_executor.domain.drivers import Driver
 from cadre_executor.domain.leftovers import Leftovers
 from cadre_executor.domain.peers import Children, Peers
@@ -44,6 +54,7 @@ from cadre_executor.domain.timetables import Timetable
 from cadre_executor.domain.tools import Tools
 from cadre_executor.domain.watchers import Watchers
 from cadre_executor.entrypoint.agents import AgentServicer
+from cadre_executor.entrypoint.batches import BatchServicer
 from cadre_executor.entrypoint.runs import RunServicer
 from cadre_executor.entrypoint.schedules import ScheduleServicer
 from cadre_executor.entrypoint.workflows import WorkflowServicer
@@ -139,8 +150,8 @@ async def build_with(
         client = await stack.enter_async_context(outgoing_client(rules))
         delegations = _delegations(settings, database, A2aAgents(client, variables))
         desk = _desk(settings, database, library, definitions, peers, delegations)
-        scheduler = PrefectScheduler(settings.prefect_url, executor=settings.executor_address)
-        stack.push_async_callback(scheduler.close)
+        prefect = PrefectApi(settings.prefect_url)
+        stack.push_async_callback(prefect.close)
         stack.push_async_callback(desk.close)
         leftovers = Leftovers(
             store=SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints),
@@ -150,9 +161,17 @@ async def build_with(
         registry = delegations.registry
         for upkeep in (desk.run(), leftovers.run(), registry.run(), delegations.run()):
             stack.push_async_callback(_end, asyncio.create_task(upkeep))
-        timetable = Timetable(scheduler=scheduler, definitions=definitions, library=library)
+        timetable = Timetable(
+            scheduler=PrefectScheduler(prefect), definitions=definitions, library=library
+        )
+        dispatch = Dispatch(
+            store=SqlBatchStore(database),
+            desk=desk,
+            library=library,
+            launcher=PrefectLauncher(prefect),
+        )
         shelf = Shelf(definitions=definitions, library=library, registry=registry)
-        yield _services(shelf, desk, timetable, registry)
+        yield _services(shelf, desk, timetable, dispatch, registry)
 
 
 def _delegations(settings: Settings, database: Transactions, remote: RemoteAgents) -> Delegations:
@@ -202,12 +221,13 @@ def _desk(
 
 
 def _services(
-    shelf: Shelf, desk: Desk, timetable: Timetable, registry: Registry
+    shelf: Shelf, desk: Desk, timetable: Timetable, dispatch: Dispatch, registry: Registry
 ) -> list[GrpcService]:
     workflows = WorkflowServicer(shelf)
     runs = RunServicer(desk)
     schedules = ScheduleServicer(timetable)
     agents = AgentServicer(registry)
+    batches = BatchServicer(dispatch)
     return [
         GrpcService(
             name="cadre.executor.v1.WorkflowService",
@@ -224,6 +244,10 @@ def _services(
         GrpcService(
             name="cadre.executor.v1.AgentService",
             add=lambda s: agents_pb2_grpc.add_AgentServiceServicer_to_server(agents, s),
+        ),
+        GrpcService(
+            name="cadre.executor.v1.BatchService",
+            add=lambda s: batches_pb2_grpc.add_BatchServiceServicer_to_server(batches, s),
         ),
     ]
 

@@ -30,10 +30,9 @@ class Settings(ServiceSettings):
     llm_proxy_address: str = Field("127.0.0.1:7411", description="host:port of the llm-proxy.")
     sandbox_address: str = Field("127.0.0.1:7412", description="host:port of the sandbox.")
     memory_address: str = Field("127.0.0.1:7413", description="host:port of the memory service.")
-    executor_address: str = Field(
-        "127.0.0.1:7410", description="host:port at which scheduled flow runs find the executor."
+    prefect_url: str = Field(
+        "http://127.0.0.1:7421", description="Prefect server, for schedules and batches."
     )
-    prefect_url: str = Field("http://127.0.0.1:7421", description="Prefect server, for schedules.")
     executor_max_runs: int = Field(
         200, ge=1, le=10_000, description="Runs driven at once; others wait in the store."
     )

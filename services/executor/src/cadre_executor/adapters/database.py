@@ -11,6 +11,8 @@ from cadre_kit.transactions import Transactions, open_transactions
 
 __all__ = [
     "AGENTS",
+    "BATCHES",
+    "BATCH_ROWS",
     "CACHED_RESULTS",
     "CHECKPOINTS",
     "DELEGATIONS",
@@ -69,6 +71,35 @@ RUNS = sa.Table(
     sa.Column("parent_run_id", sa.String),
     sa.Column("root_run_id", sa.String),
     sa.Column("depth", sa.Integer),
+    sa.Column("schedule", sa.String),
+    sa.Column("batch_id", sa.String),
+    sa.Column("batch_row", sa.Integer),
+    sa.Column("raised", sa.Text),
+)
+BATCHES = sa.Table(
+    "batches",
+    _METADATA,
+    sa.Column("id", sa.String),
+    sa.Column("workflow", sa.String),
+    sa.Column("version", sa.Integer),
+    sa.Column("digest", sa.String),
+    sa.Column("fingerprint", sa.String),
+    sa.Column("max_concurrent", sa.Integer),
+    sa.Column("total", sa.Integer),
+    sa.Column("created_time", sa.Float),
+    sa.Column("flow_run_id", sa.String),
+    sa.Column("launches", sa.Integer),
+    sa.Column("driven_time", sa.Float),
+    sa.Column("cancelled", sa.Boolean),
+    sa.Column("resumed_time", sa.Float),
+)
+BATCH_ROWS = sa.Table(
+    "batch_rows",
+    _METADATA,
+    sa.Column("batch_id", sa.String),
+    sa.Column("row", sa.Integer),
+    sa.Column("line", sa.Integer),
+    sa.Column("inputs", sa.Text),
 )
 EVENTS = sa.Table(
     "events",
@@ -134,6 +165,7 @@ QUESTIONS = sa.Table(
     sa.Column("comment", sa.Text),
     sa.Column("answered_by", sa.Text),
     sa.Column("answered_time", sa.Float),
+    sa.Column("raises", sa.Text),
 )
 IDEMPOTENCY_KEYS = sa.Table(
     "idempotency_keys",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cadre_executor.domain.runs import Event, EventType, Question
+from cadre_executor.domain.runs import Event, EventType, Question, RaisedBudget
 from cadre_kit.errors import Conflict, FailedPrecondition, InvalidInput
 
 __all__ = [
@@ -96,13 +96,15 @@ class Asked:
 @dataclass(frozen=True, kw_only=True)
 class AnswerRun:
     """An answer to a run. Empty `node` and `iteration` 0: to the only question that is open. `late`: nobody answered,
-    so the deadline does, with the question's own choice for that."""
+    so the deadline does, with the question's own choice for that. `raises` is given in place of what the question says
+    that a budget is raised to."""
 
     run_id: str
     answer: Answer
     node: str = ""
     iteration: int = 0
     late: bool = False
+    raises: RaisedBudget | None = None
 
 
 def waiting_event(question: Question) -> Event:

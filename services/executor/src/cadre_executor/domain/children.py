@@ -85,6 +85,7 @@ def _child(action: WorkflowAction, task: Task) -> ChildRun:
         parent_run_id=means.run_id,
         root_run_id=means.root_run_id,
         depth=means.depth + 1,
+        schedule=means.schedule,
     )
 
 

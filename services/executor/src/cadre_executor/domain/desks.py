@@ -13,17 +13,20 @@ from typing import Any
 
 from opentelemetry import propagate
 
-from cadre_executor.domain.answers import AnswerChosen, AnswerRun, NotWaiting
+from cadre_executor.domain.answers import Answer, AnswerChosen, AnswerRun, NotWaiting
 from cadre_executor.domain.checkpoints import Checkpoint, CheckpointNotFound, Position
 from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.drivers import Driver, ending_of, mistake
 from cadre_executor.domain.journals import Journal, LeaseLost
+from cadre_executor.domain.overruns import RAISE
 from cadre_executor.domain.peers import Children, ChildRun
 from cadre_executor.domain.runs import (
     FINAL,
     Event,
     EventType,
+    Question,
+    RaisedBudget,
     Run,
     RunPage,
     RunQuery,
@@ -62,24 +65,33 @@ _NOTHING_YET: dict[str, Any] = {
     "parent_run_id": "",
     "root_run_id": "",
     "depth": 0,
+    "schedule": "",
+    "batch_id": "",
+    "batch_row": 0,
+    "raised": None,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartRun:
-    """What to run: an applied workflow by name (version 0 is the newest), or a file's text."""
+    """What to run: an applied workflow by name (version 0 is the newest), or a file's text, which is of a version when
+    that is given."""
 
     inputs: Mapping[str, Any]
     workflow: str = ""
     version: int = 0
     source: str = ""
     trigger: str = "api"
+    schedule: str = ""
+    batch_id: str = ""
+    batch_row: int = 0
     key: str = ""
 
     @property
     def fingerprint(self) -> str:
         """Equal for equal requests."""
-        return _fingerprint([self.workflow, self.version, self.source, self.inputs, self.trigger])
+        said = [self.workflow, self.version, self.source, self.inputs, self.trigger]
+        return _fingerprint([*said, self.schedule] if self.schedule else said)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +166,9 @@ class Desk:
         return await self._accept(run, key=request.key, fingerprint=request.fingerprint)
 
     async def _run_of(self, request: StartRun) -> Run:
-        document, source, version = await self._target(request)
+        document, source, version = await self.target(
+            workflow=request.workflow, version=request.version, source=request.source
+        )
         self._library.language.check_inputs(document.workflow, request.inputs)
         return Run(
             id=new_id(),
@@ -164,6 +178,9 @@ class Desk:
             source=source,
             inputs=request.inputs,
             trigger=request.trigger,
+            schedule=request.schedule,
+            batch_id=request.batch_id,
+            batch_row=request.batch_row,
             created_time=datetime.now(UTC),
             trace_parent=_trace_parent(),
             max_concurrent_runs=document.workflow.limits.max_concurrent_runs,
@@ -199,10 +216,31 @@ class Desk:
         """The checkpoints of a run that are kept, oldest first. Raises RunNotFound."""
         return await self._store.checkpoints(run_id)
 
-    async def resume(self, run_id: str) -> Run:
-        """Lets a failed run go on from the step that failed. Raises RunNotFound and NotFailed."""
+    async def resume(self, run_id: str, raised: RaisedBudget | None = None) -> Run:
+        """Lets a failed run go on from the step that failed, or with a budget one that waits for more of it. Raises
+        RunNotFound and NotFailed."""
+        if raised is not None:
+            run = await self._store.get(run_id)
+            asks = [question for question in run.questions if question.raises is not None]
+            if asks:
+                return await self._answer_all(run, asks, raised)
+            if run.status is RunStatus.FAILED:
+                await self._store.raise_budget(raised)
         await self._store.resume(run_id, Event(type=EventType.RUN_RESUMED, time=datetime.now(UTC)))
         return await self._sent_on(run_id)
+
+    async def _answer_all(self, run: Run, asks: Sequence[Question], raised: RaisedBudget) -> Run:
+        for question in asks:
+            assert question.raises is not None
+            request = AnswerRun(
+                run_id=run.id,
+                node=question.node,
+                iteration=question.iteration,
+                answer=Answer(choice=RAISE, time=datetime.now(UTC)),
+                raises=replace(raised, run_id=question.raises.run_id),
+            )
+            await self._store.answer(request)
+        return await self._sent_on(run.id)
 
     async def answer(self, request: AnswerRun) -> Run:
         """Gives a run its answer. Raises RunNotFound, NotWaiting, UnknownQuestion, UnknownChoice and AnswerChosen."""
@@ -267,6 +305,7 @@ class Desk:
             parent_run_id=child.parent_run_id,
             root_run_id=child.root_run_id,
             depth=child.depth,
+            schedule=child.schedule,
             # Whoever waits for it has its turn already.
             max_concurrent_runs=None,
         )
@@ -383,10 +422,13 @@ class Desk:
             # Whatever went wrong, the run then has no driver, and is taken up again.
             self._forget(run.id, driven)
 
-    async def _target(self, request: StartRun) -> tuple[Document, str, int]:
-        if not request.workflow:
-            return await self._library.document(request.source), request.source, 0
-        definition = await self._definitions.get(request.workflow, request.version)
+    async def target(
+        self, *, workflow: str, version: int, source: str
+    ) -> tuple[Document, str, int]:
+        """The file that is meant, its text, and its version. Raises WorkflowNotFound and WorkflowInvalid."""
+        if source:
+            return await self._library.document(source), source, version
+        definition = await self._definitions.get(workflow, version)
         document = await self._library.document(definition.source)
         return document, definition.source, definition.version
 

@@ -16,6 +16,7 @@ from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.journals import Batch, Journal, LeaseLost
+from cadre_executor.domain.overruns import effective
 from cadre_executor.domain.peers import Children, Peers, RunBudget
 from cadre_executor.domain.records import Records
 from cadre_executor.domain.runs import Ending, Event, EventType, Failure, Run, RunStatus
@@ -144,11 +145,11 @@ class Driver:
 
     async def _budgets(self, run: Run, workflow: Workflow) -> tuple[RunBudget, ...]:
         """The budgets of the run and of the one at the top, as far as their files have one."""
-        found = [RunBudget(run_id=run.id, budget=workflow.budget)]
+        found = [RunBudget(run_id=run.id, budget=effective(workflow.budget, run.raised))]
         if run.root_run_id and run.root_run_id != run.id:
             root = await self.store.get(run.root_run_id)
             top = (await self._document(root)).workflow
-            found.append(RunBudget(run_id=root.id, budget=top.budget))
+            found.append(RunBudget(run_id=root.id, budget=effective(top.budget, root.raised)))
         return tuple(each for each in found if each.budget != Budget())
 
     def _drive(
@@ -182,6 +183,7 @@ class Driver:
             run_id=run.id,
             root_run_id=run.root_run_id or run.id,
             depth=run.depth,
+            schedule=run.schedule,
             version=run.version,
             workflow=workflow,
             journal=journal,
@@ -207,7 +209,10 @@ class Driver:
             answered = await self._suspend(drive, position)
             if not answered:
                 return None
-            drive = replace(drive, asked={**drive.asked, **answered})
+            # An answer may have raised a budget.
+            run = await self.store.get(drive.run_id)
+            means = replace(drive.means, budgets=await self._budgets(run, drive.workflow))
+            drive = replace(drive, asked={**drive.asked, **answered}, means=means)
         drive.check_size(position)
         return position
 

@@ -41,7 +41,7 @@ class RunBudget:
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """For whom a service is called. `key` is the step's idempotency key: the same when the step is repeated. `budgets`
-    are those of the run and of the one at the top."""
+    are those of the run and of the one at the top. `schedule` names the one that started the run."""
 
     workflow: str
     version: int
@@ -49,6 +49,7 @@ class Call:
     root_run_id: str
     node: str
     key: str
+    schedule: str = ""
     budgets: tuple[RunBudget, ...] = ()
     timeout_seconds: float | None = None
 
@@ -162,6 +163,7 @@ class ChildRun:
     parent_run_id: str
     root_run_id: str
     depth: int
+    schedule: str = ""
 
 
 class Models(Protocol):

@@ -39,6 +39,7 @@ class Means:
     run_id: str
     root_run_id: str
     depth: int
+    schedule: str
     version: int
     workflow: Workflow
     journal: Journal
@@ -113,6 +114,7 @@ class Task:
             run_id=means.run_id,
             root_run_id=means.root_run_id,
             node=self.place.node.id,
+            schedule=means.schedule,
             key=f"{means.run_id}/{self.place.visit}/{self.place.attempt}",
             budgets=means.budgets,
             timeout_seconds=self.place.node.timeout_seconds,

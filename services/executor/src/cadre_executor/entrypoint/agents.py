@@ -10,7 +10,7 @@ import grpc
 from cadre.executor.v1 import agents_pb2, agents_pb2_grpc
 from cadre_executor.domain.agents import Agent, Health
 from cadre_executor.domain.registries import Registration, Registry
-from cadre_executor.entrypoint.messages import timestamp
+from cadre_executor.entrypoint.messages import time_message
 from cadre_kit.documents import object_from_json
 
 __all__ = ["AgentServicer"]
@@ -101,9 +101,9 @@ def _message(agent: Agent) -> agents_pb2.Agent:
         health_detail=detail,
         secret=agent.secret,
         ttl_seconds=agent.ttl_seconds,
-        registered_time=timestamp(agent.registered_time),
-        last_seen_time=timestamp(agent.last_seen_time),
+        registered_time=time_message(agent.registered_time),
+        last_seen_time=time_message(agent.last_seen_time),
     )
     if agent.expires_time is not None:
-        message.expires_time.CopyFrom(timestamp(agent.expires_time))
+        message.expires_time.CopyFrom(time_message(agent.expires_time))
     return message

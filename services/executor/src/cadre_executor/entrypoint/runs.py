@@ -11,6 +11,7 @@ import grpc
 from cadre.executor.v1 import runs_pb2, runs_pb2_grpc
 from cadre_executor.domain.answers import Answer, AnswerRun
 from cadre_executor.domain.desks import Desk, ForkRun, StartRun
+from cadre_executor.domain.overruns import raised_budget
 from cadre_executor.domain.runs import RunQuery
 from cadre_executor.entrypoint.messages import (
     checkpoint_message,
@@ -71,6 +72,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
             before=token_key(request.page_token),
             workflow=request.workflow,
             status=status_from_message(request.status),
+            schedule=request.schedule,
+            batch_id=request.batch_id,
         )
         page = await self._desk.list(query)
         return runs_pb2.ListRunsResponse(
@@ -98,7 +101,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         self, request: runs_pb2.ResumeRunRequest, context: Context
     ) -> runs_pb2.ResumeRunResponse:
         """Goes on with a failed run."""
-        run = await self._desk.resume(request.run_id)
+        raised = raised_budget(request.run_id, usd=request.usd, tokens=request.tokens)
+        run = await self._desk.resume(request.run_id, raised)
         return runs_pb2.ResumeRunResponse(run=run_message(run))
 
     async def AnswerRun(
@@ -137,12 +141,15 @@ def _start(request: runs_pb2.StartRunRequest, key: str) -> StartRun:
         raise BadRequest("the inputs are larger than 4 MiB", code="INPUTS_TOO_LARGE")
     if len(request.trigger) > _TRIGGER_CHARACTERS:
         raise BadRequest(f"trigger has more than {_TRIGGER_CHARACTERS} characters")
+    if len(request.schedule) > _NAME_CHARACTERS:
+        raise BadRequest(f"schedule has more than {_NAME_CHARACTERS} characters")
     return StartRun(
         workflow=request.workflow,
-        version=request.version,
+        version=request.version if request.workflow else 0,
         source=request.source,
         inputs=object_from_json(request.inputs, field="inputs"),
-        trigger=request.trigger or "api",
+        trigger=request.trigger or ("schedule" if request.schedule else "api"),
+        schedule=request.schedule,
         key=key,
     )
 

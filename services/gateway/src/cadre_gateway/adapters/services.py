@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
-from cadre.executor.v1 import agents_pb2_grpc, runs_pb2_grpc, schedules_pb2_grpc, workflows_pb2_grpc
+from cadre.executor.v1 import (
+    agents_pb2_grpc,
+    batches_pb2_grpc,
+    runs_pb2_grpc,
+    schedules_pb2_grpc,
+    workflows_pb2_grpc,
+)
 from cadre.llm_proxy.v1 import llm_pb2_grpc, usage_pb2_grpc
 from cadre.memory.v1 import memory_pb2_grpc
 from cadre.sandbox.v1 import sandbox_pb2_grpc
@@ -17,6 +23,7 @@ from cadre_kit import channels
 
 if TYPE_CHECKING:
     from cadre.executor.v1.agents_pb2_grpc import AgentServiceAsyncStub
+    from cadre.executor.v1.batches_pb2_grpc import BatchServiceAsyncStub
     from cadre.executor.v1.runs_pb2_grpc import RunServiceAsyncStub
     from cadre.executor.v1.schedules_pb2_grpc import ScheduleServiceAsyncStub
     from cadre.executor.v1.workflows_pb2_grpc import WorkflowServiceAsyncStub
@@ -84,12 +91,13 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True)
 class Executor(Service):
-    """Keeps workflows, runs, schedules and remote agents."""
+    """Keeps workflows, runs, schedules, batches and remote agents."""
 
     workflows: WorkflowServiceAsyncStub
     runs: RunServiceAsyncStub
     schedules: ScheduleServiceAsyncStub
     agents: AgentServiceAsyncStub
+    batches: BatchServiceAsyncStub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +158,7 @@ async def connected(addresses: Addresses, *, call_seconds: float) -> AsyncIterat
                 runs=runs_pb2_grpc.RunServiceStub(executor),
                 schedules=schedules_pb2_grpc.ScheduleServiceStub(executor),
                 agents=agents_pb2_grpc.AgentServiceStub(executor),
+                batches=batches_pb2_grpc.BatchServiceStub(executor),
             ),
             llm_proxy=LlmProxy(
                 name="llm-proxy",

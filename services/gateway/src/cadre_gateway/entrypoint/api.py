@@ -14,6 +14,7 @@ from cadre_gateway.entrypoint.middleware import Around, Limits
 from cadre_gateway.entrypoint.routes import (
     a2a,
     agents,
+    batches,
     budgets,
     chat,
     executions,
@@ -55,7 +56,8 @@ def application(parts: Parts, *, key: ApiKey, limits: Limits) -> FastAPI:
     app.state.parts = parts
     add_error_handlers(app)
     # The key is checked before the body is read, by Around; here it is only described.
-    for resource in (workflows, runs, schedules, agents, usage, budgets, memories, executions):
+    resources = (workflows, runs, batches, schedules, agents, usage, budgets, memories, executions)
+    for resource in resources:
         app.include_router(resource.router, responses=_problems(), dependencies=[Security(_KEY)])
     app.include_router(chat.router, dependencies=[Security(_KEY)])
     # Described by its own specification, and by the cards.

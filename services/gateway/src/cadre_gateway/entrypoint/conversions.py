@@ -33,6 +33,7 @@ __all__ = [
     "problem",
     "problems",
     "run",
+    "run_status",
     "schedule",
     "timestamp",
     "usage",
@@ -143,13 +144,18 @@ def _edge(message: workflows_pb2.GraphEdge) -> d.Edge:
     )
 
 
+def run_status(number: runs_pb2.RunStatus.ValueType) -> d.RunStatus:
+    """Where a run, or a batch, stands."""
+    return _RUN_STATUSES[number]
+
+
 def run(message: runs_pb2.Run) -> d.Run:
     """A run, or as much of it as a list has."""
     return d.Run(
         id=message.id,
         workflow=message.workflow,
         version=message.version,
-        status=_RUN_STATUSES[message.status],
+        status=run_status(message.status),
         inputs=_object(message, "inputs"),
         outputs=_object(message, "outputs"),
         usage=usage(message.usage),
@@ -162,6 +168,9 @@ def run(message: runs_pb2.Run) -> d.Run:
         source=message.source,
         parent_run_id=message.parent_run_id,
         forked_from_run_id=message.forked_from_run_id,
+        schedule=message.schedule,
+        batch_id=message.batch_id,
+        batch_row=message.batch_row,
         questions=[_question(one) for one in message.questions],
     )
 

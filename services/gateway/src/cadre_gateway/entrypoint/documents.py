@@ -341,6 +341,9 @@ class NewRun(Asked):
         None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
     )
     inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
+    schedule: Text = Field(
+        "", max_length=100, description="The schedule that starts it, if one does."
+    )
 
 
 class Question(Answer):
@@ -351,6 +354,15 @@ class Question(Answer):
     message: str
     choices: list[str] = Field(description="Empty when the answer is in the person's own words.")
     deadline: datetime | None = Field(description="When it gives up; null when it never does.")
+
+
+class NewBudget(Asked):
+    """What a run may spend in all from now on, in place of what its file says."""
+
+    usd: str = Field(
+        "", max_length=50, pattern=r"^(\d+(\.\d+)?)?$", description="US dollars, such as 2.00."
+    )
+    tokens: int = Field(0, ge=0, le=2**53, description="Tokens; 0 leaves them.")
 
 
 class NewAnswer(Asked):
@@ -418,6 +430,13 @@ class Run(Answer):
     source: str = Field(description="The workflow file that it runs.")
     parent_run_id: str = Field(description="The run that it is a step of; empty when it is none.")
     forked_from_run_id: str = Field(description="The run that it was forked from, if it was.")
+    schedule: str = Field(
+        description="The schedule that started it, or the run at the top; empty when none did."
+    )
+    batch_id: str = Field(
+        description="The batch that it belongs to; empty when it belongs to none."
+    )
+    batch_row: int = Field(description="Which row of the batch it is for, from 1; 0 for none.")
     questions: list[Question] = Field(
         description="What it asked and nobody has answered. Empty in lists."
     )

@@ -168,6 +168,9 @@ class Run(_message.Message):
     PARENT_RUN_ID_FIELD_NUMBER: _builtins.int
     FORKED_FROM_RUN_ID_FIELD_NUMBER: _builtins.int
     QUESTIONS_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    BATCH_ROW_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, a ULID."""
     workflow: _builtins.str
@@ -186,6 +189,12 @@ class Run(_message.Message):
     """The run that it is a step of; empty when it is none."""
     forked_from_run_id: _builtins.str
     """The run that it was forked from; empty when it was not."""
+    schedule: _builtins.str
+    """The schedule that started it, or the run that it is a step of; empty when none did."""
+    batch_id: _builtins.str
+    """The batch that it belongs to; empty when it belongs to none."""
+    batch_row: _builtins.int
+    """Which row of the batch it is for, from 1; 0 without a batch, and when a later run took its place."""
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """What it was given, an object by state field. Absent in lists."""
@@ -238,10 +247,13 @@ class Run(_message.Message):
         parent_run_id: _builtins.str = ...,
         forked_from_run_id: _builtins.str = ...,
         questions: _abc.Iterable[Global___Question] | None = ...,
+        schedule: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
+        batch_row: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "inputs", b"inputs", "outputs", b"outputs", "started_time", b"started_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "forked_from_run_id", b"forked_from_run_id", "id", b"id", "inputs", b"inputs", "outputs", b"outputs", "parent_run_id", b"parent_run_id", "questions", b"questions", "source", b"source", "started_time", b"started_time", "status", b"status", "trace_id", b"trace_id", "trigger", b"trigger", "usage", b"usage", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "batch_row", b"batch_row", "created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "forked_from_run_id", b"forked_from_run_id", "id", b"id", "inputs", b"inputs", "outputs", b"outputs", "parent_run_id", b"parent_run_id", "questions", b"questions", "schedule", b"schedule", "source", b"source", "started_time", b"started_time", "status", b"status", "trace_id", b"trace_id", "trigger", b"trigger", "usage", b"usage", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -372,6 +384,7 @@ class StartRunRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     TRIGGER_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """An applied workflow's name."""
     source: _builtins.str
@@ -380,6 +393,8 @@ class StartRunRequest(_message.Message):
     """Which version of the applied workflow; 0 means the newest."""
     trigger: _builtins.str
     """What starts it, such as webhook or schedule; empty means api. At most 50 characters."""
+    schedule: _builtins.str
+    """The schedule that starts it; empty when none does. At most 100 characters. With it, an empty trigger means schedule."""
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """Values for state fields, an object. Absent means none. At most 4 MiB."""
@@ -392,10 +407,11 @@ class StartRunRequest(_message.Message):
         version: _builtins.int = ...,
         inputs: _common_pb2.Json | None = ...,
         trigger: _builtins.str = ...,
+        schedule: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "source", b"source", "target", b"target", "workflow", b"workflow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "source", b"source", "target", b"target", "trigger", b"trigger", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "schedule", b"schedule", "source", b"source", "target", b"target", "trigger", b"trigger", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["workflow", "source"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
@@ -487,6 +503,8 @@ class ListRunsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     WORKFLOW_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many, 1 to 500; 0 means 50."""
     page_token: _builtins.str
@@ -495,6 +513,10 @@ class ListRunsRequest(_message.Message):
     """Only runs of this workflow; empty means any."""
     status: Global___RunStatus.ValueType
     """Only runs in this status; unspecified means any."""
+    schedule: _builtins.str
+    """Only runs that this schedule started; empty means any."""
+    batch_id: _builtins.str
+    """Only runs of this batch; empty means any."""
     def __init__(
         self,
         *,
@@ -502,10 +524,12 @@ class ListRunsRequest(_message.Message):
         page_token: _builtins.str = ...,
         workflow: _builtins.str = ...,
         status: Global___RunStatus.ValueType = ...,
+        schedule: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "status", b"status", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "page_size", b"page_size", "page_token", b"page_token", "schedule", b"schedule", "status", b"status", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -642,16 +666,26 @@ class ResumeRunRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
+    USD_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The failed run's id."""
+    """The run's id."""
+    usd: _builtins.str
+    """What the run, with the runs that are steps of it, may spend from now on in all: US dollars as an exact decimal above 0.
+    Empty leaves it.
+    """
+    tokens: _builtins.int
+    """As usd, in tokens. 0 leaves it."""
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
+        usd: _builtins.str = ...,
+        tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id", "tokens", b"tokens", "usd", b"usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
