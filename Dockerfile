@@ -32,6 +32,7 @@ RUN mkdir /opt/cadre \
     && case "$SERVICE" in \
         mlflow | prefect) set -- ;; \
         frontend) set -- ./libs/client ./frontend ;; \
+        executor) set -- ./libs/contracts ./libs/kit ./libs/client ./services/executor ;; \
         *) set -- ./libs/contracts ./libs/kit "./services/$SERVICE" ;; \
     esac \
     && if [ $# -gt 0 ]; then \

@@ -182,6 +182,7 @@ class Engine:
                 engine=Graphs(),
                 peers=peers,
                 children=children,
+                delegations=One(),  # type: ignore[arg-type]  # nothing is handed to agents
                 cache=SqlResultCache(database),
                 owner="bench",
                 lease_seconds=5.0,
@@ -196,6 +197,7 @@ class Engine:
             definitions=SqlDefinitionStore(database),
             library=library,
             driver=driver,
+            delegations=One(),  # type: ignore[arg-type]  # nothing is handed to agents
             watchers=watchers,
             is_dead=lambda owner: False,
             max_runs=1_000,

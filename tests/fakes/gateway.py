@@ -13,6 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cadre.common.v1 import common_pb2
 from cadre.executor.v1 import (
+    agents_pb2,
+    agents_pb2_grpc,
     runs_pb2,
     runs_pb2_grpc,
     schedules_pb2,
@@ -65,6 +67,7 @@ class FakeExecutor(
     workflows_pb2_grpc.WorkflowServiceServicer,
     runs_pb2_grpc.RunServiceServicer,
     schedules_pb2_grpc.ScheduleServiceServicer,
+    agents_pb2_grpc.AgentServiceServicer,
 ):
     """Keeps everything in memory. Runs do what `happen` says; `failure` is raised by every call while it is set."""
 
@@ -75,6 +78,7 @@ class FakeExecutor(
         self.schedules: dict[str, schedules_pb2.Schedule] = {}
         self.triggers: list[workflows_pb2.Trigger] = []
         self.arrivals: dict[str, runs_pb2.Arrival] = {}
+        self.agents: dict[str, agents_pb2.Agent] = {}
         self.failure: CadreError | None = None
         self.watching = 0
         self.traceparents: list[str] = []
@@ -96,6 +100,10 @@ class FakeExecutor(
             GrpcService(
                 name="cadre.executor.v1.ScheduleService",
                 add=lambda s: schedules_pb2_grpc.add_ScheduleServiceServicer_to_server(self, s),
+            ),
+            GrpcService(
+                name="cadre.executor.v1.AgentService",
+                add=lambda s: agents_pb2_grpc.add_AgentServiceServicer_to_server(self, s),
             ),
         ]
 
@@ -278,6 +286,7 @@ class FakeExecutor(
             status=runs_pb2.RUN_STATUS_RUNNING,
             inputs=request.inputs,
             trigger=request.trigger,
+            schedule=request.schedule,
             created_time=_now(),
             source=request.source,
         )
@@ -300,7 +309,9 @@ class FakeExecutor(
         runs = [
             run
             for run in reversed(self.runs.values())
-            if request.workflow in ("", run.workflow) and request.status in (0, run.status)
+            if request.workflow in ("", run.workflow)
+            and request.status in (0, run.status)
+            and request.schedule in ("", run.schedule)
         ]
         start = int(request.page_token or 0)
         end = start + (request.page_size or 50)
@@ -391,6 +402,56 @@ class FakeExecutor(
             id="1", step=1, time=_now(), nodes=["a"], next_nodes=["b"], state=to_json({"x": 1})
         )
         return runs_pb2.ListCheckpointsResponse(checkpoints=[kept])
+
+    # AgentService
+
+    async def RegisterAgent(
+        self, request: agents_pb2.RegisterAgentRequest, context: Any
+    ) -> agents_pb2.RegisterAgentResponse:
+        self._check()
+        name, created = request.name or "agent", request.name not in self.agents
+        self.agents[name] = agents_pb2.Agent(
+            name=name,
+            title="Agent",
+            url=request.card_url,
+            card_url=request.card_url,
+            protocol_binding="JSONRPC",
+            skills=[agents_pb2.AgentSkill(id="echo", name="Echo", tags=["test"])],
+            health=agents_pb2.AGENT_HEALTH_HEALTHY,
+            secret=request.secret,
+            ttl_seconds=request.ttl_seconds,
+            registered_time=_now(),
+            last_seen_time=_now(),
+        )
+        return agents_pb2.RegisterAgentResponse(agent=self.agents[name], created=created)
+
+    async def RenewAgent(
+        self, request: agents_pb2.RenewAgentRequest, context: Any
+    ) -> agents_pb2.RenewAgentResponse:
+        return agents_pb2.RenewAgentResponse(agent=self._agent(request.name))
+
+    async def ListAgents(
+        self, request: agents_pb2.ListAgentsRequest, context: Any
+    ) -> agents_pb2.ListAgentsResponse:
+        self._check()
+        return agents_pb2.ListAgentsResponse(agents=self.agents.values())
+
+    async def GetAgent(
+        self, request: agents_pb2.GetAgentRequest, context: Any
+    ) -> agents_pb2.GetAgentResponse:
+        return agents_pb2.GetAgentResponse(agent=self._agent(request.name))
+
+    async def DeleteAgent(
+        self, request: agents_pb2.DeleteAgentRequest, context: Any
+    ) -> agents_pb2.DeleteAgentResponse:
+        del self.agents[self._agent(request.name).name]
+        return agents_pb2.DeleteAgentResponse()
+
+    def _agent(self, name: str) -> agents_pb2.Agent:
+        self._check()
+        if name not in self.agents:
+            raise NotFound(f"no agent {name!r} is registered", code="AGENT_NOT_FOUND")
+        return self.agents[name]
 
     # ScheduleService
 

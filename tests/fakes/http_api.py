@@ -79,6 +79,8 @@ class Store:
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    agents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     memories: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     usage_query: dict[str, str] = field(default_factory=dict)
     cost_usd: str | None = "0.00045"
@@ -103,6 +105,8 @@ def http_api(store: Store) -> FastAPI:
     _add_workflows(app, store)
     _add_runs(app, store)
     _add_schedules(app, store)
+    _add_agents(app, store)
+    _add_batches(app, store)
     _add_memories(app, store)
     _add_others(app, store)
     return app
@@ -359,7 +363,8 @@ def _add_runs(app: FastAPI, store: Store) -> None:
             "created_time": TIME,
             "started_time": TIME,
             "ended_time": None,
-            "trigger": "api",
+            "trigger": "schedule" if body.get("schedule") else "api",
+            "schedule": body.get("schedule", ""),
             "trace_id": "0" * 32,
             "source": body.get("source") or "",
         }
@@ -372,11 +377,13 @@ def _add_runs(app: FastAPI, store: Store) -> None:
         return run
 
     @app.get("/api/v1/runs")
-    async def runs(workflow: str = "", status: str = "") -> Any:
+    async def runs(workflow: str = "", status: str = "", schedule: str = "") -> Any:
         chosen = [
             run
             for run in reversed(store.runs.values())
-            if workflow in ("", run["workflow"]) and status in ("", run["status"])
+            if workflow in ("", run["workflow"])
+            and status in ("", run["status"])
+            and schedule in ("", run["schedule"])
         ]
         return {"runs": chosen, "next_page_token": ""}
 
@@ -442,6 +449,79 @@ async def _stream(run: dict[str, Any], after: int) -> AsyncIterator[str]:
         await asyncio.sleep(0.02)
 
 
+def _add_batches(app: FastAPI, store: Store) -> None:
+    """Rows that say `fail` or `costly` fail so, and `asks` waits; of a batch of `slow` nothing is run. Each look at a
+    batch runs one row more."""
+
+    @app.post("/api/v1/batches", status_code=202)
+    async def create(body: dict[str, Any]) -> Any:
+        if store.broken:
+            raise Refusal(503, "PREFECT_UNAVAILABLE", "Prefect does not answer")
+        rows = body["rows"]
+        wrong = [
+            {**PROBLEMS[0], "message": "message is missing", "path": "message", "line": row["line"]}
+            for row in rows
+            if "message" not in row["inputs"]
+        ]
+        if wrong:
+            raise Refusal(400, "BATCH_ROWS_REFUSED", "rows do not fit", problems=wrong)
+        batch = {"id": f"01BATCH{len(store.batches)}", "workflow": body["workflow"] or "file"}
+        batch |= {"version": 1, "max_concurrent": body["max_concurrent"], "asked": body, "runs": []}
+        store.batches[batch["id"]] = batch
+        return _batch(batch)
+
+    @app.get("/api/v1/batches")
+    async def batches() -> Any:
+        found = [_batch(batch) for batch in reversed(store.batches.values())]
+        return {"batches": found, "next_page_token": ""}
+
+    @app.get("/api/v1/batches/{batch_id}")
+    async def batch(batch_id: str) -> Any:
+        found = store.batches[batch_id]
+        found["was_seen"] = True
+        runs, rows = found["runs"], found["asked"]["rows"]
+        if len(runs) < len(rows) and found["workflow"] != "slow":
+            runs.append(_row_run(rows[len(runs)]["inputs"]["message"], len(runs)))
+        return _batch(found)
+
+    @app.get("/api/v1/batches/{batch_id}/rows")
+    async def rows(batch_id: str, after: int) -> Any:
+        found = store.batches[batch_id]
+        runs = [*found["runs"], *[None] * len(found["asked"]["rows"])]
+        every = [
+            {"row": number, "line": row["line"], "run": runs[number - 1]}
+            for number, row in enumerate(found["asked"]["rows"], start=1)
+        ]
+        # In pages of two.
+        return {"rows": every[after : after + 2], "more": after + 2 < len(every)}
+
+    @app.post("/api/v1/batches/{batch_id}/cancel")
+    async def cancel(batch_id: str) -> Any:
+        store.batches[batch_id]["cancelled"] = True
+        return _batch(store.batches[batch_id])
+
+
+def _row_run(message: str, place: int) -> dict[str, Any]:
+    failure = {"fail": FAILURES["fails"], "costly": FAILURES["costly"]}.get(message)
+    status = "waiting" if message == "asks" else "failed" if failure else "succeeded"
+    run = {"id": f"01ROW{place}", "workflow": "triage", "version": 1, "status": status}
+    return {**run, "usage": USAGE, "error": failure, "outputs": {"mood": message, "scores": [1]}}
+
+
+def _batch(batch: dict[str, Any]) -> dict[str, Any]:
+    total, runs = len(batch["asked"]["rows"]), batch["runs"]
+    counts = {
+        s: sum(run["status"] == s for run in runs) for s in ("succeeded", "failed", "waiting")
+    }
+    rows = {"total": total, "pending": total - len(runs), **counts}
+    left = "waiting" if counts["waiting"] else "failed" if counts["failed"] else "succeeded"
+    status = "running" if rows["pending"] else left
+    shown = {
+        name: value for name, value in batch.items() if name not in ("asked", "runs", "was_seen")
+    }
+    return {**shown, "status": "cancelled" if batch.get("cancelled") else status, "rows": rows}
+
+
 def _add_schedules(app: FastAPI, store: Store) -> None:
     def found(name: str) -> dict[str, Any]:
         if name not in store.schedules:
@@ -474,6 +554,45 @@ def _add_schedules(app: FastAPI, store: Store) -> None:
     async def delete(name: str) -> None:
         found(name)
         del store.schedules[name]
+
+
+def _add_agents(app: FastAPI, store: Store) -> None:
+    def found(name: str) -> dict[str, Any]:
+        if name not in store.agents:
+            raise Refusal(404, "AGENT_NOT_FOUND", f"no agent {name!r} is registered")
+        return store.agents[name]
+
+    @app.post("/api/v1/agents")
+    async def register(body: dict[str, Any]) -> Any:
+        name = body["name"] or "Echo-agent"
+        store.agents[name] = {
+            "name": name,
+            "title": "Echo agent",
+            "description": "Says it again.",
+            "version": "2.1",
+            "card_url": body["url"],
+            "url": body["url"],
+            "protocol_binding": "JSONRPC",
+            "skills": [{"id": "echo", "name": "Echo", "description": "Repeats."}],
+            "health": "healthy",
+            "secret": body["secret"],
+            "ttl_seconds": body["ttl_seconds"],
+            "last_seen_time": TIME,
+        }
+        return store.agents[name]
+
+    @app.get("/api/v1/agents")
+    async def agents() -> Any:
+        return {"agents": list(store.agents.values())}
+
+    @app.get("/api/v1/agents/{name}")
+    async def agent(name: str) -> Any:
+        return found(name)
+
+    @app.delete("/api/v1/agents/{name}", status_code=204)
+    async def delete(name: str) -> None:
+        found(name)
+        del store.agents[name]
 
 
 def _add_memories(app: FastAPI, store: Store) -> None:

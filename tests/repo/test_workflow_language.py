@@ -57,7 +57,7 @@ def test_the_examples_are_valid_for_the_language_and_for_editors(path: Path) -> 
     jsonschema.validate(yaml.safe_load(source), workflow_schema())
 
 
-@pytest.mark.parametrize("key", ["agent", "optimize", "mlflow"])
+@pytest.mark.parametrize("key", ["optimize", "mlflow"])
 def test_the_schema_does_not_offer_what_is_not_built(key: str) -> None:
     assert key not in workflow_schema()["$defs"]["NodeShape"]["properties"]
 

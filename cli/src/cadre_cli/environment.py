@@ -8,6 +8,7 @@ __all__ = ["child_environment", "search_keys", "without_provider_keys"]
 
 # Keys of services that the executor's web_search asks.
 _SEARCH_KEYS = ("BRAVE_API_KEY", "SERPER_API_KEY", "TAVILY_API_KEY")
+_AGENT_SECRETS = "AGENT_"
 # Nothing is reported to anyone, and nothing is fetched at a start.
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -53,8 +54,12 @@ def without_provider_keys(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def search_keys(environment: Mapping[str, str]) -> dict[str, str]:
-    """The keys of search services, which only the executor asks."""
-    return {name: environment[name] for name in _SEARCH_KEYS if name in environment}
+    """The keys of search services and of remote agents, which only the executor asks."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _SEARCH_KEYS or name.startswith(_AGENT_SECRETS)
+    }
 
 
 def _addresses(settings: PlatformSettings) -> dict[str, str]:

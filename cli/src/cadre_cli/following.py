@@ -3,8 +3,8 @@
 import select
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -16,8 +16,21 @@ from cadre_cli.words import as_text, cost, count, duration, moment
 if TYPE_CHECKING:
     from cadre_client import Client, Event, Run
 
-__all__ = ["Left", "ask", "exit_status", "follow", "result", "show_end", "show_result"]
+__all__ = [
+    "Left",
+    "ask",
+    "exit_status",
+    "follow",
+    "is_limit",
+    "patiently",
+    "result",
+    "show_end",
+    "show_result",
+    "shown_end",
+    "wants_cancel",
+]
 
+Answer = TypeVar("Answer")
 _LIMIT_WORDS = ("BUDGET", "LIMIT")
 _PATIENCE_SECONDS = 60.0
 _NOTICE_SECONDS = 0.2
@@ -48,7 +61,7 @@ def follow(client: "Client", run_id: str, *, quiet: bool) -> "Run":
             elif run.questions:
                 ask(client, run)
     except KeyboardInterrupt:
-        if not _wants_cancel(run_id):
+        if not wants_cancel(f"run {run_id}"):
             raise Left from None
         errors().print(f"Cancelling run {run_id}", highlight=False)
         client.cancel(run_id)
@@ -82,8 +95,11 @@ def ask(client: "Client", run: "Run") -> None:
     question, console = run.questions[0], errors()
     console.print(f"\n[bold]{escape(question.message)}[/]")
     until = f", until {moment(question.deadline)}" if question.deadline else ""
-    choice = _chosen(question.choices, f"{', '.join(question.choices)}{until}")
-    comment = console.input("Comment (may be empty): ").strip()
+    if question.choices:
+        choice = _chosen(question.choices, f"{', '.join(question.choices)}{until}")
+        comment = console.input("Comment (may be empty): ").strip()
+    else:
+        choice, comment = _in_words(f"Your answer{until}"), ""
     try:
         client.answer(
             run.id, choice, node=question.node, iteration=question.iteration, comment=comment
@@ -106,6 +122,13 @@ def _chosen(choices: Sequence[str], said: str) -> str:
         console.print(f"Please answer with one of {escape(', '.join(choices))}.")
 
 
+def _in_words(said: str) -> str:
+    """An answer that is the person's own."""
+    while True:
+        if typed := errors().input(f"{escape(said)}: ").strip():
+            return typed
+
+
 def _at_rest(client: "Client", run_id: str) -> "Run":
     """The run, once it only waits for people, or has its answers: other branches go on after one of them asked."""
     while True:
@@ -117,12 +140,17 @@ def _at_rest(client: "Client", run_id: str) -> "Run":
 
 def _read(client: "Client", run_id: str) -> "Run":
     """The run, also from a gateway that was killed since it told the run's last event."""
+    return patiently(lambda: client.run(run_id))
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """What the gateway answers, also one that was killed and starts again: it is known to have been there."""
     from cadre_client import ApiError, GatewayUnreachable
 
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            return client.run(run_id)
+            return ask()
         except (ApiError, GatewayUnreachable) as error:
             passing = isinstance(error, GatewayUnreachable) or error.status >= 500
             if not passing or time.monotonic() > give_up:
@@ -130,12 +158,13 @@ def _read(client: "Client", run_id: str) -> "Run":
         time.sleep(_PAUSE_SECONDS)
 
 
-def _wants_cancel(run_id: str) -> bool:
+def wants_cancel(what: str) -> bool:
+    """Whether the person who interrupted the command wants that cancelled; where nobody can be asked, yes."""
     if not is_interactive():
         return True
     console = errors()
     try:
-        console.print(f"\nInterrupted; run {run_id} goes on. Cancel it? [bold]\\[y/N][/] ", end="")
+        console.print(f"\nInterrupted; {what} goes on. Cancel it? [bold]\\[y/N][/] ", end="")
         # An interrupt in the moment before a blocking read begins would be noticed only after it.
         while not select.select([sys.stdin], [], [], _NOTICE_SECONDS)[0]:
             pass
@@ -236,7 +265,7 @@ def show_result(run: "Run") -> None:
     for question in run.questions:
         console.print(f"[bold yellow]{escape(question.node)}[/] asks: {escape(question.message)}")
         console.print(
-            f"Answer it: cadre runs answer {run.id} --node {question.node} {'|'.join(question.choices)}",
+            f"Answer it: cadre runs answer {run.id} --node {question.node} {'|'.join(question.choices) or 'TEXT'}",
             markup=False,
             highlight=False,
         )
@@ -260,9 +289,13 @@ def exit_status(run: "Run") -> ExitStatus:
         case "cancelled":
             return ExitStatus.CANCELLED
         case _:
-            code = run.error.code if run.error else ""
-            limited = any(word in code for word in _LIMIT_WORDS)
+            limited = run.error is not None and is_limit(run.error.code)
             return ExitStatus.LIMITED if limited else ExitStatus.FAILED
+
+
+def is_limit(code: str) -> bool:
+    """Whether an error says that a budget or a limit stopped a run."""
+    return any(word in code for word in _LIMIT_WORDS)
 
 
 def _colour(run: "Run") -> str:

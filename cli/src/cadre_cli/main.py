@@ -9,6 +9,8 @@ import typer
 from typer.exceptions import TyperException
 
 from cadre_cli.commands import (
+    agents,
+    batches,
     budgets,
     costs,
     explanations,
@@ -58,8 +60,10 @@ app.add_typer(workflows.app, name="workflows")
 explanations.add_to(runs.app)
 run_files.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
+app.add_typer(batches.app, name="batches")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(triggers.app, name="trigger")
+app.add_typer(agents.app, name="agents")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(memories.app, name="memory")
 

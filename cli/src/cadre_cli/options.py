@@ -2,6 +2,7 @@
 
 import json
 import sys
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ __all__ = [
     "read_inputs",
     "read_text",
     "seconds_of",
+    "usd_of",
 ]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -64,6 +66,21 @@ def seconds_of(text: str) -> float:
             resolution="Give a number and s, m, h or d, such as 90s or 7d.",
         ) from exc
     return seconds
+
+
+def usd_of(text: str | None) -> Decimal | None:
+    """An amount of US dollars that --usd gives. Raises BadParameter."""
+    if text is None:
+        return None
+    try:
+        amount = Decimal(text.removeprefix("$"))
+    except InvalidOperation as exc:
+        raise typer.BadParameter(
+            f"{text!r} is no amount; write it as 2.50", param_hint="--usd"
+        ) from exc
+    if not amount.is_finite() or amount <= 0:
+        raise typer.BadParameter("an amount is above 0", param_hint="--usd")
+    return amount
 
 
 def read_text(path: Path) -> str:

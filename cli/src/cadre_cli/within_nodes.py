@@ -37,6 +37,8 @@ class WithinNodes:
                 yield f"  [dim]→ {escape(event.node)} calls {_tool(data)} {_short(data, 'arguments')}[/]"
             case "tool_returned":
                 yield f"  {_returned(event, data)}"
+            case "agent_task":
+                yield f"  [dim]⇄ {escape(event.node)}: agent {escape(str(data.get('agent')))} {_state(data)}[/]"
             case "node_succeeded" | "node_failed":
                 yield from self._ended(event)
 
@@ -74,6 +76,11 @@ class WithinNodes:
 def _text(line: str, item: int) -> str:
     place = f"[dim]{item}[/] " if item else ""
     return f"  [dim]│[/] {place}{escape(line)}"
+
+
+def _state(data: Mapping[str, Any]) -> str:
+    """What a remote agent's task is doing."""
+    return escape(str(data.get("state", "")).replace("_", " "))
 
 
 def _tool(data: Mapping[str, Any]) -> str:

@@ -208,6 +208,23 @@ def test_a_workflow_is_scheduled_paused_resumed_and_unscheduled(
     assert cadre.json("schedules", "list") == {"schedules": []}
 
 
+def test_a_remote_agent_is_added_listed_shown_and_removed(cadre: Cadre, store: Store) -> None:
+    empty = cadre("agents", "list").stdout
+    added = cadre("agents", "add", "http://a.example", "--name", "echo", "--secret", "AGENT_ECHO")
+    listed = cadre("agents", "list").stdout
+    shown = cadre("agents", "show", "echo").stdout
+    document = cadre.json("agents", "show", "echo")
+
+    assert "cadre agents add" in empty
+    assert "echo is at http://a.example: Echo" in added.stdout
+    assert store.agents["echo"]["secret"] == "AGENT_ECHO"
+    assert "healthy" in listed
+    assert "Skill Echo: Repeats." in shown
+    assert document["skills"][0]["id"] == "echo"
+    assert cadre.json("agents", "remove", "echo") == {"removed": "echo"}
+    assert cadre.json("agents", "list") == {"agents": []}
+
+
 def test_a_schedule_has_one_clock_of_three_kinds(cadre: Cadre, store: Store, triage: str) -> None:
     cadre("apply", triage)
     every = cadre.json(

@@ -374,3 +374,18 @@ def test_a_run_that_goes_on_is_not_explained_yet(cadre: Cadre) -> None:
 
     assert refused.returncode == 2
     assert json.loads(refused.stdout)["error"]["code"] == "RUN_NOT_ENDED"
+
+
+def test_runs_are_listed_and_shown_with_their_schedule(
+    cadre: Cadre, triage: str, store: Store
+) -> None:
+    cadre("run", triage, "-i", "message=a")
+    store.runs["01RUN0"] |= {"trigger": "schedule", "schedule": "nightly"}
+    cadre("run", triage, "-i", "message=b")
+
+    listed = cadre("runs", "list", "--schedule", "nightly")
+    shown = cadre("runs", "show", "01RUN0")
+
+    assert "schedule nightly" in listed.stdout
+    assert "01RUN1" not in listed.stdout
+    assert "Started by: schedule nightly" in shown.stderr

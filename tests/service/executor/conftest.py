@@ -2,18 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 from tests.fakes.executor import Neighbours, neighbours
 from tests.fakes.tools import FakeTools
+from tests.platform import platform
 
 from cadre.executor.v1 import (
+    batches_pb2_grpc,
     runs_pb2,
     runs_pb2_grpc,
     schedules_pb2_grpc,
@@ -26,6 +28,9 @@ from cadre_executor.settings import Settings
 from cadre_kit.channels import call, connect, stream
 from cadre_kit.documents import from_json, to_json
 from cadre_kit.serving import serving
+
+if TYPE_CHECKING:
+    from tests.service.executor.scheduling import Scheduling
 
 LAST = {
     runs_pb2.EVENT_TYPE_RUN_SUCCEEDED,
@@ -45,6 +50,7 @@ class Executor:
         self.runs = runs_pb2_grpc.RunServiceStub(self.channel)
         self.workflows = workflows_pb2_grpc.WorkflowServiceStub(self.channel)
         self.schedules = schedules_pb2_grpc.ScheduleServiceStub(self.channel)
+        self.batches = batches_pb2_grpc.BatchServiceStub(self.channel)
 
     async def ask(self, method: Any, request: Any, *, key: str = "") -> Any:
         return await call(
@@ -131,6 +137,7 @@ async def executor_in(
     *,
     port: int = 0,
     tools: FakeTools | None = None,
+    variables: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Executor]:
     """The real executor, in this process."""
@@ -145,7 +152,10 @@ async def executor_in(
     }
     async with AsyncExitStack() as stack:
         building = build_with(
-            Settings(_env_file=None, **given), WorkflowFiles(), tools or FakeTools()
+            Settings(_env_file=None, **given),
+            WorkflowFiles(),
+            tools or FakeTools(),
+            variables=variables or {},
         )
         services = await stack.enter_async_context(building)
         address = await stack.enter_async_context(serving(services, host="127.0.0.1", port=port))
@@ -168,3 +178,25 @@ def tools() -> FakeTools:
 async def executor(tmp_path: Path, near: Neighbours, tools: FakeTools) -> AsyncIterator[Executor]:
     async with executor_in(tmp_path, near, tools=tools) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def scheduling(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Scheduling"]:
+    """One Prefect server, and one gateway, for all tests: each takes long to start."""
+    from tests.service.executor.scheduling import Scheduling, prefect_running
+
+    with (
+        platform(tmp_path_factory.mktemp("gateway"), "gateway") as gateway,
+        prefect_running(tmp_path_factory.mktemp("prefect")) as server,
+    ):
+        yield Scheduling(prefect=server, gateway=gateway)
+
+
+@pytest.fixture(scope="session")
+def worker(scheduling: "Scheduling", tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A worker that has nothing but Prefect's and the gateway's address, and a key."""
+    from tests.service.executor.scheduling import worker_running
+
+    home = tmp_path_factory.mktemp("worker")
+    with worker_running(home, scheduling.prefect_url, scheduling.gateway):
+        yield

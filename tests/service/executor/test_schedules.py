@@ -1,14 +1,9 @@
 """Schedules on a real Prefect server, whose real worker starts runs in the real executor."""
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,11 +12,14 @@ from typing import Any, cast
 import httpx
 import pytest
 from tests.fakes.executor import Neighbours
+from tests.platform import free_port
 from tests.service.executor.conftest import Executor, executor_in
+from tests.service.executor.scheduling import Scheduling, ended
 from tests.service.executor.test_runs import ASK
 
 from cadre.executor.v1 import runs_pb2, schedules_pb2
 from cadre_executor.adapters.prefect import PrefectScheduler
+from cadre_executor.adapters.prefect_api import PrefectApi
 from cadre_kit.documents import from_json, to_json
 from cadre_kit.errors import CadreError, NotFound, Unavailable
 
@@ -31,71 +29,19 @@ FAILS = ASK.replace("name: sample", "name: fails").replace(
 )
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@contextmanager
-def prefect(home: Path, *arguments: str, **environment: str) -> Iterator[None]:
-    """One of Prefect's commands as a process."""
-    given = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        **environment,
-    }
-    command = [sys.executable, "-m", "prefect", *arguments]
-    with (home / "log").open("ab") as log:
-        process = subprocess.Popen(command, env=given, stdout=log, stderr=log)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Prefect server with a worker for our pool."""
-    home = tmp_path_factory.mktemp("prefect")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with prefect(home, "server", "start", "--host", "127.0.0.1", "--port", str(port)):
-        deadline = time.monotonic() + 100
-        while not answers(url):
-            assert time.monotonic() < deadline, (home / "log").read_text()[-3000:]
-            time.sleep(0.2)
-        yield url
-
-
-@pytest.fixture(scope="module")
-def worker(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A worker that runs what schedules start."""
-    home = tmp_path_factory.mktemp("worker")
-    api = {"PREFECT_API_URL": f"{server}/api"}
-    with prefect(home, "worker", "start", "--pool", "cadre", "--type", "process", **api):
-        yield
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/api/health", trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
 @pytest.fixture
-async def executor(tmp_path: Path, near: Neighbours, server: str) -> AsyncIterator[Executor]:
-    port = free_port()
-    async with executor_in(
-        tmp_path, near, port=port, prefect_url=server, executor_address=f"127.0.0.1:{port}"
-    ) as found:
+async def executor(
+    scheduling: Scheduling, tmp_path: Path, near: Neighbours
+) -> AsyncIterator[Executor]:
+    async with scheduling.executor(tmp_path, near) as found:
         await found.apply(ASK)
         await found.apply(FAILS)
         yield found
+
+
+@pytest.fixture
+def server(scheduling: Scheduling) -> str:
+    return scheduling.prefect_url
 
 
 async def create(executor: Executor, **given: Any) -> schedules_pb2.Schedule:
@@ -118,26 +64,13 @@ async def listed(executor: Executor) -> dict[str, schedules_pb2.Schedule]:
 
 async def trigger(server: str, name: str, *, due: datetime | None = None) -> str:
     """Lets Prefect start a flow run of a schedule that was due then, or now; the flow run's id."""
-    async with httpx.AsyncClient(base_url=f"{server}/api", trust_env=False) as http:
-        found = (await http.get(f"/deployments/name/run-workflow/{name}")).json()
-        path = f"/deployments/{found['id']}/create_flow_run"
-        state = {
-            "type": "SCHEDULED",
-            "state_details": {"scheduled_time": (due or now()).isoformat()},
-        }
-        started = (await http.post(path, json={"state": state})).json()
+    state = {"type": "SCHEDULED", "state_details": {"scheduled_time": (due or now()).isoformat()}}
+    prefect = PrefectApi(server)
+    found = await prefect.ask("GET", f"/deployments/name/run-workflow/{name}")
+    path = f"/deployments/{found['id']}/create_flow_run"
+    started = await prefect.ask("POST", path, {"state": state})
+    await prefect.close()
     return str(started["id"])
-
-
-async def ended(server: str, flow_run: str) -> tuple[str, str]:
-    """The type and the name of a flow run's final state."""
-    async with httpx.AsyncClient(base_url=f"{server}/api", trust_env=False) as http:
-        async with asyncio.timeout(100):
-            while True:
-                run = (await http.get(f"/flow_runs/{flow_run}")).json()
-                if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-                    return run["state_type"], run["state_name"]
-                await asyncio.sleep(0.3)
 
 
 async def under_way(executor: Executor, workflow: str) -> str:
@@ -212,7 +145,8 @@ async def test_a_due_schedule_starts_a_run_and_waits_for_its_end(
 
     page = await executor.ask(executor.runs.ListRuns, runs_pb2.ListRunsRequest())
     run = await executor.get(page.runs[0].id)
-    assert (run.trigger, run.status) == ("schedule", runs_pb2.RUN_STATUS_SUCCEEDED)
+    assert (run.trigger, run.schedule) == ("schedule", "now")
+    assert run.status == runs_pb2.RUN_STATUS_SUCCEEDED
     assert from_json(run.inputs, field="inputs") == {"message": "hi"}
 
 
@@ -351,9 +285,9 @@ class _BusyServer(ThreadingHTTPServer):
 async def test_a_prefect_that_is_busy_for_a_moment_is_asked_again() -> None:
     with _BusyServer(("127.0.0.1", 0), _Busy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        prefect = PrefectScheduler(f"http://127.0.0.1:{server.server_port}", executor="unused")
+        prefect = PrefectApi(f"http://127.0.0.1:{server.server_port}")
 
-        found = await prefect.list()
+        found = await PrefectScheduler(prefect).list()
 
         await prefect.close()
         server.shutdown()

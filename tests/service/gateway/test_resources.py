@@ -342,3 +342,32 @@ async def test_a_run_is_forked_from_one_of_its_checkpoints(client: Client) -> No
 
     assert (checkpoint.nodes, checkpoint.next_nodes, checkpoint.state) == (["a"], ["b"], {"x": 1})
     assert (forked.forked_from_run_id, forked.inputs, again.id) == (run.id, {"x": 2}, forked.id)
+
+
+async def test_remote_agents_are_registered_kept_alive_and_removed(
+    http: httpx.AsyncClient,
+) -> None:
+    body = {"name": "echo", "url": "https://a.example", "ttl_seconds": 60}
+    made = await http.post("/api/v1/agents", json=body)
+    again = await http.post("/api/v1/agents", json=body)
+    alive = await http.post("/api/v1/agents/echo/heartbeat")
+    listed = (await http.get("/api/v1/agents")).json()["agents"]
+    both = await http.post("/api/v1/agents", json={**body, "card": {}})
+    gone = await http.delete("/api/v1/agents/echo")
+    missing = await http.get("/api/v1/agents/echo")
+
+    assert [made.status_code, again.status_code, alive.status_code] == [201, 200, 200]
+    assert made.headers["location"] == "/api/v1/agents/echo"
+    assert (listed[0]["health"], listed[0]["skills"][0]["id"]) == ("healthy", "echo")
+    assert both.json()["code"] == "INVALID_REQUEST"
+    assert (gone.status_code, missing.json()["code"]) == (204, "AGENT_NOT_FOUND")
+
+
+async def test_a_run_names_the_schedule_that_started_it(client: Client) -> None:
+    await of(client.apply, FILE)
+
+    run = await of(client.start_run, workflow="triage", inputs={}, schedule="nightly")
+    await of(client.start_run, workflow="triage", inputs={})
+
+    assert (run.schedule, run.trigger) == ("nightly", "schedule")
+    assert [one.id for one in await of(client.runs, schedule="nightly")] == [run.id]

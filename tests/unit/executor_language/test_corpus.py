@@ -49,7 +49,6 @@ def test_a_file_is_valid_and_only_what_nothing_acts_on_is_noted(path: Path) -> N
     assert {note.code for note in parsed.notes} <= {"NO_EFFECT"}
     assert {note.path.partition("[")[0] for note in parsed.notes} <= {
         "triggers",
-        "config.budget.on_exceed",
     }
 
 

@@ -237,7 +237,7 @@ _OBJECT = {"type": "object", "fields": [{"name": "mood", "type": "str"}]}
         ({**_ASK, "llm": {"fallbacks": [{"temperature": 1}]}}, "MISSING_FIELD"),
         ({"id": "a", "type": "tool", "arguments": {}}, "MISSING_FIELD"),
         ({"id": "a", "workflow": " "}, "INVALID_VALUE"),
-        ({"id": "a", "agent": "other"}, "NOT_SUPPORTED"),
+        ({"id": "a", "agent": "other"}, "EMPTY_PROMPT"),
         ({"id": "a", "type": "approval"}, "MISSING_FIELD"),
         ({**_APPROVE, "choices": ["a", "a"]}, "INVALID_VALUE"),
         ({**_APPROVE, "timeout": 5, "on_timeout": "aprove"}, "UNKNOWN_CHOICE"),

@@ -1,11 +1,10 @@
 """Bounds what model calls may use."""
 
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cadre_cli.options import JsonFlag
+from cadre_cli.options import JsonFlag, usd_of
 from cadre_cli.screen import escape, output, print_json, print_table
 from cadre_cli.session import gateway
 from cadre_cli.words import cost, count, moment
@@ -77,7 +76,7 @@ def set_budget(
         scope=scope,
         subject=subject,
         period=per,
-        usd=_amount(usd),
+        usd=usd_of(usd),
         tokens=tokens,
         warn_percent=warn,
         on_exceed="downgrade" if downgrade_to else "pause" if pause else "fail",
@@ -108,20 +107,6 @@ def _scope(workflow: str | None, key: str | None, run_id: str | None) -> tuple[s
     if len(given) > 1:
         raise typer.BadParameter("name one of --workflow, --key and --run, or none for all calls")
     return given[0] if given else ("platform", "")
-
-
-def _amount(text: str | None) -> Decimal | None:
-    if text is None:
-        return None
-    try:
-        amount = Decimal(text.removeprefix("$"))
-    except InvalidOperation as exc:
-        raise typer.BadParameter(
-            f"{text!r} is no amount; write it as 2.50", param_hint="--usd"
-        ) from exc
-    if not amount.is_finite() or amount <= 0:
-        raise typer.BadParameter("an amount is above 0", param_hint="--usd")
-    return amount
 
 
 def _rows(status: "BudgetStatus") -> list[tuple[str, ...]]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cadre_cli import following, problems
+from cadre_cli.commands.batches import BatchOptions, Output, run_batch
 from cadre_cli.errors import CliError, ExitStatus
-from cadre_cli.options import InputsFile, InputValues, JsonFlag, read_inputs, read_text
+from cadre_cli.options import InputsFile, InputValues, JsonFlag, read_inputs, read_text, usd_of
 from cadre_cli.replacing import replace_text
 from cadre_cli.screen import errors, escape, print_json, print_table
 from cadre_cli.session import gateway
@@ -31,7 +32,8 @@ def add_to(app: typer.Typer) -> None:
     """Adds the command that stands by itself."""
     app.command(
         epilog="Examples: cadre run examples/hello.yaml · cadre run triage -i message='Where is it?' · "
-        "cadre run triage@2 --inputs values.json --json · cadre run triage.yaml -i message=hi --record"
+        "cadre run triage@2 --inputs values.json --json · cadre run triage.yaml -i message=hi --record · "
+        "cadre run triage --inputs letters.csv --batch --max-concurrent 4 --output results.csv"
     )(run)
 
 
@@ -46,6 +48,24 @@ def run(
     ],
     inputs: InputValues = None,
     inputs_file: InputsFile = None,
+    batch: Annotated[
+        bool,
+        typer.Option("--batch", help="Run it over every row of the --inputs file, JSONL or CSV."),
+    ] = False,
+    max_concurrent: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=200, help="With --batch: at most so many rows at once; 8 if not given."
+        ),
+    ] = None,
+    output_file: Output = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="With --batch: go on with the last batch of these rows, also when it was cancelled or rows failed.",
+        ),
+    ] = False,
     detach: Detach = False,
     record: Annotated[
         bool,
@@ -73,7 +93,28 @@ def run(
 
     Ends with 0 when the run succeeded, 1 when it failed, 2 when the file or command is wrong, 3 when the platform
     cannot be reached, 4 when a budget or limit stopped it, 5 when it waits for a person, 130 when it was cancelled.
+
+    With --batch each row is a run, -i gives values for all of them, and every row is checked before any is run. The
+    same command again goes on where an interrupted batch was; no row is run twice.
     """
+    if batch:
+        if inputs_file is None:
+            raise typer.BadParameter("--batch needs --inputs FILE, its rows.")
+        run_batch(
+            BatchOptions(
+                file=inputs_file,
+                values=read_inputs(inputs, None),
+                **_target(target),
+                max_concurrent=max_concurrent or 0,
+                resume=resume,
+                output=output_file,
+                detach=detach,
+                json=json_,
+            )
+        )
+        return
+    if max_concurrent is not None or resume or output_file is not None:
+        raise typer.BadParameter("--max-concurrent, --output and --resume go with --batch.")
     values = read_inputs(inputs, inputs_file)
     into = _recorded_into(target, record, record_to, detach)
     with gateway() as client:
@@ -91,19 +132,27 @@ def run(
 
 
 @app.command(
-    "list", epilog="Examples: cadre runs list · cadre runs list --workflow triage --status failed"
+    "list",
+    epilog="Examples: cadre runs list · cadre runs list --workflow triage --status failed · "
+    "cadre runs list --schedule nightly",
 )
 def list_runs(
     workflow: Annotated[str | None, typer.Option(help="Only runs of this workflow.")] = None,
     status: Annotated[
         str | None, typer.Option(help="queued, running, waiting, succeeded, failed or cancelled.")
     ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Only runs that this schedule started.")
+    ] = None,
+    batch: Annotated[str | None, typer.Option(help="Only runs of this batch.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 20,
     json_: JsonFlag = False,
 ) -> None:
     """List runs, newest first."""
     with gateway() as client:
-        found = client.runs(workflow=workflow, status=status, limit=limit)
+        found = client.runs(
+            workflow=workflow, status=status, limit=limit, schedule=schedule, batch_id=batch
+        )
     if json_:
         print_json({"runs": [run.model_dump(mode="json") for run in found]})
         return
@@ -115,7 +164,7 @@ def list_runs(
                 escape(run.workflow),
                 str(run.version or "file"),
                 _coloured(run.status),
-                run.trigger,
+                _starter(run),
                 moment(run.created_time),
                 duration(run.duration_ms),
                 cost(run.usage.cost_usd),
@@ -159,11 +208,28 @@ def cancel(run_id: RunId, json_: JsonFlag = False) -> None:
     errors().print(f"Run {found.id}:{ended} {_coloured(found.status)}")
 
 
-@app.command(epilog="Example: cadre runs resume 01JD2N3Q8ZC4R6T8V0X2Z4B6D8")
-def resume(run_id: RunId, detach: Detach = False, json_: JsonFlag = False) -> None:
-    """Go on with a failed run from the step that failed, once its cause is mended. Steps that were done stay done."""
+@app.command(
+    epilog="Examples: cadre runs resume 01JD2N3Q8ZC4R6T8V0X2Z4B6D8 · "
+    "cadre runs resume 01JD2N3Q8ZC4R6T8V0X2Z4B6D8 --usd 2.00"
+)
+def resume(
+    run_id: RunId,
+    usd: Annotated[
+        str | None, typer.Option(help="US dollars that it may spend in all from now on.")
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option(min=0, help="Tokens that it may use in all from now on; 0 leaves them.")
+    ] = 0,
+    detach: Detach = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Go on with a failed run from the step that failed, once its cause is mended. Steps that were done stay done.
+
+    With --usd or --tokens, also with a run that waits for more of its budget.
+    """
+    amount = usd_of(usd)
     with gateway() as client:
-        resumed = client.resume(run_id)
+        resumed = client.resume(run_id, usd=amount, tokens=tokens)
         if detach:
             _tell_detached(resumed, json_)
             return
@@ -178,7 +244,10 @@ def answer(
     run_id: RunId,
     choice: Annotated[
         str | None,
-        typer.Argument(help="One of the choices; left out, you are asked.", show_default=False),
+        typer.Argument(
+            help="One of the choices, or an answer in words; left out, you are asked.",
+            show_default=False,
+        ),
     ] = None,
     node: Annotated[str | None, typer.Option(help="The node that asks, when several do.")] = None,
     comment: Annotated[str, typer.Option(help="What to add.")] = "",
@@ -255,14 +324,19 @@ def checkpoints(run_id: RunId, json_: JsonFlag = False) -> None:
 
 
 def _start(client: "Client", target: str, values: dict[str, Any]) -> "Run":
-    if not _is_file(target):
-        name, _, version = target.partition("@")
-        if version and not version.isdigit():
-            raise typer.BadParameter(f"{target!r}: a version is a number, as in {name}@2")
-        return client.start_run(workflow=name, version=int(version or 0), inputs=values)
-    source = read_text(Path(target))
-    with problems.shown(source=source, file=target):
-        return client.start_run(source=source, inputs=values)
+    meant = _target(target)
+    with problems.shown(source=meant.get("source", ""), file=target):
+        return client.start_run(**meant, inputs=values)
+
+
+def _target(target: str) -> dict[str, Any]:
+    """What is to be run, as the client is told: a file's source, or a workflow with its version."""
+    if _is_file(target):
+        return {"source": read_text(Path(target))}
+    name, _, version = target.partition("@")
+    if version and not version.isdigit():
+        raise typer.BadParameter(f"{target!r}: a version is a number, as in {name}@2")
+    return {"workflow": name, "version": int(version or 0)}
 
 
 def _is_file(target: str) -> bool:
@@ -343,7 +417,7 @@ def _show_details(run: "Run") -> None:
     details = {
         "Run": run.id,
         "Workflow": f"{run.workflow} version {run.version}" if run.version else run.workflow,
-        "Started by": run.trigger,
+        "Started by": _starter(run),
         "Created": moment(run.created_time),
         "Ended": moment(run.ended_time),
         "Trace": run.trace_id or "-",
@@ -353,6 +427,16 @@ def _show_details(run: "Run") -> None:
     }
     for name, value in details.items():
         errors().print(f"[dim]{escape(name)}:[/] {escape(value)}")
+
+
+def _starter(run: "Run") -> str:
+    """What started it; a run that is a step of another was started by that, whatever started the other."""
+    match run.trigger:
+        case "schedule":
+            return f"schedule {run.schedule}"
+        case "batch":
+            return f"batch {run.batch_id}, row {run.batch_row}"
+    return run.trigger
 
 
 def _coloured(status: str) -> str:

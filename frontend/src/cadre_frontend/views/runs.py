@@ -140,9 +140,12 @@ def draw_head(run: Run) -> None:
         gateway().cancel(run.id)
     st.badge(run.status, color=STATUS_COLOURS[run.status])  # type: ignore[arg-type] # a literal by the table
     version = f"version {run.version}" if run.version else "not saved"
-    st.caption(
-        f"{version} · started by {run.trigger or 'api'} · {ago(run.created_time)} · `{run.id}`"
-    )
+    starter = run.trigger or "api"
+    if run.trigger == "schedule":
+        starter += f" `{run.schedule}`"
+    if run.trigger == "batch":
+        starter += f" `{run.batch_id}`, row {run.batch_row}"
+    st.caption(f"{version} · started by {starter} · {ago(run.created_time)} · `{run.id}`")
     draw_kin(run)
     time, used, price = st.columns(3)
     time.metric("Time", run_duration(run))
@@ -170,6 +173,9 @@ def draw_question(run: Run, question: Question) -> None:
         st.markdown(f":material/contact_support: **{plain(question.message)}**")
         if question.deadline:
             st.caption(f"`{question.node}` waits until {question.deadline:%Y-%m-%d %H:%M} UTC")
+        if not question.choices:
+            draw_answer(run, question, key)
+            return
         comment = st.text_input("Comment", key=f"comment/{key}", max_chars=10_000)
         with st.container(horizontal=True):
             for choice in question.choices:
@@ -182,6 +188,14 @@ def draw_question(run: Run, question: Question) -> None:
                         comment=comment,
                     )
                     st.rerun()
+
+
+def draw_answer(run: Run, question: Question, key: str) -> None:
+    """A place for an answer in words."""
+    answer = st.text_area("Answer", key=f"answer/{key}", max_chars=10_000)
+    if st.button("Send", key=f"send/{key}", disabled=not answer.strip()):
+        gateway().answer(run.id, answer, node=question.node, iteration=question.iteration)
+        st.rerun()
 
 
 def draw_outcome(run: Run) -> None:

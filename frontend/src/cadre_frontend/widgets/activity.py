@@ -9,6 +9,7 @@ import streamlit as st
 
 from cadre_client import Event, EventType
 from cadre_frontend.widgets.amounts import duration
+from cadre_frontend.widgets.texts import plain
 
 __all__ = ["ToolUse", "Written", "draw_activity", "tool_uses", "writings"]
 
@@ -82,6 +83,7 @@ def draw_activity(events: Sequence[Event]) -> None:
                 item = f", item {written.item}," if written.item else ""
                 st.caption(f"`{written.node}`{item} writes")
                 st.text(written.text)
+    draw_remote_tasks(events)
     uses = tool_uses(events)
     if uses:
         st.subheader("Tools")
@@ -89,6 +91,22 @@ def draw_activity(events: Sequence[Event]) -> None:
         _draw_tool(use)
     if len(uses) > _SHOWN_TOOLS:
         st.caption(f"The last {_SHOWN_TOOLS} of {len(uses)} calls.")
+
+
+def draw_remote_tasks(events: Sequence[Event]) -> None:
+    """What remote agents do, each by what was last heard of it."""
+    last = {
+        (event.node, event.iteration, event.item): event
+        for event in events
+        if event.type is EventType.AGENT_TASK
+    }
+    if last:
+        st.subheader("Agents")
+    for event in list(last.values())[-_SHOWN_TOOLS:]:
+        data = event.data or {}
+        state = str(data.get("state", "")).replace("_", " ")
+        said = f": {plain(str(data['said']))}" if data.get("said") else ""
+        st.caption(f"{plain(str(data.get('agent')))} · {plain(event.node)} · {state}{said}")
 
 
 def _draw_tool(use: ToolUse) -> None:

@@ -13,7 +13,11 @@ from cadre_client._explanations import (
 )
 from cadre_client._local import LocalPlatform, local_platform
 from cadre_client._models import (
+    Agent,
+    AgentSkill,
     Applied,
+    Batch,
+    BatchRow,
     Budget,
     BudgetStatus,
     BudgetUse,
@@ -41,6 +45,7 @@ from cadre_client._models import (
     ProgramFile,
     Question,
     Reply,
+    RowCounts,
     Run,
     RunFile,
     RunStatus,
@@ -72,8 +77,12 @@ from cadre_client._plans import (
 )
 
 __all__ = [
+    "Agent",
+    "AgentSkill",
     "ApiError",
     "Applied",
+    "Batch",
+    "BatchRow",
     "Budget",
     "BudgetStatus",
     "BudgetUse",
@@ -115,6 +124,7 @@ __all__ = [
     "Question",
     "RecordedTest",
     "Reply",
+    "RowCounts",
     "Run",
     "RunFile",
     "RunStatus",

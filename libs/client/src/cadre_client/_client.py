@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -17,7 +18,10 @@ from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 from cadre_client._errors import ApiError, GatewayUnreachable
 from cadre_client._local import local_platform
 from cadre_client._models import (
+    Agent,
     Applied,
+    Batch,
+    BatchRow,
     Budget,
     BudgetStatus,
     Checkpoint,
@@ -60,6 +64,8 @@ _COMPLETION_SECONDS = 180.0
 _EXECUTION_SECONDS = 900.0
 _SESSIONS = "/api/v1/sandbox-sessions"
 _TEST_SECONDS = 630.0
+# Ten thousand rows are checked, and Prefect may be slow when it has just started.
+_BATCH_SECONDS = 60.0
 _WATCH_PATIENCE_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 3.0
@@ -159,16 +165,18 @@ class Client:
         version: int = 0,
         source: str | None = None,
         inputs: Mapping[str, JsonValue] | None = None,
+        schedule: str = "",
         idempotency_key: str | None = None,
     ) -> Run:
-        """Starts an applied `workflow`, or a file's `source`, and returns at once with the stored run.
+        """Starts an applied `workflow`, or a file's `source`, and returns at once with the stored run. `schedule` names
+        the schedule that starts it, if one does.
 
         Asks again once when the connection breaks: under the same idempotency key, so that there is one run.
         """
         target: dict[str, Any] = (
             {"source": source} if source is not None else {"workflow": workflow, "version": version}
         )
-        body = {**target, "inputs": dict(inputs or {})}
+        body = {**target, "inputs": dict(inputs or {}), "schedule": schedule}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         try:
             return self._post(Run, "/api/v1/runs", body, headers=headers)
@@ -180,10 +188,17 @@ class Client:
         return self._get(Run, _path("/api/v1/runs", run_id))
 
     def runs(
-        self, workflow: str | None = None, status: str | None = None, limit: int = 50
+        self,
+        workflow: str | None = None,
+        status: str | None = None,
+        limit: int = 50,
+        *,
+        schedule: str | None = None,
+        batch_id: str | None = None,
     ) -> list[Run]:
         """The newest runs, at most `limit`, without inputs, outputs and source."""
-        query = {"workflow": workflow, "status": status}
+        query = {"workflow": workflow, "status": status, "schedule": schedule}
+        query["batch_id"] = batch_id
         return list(self._pages(Run, "/api/v1/runs", "runs", query, limit=limit))
 
     def watch(self, run_id: str, after: int = 0) -> Iterator[Event]:
@@ -220,9 +235,11 @@ class Client:
         """Asks a run to stop; when the answer comes, no further step of it can start."""
         return self._post(Run, _path("/api/v1/runs", run_id, "cancel"), {})
 
-    def resume(self, run_id: str) -> Run:
-        """Goes on with a failed run from the step that failed."""
-        return self._post(Run, _path("/api/v1/runs", run_id, "resume"), {})
+    def resume(self, run_id: str, *, usd: Decimal | None = None, tokens: int = 0) -> Run:
+        """Goes on with a failed run from the step that failed. With `usd` or `tokens`, what it may spend in all, also
+        with one that waits for more of its budget."""
+        body = {"usd": "" if usd is None else f"{usd:f}", "tokens": tokens}
+        return self._post(Run, _path("/api/v1/runs", run_id, "resume"), body)
 
     def answer(
         self,
@@ -275,6 +292,60 @@ class Client:
             yield None
             for sent in read_events(read_lines(chunks)):
                 yield _event_of(sent)
+
+    # Batches
+
+    def create_batch(
+        self,
+        rows: Sequence[tuple[Mapping[str, JsonValue], int]],
+        *,
+        workflow: str | None = None,
+        version: int = 0,
+        source: str | None = None,
+        max_concurrent: int = 0,
+        resume: bool = False,
+    ) -> Batch:
+        """Runs an applied `workflow`, or a file's `source`, over `rows`: inputs, and their line in a file (0: unknown).
+
+        The same rows again are the same batch as long as that goes on, with `resume` also when it has ended. Raises
+        ApiError with `problems` when rows are wrong. `max_concurrent` 0 means 8.
+        """
+        target: dict[str, Any] = (
+            {"source": source} if source is not None else {"workflow": workflow, "version": version}
+        )
+        body = {
+            **target,
+            "rows": [{"inputs": dict(inputs), "line": line} for inputs, line in rows],
+            "max_concurrent": max_concurrent,
+            "resume": resume,
+        }
+        return self._post(Batch, "/api/v1/batches", body, timeout_seconds=_BATCH_SECONDS)
+
+    def batch(self, batch_id: str) -> Batch:
+        """A batch as it stands."""
+        return self._get(Batch, _path("/api/v1/batches", batch_id))
+
+    def batches(self, limit: int = 50) -> list[Batch]:
+        """The newest batches, at most `limit`."""
+        return list(self._pages(Batch, "/api/v1/batches", "batches", {}, limit=limit))
+
+    def batch_rows(self, batch_id: str) -> Iterator[BatchRow]:
+        """The rows of a batch in their order, each with its run and that run's outputs."""
+        path, after = _path("/api/v1/batches", batch_id, "rows"), 0
+        while True:
+            page = self._get(_BatchRowPage, path, {"after": after, "page_size": _PAGE})
+            yield from page.rows
+            if not page.more or not page.rows:
+                return
+            after = page.rows[-1].row
+
+    def advance_batch(self, batch_id: str, launch: int) -> Batch:
+        """Starts rows as far as they may go on, for some seconds. For the flow run of that `launch`, and no other."""
+        return self._post(Batch, _path("/api/v1/batches", batch_id, "advance"), {"launch": launch})
+
+    def cancel_batch(self, batch_id: str) -> Batch:
+        """Stops a batch: no further row starts, and the runs under way are cancelled."""
+        return self._post(Batch, _path("/api/v1/batches", batch_id, "cancel"), {})
 
     # Models and usage
 
@@ -449,6 +520,44 @@ class Client:
     def discard_delivery(self, delivery_id: str) -> Delivery:
         """Gives a parked delivery up."""
         return self._post(Delivery, _path("/api/v1/deliveries", delivery_id, "discard"), {})
+
+    # Remote agents
+
+    def agents(self) -> list[Agent]:
+        """All remote agents by name, those too whose time was over within the last day."""
+        return self._get(dict[str, list[Agent]], "/api/v1/agents")["agents"]
+
+    def agent(self, name: str) -> Agent:
+        """One remote agent."""
+        return self._get(Agent, _path("/api/v1/agents", name))
+
+    def register_agent(
+        self,
+        url: str = "",
+        *,
+        name: str = "",
+        card: Mapping[str, JsonValue] | None = None,
+        ttl_seconds: float = 0,
+        secret: str = "",
+    ) -> Agent:
+        """Registers a remote agent by the address of its card, or by its card and how long it stays without a sign of
+        life, or changes it. `secret` names the executor's environment variable with its token or key."""
+        body: dict[str, JsonValue] = {
+            "url": url,
+            "name": name,
+            "card": None if card is None else dict(card),
+            "ttl_seconds": ttl_seconds,
+            "secret": secret,
+        }
+        return self._post(Agent, "/api/v1/agents", body)
+
+    def renew_agent(self, name: str) -> Agent:
+        """A sign of life of an agent that registered for a time."""
+        return self._post(Agent, _path("/api/v1/agents", name, "heartbeat"), {})
+
+    def delete_agent(self, name: str) -> None:
+        """Removes a remote agent; tasks that it works on go on."""
+        self._transport.send("DELETE", _path("/api/v1/agents", name))
 
     # Programs
 
@@ -683,6 +792,13 @@ class _ChatUsage(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     cost_usd: str | None = None
+
+
+class _BatchRowPage(BaseModel):
+    """Some rows of a batch."""
+
+    rows: list[BatchRow]
+    more: bool
 
 
 class _ChatCompletion(BaseModel):

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
 __all__ = [
+    "Agent",
+    "AgentSkill",
     "Applied",
     "Completion",
     "Delivery",
@@ -29,6 +31,7 @@ __all__ = [
     "Problem",
     "ProgramFile",
     "Reply",
+    "RowCounts",
     "Run",
     "RunStatus",
     "Sample",
@@ -90,6 +93,7 @@ class EventType(StrEnum):
     NODE_TEXT = "node_text"
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
+    AGENT_TASK = "agent_task"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -259,6 +263,9 @@ class Run(Answer):
     source: str = ""
     parent_run_id: str = ""
     forked_from_run_id: str = ""
+    schedule: str = ""
+    batch_id: str = ""
+    batch_row: int = 0
     questions: list[Question] = []
 
     @property
@@ -267,6 +274,46 @@ class Run(Answer):
         if self.started_time is None or self.ended_time is None:
             return None
         return _milliseconds(self.started_time, self.ended_time)
+
+
+class RowCounts(Answer):
+    """How many rows a batch has, and where their runs stand; `pending` are those to start, or to go on with."""
+
+    total: int
+    pending: int = 0
+    running: int = 0
+    waiting: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Rows that were run to an end."""
+        return self.succeeded + self.failed + self.cancelled
+
+
+class Batch(Answer):
+    """A workflow over the rows of a dataset. `driven_time` is when its Prefect flow run last asked for it."""
+
+    id: str
+    workflow: str
+    version: int
+    status: RunStatus
+    max_concurrent: int
+    rows: RowCounts
+    created_time: AwareDatetime | None = None
+    flow_run_id: str = ""
+    driven_time: AwareDatetime | None = None
+    launches: int = 0
+
+
+class BatchRow(Answer):
+    """A row of a batch, from 1, and its run, without inputs and source, once it was started."""
+
+    row: int
+    line: int = 0
+    run: Run | None = None
 
 
 def _milliseconds(start: datetime, end: datetime) -> int:
@@ -423,6 +470,37 @@ class ServiceStatus(Answer):
     status: str
     version: str | None = None
     detail: str | None = None
+
+
+class AgentSkill(Answer):
+    """One thing that a remote agent can do."""
+
+    id: str
+    name: str
+    description: str = ""
+    tags: list[str] = []
+    examples: list[str] = []
+
+
+class Agent(Answer):
+    """A remote agent that `agent` nodes hand work to. `health` is healthy, unreachable or expired; `ttl_seconds` is 0
+    when it stays until it is removed."""
+
+    name: str
+    title: str
+    description: str = ""
+    version: str = ""
+    card_url: str = ""
+    url: str
+    protocol_binding: str
+    skills: list[AgentSkill] = []
+    health: str
+    health_detail: str = ""
+    secret: str = ""
+    ttl_seconds: float = 0
+    registered_time: AwareDatetime | None = None
+    last_seen_time: AwareDatetime | None = None
+    expires_time: AwareDatetime | None = None
 
 
 class Schedule(Answer):

@@ -4,19 +4,28 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
+from types import MappingProxyType
 
 from cadre.executor.v1 import (
+    agents_pb2_grpc,
+    batches_pb2_grpc,
     files_pb2_grpc,
     runs_pb2_grpc,
     schedules_pb2_grpc,
     workflows_pb2_grpc,
 )
 from cadre_executor.adapters.accounts import GrpcAccounts
+from cadre_executor.adapters.agent_store import SqlAgentStore
+from cadre_executor.adapters.agents.requests import A2aAgents
+from cadre_executor.adapters.batch_store import SqlBatchStore
 from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
+from cadre_executor.adapters.delegation_store import SqlDelegationStore
 from cadre_executor.adapters.graphs import Graphs
 from cadre_executor.adapters.peers import GrpcMemory, GrpcModels, GrpcSandbox
 from cadre_executor.adapters.prefect import PrefectScheduler
+from cadre_executor.adapters.prefect_api import PrefectApi
+from cadre_executor.adapters.prefect_batches import PrefectLauncher
 from cadre_executor.adapters.processes import own_name, process_is_dead
 from cadre_executor.adapters.result_cache import SqlResultCache
 from cadre_executor.adapters.run_files import WorkspaceFiles
@@ -35,19 +44,25 @@ from cadre_executor.adapters.tools.secrets import Secrets
 from cadre_executor.adapters.tools.toolbox import Toolbox
 from cadre_executor.adapters.tools.web import WebTools
 from cadre_executor.adapters.workspaces import WorkspaceLimits, Workspaces
+from cadre_executor.domain.agents import RemoteAgents
 from cadre_executor.domain.definitions import Language, Library
+from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.desks import Desk
+from cadre_executor.domain.dispatch import Dispatch
 from cadre_executor.domain.drivers import Driver
 from cadre_executor.domain.leftovers import Leftovers
 from cadre_executor.domain.needs import Needs
 from cadre_executor.domain.peers import Children, Peers
 from cadre_executor.domain.planners import Planner
 from cadre_executor.domain.recordings import Recorder
+from cadre_executor.domain.registries import Registry
 from cadre_executor.domain.shelves import Shelf
 from cadre_executor.domain.testers import Tester
 from cadre_executor.domain.timetables import Timetable
 from cadre_executor.domain.tools import Tools
 from cadre_executor.domain.watchers import Watchers
+from cadre_executor.entrypoint.agents import AgentServicer
+from cadre_executor.entrypoint.batches import BatchServicer
 from cadre_executor.entrypoint.run_files import FileServicer
 from cadre_executor.entrypoint.runs import RunServicer
 from cadre_executor.entrypoint.schedules import ScheduleServicer
@@ -68,8 +83,9 @@ async def build(settings: Settings) -> AsyncIterator[Sequence[GrpcService]]:
     # Imported here: only a process that serves needs the language's libraries.
     from cadre_executor.adapters.files import WorkflowFiles
 
-    async with open_tools(settings, process_variables()) as tools:
-        async with build_with(settings, WorkflowFiles(), tools) as services:
+    variables = process_variables()
+    async with open_tools(settings, variables) as tools:
+        async with build_with(settings, WorkflowFiles(), tools, variables=variables) as services:
             yield services
 
 
@@ -127,9 +143,13 @@ async def _searches(
 
 @asynccontextmanager
 async def build_with(
-    settings: Settings, language: Language, tools: Tools
+    settings: Settings,
+    language: Language,
+    tools: Tools,
+    *,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Sequence[GrpcService]]:
-    """The executor's services for files of a language, with some tools."""
+    """The executor's services for files of a language, with some tools; `variables` hold the secrets of agents."""
     async with AsyncExitStack() as stack:
         url = settings.database_url(settings.executor_database_url, "executor")
         database = await open_executor_database(url, strict=settings.durability == "strict")
@@ -146,19 +166,22 @@ async def build_with(
         )
         library = Library(language)
         definitions = SqlDefinitionStore(database)
-        desk = _desk(settings, database, library, definitions, peers)
-        scheduler = PrefectScheduler(settings.prefect_url, executor=settings.executor_address)
-        stack.push_async_callback(scheduler.close)
+        rules = AddressRules.parse(settings.allowed_addresses)
+        client = await stack.enter_async_context(outgoing_client(rules))
+        delegations = _delegations(settings, database, A2aAgents(client, variables))
+        desk = _desk(settings, database, library, definitions, peers, delegations)
+        prefect = PrefectApi(settings.prefect_url)
+        stack.push_async_callback(prefect.close)
         stack.push_async_callback(desk.close)
         leftovers = Leftovers(
             store=SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints),
             tools=tools,
             keep=timedelta(days=settings.workspace_keep_days),
         )
-        for upkeep in (desk.run(), leftovers.run()):
+        registry = delegations.registry
+        for upkeep in (desk.run(), leftovers.run(), registry.run(), delegations.run()):
             stack.push_async_callback(_end, asyncio.create_task(upkeep))
-        timetable = Timetable(scheduler=scheduler, definitions=definitions, library=library)
-        shelf = Shelf(definitions=definitions, library=library)
+        shelf = Shelf(definitions=definitions, library=library, registry=registry)
         tester = _tester(library, desk.driver)
         store = SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints)
         planner = Planner(
@@ -168,18 +191,30 @@ async def build_with(
             needs=Needs(tools=tools, sandbox=sandbox, definitions=definitions),
             estimates=accounts,
         )
-        recorder = Recorder(
-            store=store,
+        recorder = Recorder(store=store, library=library, replies=accounts, tester=tester)
+        timetable = Timetable(
+            scheduler=PrefectScheduler(prefect), definitions=definitions, library=library
+        )
+        dispatch = Dispatch(
+            store=SqlBatchStore(database),
+            desk=desk,
             library=library,
-            replies=accounts,
-            tester=tester,
+            launcher=PrefectLauncher(prefect),
         )
         yield _services(
             WorkflowServicer(shelf, tester, planner),
             RunServicer(desk, recorder),
             ScheduleServicer(timetable),
             FileServicer(desk, peers.files),
+            AgentServicer(registry),
+            BatchServicer(dispatch),
         )
+
+
+def _delegations(settings: Settings, database: Transactions, remote: RemoteAgents) -> Delegations:
+    refresh = timedelta(seconds=settings.executor_agent_refresh_seconds)
+    registry = Registry(store=SqlAgentStore(database), remote=remote, refresh=refresh)
+    return Delegations(store=SqlDelegationStore(database), registry=registry, remote=remote)
 
 
 def _desk(
@@ -188,6 +223,7 @@ def _desk(
     library: Library,
     definitions: SqlDefinitionStore,
     peers: Peers,
+    delegations: Delegations,
 ) -> Desk:
     store = SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints)
     watchers = Watchers()
@@ -199,6 +235,7 @@ def _desk(
             engine=Graphs(),
             peers=peers,
             children=children,
+            delegations=delegations,
             cache=SqlResultCache(database),
             owner=own_name(),
             lease_seconds=settings.executor_lease_seconds,
@@ -213,6 +250,7 @@ def _desk(
         definitions=definitions,
         library=library,
         driver=driver,
+        delegations=delegations,
         watchers=watchers,
         is_dead=process_is_dead,
         max_runs=settings.executor_max_runs,
@@ -228,6 +266,8 @@ def _services(
     runs: RunServicer,
     schedules: ScheduleServicer,
     files: FileServicer,
+    agents: AgentServicer,
+    batches: BatchServicer,
 ) -> list[GrpcService]:
     return [
         GrpcService(
@@ -245,6 +285,14 @@ def _services(
         GrpcService(
             name="cadre.executor.v1.ScheduleService",
             add=lambda s: schedules_pb2_grpc.add_ScheduleServiceServicer_to_server(schedules, s),
+        ),
+        GrpcService(
+            name="cadre.executor.v1.AgentService",
+            add=lambda s: agents_pb2_grpc.add_AgentServiceServicer_to_server(agents, s),
+        ),
+        GrpcService(
+            name="cadre.executor.v1.BatchService",
+            add=lambda s: batches_pb2_grpc.add_BatchServiceServicer_to_server(batches, s),
         ),
     ]
 

@@ -1,137 +1,208 @@
-"""The Prefect flow behind every schedule: starts a run in the executor and waits for its end.
+"""The Prefect flows behind schedules and batches: each sees through the gateway to what it stands for.
 
-A flow run ends as its run does, and cancelling either cancels both. A Prefect worker runs it (`prefect worker start
---pool cadre --type process`), in a process of its own.
+A flow run ends as its run, or its batch, does, and cancelling either cancels both. A Prefect worker runs it (`prefect
+worker start --pool cadre --type process`), in a process of its own, on any machine: all that it needs is in its
+environment, the gateway's address (CADRE_GATEWAY_URL) and a key (CADRE_API_KEY).
 """
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+)
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
+from prefect.runtime import deployment as this_deployment
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed, Failed
 
-from cadre.executor.v1 import runs_pb2, runs_pb2_grpc
+from cadre_client import ApiError, Batch, Client, GatewayUnreachable, Run, RunStatus
 from cadre_executor.adapters.prefect import clock_of
 from cadre_executor.domain.timetables import CatchUp, is_missed
-from cadre_executor.settings import Settings
-from cadre_kit.channels import call, connect, stream
-from cadre_kit.documents import to_json
-from cadre_kit.errors import Unavailable
-from cadre_kit.settings import load_settings
 
 if TYPE_CHECKING:
     from prefect import Flow
     from prefect.client.schemas.objects import FlowRun
 
-__all__ = ["run_workflow"]
+__all__ = ["run_batch", "run_workflow"]
 
-_EXECUTOR = "executor"
-_START_SECONDS = 30.0
-_CANCEL_SECONDS = 40.0
-_RECONNECTIONS = 30
-_LAST = (
-    runs_pb2.EVENT_TYPE_RUN_SUCCEEDED,
-    runs_pb2.EVENT_TYPE_RUN_FAILED,
-    runs_pb2.EVENT_TYPE_RUN_CANCELLED,
-)
+# The platform, or Prefect, may be stopped, upgraded and started while a flow run waits for it.
+_PATIENCE_SECONDS = 3600.0
+_PAUSE_SECONDS = 2.0
+_PASSING = (429, 502, 503, 504)
+_TELL_SECONDS = 10.0
+_SOON = timedelta(microseconds=1)
+
+Answer = TypeVar("Answer")
 
 
-async def cancel_run(flow: "Flow[..., Any]", flow_run: "FlowRun", state: State[Any]) -> None:
+def cancel_run(flow: "Flow[..., Any]", flow_run: "FlowRun", state: State[Any]) -> None:
     """Cancels the run of a flow run that Prefect cancels."""
-    parameters = flow_run.parameters
-    async with connect(load_settings(Settings).executor_address) as channel:
-        stub = runs_pb2_grpc.RunServiceStub(channel)
+    with Client.local() as client:
         # Known by its key; should it not have been started, it is now, and ends at once.
-        run = await _start(
-            stub,
-            parameters["workflow"],
-            parameters.get("inputs") or {},
-            flow_run_id=str(flow_run.id),
-        )
-        request = runs_pb2.CancelRunRequest(run_id=run.id)
-        await call(stub.CancelRun, request, service=_EXECUTOR, timeout_seconds=_CANCEL_SECONDS)
+        run = _start(client, flow_run.parameters, str(flow_run.id))
+        _patiently(lambda: client.cancel(run.id))
 
 
 @flow(name="run-workflow", log_prints=False, on_cancellation=[cancel_run])
-async def run_workflow(
+def run_workflow(
     workflow: str,
     inputs: dict[str, Any] | None = None,
     catch_up: str = CatchUp.SKIP.value,
     clock: dict[str, Any] | None = None,
+    schedule: str = "",
 ) -> State[Any]:
     """Starts a run of the workflow's newest version and waits for its end, which is the flow run's.
 
     The flow run's id is the idempotency key: a flow run that Prefect tries again follows the run it started first.
     `clock` is the schedule as Prefect stores it; with it, a flow run that is too late for `catch_up` starts nothing.
     """
-    due = this_run.get_scheduled_start_time()
-    if _is_missed(clock, catch_up, due):
+    # Prefect's own kind of time does not compare with every span of the standard library's.
+    due = datetime.fromtimestamp(this_run.get_scheduled_start_time().timestamp(), UTC)
+    if _is_missed(clock, CatchUp(catch_up), due):
         return Completed(
             name="Missed", message=f"Not started: its time was {due:%Y-%m-%d %H:%M} UTC"
         )
-    async with connect(load_settings(Settings).executor_address) as channel:
-        stub = runs_pb2_grpc.RunServiceStub(channel)
-        run = await _start(stub, workflow, inputs or {}, flow_run_id=str(this_run.get_id()))
-        get_run_logger().info("started run %s of %s", run.id, workflow)
-        last = await _last_event(stub, run.id)
-    return _state_of(last, f"run {run.id} of {workflow}")
+    parameters = {"workflow": workflow, "inputs": inputs, "schedule": schedule}
+    try:
+        with Client.local() as client:
+            run = _start(client, parameters, str(this_run.get_id()))
+            get_run_logger().info("started run %s of %s", run.id, workflow)
+            return _told(_state_of_run(_ended(client, run.id)))
+    except ApiError as error:
+        return _told(_refused(error))
 
 
-def _is_missed(clock: Mapping[str, Any] | None, catch_up: str, due: datetime) -> bool:
+def cancel_batch(flow: "Flow[..., Any]", flow_run: "FlowRun", state: State[Any]) -> None:
+    """Cancels the batch of a flow run that Prefect cancels."""
+    with Client.local() as client:
+        batch_id = str(flow_run.parameters["batch_id"])
+        # A batch that another flow run has taken over goes on.
+        if _patiently(lambda: client.batch(batch_id)).launches == flow_run.parameters["launch"]:
+            _patiently(lambda: client.cancel_batch(batch_id))
+
+
+@flow(name="run-batch", log_prints=False, on_cancellation=[cancel_batch])
+def run_batch(batch_id: str, launch: int) -> State[Any]:
+    """Has the rows of a batch started, as many at once as may be, until all have ended. `launch` is how often the batch
+    was handed to Prefect by now."""
+    told = 0.0
+    with Client.local() as client:
+        while True:
+            try:
+                batch = _patiently(lambda: client.advance_batch(batch_id, launch))
+            except ApiError as error:
+                return _told(_refused(error))
+            if batch.status.is_final:
+                return _told(_state_of_batch(batch))
+            if time.monotonic() - told > _TELL_SECONDS:
+                told = time.monotonic()
+                get_run_logger().info("%s of %s rows ended", batch.rows.ended, batch.rows.total)
+
+
+def _is_missed(clock: Mapping[str, Any] | None, catch_up: CatchUp, due: datetime) -> bool:
     found = None if clock is None else clock_of(clock)
     if clock is None or found is None:
         return False
+    now = datetime.now(UTC)
     timezone = clock.get("timezone") or "UTC"
-    return is_missed(found, timezone, catch_up=CatchUp(catch_up), due=due, now=datetime.now(UTC))
+    missed = is_missed(found, timezone, catch_up=catch_up, due=due, now=now)
+    if missed and catch_up is CatchUp.LATEST:
+        # Prefect plans some hours at most: the last time that it had planned stands for those that passed after it.
+        return _is_another_planned(due, now)
+    return missed
 
 
-async def _start(
-    stub: "runs_pb2_grpc.RunServiceAsyncStub",
-    workflow: str,
-    inputs: Mapping[str, Any],
-    *,
-    flow_run_id: str,
-) -> runs_pb2.Run:
-    request = runs_pb2.StartRunRequest(
-        workflow=workflow, inputs=to_json(inputs), trigger="schedule"
+def _is_another_planned(due: datetime, now: datetime) -> bool:
+    """Whether Prefect has a flow run of this schedule for a later time that has come, too."""
+    between = FlowRunFilterExpectedStartTime(after_=due + _SOON, before_=now)
+    of_this = DeploymentFilterId(any_=[this_deployment.id])
+    with get_client(sync_client=True) as prefect:
+        found = prefect.read_flow_runs(
+            flow_run_filter=FlowRunFilter(expected_start_time=between),
+            deployment_filter=DeploymentFilter(id=of_this),
+            limit=1,
+        )
+    return bool(found)
+
+
+def _start(client: Client, parameters: Mapping[str, Any], flow_run_id: str) -> Run:
+    """The run of a flow run, started unless it was."""
+    return _patiently(
+        lambda: client.start_run(
+            workflow=parameters["workflow"],
+            inputs=parameters.get("inputs") or {},
+            schedule=parameters.get("schedule") or "",
+            idempotency_key=f"schedule/{flow_run_id}",
+        )
     )
-    started = await call(
-        stub.StartRun,
-        request,
-        service=_EXECUTOR,
-        timeout_seconds=_START_SECONDS,
-        idempotency_key=f"schedule/{flow_run_id}",
-    )
-    return started.run
 
 
-def _state_of(last: runs_pb2.Event, what: str) -> State[Any]:
-    match last.type:
-        case runs_pb2.EVENT_TYPE_RUN_SUCCEEDED:
-            return Completed(message=f"{what} succeeded")
-        case runs_pb2.EVENT_TYPE_RUN_CANCELLED:
-            return Cancelled(message=f"{what} was cancelled")
-    return Failed(message=f"{what} failed ({last.error.code}: {last.error.message})")
+def _ended(client: Client, run_id: str) -> Run:
+    """Follows the run to its end, across restarts of the platform."""
+    while not (run := _patiently(lambda: client.run(run_id))).status.is_final:
+        _patiently(lambda: _follow(client, run_id))
+    return run
 
 
-async def _last_event(stub: "runs_pb2_grpc.RunServiceAsyncStub", run_id: str) -> runs_pb2.Event:
-    """Follows the run to its end, across restarts of the executor."""
-    after = 0
-    reconnections = 0
+def _follow(client: Client, run_id: str) -> None:
+    for _ in client.watch(run_id):
+        pass
+
+
+def _patiently(ask: Callable[[], Answer]) -> Answer:
+    """What the gateway answers, once it and the services behind it can be reached. Raises ApiError for other refusals,
+    and what is wrong after an hour."""
+    give_up = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        request = runs_pb2.WatchRunRequest(run_id=run_id, after_sequence=after)
         try:
-            async for response in stream(
-                stub.WatchRun, request, service=_EXECUTOR, timeout_seconds=None
-            ):
-                after, reconnections = response.event.sequence, 0
-                if response.event.type in _LAST:
-                    return response.event
-        except Unavailable:
-            reconnections += 1
-            if reconnections > _RECONNECTIONS:
+            return ask()
+        except (GatewayUnreachable, ApiError) as error:
+            passing = isinstance(error, GatewayUnreachable) or error.status in _PASSING
+            if not passing or time.monotonic() > give_up:
                 raise
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _told(state: State[Any]) -> State[Any]:
+    """The state, once Prefect can be told: one that is down when a flow run ends would show it as running for ever."""
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    with get_client(sync_client=True) as prefect:
+        while prefect.api_healthcheck() is not None and time.monotonic() < give_up:
+            time.sleep(_PAUSE_SECONDS)
+    return state
+
+
+def _state_of_run(run: Run) -> State[Any]:
+    what = f"run {run.id} of {run.workflow}"
+    match run.status:
+        case RunStatus.SUCCEEDED:
+            return Completed(message=f"{what} succeeded")
+        case RunStatus.CANCELLED:
+            return Cancelled(message=f"{what} was cancelled")
+    why = f"{run.error.code}: {run.error.message}" if run.error else "for an unknown reason"
+    return Failed(message=f"{what} failed ({why})")
+
+
+def _state_of_batch(batch: Batch) -> State[Any]:
+    what, rows = f"batch {batch.id} of {batch.workflow}", batch.rows
+    match batch.status:
+        case RunStatus.SUCCEEDED:
+            return Completed(message=f"{what}: all {rows.total} rows succeeded")
+        case RunStatus.CANCELLED:
+            return Cancelled(message=f"{what} was cancelled; {rows.succeeded} rows had succeeded")
+    return Failed(message=f"{what}: {rows.succeeded} of {rows.total} rows succeeded")
+
+
+def _refused(error: ApiError) -> State[Any]:
+    if error.code == "BATCH_TAKEN_OVER":
+        return Cancelled(name="Replaced", message=error.detail)
+    return Failed(message=f"{error.code}: {error.detail} {error.resolution}".rstrip())

@@ -30,10 +30,9 @@ class Settings(ServiceSettings):
     llm_proxy_address: str = Field("127.0.0.1:7411", description="host:port of the llm-proxy.")
     sandbox_address: str = Field("127.0.0.1:7412", description="host:port of the sandbox.")
     memory_address: str = Field("127.0.0.1:7413", description="host:port of the memory service.")
-    executor_address: str = Field(
-        "127.0.0.1:7410", description="host:port at which scheduled flow runs find the executor."
+    prefect_url: str = Field(
+        "http://127.0.0.1:7421", description="Prefect server, for schedules and batches."
     )
-    prefect_url: str = Field("http://127.0.0.1:7421", description="Prefect server, for schedules.")
     executor_max_runs: int = Field(
         200, ge=1, le=10_000, description="Runs driven at once; others wait in the store."
     )
@@ -57,6 +56,12 @@ class Settings(ServiceSettings):
         ge=0,
         le=3600,
         description="How long a node waits for a service that cannot be reached before it fails.",
+    )
+    executor_agent_refresh_seconds: float = Field(
+        60.0,
+        ge=0.1,
+        le=86_400,
+        description="How often the cards of remote agents that were registered by address are read again.",
     )
     allowed_addresses: str = Field(
         "",

@@ -51,7 +51,10 @@ class Checkpoints:
             statements.add(_ADD, [row])
         if step > self.kept:
             statements.change(_DROP_OLD, {"run": run_id, "oldest": step - self.kept})
-        if forgets:
+        if forgets and position.progress["asked"]:
+            # A visit that waits goes on from what it did.
+            statements.change(_DROP_WRITES, {"run": run_id})
+        elif forgets:
             self.forget_writes(statements, run_id)
 
     def keep_writes(

@@ -10,8 +10,12 @@ from cadre_kit.databases import migrate
 from cadre_kit.transactions import Transactions, open_transactions
 
 __all__ = [
+    "AGENTS",
+    "BATCHES",
+    "BATCH_ROWS",
     "CACHED_RESULTS",
     "CHECKPOINTS",
+    "DELEGATIONS",
     "EFFECTS",
     "EVENTS",
     "IDEMPOTENCY_KEYS",
@@ -67,6 +71,35 @@ RUNS = sa.Table(
     sa.Column("parent_run_id", sa.String),
     sa.Column("root_run_id", sa.String),
     sa.Column("depth", sa.Integer),
+    sa.Column("schedule", sa.String),
+    sa.Column("batch_id", sa.String),
+    sa.Column("batch_row", sa.Integer),
+    sa.Column("raised", sa.Text),
+)
+BATCHES = sa.Table(
+    "batches",
+    _METADATA,
+    sa.Column("id", sa.String),
+    sa.Column("workflow", sa.String),
+    sa.Column("version", sa.Integer),
+    sa.Column("digest", sa.String),
+    sa.Column("fingerprint", sa.String),
+    sa.Column("max_concurrent", sa.Integer),
+    sa.Column("total", sa.Integer),
+    sa.Column("created_time", sa.Float),
+    sa.Column("flow_run_id", sa.String),
+    sa.Column("launches", sa.Integer),
+    sa.Column("driven_time", sa.Float),
+    sa.Column("cancelled", sa.Boolean),
+    sa.Column("resumed_time", sa.Float),
+)
+BATCH_ROWS = sa.Table(
+    "batch_rows",
+    _METADATA,
+    sa.Column("batch_id", sa.String),
+    sa.Column("row", sa.Integer),
+    sa.Column("line", sa.Integer),
+    sa.Column("inputs", sa.Text),
 )
 EVENTS = sa.Table(
     "events",
@@ -132,6 +165,7 @@ QUESTIONS = sa.Table(
     sa.Column("comment", sa.Text),
     sa.Column("answered_by", sa.Text),
     sa.Column("answered_time", sa.Float),
+    sa.Column("raises", sa.Text),
 )
 IDEMPOTENCY_KEYS = sa.Table(
     "idempotency_keys",
@@ -139,6 +173,34 @@ IDEMPOTENCY_KEYS = sa.Table(
     sa.Column("key", sa.String),
     sa.Column("fingerprint", sa.String),
     sa.Column("run_id", sa.String),
+)
+
+
+# `card` is the agent's own document; `checked_time` is when it was read last, or an executor set out to.
+AGENTS = sa.Table(
+    "agents",
+    _METADATA,
+    sa.Column("name", sa.String),
+    sa.Column("card", sa.Text),
+    sa.Column("card_url", sa.Text),
+    sa.Column("secret", sa.String),
+    sa.Column("ttl_seconds", sa.Float),
+    sa.Column("registered_time", sa.Float),
+    sa.Column("last_seen_time", sa.Float),
+    sa.Column("expires_time", sa.Float),
+    sa.Column("checked_time", sa.Float),
+    sa.Column("trouble", sa.Text),
+)
+DELEGATIONS = sa.Table(
+    "delegations",
+    _METADATA,
+    sa.Column("key", sa.String),
+    sa.Column("run_id", sa.String),
+    sa.Column("agent", sa.String),
+    sa.Column("begun_time", sa.Float),
+    sa.Column("task_id", sa.Text),
+    sa.Column("context_id", sa.Text),
+    sa.Column("answered", sa.Text),
 )
 
 

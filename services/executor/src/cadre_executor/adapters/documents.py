@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
-from cadre_executor.domain.runs import Failure, Usage
+from cadre_executor.domain.runs import Failure, RaisedBudget, Usage
 from cadre_kit.documents import json_text
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "failure_to_text",
     "loaded",
     "moment",
+    "raised_from_text",
+    "raised_to_text",
     "seconds",
     "usage_from_text",
     "usage_to_text",
@@ -37,6 +40,22 @@ def moment(since_1970: float) -> datetime:
 def usage_to_text(usage: Usage) -> str:
     """The usage, the money as an exact decimal."""
     return json_text(usage.document)
+
+
+def raised_to_text(raised: RaisedBudget | None) -> str | None:
+    """A budget that was raised, if it was."""
+    if raised is None:
+        return None
+    usd = None if raised.usd is None else f"{raised.usd:f}"
+    return json_text([raised.run_id, usd, raised.tokens])
+
+
+def raised_from_text(text: str | None) -> RaisedBudget | None:
+    """The budget again."""
+    if text is None:
+        return None
+    run_id, usd, tokens = json.loads(text)
+    return RaisedBudget(run_id=run_id, usd=None if usd is None else Decimal(usd), tokens=tokens)
 
 
 def usage_from_text(text: str) -> Usage:

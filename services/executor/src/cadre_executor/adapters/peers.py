@@ -288,6 +288,7 @@ def _request(question: Question, call: Call, seconds: float) -> llm_pb2.Complete
             run_id=call.run_id,
             root_run_id=call.root_run_id,
             node=call.node,
+            schedule=call.schedule,
             run_budgets=[_run_budget(each) for each in call.budgets],
         )
     )

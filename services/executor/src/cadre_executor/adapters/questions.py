@@ -6,7 +6,13 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from cadre_executor.adapters.database import QUESTIONS, RUNS
-from cadre_executor.adapters.documents import loaded, moment, seconds
+from cadre_executor.adapters.documents import (
+    loaded,
+    moment,
+    raised_from_text,
+    raised_to_text,
+    seconds,
+)
 from cadre_executor.domain.answers import (
     Answer,
     AnswerChosen,
@@ -18,16 +24,24 @@ from cadre_executor.domain.runs import Question
 from cadre_kit.documents import json_text
 from cadre_kit.transactions import Statements
 
-__all__ = ["answer", "ask", "by_visit", "open_ones", "overdue", "put_off"]
+__all__ = ["answer", "ask", "by_visit", "forget_stops", "open_ones", "overdue", "put_off"]
 
 # Who answers when nobody did in time.
 _TIMEOUT = "timeout"
 
 _ADD = sa.insert(QUESTIONS)
+_DROP = sa.delete(QUESTIONS).where(
+    QUESTIONS.c.run_id == sa.bindparam("run"),
+    QUESTIONS.c.node == sa.bindparam("asking"),
+    QUESTIONS.c.iteration == sa.bindparam("visit"),
+)
 
 
 def ask(statements: Statements, run_id: str, questions: Sequence[Question]) -> None:
-    """Stores questions that were not asked before."""
+    """Stores questions, each in place of an earlier one of the same visit."""
+    for question in questions:
+        place = {"run": run_id, "asking": question.node, "visit": question.iteration}
+        statements.change(_DROP, place)
     statements.add(_ADD, [_row(run_id, question) for question in questions])
 
 
@@ -95,6 +109,13 @@ def overdue(connection: sa.Connection, *, now: float, limit: int) -> list[Answer
     ]
 
 
+def forget_stops(connection: sa.Connection, run_id: str) -> None:
+    """Lets go of answers by which people stopped a run whose budget was used up: it goes on after all."""
+    connection.execute(
+        sa.delete(QUESTIONS).where(QUESTIONS.c.run_id == run_id, QUESTIONS.c.raises.is_not(None))
+    )
+
+
 def put_off(connection: sa.Connection, run_id: str, *, pause: float) -> None:
     """Moves the deadlines of a run's open questions; `pause` is in seconds."""
     connection.execute(
@@ -123,6 +144,7 @@ def _asked(row: sa.RowMapping) -> Asked:
         asked_time=moment(row["asked_time"]),
         deadline=None if deadline is None else moment(deadline),
         on_timeout=row["on_timeout"],
+        raises=raised_from_text(row["raises"]),
     )
     if row["choice"] is None:
         return Asked(question=question)
@@ -151,4 +173,5 @@ def _row(run_id: str, question: Question) -> dict[str, object]:
         "comment": None,
         "answered_by": None,
         "answered_time": None,
+        "raises": raised_to_text(question.raises),
     }

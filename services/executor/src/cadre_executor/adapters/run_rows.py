@@ -11,6 +11,8 @@ from cadre_executor.adapters.documents import (
     failure_to_text,
     loaded,
     moment,
+    raised_from_text,
+    raised_to_text,
     seconds,
     usage_from_text,
     usage_to_text,
@@ -62,6 +64,10 @@ def run_row(run: Run) -> dict[str, Any]:
         "parent_run_id": run.parent_run_id,
         "root_run_id": run.root_run_id,
         "depth": run.depth,
+        "schedule": run.schedule,
+        "batch_id": run.batch_id,
+        "batch_row": run.batch_row,
+        "raised": raised_to_text(run.raised),
     }
 
 
@@ -102,6 +108,10 @@ def run_of(row: Mapping[str, Any]) -> Run:
         parent_run_id=row["parent_run_id"],
         root_run_id=row["root_run_id"],
         depth=row["depth"],
+        schedule=row["schedule"],
+        batch_id=row["batch_id"],
+        batch_row=row["batch_row"],
+        raised=raised_from_text(row["raised"]),
     )
 
 

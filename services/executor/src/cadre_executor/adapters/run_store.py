@@ -15,7 +15,7 @@ from cadre_executor.adapters.database import (
     RUNS,
     SOURCES,
 )
-from cadre_executor.adapters.documents import seconds, usage_to_text
+from cadre_executor.adapters.documents import raised_to_text, seconds, usage_to_text
 from cadre_executor.adapters.effect_rows import effects_of, keep_effects
 from cadre_executor.adapters.run_rows import (
     attempts_of,
@@ -29,6 +29,7 @@ from cadre_executor.adapters.sources import digest_of
 from cadre_executor.domain.answers import AnswerRun, Asked, answered_event
 from cadre_executor.domain.checkpoints import Checkpoint, Position
 from cadre_executor.domain.journals import Batch, LeaseLost
+from cadre_executor.domain.overruns import RAISE
 from cadre_executor.domain.runs import (
     FINAL,
     Ending,
@@ -36,6 +37,7 @@ from cadre_executor.domain.runs import (
     EventType,
     IdempotencyConflict,
     NotFailed,
+    RaisedBudget,
     Run,
     RunIdTaken,
     RunNotFound,
@@ -211,6 +213,11 @@ class SqlRunStore:
             statement = statement.where(RUNS.c.id < query.before)
         if query.workflow:
             statement = statement.where(RUNS.c.workflow == query.workflow)
+        if query.schedule:
+            # The indexes leave out the runs of none, which are most.
+            statement = statement.where(RUNS.c.schedule == query.schedule, RUNS.c.schedule != "")
+        if query.batch_id:
+            statement = statement.where(RUNS.c.batch_id == query.batch_id, RUNS.c.batch_id != "")
         if query.status is not None:
             statement = statement.where(RUNS.c.status == query.status.value)
         if query.source:
@@ -342,11 +349,17 @@ class SqlRunStore:
                 raise _NothingNew
             event = answered_event(question, request.answer)
             _add_events(ConnectionStatements(connection), request.run_id, [event], last=sequence)
+            if question.raises is not None and request.answer.choice == RAISE:
+                _raise_budget(connection, request.raises, question.raises)
             now = {"run": request.run_id, "now": seconds(request.answer.time)}
             connection.execute(_WAKE, now)
 
         with suppress(_NothingNew):
             await self._database.write(work)
+
+    async def raise_budget(self, raised: RaisedBudget) -> None:
+        """Gives a run another budget than its file does."""
+        await self._database.write(lambda connection: _set_budget(connection, raised))
 
     async def overdue(self, *, now: float, limit: int) -> Sequence[AnswerRun]:
         """What to answer to the questions whose deadline is over."""
@@ -365,6 +378,7 @@ class SqlRunStore:
                 raise NotFailed(run_id, ended.status)
             assert ended.ended_time is not None
             _add_events(ConnectionStatements(connection), run_id, [event], last=sequence)
+            questions.forget_stops(connection, run_id)
             questions.put_off(connection, run_id, pause=now - seconds(ended.ended_time))
 
         await self._database.write(work)
@@ -536,6 +550,21 @@ def _get(connection: sa.Connection, run_id: str) -> Run:
     if run.status in FINAL or run.started_time is None:
         return run
     return replace(run, questions=questions.open_ones(connection, run_id))
+
+
+def _raise_budget(
+    connection: sa.Connection, given: RaisedBudget | None, asked: RaisedBudget
+) -> None:
+    """Gives what a person said, or what the question did unless the budget is larger by now."""
+    if given is None:
+        run = _get(connection, asked.run_id)
+        given = asked.at_least(run.raised)
+    _set_budget(connection, given)
+
+
+def _set_budget(connection: sa.Connection, raised: RaisedBudget) -> None:
+    statement = sa.update(RUNS).where(RUNS.c.id == raised.run_id)
+    connection.execute(statement.values(raised=raised_to_text(raised)))
 
 
 def _keyed(statements: Statements, key: str, fingerprint: str) -> str:

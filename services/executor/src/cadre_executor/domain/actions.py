@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from cadre_executor.domain.agent_nodes import delegate
 from cadre_executor.domain.children import run_child
 from cadre_executor.domain.dialogues import converse
 from cadre_executor.domain.invocations import invoke, tool_context
@@ -10,6 +11,7 @@ from cadre_executor.domain.peers import Execution, Outcome, Program
 from cadre_executor.domain.results import Form, Result
 from cadre_executor.domain.tasks import Task
 from cadre_executor.domain.workflows import (
+    AgentAction,
     CodeAction,
     LlmAction,
     MemoryAction,
@@ -62,6 +64,8 @@ async def perform(task: Task) -> Result:
             return await _use(action, task)
         case WorkflowAction() as action:
             return await run_child(action, task)
+        case AgentAction() as action:
+            return await delegate(action, task)
     raise Internal(f"nodes of kind {task.place.node.kind!r} are not performed")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cadre_executor.domain.runs import Event, EventType, Question
+from cadre_executor.domain.runs import Event, EventType, Question, RaisedBudget
 from cadre_kit.errors import Conflict, FailedPrecondition, InvalidInput
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "AnswerChosen",
     "AnswerRun",
     "Asked",
+    "Asks",
     "NotWaiting",
     "UnknownChoice",
     "UnknownQuestion",
@@ -40,6 +41,15 @@ class UnknownChoice(InvalidInput):
     """The answer is none of the choices."""
 
     code = "UNKNOWN_CHOICE"
+
+
+class Asks(Exception):
+    """What a node does cannot go on before a person has answered; `attempt` is the try that asks."""
+
+    def __init__(self, question: Question, *, attempt: int) -> None:
+        super().__init__(question.node)
+        self.question = question
+        self.attempt = attempt
 
 
 class AnswerChosen(Conflict):
@@ -86,13 +96,15 @@ class Asked:
 @dataclass(frozen=True, kw_only=True)
 class AnswerRun:
     """An answer to a run. Empty `node` and `iteration` 0: to the only question that is open. `late`: nobody answered,
-    so the deadline does, with the question's own choice for that."""
+    so the deadline does, with the question's own choice for that. `raises` is given in place of what the question says
+    that a budget is raised to."""
 
     run_id: str
     answer: Answer
     node: str = ""
     iteration: int = 0
     late: bool = False
+    raises: RaisedBudget | None = None
 
 
 def waiting_event(question: Question) -> Event:
@@ -151,7 +163,14 @@ def _may_mean(request: AnswerRun, question: Question) -> bool:
 
 
 def _check_choice(choice: str, question: Question) -> None:
-    if choice not in question.choices:
+    if not question.choices:
+        if not choice.strip():
+            raise UnknownChoice(
+                f"node {question.node!r} asks for an answer in words, and this one is empty",
+                resolution="Write what it asks for.",
+                metadata={"node": question.node},
+            )
+    elif choice not in question.choices:
         choices = ", ".join(question.choices)
         raise UnknownChoice(
             f"{choice!r} is none of the choices of node {question.node!r}: {choices}",

@@ -55,7 +55,8 @@ async def _ended(action: WorkflowAction, task: Task) -> dict[str, Any]:
 
 
 async def abandon(visit: str, means: Means) -> Usage:
-    """Ends the runs that a visit waited for when it is over before them; what they used."""
+    """Ends the runs, and the tasks of remote agents, that a visit waited for when it is over before them; what they
+    used."""
     used = Usage()
     begun = (f"{visit}/", f"{visit}.")
     for run_id, key in list(means.open_children.items()):
@@ -64,6 +65,7 @@ async def abandon(visit: str, means: Means) -> Usage:
             run = await means.children.cancel(run_id)
             means.records.record(key, _document(run), usage=run.usage)
             used = used + run.usage
+    await means.delegations.end(means.run_id, begun_with=[f"{means.run_id}/{b}" for b in begun])
     return used
 
 
@@ -83,6 +85,7 @@ def _child(action: WorkflowAction, task: Task) -> ChildRun:
         parent_run_id=means.run_id,
         root_run_id=means.root_run_id,
         depth=means.depth + 1,
+        schedule=means.schedule,
     )
 
 

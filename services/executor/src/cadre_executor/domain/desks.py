@@ -13,16 +13,20 @@ from typing import Any
 
 from opentelemetry import propagate
 
-from cadre_executor.domain.answers import AnswerChosen, AnswerRun, NotWaiting
+from cadre_executor.domain.answers import Answer, AnswerChosen, AnswerRun, NotWaiting
 from cadre_executor.domain.checkpoints import Checkpoint, CheckpointNotFound, Position
 from cadre_executor.domain.definitions import Document, Library
+from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.drivers import Driver, ending_of, mistake
 from cadre_executor.domain.journals import Journal, LeaseLost
+from cadre_executor.domain.overruns import RAISE
 from cadre_executor.domain.peers import Children, ChildRun
 from cadre_executor.domain.runs import (
     FINAL,
     Event,
     EventType,
+    Question,
+    RaisedBudget,
     Run,
     RunPage,
     RunQuery,
@@ -62,6 +66,10 @@ _NOTHING_YET: dict[str, Any] = {
     "parent_run_id": "",
     "root_run_id": "",
     "depth": 0,
+    "schedule": "",
+    "batch_id": "",
+    "batch_row": 0,
+    "raised": None,
 }
 
 
@@ -76,13 +84,17 @@ class Arrival:
 @dataclass(frozen=True, kw_only=True)
 class StartRun:
     """What to run: an applied workflow by name (version 0 is the newest), or a file's text; with `inputs`, or with
-    those that an arrival makes. `run_id` is the id that it shall have, empty for a new one."""
+    those that an arrival makes. A file's text is of a version when that is given. `run_id` is the id that it shall
+    have, empty for a new one."""
 
     inputs: Mapping[str, Any]
     workflow: str = ""
     version: int = 0
     source: str = ""
     trigger: str = "api"
+    schedule: str = ""
+    batch_id: str = ""
+    batch_row: int = 0
     key: str = ""
     run_id: str = ""
     arrival: Arrival | None = None
@@ -93,6 +105,8 @@ class StartRun:
         said = [self.workflow, self.version, self.source, self.inputs, self.trigger]
         if self.arrival is not None:
             said += [self.arrival.trigger, self.arrival.content]
+        if self.schedule:
+            said.append(self.schedule)
         return _fingerprint(said)
 
 
@@ -156,6 +170,7 @@ class Desk:
         definitions: DefinitionStore,
         library: Library,
         driver: Callable[[Children], Driver],
+        delegations: Delegations,
         watchers: Watchers,
         is_dead: Callable[[str], bool],
         max_runs: int,
@@ -164,6 +179,7 @@ class Desk:
         self._definitions = definitions
         self._library = library
         self._driver = driver(self)
+        self._delegations = delegations
         self._is_dead = is_dead
         self._max_runs = max_runs
         self._driven: dict[str, _Driven] = {}
@@ -183,7 +199,9 @@ class Desk:
         return await self._accept(run, key=request.key, fingerprint=request.fingerprint)
 
     async def _run_of(self, request: StartRun) -> Run:
-        document, source, version = await self._target(request)
+        document, source, version = await self.target(
+            workflow=request.workflow, version=request.version, source=request.source
+        )
         inputs = request.inputs
         if request.arrival is not None:
             inputs = _inputs_of(document, request.arrival)
@@ -196,6 +214,9 @@ class Desk:
             source=source,
             inputs=inputs,
             trigger=request.trigger,
+            schedule=request.schedule,
+            batch_id=request.batch_id,
+            batch_row=request.batch_row,
             created_time=datetime.now(UTC),
             trace_parent=_trace_parent(),
             max_concurrent_runs=document.workflow.limits.max_concurrent_runs,
@@ -231,10 +252,31 @@ class Desk:
         """The checkpoints of a run that are kept, oldest first. Raises RunNotFound."""
         return await self._store.checkpoints(run_id)
 
-    async def resume(self, run_id: str) -> Run:
-        """Lets a failed run go on from the step that failed. Raises RunNotFound and NotFailed."""
+    async def resume(self, run_id: str, raised: RaisedBudget | None = None) -> Run:
+        """Lets a failed run go on from the step that failed, or with a budget one that waits for more of it. Raises
+        RunNotFound and NotFailed."""
+        if raised is not None:
+            run = await self._store.get(run_id)
+            asks = [question for question in run.questions if question.raises is not None]
+            if asks:
+                return await self._answer_all(run, asks, raised)
+            if run.status is RunStatus.FAILED:
+                await self._store.raise_budget(raised)
         await self._store.resume(run_id, Event(type=EventType.RUN_RESUMED, time=datetime.now(UTC)))
         return await self._sent_on(run_id)
+
+    async def _answer_all(self, run: Run, asks: Sequence[Question], raised: RaisedBudget) -> Run:
+        for question in asks:
+            assert question.raises is not None
+            request = AnswerRun(
+                run_id=run.id,
+                node=question.node,
+                iteration=question.iteration,
+                answer=Answer(choice=RAISE, time=datetime.now(UTC)),
+                raises=replace(raised, run_id=question.raises.run_id),
+            )
+            await self._store.answer(request)
+        return await self._sent_on(run.id)
 
     async def answer(self, request: AnswerRun) -> Run:
         """Gives a run its answer. Raises RunNotFound, NotWaiting, UnknownQuestion, UnknownChoice and AnswerChosen."""
@@ -299,6 +341,7 @@ class Desk:
             parent_run_id=child.parent_run_id,
             root_run_id=child.root_run_id,
             depth=child.depth,
+            schedule=child.schedule,
             # Whoever waits for it has its turn already.
             max_concurrent_runs=None,
         )
@@ -318,7 +361,9 @@ class Desk:
                         await word.wait()
 
     async def end_children(self, run_id: str) -> Usage:
-        """Ends every run that is a step of a run and has not ended; what they used."""
+        """Ends every run that is a step of a run and has not ended, and what remote agents do for it; what the runs
+        used."""
+        await self._delegations.end(run_id)
         children = await self._store.open_children(run_id)
         ended = await asyncio.gather(*(self.cancel(child) for child in children))
         return sum((run.usage for run in ended), Usage())
@@ -413,10 +458,13 @@ class Desk:
             # Whatever went wrong, the run then has no driver, and is taken up again.
             self._forget(run.id, driven)
 
-    async def _target(self, request: StartRun) -> tuple[Document, str, int]:
-        if not request.workflow:
-            return await self._library.document(request.source), request.source, 0
-        definition = await self._definitions.get(request.workflow, request.version)
+    async def target(
+        self, *, workflow: str, version: int, source: str
+    ) -> tuple[Document, str, int]:
+        """The file that is meant, its text, and its version. Raises WorkflowNotFound and WorkflowInvalid."""
+        if source:
+            return await self._library.document(source), source, version
+        definition = await self._definitions.get(workflow, version)
         document = await self._library.document(definition.source)
         return document, definition.source, definition.version
 

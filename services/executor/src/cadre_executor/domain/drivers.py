@@ -14,7 +14,9 @@ from opentelemetry.trace import Span, StatusCode
 from cadre_executor.domain.answers import Asked
 from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.definitions import Document, Library
+from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.journals import Batch, Journal, LeaseLost
+from cadre_executor.domain.overruns import effective
 from cadre_executor.domain.peers import Children, Peers, RunBudget
 from cadre_executor.domain.records import Records
 from cadre_executor.domain.runs import Ending, Event, EventType, Failure, Run, RunStatus
@@ -66,6 +68,7 @@ class Driver:
     engine: Engine
     peers: Peers
     children: Children
+    delegations: Delegations
     cache: ResultCache
     owner: str
     lease_seconds: float
@@ -143,11 +146,11 @@ class Driver:
 
     async def _budgets(self, run: Run, workflow: Workflow) -> tuple[RunBudget, ...]:
         """The budgets of the run and of the one at the top, as far as their files have one."""
-        found = [RunBudget(run_id=run.id, budget=workflow.budget)]
+        found = [RunBudget(run_id=run.id, budget=effective(workflow.budget, run.raised))]
         if run.root_run_id and run.root_run_id != run.id:
             root = await self.store.get(run.root_run_id)
             top = (await self._document(root)).workflow
-            found.append(RunBudget(run_id=root.id, budget=top.budget))
+            found.append(RunBudget(run_id=root.id, budget=effective(top.budget, root.raised)))
         return tuple(each for each in found if each.budget != Budget())
 
     def _drive(
@@ -163,9 +166,9 @@ class Driver:
             plan=document.plan,
             journal=journal,
             means=self._means(claim, journal, document.workflow, budgets),
-            attempts=claim.attempts,
+            attempts=dict(claim.attempts),
             made={visit: Step.of(made) for visit, made in claim.made.items()},
-            asked=claim.asked,
+            asked=dict(claim.asked),
             max_state_bytes=self.max_state_bytes,
         )
 
@@ -181,12 +184,14 @@ class Driver:
             run_id=run.id,
             root_run_id=run.root_run_id or run.id,
             depth=run.depth,
+            schedule=run.schedule,
             version=run.version,
             workflow=workflow,
             journal=journal,
             records=Records(journal, recorded=claim.effects),
             peers=self.peers,
             children=self.children,
+            delegations=self.delegations,
             cache=self.cache,
             gate=asyncio.Semaphore(workflow.limits.max_concurrency),
             patience_seconds=self.patience_seconds,
@@ -206,7 +211,10 @@ class Driver:
             answered = await self._suspend(drive, position)
             if not answered:
                 return None
-            drive = replace(drive, asked={**drive.asked, **answered})
+            # An answer may have raised a budget.
+            run = await self.store.get(drive.run_id)
+            means = replace(drive.means, budgets=await self._budgets(run, drive.workflow))
+            drive = replace(drive, asked={**drive.asked, **answered}, means=means)
         drive.check_size(position)
         return position
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from cadre_executor.domain.children import abandon
 from cadre_executor.domain.concurrency import side_by_side
+from cadre_executor.domain.overruns import paused_by
 from cadre_executor.domain.runs import EventType, Usage
 from cadre_executor.domain.states import item_of
 from cadre_executor.domain.tasks import Means, Place
@@ -58,28 +59,32 @@ def items_of(each: ForEach, scope: Scope) -> list[Any]:
 
 @dataclass(kw_only=True)
 class Items:
-    """The items of one visit. `usage` is what those that ended used."""
+    """The items of one visit. `usage` is what those that ended used; `paused` is why no further one begins."""
 
     place: Place
     each: ForEach
     state: State
     means: Means
     usage: Usage = field(default_factory=Usage)
+    paused: CadreError | None = None
 
     async def all(self, items: Sequence[Any]) -> list[Item | None]:
         """What each item gave, as `item_of` says; None for one whose failure the node passes over. Raises the first
-        failure otherwise, naming the item."""
+        failure otherwise, naming the item; that a budget is used up, once the items under way have ended."""
         node = self.place.node
         jobs = [self._job(item, number) for number, item in enumerate(items, start=1)]
         try:
             async with asyncio.timeout(node.timeout_seconds):
-                return await side_by_side(jobs, limit=self.each.max_concurrency)
+                given = await side_by_side(jobs, limit=self.each.max_concurrency)
         except TimeoutError as exc:
             self.usage = self.usage + await abandon(self.place.visit, self.means)
             raise timed_out(node) from exc
         except CadreError:
             self.usage = self.usage + await abandon(self.place.visit, self.means)
             raise
+        if self.paused is not None:
+            raise self.paused
+        return given
 
     def _job(self, item: Any, number: int) -> Callable[[], Coroutine[Any, Any, Item | None]]:
         async def job() -> Item | None:
@@ -94,8 +99,13 @@ class Items:
             self.usage = self.usage + Usage.of(done["usage"])
             given: Item | None = done["item"]
             return given
+        if self.paused is not None:
+            return None
         started = time.monotonic()
         tried = await self._try(item, replace(place, attempt=first_attempt(place, records)))
+        if tried.error is not None and paused_by(tried.error, self.means.budgets):
+            self.paused = tried.error
+            return None
         self.usage = self.usage + tried.usage
         self._tell(tried, started)
         if tried.error is not None and place.node.on_error is not OnError.CONTINUE:

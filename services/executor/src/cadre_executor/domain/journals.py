@@ -133,9 +133,10 @@ class Journal:
         nodes = tuple(node for node in visits if visits[node] != self._visits.get(node, 0))
         if self._checkpoint is not None:
             nodes = (*self._checkpoint.nodes, *nodes)
-        # What the visits of the step before changed is part of it.
+        # What the visits of the step before changed is part of it; one that waits goes on from what it did.
         self._writes.clear()
-        self._effects.clear()
+        if not position.progress["asked"]:
+            self._effects.clear()
         self._visits = visits
         self._checkpoint = Checkpoint(position=position, time=datetime.now(UTC), nodes=nodes)
 
@@ -205,7 +206,7 @@ class Journal:
             forgets=self._has_stored_writes and self._checkpoint is not None,
         )
         if self._checkpoint is not None:
-            self._has_stored_writes = False
+            self._has_stored_writes = bool(self._checkpoint.position.progress["asked"])
         self._has_stored_writes |= bool(self._writes or self._effects)
         self._events.clear()
         self._writes.clear()

@@ -42,7 +42,7 @@ class RunBudget:
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """For whom a service is called. `key` is the step's idempotency key: the same when the step is repeated. `budgets`
-    are those of the run and of the one at the top."""
+    are those of the run and of the one at the top. `schedule` names the one that started the run."""
 
     workflow: str
     version: int
@@ -50,6 +50,7 @@ class Call:
     root_run_id: str
     node: str
     key: str
+    schedule: str = ""
     budgets: tuple[RunBudget, ...] = ()
     timeout_seconds: float | None = None
 
@@ -164,6 +165,7 @@ class ChildRun:
     parent_run_id: str
     root_run_id: str
     depth: int
+    schedule: str = ""
 
 
 class Models(Protocol):
@@ -230,7 +232,8 @@ class Children(Protocol):
         """The run, ended; no step of it goes on."""
 
     async def end_children(self, run_id: str) -> Usage:
-        """Ends every run that is a step of a run and has not ended; what they used."""
+        """Ends every run that is a step of a run and has not ended, and what remote agents do for it; what the runs
+        used."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ __all__ = [
     "IdempotencyConflict",
     "NotFailed",
     "Question",
+    "RaisedBudget",
     "Run",
     "RunIdTaken",
     "RunNotFound",
@@ -126,6 +127,7 @@ class EventType(Enum):
     NODE_TEXT = "node_text"
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
+    AGENT_TASK = "agent_task"
 
     @property
     def is_last(self) -> bool:
@@ -222,9 +224,34 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RaisedBudget:
+    """What a run may spend in all, in place of what its file says; None leaves that."""
+
+    run_id: str
+    usd: Decimal | None = None
+    tokens: int | None = None
+
+    @property
+    def in_words(self) -> str:
+        """The amounts."""
+        usd = [] if self.usd is None else [f"${self.usd:f}"]
+        tokens = [] if self.tokens is None else [f"{self.tokens} tokens"]
+        return " and ".join([*usd, *tokens])
+
+    def at_least(self, other: "RaisedBudget | None") -> "RaisedBudget":
+        """The larger of each amount."""
+        if other is None:
+            return self
+        usd = [each for each in (self.usd, other.usd) if each is not None]
+        tokens = [each for each in (self.tokens, other.tokens) if each is not None]
+        return replace(self, usd=max(usd, default=None), tokens=max(tokens, default=None))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a node asks a person on one of its visits. `on_timeout` is the choice that counts when `deadline` is over;
-    without one the node fails then."""
+    """What a node asks a person on one of its visits. Without `choices` the answer is in the person's own words.
+    `on_timeout` is the choice that counts when `deadline` is over; without one the node fails then. `raises` is the
+    budget that the choice `raise` gives."""
 
     node: str
     iteration: int
@@ -233,6 +260,7 @@ class Question:
     asked_time: datetime
     deadline: datetime | None = None
     on_timeout: str = ""
+    raises: RaisedBudget | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +269,9 @@ class Run:
 
     `questions` are those that nobody has answered. `paused_seconds` is how long it waited for people, which its time
     limit leaves out. `parent_run_id` names the run that it is a step of, `root_run_id` the one at the top; empty when
-    it is no step. `depth` is how many runs are above it.
+    it is no step. `depth` is how many runs are above it. `schedule` is the one that started it, or the run at the top;
+    empty when none did. `batch_row` is the row of the batch `batch_id` that it is for, from 1; 0 when it is for none.
+    `raised` is the budget that a person gave it.
     """
 
     id: str
@@ -266,6 +296,10 @@ class Run:
     parent_run_id: str = ""
     root_run_id: str = ""
     depth: int = 0
+    schedule: str = ""
+    batch_id: str = ""
+    batch_row: int = 0
+    raised: RaisedBudget | None = None
 
     @property
     def trace_id(self) -> str:
@@ -294,6 +328,8 @@ class RunQuery:
     workflow: str = ""
     status: RunStatus | None = None
     source: str = ""
+    schedule: str = ""
+    batch_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

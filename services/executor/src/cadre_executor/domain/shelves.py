@@ -1,12 +1,15 @@
 """Where workflow files are checked, stored and found again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from cadre_executor.domain.agents import AgentNotFound
 from cadre_executor.domain.definitions import Definition, Library, Parsed
+from cadre_executor.domain.registries import Registry
 from cadre_executor.domain.stores import DefinitionStore
 from cadre_executor.domain.triggers import Trigger
+from cadre_executor.domain.workflows import AgentAction, Workflow
 from cadre_kit.errors import Problem, Severity
 
 __all__ = ["Applied", "Shelf", "Shown", "Triggered"]
@@ -41,20 +44,25 @@ class Triggered:
 class Shelf:
     """Applied workflow files."""
 
-    def __init__(self, *, definitions: DefinitionStore, library: Library) -> None:
+    def __init__(
+        self, *, definitions: DefinitionStore, library: Library, registry: Registry
+    ) -> None:
         self._definitions = definitions
         self._library = library
         self._known: dict[tuple[str, int], tuple[Trigger, ...]] = {}
+        self._registry = registry
 
     async def validate(self, source: str) -> Parsed:
         """What the file says, with all its problems."""
-        return await self._library.parse(source)
+        parsed = await self._library.parse(source)
+        return replace(parsed, problems=(*parsed.problems, *await self._unknown_agents(parsed)))
 
     async def apply(self, source: str) -> Applied:
         """Stores the file as the next version, unless it equals the newest. Raises WorkflowInvalid."""
         document = await self._library.document(source)
         stored, created = await self._definitions.apply(document.definition(source))
         notes = [p for p in document.parsed.problems if p.severity is Severity.NOTE]
+        notes += await self._unknown_agents(document.parsed)
         shown = Shown(definition=stored, parsed=document.parsed)
         return Applied(shown=shown, created=created, notes=notes)
 
@@ -99,6 +107,36 @@ class Shelf:
         parsed = await self._library.parse(definition.source)
         return parsed.triggers if parsed.workflow is not None else ()
 
+    async def _unknown_agents(self, parsed: Parsed) -> tuple[Problem, ...]:
+        """Notes on agents that nobody has registered yet; they may by the time that a run needs them."""
+        wanted = {} if parsed.workflow is None else _agents_of(parsed.workflow)
+        if not wanted:
+            return ()
+        known = [agent.name for agent in await self._registry.list()]
+        return tuple(
+            _unknown(path, agent, known) for path, agent in wanted.items() if agent not in known
+        )
+
     def schema(self) -> Mapping[str, Any]:
         """The JSON Schema of workflow files."""
         return self._library.language.schema()
+
+
+def _agents_of(workflow: Workflow) -> dict[str, str]:
+    """The agents that nodes hand work to, by where the file names them."""
+    return {
+        f"nodes[{index}].agent": node.action.agent
+        for index, node in enumerate(workflow.nodes.values())
+        if isinstance(node.action, AgentAction)
+    }
+
+
+def _unknown(path: str, agent: str, known: Sequence[str]) -> Problem:
+    error = AgentNotFound(agent, known=known)
+    return Problem(
+        code=error.code,
+        message=error.message,
+        path=path,
+        resolution=error.resolution,
+        severity=Severity.NOTE,
+    )

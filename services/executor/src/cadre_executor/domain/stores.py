@@ -8,7 +8,7 @@ from cadre_executor.domain.answers import AnswerRun, Asked
 from cadre_executor.domain.checkpoints import Checkpoint, Position
 from cadre_executor.domain.definitions import Definition
 from cadre_executor.domain.journals import Batch
-from cadre_executor.domain.runs import Ending, Event, Run, RunPage, RunQuery
+from cadre_executor.domain.runs import Ending, Event, RaisedBudget, Run, RunPage, RunQuery
 
 __all__ = ["Candidate", "Claim", "DefinitionStore", "DrivenRuns", "ResultCache", "RunStore"]
 
@@ -105,8 +105,11 @@ class RunStore(DrivenRuns, Protocol):
         """Takes a run if its lease still is as the candidate says; None when another was quicker."""
 
     async def answer(self, request: AnswerRun) -> None:
-        """Stores an answer, and lets a waiting run go on. The same answer again changes nothing. Raises RunNotFound,
-        NotWaiting, UnknownQuestion, UnknownChoice, and AnswerChosen after another answer."""
+        """Stores an answer, with the budget that it raises, and lets a waiting run go on. The same answer again changes
+        nothing. Raises RunNotFound, NotWaiting, UnknownQuestion, UnknownChoice, and AnswerChosen after another."""
+
+    async def raise_budget(self, raised: RaisedBudget) -> None:
+        """Gives a run another budget than its file does."""
 
     async def overdue(self, *, now: float, limit: int) -> Sequence[AnswerRun]:
         """What to answer to the questions of runs that have not ended whose deadline is over."""

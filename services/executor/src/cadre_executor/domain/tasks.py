@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from cadre_executor.domain.answers import Asked
+from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.journals import Journal
 from cadre_executor.domain.peers import Call, Children, Peers, RunBudget
 from cadre_executor.domain.records import Records
@@ -37,12 +39,14 @@ class Means:
     run_id: str
     root_run_id: str
     depth: int
+    schedule: str
     version: int
     workflow: Workflow
     journal: Journal
     records: Records
     peers: Peers
     children: Children
+    delegations: Delegations
     cache: ResultCache
     gate: asyncio.Semaphore
     patience_seconds: float = 30.0
@@ -53,12 +57,14 @@ class Means:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A try: of which visit of which node, and of which item of its for_each, from 1; 0 without one."""
+    """A try: of which visit of which node, and of which item of its for_each, from 1; 0 without one. `asked` is what
+    the visit asked a person last, with the answer."""
 
     node: Node
     iteration: int
     attempt: int = 1
     item: int = 0
+    asked: Asked | None = None
 
     @property
     def visit(self) -> str:
@@ -109,6 +115,7 @@ class Task:
             run_id=means.run_id,
             root_run_id=means.root_run_id,
             node=self.place.node.id,
+            schedule=means.schedule,
             key=f"{means.run_id}/{self.place.visit}/{self.place.attempt}",
             budgets=means.budgets,
             timeout_seconds=self.place.node.timeout_seconds,

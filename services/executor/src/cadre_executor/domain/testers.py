@@ -19,6 +19,7 @@ from cadre_executor.domain.scripts import ReplyMissing, Script
 from cadre_executor.domain.stand_ins import (
     CheckArguments,
     Misfits,
+    NoDelegations,
     NoFiles,
     ScriptedChildren,
     ScriptedMemory,
@@ -147,6 +148,7 @@ class Tester:
                 files=NoFiles(),
             ),
             children=ScriptedChildren(script=script),
+            delegations=NoDelegations(script),
             cache=WithoutCache(),
             patience_seconds=0.0,
             stored=lambda _: None,

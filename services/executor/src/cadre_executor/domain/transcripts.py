@@ -12,6 +12,7 @@ from cadre_executor.domain.peers import Reply, ToolCall
 from cadre_executor.domain.runs import Event, EventType, Failure
 from cadre_executor.domain.scripts import CallPlace
 from cadre_executor.domain.workflows import (
+    AgentAction,
     ApprovalAction,
     CodeAction,
     LlmAction,
@@ -108,6 +109,9 @@ class _Node:
                 return self._dialogue(action, each)
             case ToolAction():
                 return self._tool(each)
+            case AgentAction():
+                # A test has no replies of remote agents, and says so when it runs.
+                return []
             case ApprovalAction():
                 return self._answer(each)
             case MemoryAction(verb=verb) if verb not in _READS:

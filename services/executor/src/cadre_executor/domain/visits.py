@@ -10,15 +10,21 @@ from typing import Any
 
 from opentelemetry.trace import Span, StatusCode
 
-from cadre_executor.domain.answers import Asked
+from cadre_executor.domain.answers import Asked, Asks
 from cadre_executor.domain.approvals import answered, question_of
 from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.cuts import shown_outputs
 from cadre_executor.domain.decisions import Decisions
 from cadre_executor.domain.items import Items, items_of
 from cadre_executor.domain.journals import Journal, VisitWrites
+from cadre_executor.domain.overruns import (
+    RAISE,
+    StoppedByPerson,
+    asks_for_more,
+    paused_by,
+)
 from cadre_executor.domain.routes import Plan
-from cadre_executor.domain.runs import Event, EventType, Failure, Usage
+from cadre_executor.domain.runs import Event, EventType, Failure, Question, Usage
 from cadre_executor.domain.states import (
     Advance,
     Progress,
@@ -62,7 +68,7 @@ __all__ = [
 ]
 
 # How MLflow shows a node's span.
-_SPAN_TYPES = {"code": "TOOL", "memory": "MEMORY"}
+_SPAN_TYPES = {"code": "TOOL", "memory": "MEMORY", "agent": "AGENT"}
 
 
 class LoopLimitReached(LimitExceeded):
@@ -118,9 +124,9 @@ class Drive:
     plan: Plan
     journal: Journal
     means: Means
-    attempts: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    attempts: dict[tuple[str, int], int] = field(default_factory=dict)
     made: Mapping[tuple[str, int], "Step"] = field(default_factory=dict)
-    asked: Mapping[tuple[str, int], Asked] = field(default_factory=dict)
+    asked: dict[tuple[str, int], Asked] = field(default_factory=dict)
     max_state_bytes: int = 16 * 1024 * 1024
 
     def begin_step(self, position: Position) -> None:
@@ -134,10 +140,16 @@ class Drive:
         if size > self.max_state_bytes:
             raise RunFailed(Failure.of(StateTooLarge(position, size, self.max_state_bytes)))
 
-    def is_answered(self, node: str, iteration: int) -> bool:
-        """Whether what a visit asked has an answer."""
+    def ask(self, question: Question, *, attempt: int) -> None:
+        """Asks a person, in place of what the visit asked before; `attempt` is the try that goes on with the answer."""
+        self.journal.ask(question)
+        self.asked[question.node, question.iteration] = Asked(question=question)
+        self.attempts[question.node, question.iteration] = attempt
+
+    def waits(self, node: str, iteration: int) -> bool:
+        """Whether what a visit asked has no answer. A question that was let go of keeps nobody waiting."""
         asked = self.asked.get((node, iteration))
-        return asked is not None and asked.answer is not None
+        return asked is not None and asked.answer is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +181,8 @@ class _Route:
 
 @dataclass(frozen=True, kw_only=True)
 class _Outcome:
-    """How the tries of a visit ended: with writes, or with the error of the last one."""
+    """How the tries of a visit ended: with writes, or with the error of the last one; one by which a person `stopped`
+    the run is the run's, whatever the node says."""
 
     attempt: int
     writes: Mapping[str, Any] = field(default_factory=dict)
@@ -178,6 +191,7 @@ class _Outcome:
     skipped: bool = False
     cached: bool = False
     waits: bool = False
+    stopped: bool = False
 
 
 def begin(workflow: Workflow, plan: Plan, fields: State) -> Position:
@@ -199,7 +213,7 @@ def startable(position: Position, *, drive: Drive) -> tuple[str, ...]:
         node
         for node in progress["arrivals"]
         if node in _ready(drive.plan, progress)
-        and (node not in progress["asked"] or drive.is_answered(node, progress["asked"][node]))
+        and not (node in progress["asked"] and drive.waits(node, progress["asked"][node]))
     )
 
 
@@ -294,17 +308,43 @@ async def _run(
     decisions: Decisions,
 ) -> _Outcome:
     attempt = drive.attempts.get((node.id, iteration), 1)
-    place = Place(node=node, iteration=iteration, attempt=attempt)
+    asked = drive.asked.get((node.id, iteration))
+    # What the budget asked is not for what the node does.
+    own_asked = None if asked is None or asked.question.raises is not None else asked
+    place = Place(node=node, iteration=iteration, attempt=attempt, asked=own_asked)
     state = visible(drive.workflow, fields, progress)
-    has_asked = (node.id, iteration) in drive.asked
     try:
-        if not has_asked and not _is_wanted(node, Scope(state=state), decisions):
+        if asked is None and not _is_wanted(node, Scope(state=state), decisions):
             return _Outcome(attempt=attempt, skipped=True)
     except CadreError as error:
         return _Outcome(attempt=attempt, error=error)
+    if asked is not None and (stands := _without_budget(asked, attempt)):
+        return stands
+    outcome = await _tried(place, state, drive=drive, is_new=asked is None)
+    own = None if outcome.error is None else paused_by(outcome.error, drive.means.budgets)
+    if outcome.error is None or own is None:
+        return outcome
+    drive.ask(asks_for_more(node.id, iteration, outcome.error, own), attempt=attempt)
+    return _Outcome(attempt=attempt, waits=True)
+
+
+def _without_budget(asked: Asked, attempt: int) -> _Outcome | None:
+    """How a visit whose budget is used up stands; None when it goes on with more, or asked something else."""
+    if asked.question.raises is None:
+        return None
+    if asked.answer is None:
+        return _Outcome(attempt=attempt, waits=True)
+    if asked.answer.choice != RAISE:
+        return _Outcome(attempt=attempt, error=StoppedByPerson(asked), stopped=True)
+    return None
+
+
+async def _tried(place: Place, state: State, *, drive: Drive, is_new: bool) -> _Outcome:
+    """`is_new`: the visit begins, and does not go on from a question."""
+    node, iteration, attempt = place.node, place.iteration, place.attempt
     if node.for_each is not None:
-        return await _each(node.for_each, place, state, drive=drive)
-    if not has_asked:
+        return await _each(node.for_each, place, state, drive=drive, is_new=is_new)
+    if is_new:
         drive.journal.emit(place.event(EventType.NODE_STARTED, {"kind": node.kind}))
     try:
         outer = Scope(state=state)
@@ -322,13 +362,19 @@ def _is_wanted(node: Node, scope: Scope, decisions: Decisions) -> bool:
 
 
 async def _once(place: Place, scope: Scope, *, drive: Drive) -> _Outcome:
+    if place.asked is not None and place.asked.answer is None:
+        return _Outcome(attempt=place.attempt, waits=True)
     await drive.journal.secure()
-    tried = await try_often(
-        place,
-        scope,
-        lambda result: writes_of(place.node, result, drive.workflow.fields),
-        means=drive.means,
-    )
+    try:
+        tried = await try_often(
+            place,
+            scope,
+            lambda result: writes_of(place.node, result, drive.workflow.fields),
+            means=drive.means,
+        )
+    except Asks as asks:
+        drive.ask(asks.question, attempt=asks.attempt)
+        return _Outcome(attempt=asks.attempt, waits=True)
     return _Outcome(
         attempt=tried.place.attempt,
         writes=tried.accepted or {},
@@ -338,15 +384,18 @@ async def _once(place: Place, scope: Scope, *, drive: Drive) -> _Outcome:
     )
 
 
-async def _each(each: ForEach, place: Place, state: State, *, drive: Drive) -> _Outcome:
+async def _each(
+    each: ForEach, place: Place, state: State, *, drive: Drive, is_new: bool
+) -> _Outcome:
     node = place.node
     items = Items(place=place, each=each, state=state, means=drive.means)
     writes: Mapping[str, Any] = {}
     error: CadreError | None = None
     try:
         found = items_of(each, Scope(state=state))
-        data = {"kind": node.kind, "items": len(found)}
-        drive.journal.emit(place.event(EventType.NODE_STARTED, data))
+        if is_new:
+            data = {"kind": node.kind, "items": len(found)}
+            drive.journal.emit(place.event(EventType.NODE_STARTED, data))
         await drive.journal.secure()
         writes = writes_of_items(node, await items.all(found), drive.workflow.fields)
     except CadreError as exc:
@@ -362,7 +411,7 @@ def _approve(
     asked = drive.asked.get((node.id, iteration))
     try:
         if asked is None:
-            drive.journal.ask(question_of(node.id, iteration, action, scope))
+            drive.ask(question_of(node.id, iteration, action, scope), attempt=1)
         if asked is None or asked.answer is None:
             return _Outcome(attempt=1, waits=True)
         result = answered(asked)
@@ -382,7 +431,7 @@ def _leave(
 ) -> _Route | Failure:
     """Where the run goes; a failure when it ends here."""
     if outcome.error is not None:
-        match node.on_error:
+        match OnError.FAIL if outcome.stopped else node.on_error:
             case OnError.FAIL:
                 return Failure.of(outcome.error, node=node.id)
             case Goto() as goto:

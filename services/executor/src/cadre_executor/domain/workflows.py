@@ -277,8 +277,22 @@ class ApprovalAction:
     on_timeout: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AgentAction:
+    """Hands work to a registered remote agent: the prompt as text, or without one the node's inputs as data."""
+
+    agent: str
+    prompt: Template | None = None
+
+
 Action: TypeAlias = (
-    LlmAction | CodeAction | MemoryAction | ToolAction | WorkflowAction | ApprovalAction
+    LlmAction
+    | CodeAction
+    | MemoryAction
+    | ToolAction
+    | WorkflowAction
+    | ApprovalAction
+    | AgentAction
 )
 
 
@@ -333,6 +347,8 @@ class Node:
                 return "workflow"
             case ApprovalAction():
                 return "approval"
+            case AgentAction():
+                return "agent"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,8 @@ __all__ = [
     "run_message",
     "schedule_message",
     "status_from_message",
+    "status_message",
+    "time_message",
     "token_key",
     "trigger_messages",
     "workflow_message",
@@ -65,6 +67,7 @@ _EVENT_TYPES = {
     EventType.NODE_TEXT: runs_pb2.EVENT_TYPE_NODE_TEXT,
     EventType.TOOL_CALLED: runs_pb2.EVENT_TYPE_TOOL_CALLED,
     EventType.TOOL_RETURNED: runs_pb2.EVENT_TYPE_TOOL_RETURNED,
+    EventType.AGENT_TASK: runs_pb2.EVENT_TYPE_AGENT_TASK,
 }
 _LARGEST_PAGE = 500
 
@@ -122,6 +125,11 @@ def status_from_message(number: int) -> RunStatus | None:
     return _STATUSES_BACK[runs_pb2.RunStatus.ValueType(number)]
 
 
+def status_message(status: RunStatus) -> runs_pb2.RunStatus.ValueType:
+    """Where a run, or a batch, stands."""
+    return _STATUSES[status]
+
+
 def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
     """A run; without inputs, outputs and source in lists."""
     message = runs_pb2.Run(
@@ -130,12 +138,15 @@ def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
         version=run.version,
         status=_STATUSES[run.status],
         usage=_usage(run.usage),
-        created_time=_time(run.created_time),
+        created_time=time_message(run.created_time),
         trigger=run.trigger,
         trace_id=run.trace_id,
         source="" if listed else run.source,
         parent_run_id=run.parent_run_id,
         forked_from_run_id=run.forked_from,
+        schedule=run.schedule,
+        batch_id=run.batch_id,
+        batch_row=run.batch_row,
         questions=[] if listed else [_question(question) for question in run.questions],
     )
     if not listed:
@@ -145,9 +156,9 @@ def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
     if run.error is not None:
         message.error.CopyFrom(_failure(run.error))
     if run.started_time is not None:
-        message.started_time.CopyFrom(_time(run.started_time))
+        message.started_time.CopyFrom(time_message(run.started_time))
     if run.ended_time is not None:
-        message.ended_time.CopyFrom(_time(run.ended_time))
+        message.ended_time.CopyFrom(time_message(run.ended_time))
     return message
 
 
@@ -157,7 +168,7 @@ def checkpoint_message(checkpoint: Checkpoint) -> runs_pb2.Checkpoint:
     return runs_pb2.Checkpoint(
         id=checkpoint.id,
         step=position.step,
-        time=_time(checkpoint.time),
+        time=time_message(checkpoint.time),
         nodes=checkpoint.nodes,
         next_nodes=position.progress["arrivals"],
         state=to_json(position.fields),
@@ -172,7 +183,7 @@ def _question(question: Question) -> runs_pb2.Question:
         choices=question.choices,
     )
     if question.deadline is not None:
-        message.deadline.CopyFrom(_time(question.deadline))
+        message.deadline.CopyFrom(time_message(question.deadline))
     return message
 
 
@@ -180,7 +191,7 @@ def event_message(event: Event) -> runs_pb2.Event:
     """An event."""
     return runs_pb2.Event(
         sequence=event.sequence,
-        time=_time(event.time),
+        time=time_message(event.time),
         type=_EVENT_TYPES[event.type],
         node=event.node,
         iteration=event.iteration,
@@ -204,7 +215,7 @@ def workflow_message(
         tags=definition.tags,
     )
     if definition.applied_time is not None:
-        message.applied_time.CopyFrom(_time(definition.applied_time))
+        message.applied_time.CopyFrom(time_message(definition.applied_time))
     if parsed is not None:
         message.source = definition.source
         message.inputs.extend(_input(field) for field in parsed.inputs)
@@ -251,7 +262,7 @@ def schedule_message(schedule: Schedule) -> schedules_pb2.Schedule:
         case Recurrence() as clock:
             message.rrule = clock.rule
     if schedule.next_time is not None:
-        message.next_time.CopyFrom(_time(schedule.next_time))
+        message.next_time.CopyFrom(time_message(schedule.next_time))
     return message
 
 
@@ -278,7 +289,8 @@ def catch_up_from_message(number: schedules_pb2.CatchUp.ValueType) -> CatchUp:
     return _CATCH_UPS_BACK.get(number, CatchUp.SKIP)
 
 
-def _time(time: datetime) -> Timestamp:
+def time_message(time: datetime) -> Timestamp:
+    """A time."""
     message = Timestamp()
     message.FromDatetime(time)
     return message

@@ -12,6 +12,7 @@ import grpc
 from cadre.executor.v1 import runs_pb2, runs_pb2_grpc
 from cadre_executor.domain.answers import Answer, AnswerRun
 from cadre_executor.domain.desks import Arrival, Desk, ForkRun, StartRun
+from cadre_executor.domain.overruns import raised_budget
 from cadre_executor.domain.recordings import Recorder
 from cadre_executor.domain.runs import RunQuery
 from cadre_executor.entrypoint.messages import (
@@ -76,6 +77,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
             before=token_key(request.page_token),
             workflow=request.workflow,
             status=status_from_message(request.status),
+            schedule=request.schedule,
+            batch_id=request.batch_id,
         )
         page = await self._desk.list(query)
         return runs_pb2.ListRunsResponse(
@@ -103,7 +106,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         self, request: runs_pb2.ResumeRunRequest, context: Context
     ) -> runs_pb2.ResumeRunResponse:
         """Goes on with a failed run."""
-        run = await self._desk.resume(request.run_id)
+        raised = raised_budget(request.run_id, usd=request.usd, tokens=request.tokens)
+        run = await self._desk.resume(request.run_id, raised)
         return runs_pb2.ResumeRunResponse(run=run_message(run))
 
     async def AnswerRun(
@@ -155,12 +159,15 @@ def _start(request: runs_pb2.StartRunRequest, key: str) -> StartRun:
         raise BadRequest(f"trigger has more than {_TRIGGER_CHARACTERS} characters")
     if request.run_id and not _RUN_ID.fullmatch(request.run_id):
         raise BadRequest("run_id is not a ULID: 26 characters of Crockford's base 32")
+    if len(request.schedule) > _NAME_CHARACTERS:
+        raise BadRequest(f"schedule has more than {_NAME_CHARACTERS} characters")
     return StartRun(
         workflow=request.workflow,
-        version=request.version,
+        version=request.version if request.workflow else 0,
         source=request.source,
         inputs=object_from_json(request.inputs, field="inputs"),
-        trigger=request.trigger or "api",
+        trigger=request.trigger or ("schedule" if request.schedule else "api"),
+        schedule=request.schedule,
         key=key,
         run_id=request.run_id,
         arrival=_arrival(request) if request.HasField("arrival") else None,
@@ -180,6 +187,8 @@ def _arrival(request: runs_pb2.StartRunRequest) -> Arrival:
 def _answer(request: runs_pb2.AnswerRunRequest) -> AnswerRun:
     if len(request.comment) > _COMMENT_CHARACTERS:
         raise BadRequest(f"comment has more than {_COMMENT_CHARACTERS:,} characters")
+    if len(request.choice) > _COMMENT_CHARACTERS:
+        raise BadRequest(f"choice has more than {_COMMENT_CHARACTERS:,} characters")
     if len(request.answered_by) > _NAME_CHARACTERS:
         raise BadRequest(f"answered_by has more than {_NAME_CHARACTERS} characters")
     if request.iteration < 0:

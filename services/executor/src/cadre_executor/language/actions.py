@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from cadre_executor.domain.workflows import (
     Action,
+    AgentAction,
     ApprovalAction,
     CodeAction,
     LlmAction,
@@ -30,6 +31,7 @@ _OF_KIND: Mapping[str, frozenset[str]] = {
     "memory": frozenset({"memory"}),
     "tool": frozenset({"tool", "arguments"}),
     "workflow": frozenset({"workflow"}),
+    "agent": frozenset({"agent", "prompt"}),
     "approval": frozenset({"message", "choices", "on_timeout"}),
 }
 _NOT_OF_APPROVALS = ("retry", "cache")
@@ -61,6 +63,8 @@ class ActionCompiler:
                 return self._tool(shape, path)
             case "workflow":
                 return self._workflow(shape, path)
+            case "agent":
+                return self._agent(shape, path)
             case "approval":
                 return self._approval(shape, path)
         return self._llm(shape, path)
@@ -71,6 +75,7 @@ class ActionCompiler:
             "code": shape.code is not None,
             "tool": shape.tool is not None,
             "workflow": shape.workflow is not None,
+            "agent": shape.agent is not None,
             "approval": shape.message is not None,
             "llm": shape.prompt is not None,
         }
@@ -94,7 +99,7 @@ class ActionCompiler:
                 "NO_ACTION",
                 path,
                 f"the node {shown(shape.id)} does nothing",
-                "give it a prompt, code, tool, workflow, memory: {action: ...} or type: approval",
+                "give it a prompt, code, tool, workflow, agent, memory: {action: ...} or type: approval",
             )
 
     def _explain_missing(self, kind: str, shape: NodeShape, path: Path) -> None:
@@ -168,6 +173,19 @@ class ActionCompiler:
                 "write the name of an applied workflow",
             )
         return WorkflowAction(workflow=name)
+
+    def _agent(self, shape: NodeShape, path: Path) -> AgentAction:
+        prompt = None
+        if shape.prompt is not None:
+            prompt = self.templates.text(shape.prompt, (*path, "prompt"))
+        elif not shape.inputs and self.whole:
+            self.report.error(
+                "EMPTY_PROMPT",
+                path,
+                f"the agent {shown(shape.agent or '')} is asked nothing",
+                "write a prompt, which it gets as text, or inputs, which it gets as data",
+            )
+        return AgentAction(agent=shape.agent or "", prompt=prompt)
 
     def _approval(self, shape: NodeShape, path: Path) -> ApprovalAction:
         choices = tuple(choice.strip() for choice in shape.choices or _DEFAULT_CHOICES)

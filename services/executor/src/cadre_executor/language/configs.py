@@ -43,13 +43,6 @@ def compile_budget(shape: BudgetShape | None, report: Report) -> Budget:
             "a budget needs `usd`, `tokens` or both",
             "add usd: 0.50",
         )
-    if shape.on_exceed == OnExceed.PAUSE.value:
-        report.note(
-            "NO_EFFECT",
-            ("config", "budget", "on_exceed"),
-            "a run whose budget is used up fails; it does not wait for a person",
-            "raise the budget, and go on with `cadre runs resume`",
-        )
     return Budget(usd=shape.usd, tokens=shape.tokens, on_exceed=OnExceed(shape.on_exceed or "fail"))
 
 

@@ -7,11 +7,7 @@ from typing import Any
 from cadre_executor.language.positions import Path
 from cadre_executor.language.reports import Report
 
-NODE_KINDS = ("agent",)
-"""Kinds of node that the language knows and that are not built."""
-
 _EVERY = "*"
-_KEPT = {"id", "name", "description", "on_error"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,21 +49,15 @@ FEATURES = (
 )
 
 
-def without_unbuilt(
-    document: dict[str, Any], report: Report
-) -> tuple[dict[str, Any], frozenset[int]]:
-    """The document without what is not built, each such key reported, and the indexes of nodes of kinds not built.
-
-    Such nodes keep their id, so that edges still find them.
-    """
-    built = _copied(document)
-    unbuilt = frozenset(_unbuilt_nodes(built, report))
+def without_unbuilt(document: dict[str, Any], report: Report) -> dict[str, Any]:
+    """The document without what is not built, each such key reported."""
+    built: dict[str, Any] = _copied(document)
     for feature in FEATURES:
         for path, holder in _holders(built, feature.path):
             _take_out(holder, path, feature, report)
     _drop_empty_memory(built)
     _check_sandboxes(built, report)
-    return built, unbuilt
+    return built
 
 
 def _copied(value: Any) -> Any:
@@ -110,24 +100,6 @@ def _nodes(document: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     for index, node in enumerate(nodes if isinstance(nodes, list) else []):
         if isinstance(node, dict):
             yield index, node
-
-
-def _unbuilt_nodes(document: dict[str, Any], report: Report) -> Iterator[int]:
-    for index, node in _nodes(document):
-        kind = node.get("type")
-        if kind not in NODE_KINDS:
-            kind = next((name for name in NODE_KINDS if name in node), None)
-        if kind is not None:
-            at = "type" if node.get("type") == kind else str(kind)
-            report.error(
-                "NOT_SUPPORTED",
-                ("nodes", index, at),
-                f"nodes of type {kind} are not supported",
-                "use a node of another type",
-            )
-            for key in node.keys() - _KEPT:
-                del node[key]
-            yield index
 
 
 def _drop_empty_memory(document: dict[str, Any]) -> None:

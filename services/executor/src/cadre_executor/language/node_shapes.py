@@ -264,7 +264,7 @@ OutputsForm = Annotated[
 
 class NodeShape(Shape):
     """One step; `prompt` asks a model, `code` runs a program, `memory` remembers, `tool` calls a tool, `workflow`
-    runs another workflow, `type: approval` asks a person."""
+    runs another workflow, `agent` hands the work to a remote agent, `type: approval` asks a person."""
 
     id: str = Field(
         min_length=1,
@@ -272,7 +272,7 @@ class NodeShape(Shape):
         pattern=r"^[^\W\d]\w*$",
         description="Names the node: letters, digits and _, not first a digit.",
     )
-    type: Literal["llm", "code", "memory", "tool", "workflow", "approval"] | None = Field(
+    type: Literal["llm", "code", "memory", "tool", "workflow", "approval", "agent"] | None = Field(
         None, description="Only needed where its other keys do not say it."
     )
     name: str | None = Field(
@@ -287,7 +287,7 @@ class NodeShape(Shape):
     )
     prompt: str | None = Field(
         None,
-        description="What the model is asked: text with {state.field}; {{ and }} are literal braces.",
+        description="What the model, or the agent, is asked: text with {state.field}; {{ and }} are literal braces.",
     )
     system: str | None = Field(None, description="What the model is told about itself; a template.")
     llm: LlmOptionsShape | None = Field(None, description="Which model, before config.llm.")
@@ -318,6 +318,11 @@ class NodeShape(Shape):
     )
     workflow: SubworkflowForm | None = Field(
         None, description="Another workflow, run on the node's inputs; its outputs are the result."
+    )
+    agent: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]{1,100}$",
+        description="A registered remote agent; it gets the prompt as text, or without one the inputs as data.",
     )
     message: str | None = Field(
         None, description="What a person is asked, on a node of type approval; a template."

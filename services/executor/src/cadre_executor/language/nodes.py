@@ -10,7 +10,6 @@ from cadre_executor.domain.workflows import (
     ApprovalAction,
     Condition,
     Goto,
-    LlmAction,
     McpServer,
     MemoryAction,
     MemoryVerb,
@@ -37,7 +36,7 @@ from cadre_executor.language.references import LOOP_COUNTER, Names
 from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.results import ResultCompiler
 from cadre_executor.language.states import DeclaredField
-from cadre_executor.language.templates import Compiler, Constant
+from cadre_executor.language.templates import Compiler
 from cadre_executor.language.tools import ToolCompiler
 from cadre_executor.language.types import OrDefault, Type
 
@@ -79,11 +78,6 @@ class NodeCompiler:
             for_each=None if iteration is None else iteration.for_each,
             cache_seconds=shape.cache.ttl_seconds if shape.cache else 0.0,
         )
-
-    def placeholder(self, shape: NodeShape, path: Path) -> Node:
-        """Stands for a node of a kind that is not built."""
-        action = LlmAction(prompt=Constant(value=""))
-        return Node(id=shape.id, action=action, on_error=self._on_error(shape.on_error, path))
 
     def _actions(self, templates: Compiler) -> ActionCompiler:
         memories = MemoryCompiler(

@@ -89,16 +89,13 @@ def _checked(document: Document, report: Report) -> Parsed:
             "begin with flow:, state:, nodes: and edges:; `cadre init` writes an example",
         )
         return Parsed(workflow=None)
-    built, unbuilt = without_unbuilt(document.value, report)
-    structure = read_structure(built, report)
+    structure = read_structure(without_unbuilt(document.value, report), report)
     if structure.file is None:
         return Parsed(workflow=None)
-    return _compiled(structure, structure.file, unbuilt, report)
+    return _compiled(structure, structure.file, report)
 
 
-def _compiled(
-    structure: Structure, file: FileShape, unbuilt: frozenset[int], report: Report
-) -> Parsed:
+def _compiled(structure: Structure, file: FileShape, report: Report) -> Parsed:
     name = _name(file, report)
     declared = compile_fields(file.state.fields, report)
     config = file.config or ConfigShape()
@@ -117,7 +114,7 @@ def _compiled(
         report=report,
         whole=structure.whole,
     )
-    nodes, indexes = _nodes(file, compiler, unbuilt)
+    nodes, indexes = _nodes(file, compiler)
     flow = compile_edges(file.edges, ids, names, report)
     exits = loops_without_exit(flow)
     if structure.flow_known and flow.complete:
@@ -170,16 +167,13 @@ def _name(file: FileShape, report: Report) -> str:
     return name
 
 
-def _nodes(
-    file: FileShape, compiler: NodeCompiler, unbuilt: frozenset[int]
-) -> tuple[dict[str, Node], dict[str, int]]:
+def _nodes(file: FileShape, compiler: NodeCompiler) -> tuple[dict[str, Node], dict[str, int]]:
     """The nodes by id, and where each stands in the file; a repeated id keeps its first node."""
     check_ids(file.nodes, compiler.report)
     nodes: dict[str, Node] = {}
     indexes: dict[str, int] = {}
     for index, shape in enumerate(file.nodes):
-        compile_node = compiler.placeholder if index in unbuilt else compiler.compile
-        node = compile_node(shape, ("nodes", index))
+        node = compiler.compile(shape, ("nodes", index))
         if shape.id not in nodes:
             nodes[shape.id] = node
             indexes[shape.id] = index

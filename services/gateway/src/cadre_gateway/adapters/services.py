@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 
 from cadre.executor.v1 import (
+    agents_pb2_grpc,
+    batches_pb2_grpc,
     files_pb2_grpc,
     runs_pb2_grpc,
     schedules_pb2_grpc,
@@ -21,6 +23,8 @@ from cadre.sandbox.v1 import sandbox_pb2_grpc
 from cadre_kit import channels
 
 if TYPE_CHECKING:
+    from cadre.executor.v1.agents_pb2_grpc import AgentServiceAsyncStub
+    from cadre.executor.v1.batches_pb2_grpc import BatchServiceAsyncStub
     from cadre.executor.v1.files_pb2_grpc import FileServiceAsyncStub
     from cadre.executor.v1.runs_pb2_grpc import RunServiceAsyncStub
     from cadre.executor.v1.schedules_pb2_grpc import ScheduleServiceAsyncStub
@@ -89,12 +93,14 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True)
 class Executor(Service):
-    """Keeps workflows, runs and schedules."""
+    """Keeps workflows, runs, schedules, batches and remote agents."""
 
     workflows: WorkflowServiceAsyncStub
     runs: RunServiceAsyncStub
     schedules: ScheduleServiceAsyncStub
     files: FileServiceAsyncStub
+    agents: AgentServiceAsyncStub
+    batches: BatchServiceAsyncStub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +161,8 @@ async def connected(addresses: Addresses, *, call_seconds: float) -> AsyncIterat
                 runs=runs_pb2_grpc.RunServiceStub(executor),
                 schedules=schedules_pb2_grpc.ScheduleServiceStub(executor),
                 files=files_pb2_grpc.FileServiceStub(executor),
+                agents=agents_pb2_grpc.AgentServiceStub(executor),
+                batches=batches_pb2_grpc.BatchServiceStub(executor),
             ),
             llm_proxy=LlmProxy(
                 name="llm-proxy",

@@ -12,6 +12,9 @@ from cadre_gateway.entrypoint.documents import Event, ProblemDetails
 from cadre_gateway.entrypoint.errors import PROBLEM_RESPONSES, add_error_handlers
 from cadre_gateway.entrypoint.middleware import Around, Limits
 from cadre_gateway.entrypoint.routes import (
+    a2a,
+    agents,
+    batches,
     budgets,
     chat,
     deliveries,
@@ -33,7 +36,9 @@ _KEYED = (
     workflows,
     runs,
     run_files,
+    batches,
     schedules,
+    agents,
     triggers,
     deliveries,
     usage,
@@ -71,6 +76,8 @@ def application(parts: Parts, *, key: ApiKey, limits: Limits) -> FastAPI:
     for resource in _KEYED:
         app.include_router(resource.router, responses=_problems(), dependencies=[Security(_KEY)])
     app.include_router(chat.router, dependencies=[Security(_KEY)])
+    # Described by its own specification, and by the cards.
+    app.include_router(a2a.router, include_in_schema=False)
     app.include_router(platform.router)
     app.include_router(hooks.router, responses=_problems())
     app.add_middleware(Around, key=key, limits=limits, metrics=parts.metrics)

@@ -1,188 +1,161 @@
-"""Many reads and writes of memories in one request, as the API takes and answers them."""
+"""What the API takes and answers about batches."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from cadre.memory.v1 import memory_pb2
+from cadre.executor.v1 import batches_pb2, runs_pb2
 from cadre_gateway.entrypoint import conversions
-from cadre_gateway.entrypoint.documents import (
-    Answer,
-    Asked,
-    JsonObject,
-    MemoryItem,
-    Namespace,
-    NewMemory,
-    Tags,
-    Text,
-)
+from cadre_gateway.entrypoint.documents import Answer, Asked, JsonObject, Run, RunStatus, Text
 from cadre_kit.documents import to_json
 
-__all__ = ["MemoryBatch", "MemoryBatchResults", "batch_request", "batch_results", "put_request"]
-
-_Segments = Annotated[
-    list[Annotated[Text, Field(min_length=1, max_length=128)]], Field(max_length=16)
-]
-_Key = Annotated[Text, Field(min_length=1, max_length=512)]
-_Limit = Annotated[int, Field(ge=1, le=1_000, description="At most this many.")]
-_Offset = Annotated[int, Field(ge=0, le=100_000, description="Leave out this many of the first.")]
-_Refresh = Annotated[
-    bool, Field(description="Begin the time anew after which what is read is gone.")
+__all__ = [
+    "Batch",
+    "BatchLaunch",
+    "BatchPage",
+    "BatchRowPage",
+    "NewBatch",
+    "batch",
+    "batch_row_page",
 ]
 
 
-class BatchDelete(Asked):
-    """What to remove."""
+class NewBatchRow(Asked):
+    """What one run is given."""
 
-    namespace: Namespace
-    key: _Key
-
-
-class BatchGet(Asked):
-    """What to read."""
-
-    namespace: Namespace
-    key: _Key
-    refresh_ttl: _Refresh = False
+    inputs: JsonObject = Field(description="Values for state fields.")
+    line: int = Field(0, ge=0, le=2**31 - 1, description="Its line in its file, for problems.")
 
 
-class BatchFind(Asked):
-    """What to find in a namespace and below it: the best first for a query, else by namespace and key."""
+class NewBatch(Asked):
+    """Rows to run an applied workflow, or a file's source, over."""
 
-    namespace: Namespace
-    query: Text = Field("", max_length=10_000, description="Empty finds all.")
-    tags: Tags = Field(default_factory=list, description="Only what has all of these.")
-    value: JsonObject = Field(
-        default_factory=dict,
-        description='What fields of the value are: {"score": {"$gte": 3}}, with $eq, $ne, $gt, $gte, $lt and $lte.',
+    workflow: Text | None = Field(None, description="An applied workflow's name.")
+    version: int = Field(0, ge=0, le=2**31 - 1, description="Of that workflow; 0 is the newest.")
+    source: Text | None = Field(
+        None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
     )
-    limit: _Limit = 10
-    offset: _Offset = 0
-    refresh_ttl: _Refresh = False
+    rows: list[NewBatchRow] = Field(min_length=1, max_length=10_000)
+    max_concurrent: int = Field(
+        0, ge=0, le=200, description="At most this many rows go on at once; 0 means 8."
+    )
+    resume: bool = Field(
+        False,
+        description="Go on with the newest batch of these rows, also when it was cancelled or rows failed.",
+    )
+
+    def message(self) -> batches_pb2.CreateBatchRequest:
+        """As the executor is asked."""
+        request = batches_pb2.CreateBatchRequest(
+            version=self.version,
+            rows=[
+                batches_pb2.BatchInput(inputs=to_json(row.inputs), line=row.line)
+                for row in self.rows
+            ],
+            max_concurrent=self.max_concurrent,
+            resume=self.resume,
+        )
+        if self.source is not None:
+            request.source = self.source
+        else:
+            request.workflow = self.workflow or ""
+        return request
 
 
-class BatchNamespaces(Asked):
-    """Which namespaces to list; `*` stands for any one segment."""
+class BatchLaunch(Asked):
+    """Which flow run of a batch asks."""
 
-    prefix: Namespace
-    suffix: _Segments = Field(default_factory=list)
-    max_depth: int = Field(0, ge=0, le=16, description="Cut them after so many segments; 0: never.")
-    limit: _Limit = 100
-    offset: _Offset = 0
-
-
-class BatchOperation(Asked):
-    """One of a batch: exactly one of these."""
-
-    put: NewMemory | None = None
-    delete: BatchDelete | None = None
-    get: BatchGet | None = None
-    find: BatchFind | None = None
-    namespaces: BatchNamespaces | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> BatchOperation:
-        given = [self.put, self.delete, self.get, self.find, self.namespaces]
-        if sum(each is not None for each in given) != 1:
-            raise ValueError("give exactly one of put, delete, get, find and namespaces")
-        return self
-
-
-class MemoryBatch(Asked):
-    """Reads, which see what was there before, and writes, all or none of which are done after them."""
-
-    operations: list[BatchOperation] = Field(min_length=1, max_length=1_000)
-
-
-class MemoryFound(Answer):
-    """A value that was found."""
-
-    item: MemoryItem
-    score: float | None = Field(
-        description="0 to 1; null without a query, or if it does not match."
+    launch: int = Field(
+        ge=1, le=2**31 - 1, description="Its `launches` when the flow run was made."
     )
 
 
-class MemoryBatchResult(Answer):
-    """What an operation came to; of these only what it is about."""
+class RowCounts(Answer):
+    """How many rows there are, and where their runs stand."""
 
-    item: MemoryItem | None = Field(description="What a get found, or a put stored.")
-    found: list[MemoryFound]
-    namespaces: list[list[str]]
-    deleted: bool = Field(description="Whether a delete found something.")
-
-
-class MemoryBatchResults(Answer):
-    """What each operation came to, in their order."""
-
-    results: list[MemoryBatchResult]
+    total: int
+    pending: int = Field(description="Not started, or to be gone on with.")
+    running: int
+    waiting: int = Field(description="Their runs wait for a person.")
+    succeeded: int
+    failed: int
+    cancelled: int
 
 
-def put_request(asked: NewMemory) -> memory_pb2.PutRequest:
-    """The message of a value to store."""
-    return memory_pb2.PutRequest(
-        namespace=asked.namespace,
-        key=asked.key,
-        value=to_json(asked.value),
-        ttl_seconds=asked.ttl_seconds,
-        tags=asked.tags,
-        metadata=to_json(asked.metadata),
-        if_version=asked.if_version,
-        searched_fields=None
-        if asked.searched_fields is None
-        else memory_pb2.SearchedFields(paths=asked.searched_fields),
+class Batch(Answer):
+    """A workflow over the rows of a dataset."""
+
+    id: str
+    workflow: str
+    version: int = Field(description="0 for a file that is run without being applied.")
+    status: RunStatus
+    max_concurrent: int
+    rows: RowCounts
+    created_time: datetime | None
+    flow_run_id: str = Field(description="The Prefect flow run that it is handed to.")
+    driven_time: datetime | None = Field(
+        description="When its flow run last asked for it; null before a worker took it."
     )
+    launches: int = Field(description="How often it was handed to Prefect.")
 
 
-def batch_request(asked: MemoryBatch) -> memory_pb2.BatchRequest:
-    """The message of a batch."""
-    return memory_pb2.BatchRequest(operations=[_operation(each) for each in asked.operations])
+class BatchPage(Answer):
+    """Batches, newest first."""
+
+    batches: list[Batch]
+    next_page_token: str = Field(description="Names the next page; empty on the last one.")
 
 
-def _operation(asked: BatchOperation) -> memory_pb2.Operation:
-    if asked.put is not None:
-        return memory_pb2.Operation(put=put_request(asked.put))
-    if asked.find is not None:
-        return memory_pb2.Operation(find=_find(asked.find))
-    return memory_pb2.Operation(
-        delete=None if asked.delete is None else memory_pb2.DeleteRequest(**dict(asked.delete)),
-        get=None if asked.get is None else memory_pb2.BatchGet(**dict(asked.get)),
-        namespaces=None
-        if asked.namespaces is None
-        else memory_pb2.BatchNamespaces(**dict(asked.namespaces)),
-    )
+class BatchRow(Answer):
+    """A row of a batch."""
+
+    row: int = Field(description="Its number, from 1.")
+    line: int = Field(description="Its line in its file; 0 when unknown.")
+    run: Run | None = Field(description="Without inputs and source; null before it was started.")
 
 
-def _find(asked: BatchFind) -> memory_pb2.BatchFind:
-    return memory_pb2.BatchFind(
-        namespace=asked.namespace,
-        query=asked.query,
-        filter=memory_pb2.Filter(
-            tags=asked.tags, value=to_json(asked.value) if asked.value else None
+class BatchRowPage(Answer):
+    """Rows in their order."""
+
+    rows: list[BatchRow]
+    more: bool = Field(description="Whether others follow the last.")
+
+
+def batch(message: batches_pb2.Batch) -> Batch:
+    """A batch."""
+    rows = message.rows
+    return Batch(
+        id=message.id,
+        workflow=message.workflow,
+        version=message.version,
+        status=conversions.run_status(message.status),
+        max_concurrent=message.max_concurrent,
+        rows=RowCounts(
+            total=rows.total,
+            pending=rows.pending,
+            running=rows.running,
+            waiting=rows.waiting,
+            succeeded=rows.succeeded,
+            failed=rows.failed,
+            cancelled=rows.cancelled,
         ),
-        limit=asked.limit,
-        offset=asked.offset,
-        refresh_ttl=asked.refresh_ttl,
+        created_time=conversions.moment(message, "created_time"),
+        flow_run_id=message.flow_run_id,
+        driven_time=conversions.moment(message, "driven_time"),
+        launches=message.launches,
     )
 
 
-def batch_results(answer: memory_pb2.BatchResponse) -> MemoryBatchResults:
-    """What a batch came to."""
-    return MemoryBatchResults(results=[_result(each) for each in answer.results])
+def batch_row_page(message: batches_pb2.ListBatchRowsResponse) -> BatchRowPage:
+    """Rows of a batch."""
+    rows = [
+        BatchRow(row=row.row, line=row.line, run=_run(row.run) if row.HasField("run") else None)
+        for row in message.rows
+    ]
+    return BatchRowPage(rows=rows, more=message.more)
 
 
-def _result(message: memory_pb2.BatchResult) -> MemoryBatchResult:
-    return MemoryBatchResult(
-        item=conversions.memory_item(message.item) if message.HasField("item") else None,
-        found=[
-            MemoryFound(
-                item=conversions.memory_item(each.item),
-                score=each.score if each.HasField("score") else None,
-            )
-            for each in message.found
-        ],
-        namespaces=[list(each.segments) for each in message.namespaces],
-        deleted=message.deleted,
-    )
+def _run(message: runs_pb2.Run) -> Run:
+    return conversions.run(message)

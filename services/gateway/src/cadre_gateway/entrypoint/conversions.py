@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import JsonValue
 
 from cadre.common.v1 import common_pb2
-from cadre.executor.v1 import runs_pb2, schedules_pb2, workflows_pb2
+from cadre.executor.v1 import agents_pb2, runs_pb2, schedules_pb2, workflows_pb2
 from cadre.llm_proxy.v1 import llm_pb2
 from cadre.memory.v1 import memory_pb2
 from cadre_gateway.entrypoint import documents as d
@@ -22,6 +22,7 @@ from cadre_kit.wire import problem_from_message
 __all__ = [
     "RUN_STATUS_NUMBERS",
     "SEARCH_MODE_NUMBERS",
+    "agent",
     "checkpoint",
     "event",
     "memory_hit",
@@ -32,6 +33,7 @@ __all__ = [
     "problem",
     "problems",
     "run",
+    "run_status",
     "schedule",
     "timestamp",
     "usage",
@@ -57,6 +59,7 @@ _EVENT_TYPES: Mapping[runs_pb2.EventType.ValueType, d.EventType] = {
     runs_pb2.EVENT_TYPE_NODE_TEXT: d.EventType.NODE_TEXT,
     runs_pb2.EVENT_TYPE_TOOL_CALLED: d.EventType.TOOL_CALLED,
     runs_pb2.EVENT_TYPE_TOOL_RETURNED: d.EventType.TOOL_RETURNED,
+    runs_pb2.EVENT_TYPE_AGENT_TASK: d.EventType.AGENT_TASK,
     runs_pb2.EVENT_TYPE_NODE_STARTED: d.EventType.NODE_STARTED,
     runs_pb2.EVENT_TYPE_NODE_SUCCEEDED: d.EventType.NODE_SUCCEEDED,
     runs_pb2.EVENT_TYPE_NODE_FAILED: d.EventType.NODE_FAILED,
@@ -141,13 +144,18 @@ def _edge(message: workflows_pb2.GraphEdge) -> d.Edge:
     )
 
 
+def run_status(number: runs_pb2.RunStatus.ValueType) -> d.RunStatus:
+    """Where a run, or a batch, stands."""
+    return _RUN_STATUSES[number]
+
+
 def run(message: runs_pb2.Run) -> d.Run:
     """A run, or as much of it as a list has."""
     return d.Run(
         id=message.id,
         workflow=message.workflow,
         version=message.version,
-        status=_RUN_STATUSES[message.status],
+        status=run_status(message.status),
         inputs=_object(message, "inputs"),
         outputs=_object(message, "outputs"),
         usage=usage(message.usage),
@@ -160,6 +168,9 @@ def run(message: runs_pb2.Run) -> d.Run:
         source=message.source,
         parent_run_id=message.parent_run_id,
         forked_from_run_id=message.forked_from_run_id,
+        schedule=message.schedule,
+        batch_id=message.batch_id,
+        batch_row=message.batch_row,
         questions=[_question(one) for one in message.questions],
     )
 
@@ -248,6 +259,43 @@ _CATCH_UPS: dict[schedules_pb2.CatchUp.ValueType, d.CatchUp] = {
 def catch_up_message(word: d.CatchUp) -> schedules_pb2.CatchUp.ValueType:
     """The message's value for the word."""
     return next(number for number, known in _CATCH_UPS.items() if known == word)
+
+
+_HEALTHS: Mapping[agents_pb2.AgentHealth.ValueType, d.AgentHealth] = {
+    agents_pb2.AGENT_HEALTH_HEALTHY: d.AgentHealth.HEALTHY,
+    agents_pb2.AGENT_HEALTH_UNREACHABLE: d.AgentHealth.UNREACHABLE,
+    agents_pb2.AGENT_HEALTH_EXPIRED: d.AgentHealth.EXPIRED,
+}
+
+
+def agent(message: agents_pb2.Agent) -> d.Agent:
+    """A remote agent."""
+    return d.Agent(
+        name=message.name,
+        title=message.title,
+        description=message.description,
+        version=message.version,
+        card_url=message.card_url,
+        url=message.url,
+        protocol_binding=message.protocol_binding,
+        skills=[
+            d.AgentSkill(
+                id=skill.id,
+                name=skill.name,
+                description=skill.description,
+                tags=list(skill.tags),
+                examples=list(skill.examples),
+            )
+            for skill in message.skills
+        ],
+        health=_HEALTHS[message.health],
+        health_detail=message.health_detail,
+        secret=message.secret,
+        ttl_seconds=message.ttl_seconds,
+        registered_time=moment(message, "registered_time"),
+        last_seen_time=moment(message, "last_seen_time"),
+        expires_time=moment(message, "expires_time"),
+    )
 
 
 def schedule(message: schedules_pb2.Schedule) -> d.Schedule:

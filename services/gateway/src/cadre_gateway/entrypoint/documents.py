@@ -7,6 +7,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 __all__ = [
+    "Agent",
+    "AgentHealth",
+    "AgentSkill",
+    "Agents",
     "Applied",
     "Deleted",
     "Delivered",
@@ -32,6 +36,7 @@ __all__ = [
     "Model",
     "Models",
     "Namespace",
+    "NewAgent",
     "NewMemory",
     "NewRun",
     "NewSample",
@@ -322,6 +327,7 @@ class EventType(StrEnum):
     NODE_TEXT = "node_text"
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
+    AGENT_TASK = "agent_task"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -345,6 +351,9 @@ class NewRun(Asked):
         None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
     )
     inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
+    schedule: Text = Field(
+        "", max_length=100, description="The schedule that starts it, if one does."
+    )
 
 
 class Question(Answer):
@@ -353,14 +362,26 @@ class Question(Answer):
     node: str
     iteration: int = Field(description="Which visit of the node, from 1.")
     message: str
-    choices: list[str]
+    choices: list[str] = Field(description="Empty when the answer is in the person's own words.")
     deadline: datetime | None = Field(description="When it gives up; null when it never does.")
+
+
+class NewBudget(Asked):
+    """What a run may spend in all from now on, in place of what its file says."""
+
+    usd: str = Field(
+        "", max_length=50, pattern=r"^(\d+(\.\d+)?)?$", description="US dollars, such as 2.00."
+    )
+    tokens: int = Field(0, ge=0, le=2**53, description="Tokens; 0 leaves them.")
 
 
 class NewAnswer(Asked):
     """What a person answers to a run that waits."""
 
-    choice: Text = Field(description="One of the question's choices.")
+    choice: Text = Field(
+        max_length=10_000,
+        description="One of the question's choices; where it has none, the answer in words.",
+    )
     node: Text = Field("", description="The node that asks; needed when several do.")
     iteration: int = Field(
         0,
@@ -419,6 +440,13 @@ class Run(Answer):
     source: str = Field(description="The workflow file that it runs.")
     parent_run_id: str = Field(description="The run that it is a step of; empty when it is none.")
     forked_from_run_id: str = Field(description="The run that it was forked from, if it was.")
+    schedule: str = Field(
+        description="The schedule that started it, or the run at the top; empty when none did."
+    )
+    batch_id: str = Field(
+        description="The batch that it belongs to; empty when it belongs to none."
+    )
+    batch_row: int = Field(description="Which row of the batch it is for, from 1; 0 for none.")
     questions: list[Question] = Field(
         description="What it asked and nobody has answered. Empty in lists."
     )
@@ -629,6 +657,80 @@ class Schedules(Answer):
     """All schedules, by name."""
 
     schedules: list[Schedule]
+
+
+# Remote agents
+
+
+class AgentHealth(StrEnum):
+    """How an agent was when last heard of."""
+
+    HEALTHY = "healthy"
+    UNREACHABLE = "unreachable"
+    EXPIRED = "expired"
+
+
+class NewAgent(Asked):
+    """A remote agent to register, by the address of its card, or by the card."""
+
+    name: Text = Field(
+        "", max_length=100, description="What workflows will call it; empty: what it calls itself."
+    )
+    url: Text = Field(
+        "",
+        max_length=2000,
+        description="Where its card is, or the address below which /.well-known/agent-card.json is.",
+    )
+    card: JsonObject | None = Field(
+        None, description="Its agent card (A2A 1.0) in place of an address; needs ttl_seconds."
+    )
+    ttl_seconds: float = Field(
+        0,
+        ge=0,
+        le=86_400,
+        description="How long it stays without a sign of life, 5 or more; 0: until it is removed.",
+    )
+    secret: Text = Field(
+        "",
+        max_length=100,
+        description="The executor's environment variable with its token or key, such as AGENT_TRANSLATOR_TOKEN.",
+    )
+
+
+class AgentSkill(Answer):
+    """One thing that an agent can do."""
+
+    id: str
+    name: str
+    description: str
+    tags: list[str]
+    examples: list[str]
+
+
+class Agent(Answer):
+    """A remote agent (A2A 1.0) that `agent` nodes hand work to."""
+
+    name: str
+    title: str = Field(description="What it calls itself.")
+    description: str
+    version: str = Field(description="Its own.")
+    card_url: str = Field(description="Empty when it registered with the card itself.")
+    url: str = Field(description="Where it takes messages.")
+    protocol_binding: str = Field(description="JSONRPC or HTTP+JSON.")
+    skills: list[AgentSkill]
+    health: AgentHealth
+    health_detail: str = Field(description="Why it is not healthy.")
+    secret: str = Field(description="The variable with its token or key; empty when it needs none.")
+    ttl_seconds: float = Field(description="0: it stays until it is removed.")
+    registered_time: datetime | None
+    last_seen_time: datetime | None
+    expires_time: datetime | None
+
+
+class Agents(Answer):
+    """All agents, by name."""
+
+    agents: list[Agent]
 
 
 # Memories

@@ -101,6 +101,8 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """A tool was called; data has its name and arguments."""
     EVENT_TYPE_TOOL_RETURNED: _EventType.ValueType  # 16
     """A tool returned, or failed with an error; data has its result, cut when it is long."""
+    EVENT_TYPE_AGENT_TASK: _EventType.ValueType  # 17
+    """What a remote agent does for a node changed; data has the agent, its task, the task's state, and what it says."""
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """What happened in a run."""
@@ -139,6 +141,8 @@ EVENT_TYPE_TOOL_CALLED: EventType.ValueType  # 15
 """A tool was called; data has its name and arguments."""
 EVENT_TYPE_TOOL_RETURNED: EventType.ValueType  # 16
 """A tool returned, or failed with an error; data has its result, cut when it is long."""
+EVENT_TYPE_AGENT_TASK: EventType.ValueType  # 17
+"""What a remote agent does for a node changed; data has the agent, its task, the task's state, and what it says."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 @_typing.final
@@ -164,6 +168,9 @@ class Run(_message.Message):
     PARENT_RUN_ID_FIELD_NUMBER: _builtins.int
     FORKED_FROM_RUN_ID_FIELD_NUMBER: _builtins.int
     QUESTIONS_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    BATCH_ROW_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, a ULID."""
     workflow: _builtins.str
@@ -182,6 +189,12 @@ class Run(_message.Message):
     """The run that it is a step of; empty when it is none."""
     forked_from_run_id: _builtins.str
     """The run that it was forked from; empty when it was not."""
+    schedule: _builtins.str
+    """The schedule that started it, or the run that it is a step of; empty when none did."""
+    batch_id: _builtins.str
+    """The batch that it belongs to; empty when it belongs to none."""
+    batch_row: _builtins.int
+    """Which row of the batch it is for, from 1; 0 without a batch, and when a later run took its place."""
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """What it was given, an object by state field. Absent in lists."""
@@ -234,10 +247,13 @@ class Run(_message.Message):
         parent_run_id: _builtins.str = ...,
         forked_from_run_id: _builtins.str = ...,
         questions: _abc.Iterable[Global___Question] | None = ...,
+        schedule: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
+        batch_row: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "inputs", b"inputs", "outputs", b"outputs", "started_time", b"started_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "forked_from_run_id", b"forked_from_run_id", "id", b"id", "inputs", b"inputs", "outputs", b"outputs", "parent_run_id", b"parent_run_id", "questions", b"questions", "source", b"source", "started_time", b"started_time", "status", b"status", "trace_id", b"trace_id", "trigger", b"trigger", "usage", b"usage", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "batch_row", b"batch_row", "created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "forked_from_run_id", b"forked_from_run_id", "id", b"id", "inputs", b"inputs", "outputs", b"outputs", "parent_run_id", b"parent_run_id", "questions", b"questions", "schedule", b"schedule", "source", b"source", "started_time", b"started_time", "status", b"status", "trace_id", b"trace_id", "trigger", b"trigger", "usage", b"usage", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,7 +278,7 @@ class Question(_message.Message):
     """What it asks."""
     @_builtins.property
     def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The answers to choose from."""
+        """The answers to choose from. Empty when the answer is in the person's own words."""
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
@@ -370,6 +386,7 @@ class StartRunRequest(_message.Message):
     TRIGGER_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     ARRIVAL_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """An applied workflow's name."""
     source: _builtins.str
@@ -382,6 +399,8 @@ class StartRunRequest(_message.Message):
     """The id that the run shall have, a ULID that no run has had; empty: one is made. The caller can then say where the run
     will be before it is started.
     """
+    schedule: _builtins.str
+    """The schedule that starts it; empty when none does. At most 100 characters. With it, an empty trigger means schedule."""
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """Values for state fields, an object. Absent means none. At most 4 MiB."""
@@ -402,10 +421,11 @@ class StartRunRequest(_message.Message):
         trigger: _builtins.str = ...,
         run_id: _builtins.str = ...,
         arrival: Global___Arrival | None = ...,
+        schedule: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival", "inputs", b"inputs", "source", b"source", "target", b"target", "workflow", b"workflow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival", "inputs", b"inputs", "run_id", b"run_id", "source", b"source", "target", b"target", "trigger", b"trigger", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival", "inputs", b"inputs", "run_id", b"run_id", "schedule", b"schedule", "source", b"source", "target", b"target", "trigger", b"trigger", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["workflow", "source"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
@@ -525,6 +545,8 @@ class ListRunsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     WORKFLOW_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many, 1 to 500; 0 means 50."""
     page_token: _builtins.str
@@ -533,6 +555,10 @@ class ListRunsRequest(_message.Message):
     """Only runs of this workflow; empty means any."""
     status: Global___RunStatus.ValueType
     """Only runs in this status; unspecified means any."""
+    schedule: _builtins.str
+    """Only runs that this schedule started; empty means any."""
+    batch_id: _builtins.str
+    """Only runs of this batch; empty means any."""
     def __init__(
         self,
         *,
@@ -540,10 +566,12 @@ class ListRunsRequest(_message.Message):
         page_token: _builtins.str = ...,
         workflow: _builtins.str = ...,
         status: Global___RunStatus.ValueType = ...,
+        schedule: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "status", b"status", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "page_size", b"page_size", "page_token", b"page_token", "schedule", b"schedule", "status", b"status", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -680,16 +708,26 @@ class ResumeRunRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
+    USD_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The failed run's id."""
+    """The run's id."""
+    usd: _builtins.str
+    """What the run, with the runs that are steps of it, may spend from now on in all: US dollars as an exact decimal above 0.
+    Empty leaves it.
+    """
+    tokens: _builtins.int
+    """As usd, in tokens. 0 leaves it."""
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
+        usd: _builtins.str = ...,
+        tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id", "tokens", b"tokens", "usd", b"usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -736,7 +774,9 @@ class AnswerRunRequest(_message.Message):
     node: _builtins.str
     """The node that waits; empty when only one does."""
     choice: _builtins.str
-    """One of its choices. INVALID_ARGUMENT when it is none of them."""
+    """One of its choices; where it has none, the answer in words, at most 10,000 characters. INVALID_ARGUMENT when it is
+    none of them, or empty.
+    """
     comment: _builtins.str
     """What the person adds; at most 10,000 characters."""
     answered_by: _builtins.str

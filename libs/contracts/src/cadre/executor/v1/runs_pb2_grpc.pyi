@@ -48,7 +48,9 @@ class RunServiceStub:
     CancelRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.CancelRunRequest, _runs_pb2.CancelRunResponse]
     """Asks a run to stop. When the answer comes no further step of it can start. A run that had ended stays as it was."""
     ResumeRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ResumeRunRequest, _runs_pb2.ResumeRunResponse]
-    """Goes on with a failed run from the step that failed, after its cause is mended. FAILED_PRECONDITION unless it failed."""
+    """Goes on with a failed run from the step that failed, after its cause is mended; with a budget, also with one that
+    waits for more of it. FAILED_PRECONDITION for any other.
+    """
     AnswerRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.AnswerRunRequest, _runs_pb2.AnswerRunResponse]
     """Answers what a run waits for. The first answer counts; the same one again is accepted, another is ABORTED."""
     ForkRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ForkRunRequest, _runs_pb2.ForkRunResponse]
@@ -81,7 +83,9 @@ class RunServiceAsyncStub(RunServiceStub):
     CancelRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.CancelRunRequest, _runs_pb2.CancelRunResponse]  # type: ignore[assignment]
     """Asks a run to stop. When the answer comes no further step of it can start. A run that had ended stays as it was."""
     ResumeRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.ResumeRunRequest, _runs_pb2.ResumeRunResponse]  # type: ignore[assignment]
-    """Goes on with a failed run from the step that failed, after its cause is mended. FAILED_PRECONDITION unless it failed."""
+    """Goes on with a failed run from the step that failed, after its cause is mended; with a budget, also with one that
+    waits for more of it. FAILED_PRECONDITION for any other.
+    """
     AnswerRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.AnswerRunRequest, _runs_pb2.AnswerRunResponse]  # type: ignore[assignment]
     """Answers what a run waits for. The first answer counts; the same one again is accepted, another is ABORTED."""
     ForkRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.ForkRunRequest, _runs_pb2.ForkRunResponse]  # type: ignore[assignment]
@@ -147,7 +151,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.ResumeRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.ResumeRunResponse, _abc.Awaitable[_runs_pb2.ResumeRunResponse]]:
-        """Goes on with a failed run from the step that failed, after its cause is mended. FAILED_PRECONDITION unless it failed."""
+        """Goes on with a failed run from the step that failed, after its cause is mended; with a budget, also with one that
+        waits for more of it. FAILED_PRECONDITION for any other.
+        """
 
     @_abc_1.abstractmethod
     def AnswerRun(

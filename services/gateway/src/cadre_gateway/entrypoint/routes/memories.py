@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from cadre.memory.v1 import memory_pb2
-from cadre_gateway.entrypoint import batch_documents, conversions, documents
+from cadre_gateway.entrypoint import conversions, documents, memory_batch_documents
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheMemory
 from cadre_kit.ids import new_id
 
@@ -28,7 +28,7 @@ async def put_memory(
     """Stores a value in place of the one with the same namespace and key."""
     answer = await memory.call(
         memory.memories.Put,
-        batch_documents.put_request(asked),
+        memory_batch_documents.put_request(asked),
         idempotency_key=key or f"request/{new_id()}",
     )
     return conversions.memory_item(answer.item)
@@ -36,15 +36,15 @@ async def put_memory(
 
 @router.post("/api/v1/memories/batch")
 async def batch_memories(
-    asked: batch_documents.MemoryBatch, memory: TheMemory, key: IdempotencyKey
-) -> batch_documents.MemoryBatchResults:
+    asked: memory_batch_documents.MemoryBatch, memory: TheMemory, key: IdempotencyKey
+) -> memory_batch_documents.MemoryBatchResults:
     """Does many reads and writes: first the reads, which see what was there before, then all or none of the writes."""
     answer = await memory.call(
         memory.memories.Batch,
-        batch_documents.batch_request(asked),
+        memory_batch_documents.batch_request(asked),
         idempotency_key=key or f"request/{new_id()}",
     )
-    return batch_documents.batch_results(answer)
+    return memory_batch_documents.batch_results(answer)
 
 
 @router.get("/api/v1/memories/item")

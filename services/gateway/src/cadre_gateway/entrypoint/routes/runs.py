@@ -48,7 +48,10 @@ async def start_run(
 ) -> documents.Run:
     """Starts an applied workflow, or a file. The run is stored when the answer comes, and goes on by itself."""
     request = runs_pb2.StartRunRequest(
-        inputs=to_json(asked.inputs), version=asked.version, trigger="api"
+        inputs=to_json(asked.inputs),
+        version=asked.version,
+        trigger="schedule" if asked.schedule else "api",
+        schedule=asked.schedule,
     )
     match asked:
         case documents.NewRun(workflow=str(name), source=None):
@@ -75,6 +78,10 @@ async def list_runs(
     status: Annotated[
         documents.RunStatus | None, Query(description="Only runs in this status.")
     ] = None,
+    schedule: Annotated[
+        str, Query(max_length=200, description="Only runs that this schedule started.")
+    ] = "",
+    batch_id: Annotated[str, Query(max_length=200, description="Only runs of this batch.")] = "",
     page_size: Annotated[int, Query(ge=1, le=500, description="At most this many.")] = 50,
     page_token: Annotated[
         str, Query(max_length=1000, description="The last page's next_page_token.")
@@ -85,6 +92,8 @@ async def list_runs(
     request = runs_pb2.ListRunsRequest(
         workflow=workflow,
         status=conversions.RUN_STATUS_NUMBERS[status] if status else any_status,
+        schedule=schedule,
+        batch_id=batch_id,
         page_size=page_size,
         page_token=page_token,
     )
@@ -108,9 +117,13 @@ async def cancel_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
 
 
 @router.post("/api/v1/runs/{run_id}/resume")
-async def resume_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
-    """Goes on with a failed run from the step that failed, once its cause is mended."""
-    request = runs_pb2.ResumeRunRequest(run_id=run_id)
+async def resume_run(
+    run_id: _RunId, executor: TheExecutor, budget: documents.NewBudget | None = None
+) -> documents.Run:
+    """Goes on with a failed run from the step that failed, once its cause is mended; with a budget, also with one that
+    waits for more of it."""
+    asked = budget or documents.NewBudget()
+    request = runs_pb2.ResumeRunRequest(run_id=run_id, usd=asked.usd, tokens=asked.tokens)
     answer = await executor.call(executor.runs.ResumeRun, request)
     return conversions.run(answer.run)
 

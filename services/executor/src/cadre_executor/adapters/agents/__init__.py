@@ -1,0 +1,1 @@
+"""Remote agents over A2A."""

@@ -1,0 +1,60 @@
+"""Batches as flow runs of a Prefect server."""
+
+from cadre_executor.adapters.prefect_api import POOL, TAG, PrefectApi
+
+__all__ = ["PrefectLauncher"]
+
+_FLOW = "run-batch"
+_DEPLOYMENT = "batches"
+_ENTRYPOINT = "cadre_executor.flows.run_batch"
+_FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+_UNTAKEN = frozenset({"SCHEDULED", "PENDING"})
+
+
+class PrefectLauncher:
+    """Hands batches to the workers of the pool, as flow runs of one deployment."""
+
+    def __init__(self, api: PrefectApi) -> None:
+        self._api = api
+        self._deployment_id = ""
+
+    async def prepare(self) -> None:
+        """Makes the deployment, unless it is there."""
+        await self._api.make_pool()
+        deployment = {
+            "name": _DEPLOYMENT,
+            "flow_id": await self._api.make_flow(_FLOW),
+            "entrypoint": _ENTRYPOINT,
+            "work_pool_name": POOL,
+            "tags": [TAG],
+        }
+        stored = await self._api.ask("POST", "/deployments/", deployment)
+        self._deployment_id = stored["id"]
+
+    async def launch(self, batch_id: str, launch: int) -> str:
+        """The flow run of a batch; asked for again, it is the same."""
+        asked = {
+            "name": f"batch {batch_id}",
+            "parameters": {"batch_id": batch_id, "launch": launch},
+            "idempotency_key": f"{batch_id}/{launch}",
+            "tags": [TAG],
+        }
+        path = f"/deployments/{self._deployment_id}/create_flow_run"
+        flow_run = await self._api.ask("POST", path, asked)
+        return str(flow_run["id"])
+
+    async def is_alive(self, flow_run_id: str) -> bool:
+        """Whether the flow run is there and in no final state."""
+        found = await self._api.ask("GET", f"/flow_runs/{flow_run_id}", missing=True)
+        return found is not None and found["state_type"] not in _FINAL
+
+    async def give_up(self, flow_run_id: str) -> None:
+        """Cancels a flow run that no worker has taken; says of one whose worker is gone that it crashed."""
+        found = await self._api.ask("GET", f"/flow_runs/{flow_run_id}", missing=True)
+        if found is None or found["state_type"] in _FINAL:
+            return
+        state = {"type": "CANCELLED", "name": "Cancelled"}
+        if found["state_type"] not in _UNTAKEN:
+            state = {"type": "CRASHED", "name": "Crashed", "message": "its worker is gone"}
+        path = f"/flow_runs/{flow_run_id}/set_state"
+        await self._api.ask("POST", path, {"state": state, "force": True})

@@ -1,0 +1,229 @@
+"""Runs whose budget is used up wait for a person, with the real llm-proxy in front of a real provider's server."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fakes.executor import Neighbours
+from tests.fakes.providers import ProviderServer, openai_reply, openai_tool_call, provider_server
+from tests.fakes.tools import FakeTools
+from tests.service.executor.conftest import Executor, executor_in, names, outputs
+
+from cadre.executor.v1 import runs_pb2
+from cadre_kit.errors import CadreError
+from cadre_kit.serving import serving
+from cadre_llm_proxy.app import build_with
+from cadre_llm_proxy.settings import ProcessEnvironment, Settings
+
+CONFIG = """
+config:
+  llm: {provider: openai, model: gpt-4.1-mini, max_tokens: 50}
+  budget: {tokens: 80, on_exceed: pause}
+"""
+TWICE = """
+flow: {name: twice}
+state: {fields: {message: {type: str, required: true}, one: {type: str, default: ""}, two: {type: str, default: ""}}}
+nodes:
+  - {id: first, prompt: "Say {state.message}", outputs: [one]}
+  - {id: second, prompt: "Say {state.one}", outputs: [two], on_error: continue}
+edges:
+  - {from: START, to: first}
+  - {from: first, to: second}
+  - {from: second, to: END}
+"""
+EACH = """
+flow: {name: each}
+state: {fields: {message: {type: str, required: true}, said: {type: "list[str]", default: []}}}
+nodes:
+  - id: every
+    for_each: {items: [a, b, c, d, e], as: item, max_concurrency: 1}
+    prompt: "Say {item}"
+    outputs: [said]
+edges: [{from: START, to: every}, {from: every, to: END}]
+"""
+TOOLS = """
+flow: {name: tools}
+state: {fields: {message: {type: str, required: true}, said: {type: str, default: ""}}}
+nodes:
+  - {id: ask, prompt: "Say {state.message}", outputs: [said], tools: [json_parse]}
+edges: [{from: START, to: ask}, {from: ask, to: END}]
+"""
+OUTER = """
+flow: {name: outer}
+state: {fields: {message: {type: str, required: true}, said: {type: str, default: ""}}}
+nodes:
+  - {id: call, workflow: twice, inputs: {message: "{state.message}"}, outputs: {said: two}}
+edges: [{from: START, to: call}, {from: call, to: END}]
+"""
+Open = Callable[[], AbstractAsyncContextManager[Executor]]
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[ProviderServer]:
+    async with provider_server(openai_reply("hello")) as server:
+        yield server
+
+
+@pytest.fixture
+async def opened(
+    tmp_path: Path, near: Neighbours, tools: FakeTools, provider: ProviderServer
+) -> AsyncIterator[Open]:
+    """Opens the executor on the test's folder; opening it again is a restart."""
+    home = tmp_path / "llm-proxy"
+    home.mkdir()
+    settings = Settings(home=home, traces_endpoint="", _env_file=None)
+    keys = {"OPENAI_API_KEY": "sk-any", "OPENAI_API_BASE": f"{provider.url}/v1"}
+    async with (
+        build_with(settings, ProcessEnvironment(keys)) as services,
+        serving(services, host="127.0.0.1", port=0) as address,
+    ):
+
+        @asynccontextmanager
+        async def executor() -> AsyncIterator[Executor]:
+            async with executor_in(tmp_path, near, tools=tools, llm_proxy_address=address) as found:
+                yield found
+
+        yield executor
+
+
+async def paused(executor: Executor, source: str) -> runs_pb2.Run:
+    """A run of the file, once it waits."""
+    run = await executor.start(source, message="x")
+    await executor.until(run.id, lambda event: event.type == runs_pb2.EVENT_TYPE_NODE_WAITING)
+    return await waiting(executor, run.id)
+
+
+async def waiting(executor: Executor, run_id: str) -> runs_pb2.Run:
+    while True:
+        run = await executor.get(run_id)
+        if run.status == runs_pb2.RUN_STATUS_WAITING:
+            return run
+
+
+async def answer(executor: Executor, run_id: str, choice: str) -> None:
+    request = runs_pb2.AnswerRunRequest(run_id=run_id, choice=choice, answered_by="Ada")
+    await executor.ask(executor.runs.AnswerRun, request)
+
+
+async def resume(executor: Executor, run_id: str, **budget: Any) -> None:
+    request = runs_pb2.ResumeRunRequest(run_id=run_id, **budget)
+    await executor.ask(executor.runs.ResumeRun, request)
+
+
+async def test_a_run_waits_over_a_restart_and_goes_on_with_more(
+    opened: Open, provider: ProviderServer
+) -> None:
+    async with opened() as executor:
+        run = await paused(executor, TWICE + CONFIG)
+    async with opened() as executor:
+        run = await executor.get(run.id)
+        (question,) = run.questions
+        assert (question.node, list(question.choices)) == ("second", ["raise", "stop"])
+        assert "budget of 80 tokens has 63 tokens left" in question.message
+        assert "to 160 tokens" in question.message
+        assert len(provider.asked) == 1
+
+        await answer(executor, run.id, "raise")
+        events = await executor.events(run.id)
+        ended = await executor.get(run.id)
+
+    assert names(events)[-1] == "run_succeeded"
+    assert names(events).count("node_started second") == 1
+    assert (outputs(ended)["two"], ended.usage.calls) == ("hello", 2)
+    assert len(provider.asked) == 2
+
+
+async def test_stopping_fails_the_run_whatever_the_node_says_and_more_budget_resumes_it(
+    opened: Open, provider: ProviderServer
+) -> None:
+    async with opened() as executor:
+        run = await paused(executor, TWICE + CONFIG)
+        await answer(executor, run.id, "stop")
+        await executor.events(run.id)
+        stopped = await executor.get(run.id)
+
+        await resume(executor, run.id, tokens=1000)
+        await executor.events(run.id, after=len(await executor.events(run.id)) - 1)
+        ended = await executor.get(run.id)
+
+    assert stopped.status == runs_pb2.RUN_STATUS_FAILED
+    assert (stopped.error.code, stopped.error.node) == ("BUDGET_EXCEEDED", "second")
+    assert "Ada stopped the run" in stopped.error.message
+    assert ended.status == runs_pb2.RUN_STATUS_SUCCEEDED
+    assert len(provider.asked) == 2
+
+
+async def test_each_item_is_paid_for_once_however_often_the_budget_is_raised(
+    opened: Open, provider: ProviderServer
+) -> None:
+    async with opened() as executor:
+        run = await paused(executor, EACH + CONFIG.replace("80", "70"))
+        first = run.questions[0].message
+        await resume(executor, run.id, tokens=75)
+        second = (await waiting(executor, run.id)).questions[0].message
+        await answer(executor, run.id, "raise")
+        await executor.events(run.id)
+        ended = await executor.get(run.id)
+
+    assert ("of 70 tokens" in first, "of 75 tokens" in second) == (True, True)
+    assert outputs(ended)["said"] == ["hello"] * 5
+    assert (ended.usage.calls, len(provider.asked)) == (5, 5)
+
+
+async def test_what_a_node_did_before_it_waited_is_not_done_again(
+    opened: Open, provider: ProviderServer, tools: FakeTools
+) -> None:
+    provider.answers = [openai_tool_call("json_parse", '{"text": "1"}'), openai_reply("done")]
+    async with opened() as executor:
+        run = await paused(executor, TOOLS + CONFIG.replace("80", "230"))
+    async with opened() as executor:
+        await answer(executor, run.id, "raise")
+        await executor.events(run.id)
+        ended = await executor.get(run.id)
+
+    assert outputs(ended)["said"] == "done"
+    assert len(tools.keys) == 1
+    assert len(provider.asked) == 2
+
+
+async def test_a_run_that_is_a_step_asks_for_the_budget_of_the_run_at_the_top(
+    opened: Open, provider: ProviderServer
+) -> None:
+    async with opened() as executor:
+        await executor.apply(TWICE + CONFIG.split("  budget")[0])
+        run = await executor.start(OUTER + CONFIG, message="x")
+        request = runs_pb2.ListRunsRequest(status=runs_pb2.RUN_STATUS_WAITING)
+        while not (found := (await executor.ask(executor.runs.ListRuns, request)).runs):
+            pass
+        await answer(executor, found[0].id, "raise")
+        await executor.events(run.id)
+        ended = await executor.get(run.id)
+
+    assert found[0].parent_run_id == run.id
+    assert (outputs(ended)["said"], len(provider.asked)) == ("hello", 2)
+
+
+@pytest.mark.parametrize("budget", [{"usd": "0"}, {"usd": "much"}, {"tokens": -1}])
+async def test_a_budget_that_cannot_be_is_refused(opened: Open, budget: dict[str, Any]) -> None:
+    async with opened() as executor:
+        run = await paused(executor, TWICE + CONFIG)
+        with pytest.raises(CadreError) as caught:
+            await resume(executor, run.id, **budget)
+
+    assert caught.value.code == "BUDGET_INVALID"
+
+
+async def test_a_run_that_waits_for_something_else_is_not_resumed_by_a_budget(
+    opened: Open,
+) -> None:
+    source = TWICE.replace('prompt: "Say {state.message}"', 'type: approval, message: "Go on?"')
+    async with opened() as executor:
+        run = await paused(
+            executor, source.replace("outputs: [one]", "outputs: {one: choice}") + CONFIG
+        )
+        with pytest.raises(CadreError) as caught:
+            await resume(executor, run.id, usd="1.00")
+
+    assert caught.value.code == "RUN_NOT_FAILED"
