@@ -19,6 +19,7 @@ class MemorySettings(ServiceSettings):
         le=65_536,
         description="Indexes of searched namespaces held in memory at most, in MiB; 220,000 items fit into 256.",
     )
+    llm_proxy_address: str = Field("127.0.0.1:7411", description="host:port of the llm-proxy.")
     memory_sweep_seconds: float = Field(
         60.0, gt=0, le=86_400, description="How often what expired is really removed, in seconds."
     )

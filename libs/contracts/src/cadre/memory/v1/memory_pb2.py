@@ -23,70 +23,75 @@ _sym_db = _symbol_database.Default()
 
 
 from cadre.common.v1 import common_pb2 as cadre_dot_common_dot_v1_dot_common__pb2
+from cadre.llm_proxy.v1 import llm_pb2 as cadre_dot_llm__proxy_dot_v1_dot_llm__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x61\x64re/memory/v1/memory.proto\x12\x0f\x63\x61\x64re.memory.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x02\n\x04Item\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12$\n\x05value\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x30\n\x0c\x63reated_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cupdated_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65xpires_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x08metadata\x18\x08 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0c\n\x04tags\x18\t \x03(\t\"\xc0\x01\n\x07Message\x12\x10\n\x08position\x18\x01 \x01(\x03\x12#\n\x04role\x18\x02 \x01(\x0e\x32\x15.cadre.memory.v1.Role\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07session\x18\x06 \x01(\t\x12\'\n\x08metadata\x18\x07 \x01(\x0b\x32\x15.cadre.common.v1.Json\"\xa0\x01\n\x06\x46ilter\x12\x0c\n\x04tags\x18\x01 \x03(\t\x12\'\n\x08metadata\x18\x02 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12.\n\nsince_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x62\x65\x66ore_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc6\x01\n\nPutRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12$\n\x05value\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x13\n\x0bttl_seconds\x18\x04 \x01(\x01\x12\'\n\x08metadata\x18\x05 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\x17\n\nif_version\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_if_version\"<\n\x0f\x42\x61tchPutRequest\x12)\n\x04puts\x18\x01 \x03(\x0b\x32\x1b.cadre.memory.v1.PutRequest\"$\n\x10\x42\x61tchPutResponse\x12\x10\n\x08versions\x18\x01 \x03(\x03\"2\n\x0bPutResponse\x12#\n\x04item\x18\x01 \x01(\x0b\x32\x15.cadre.memory.v1.Item\"=\n\nGetRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\"2\n\x0bGetResponse\x12#\n\x04item\x18\x01 \x01(\x0b\x32\x15.cadre.memory.v1.Item\"/\n\rDeleteRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"!\n\x0e\x44\x65leteResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\"\x84\x01\n\x0bListRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x12\n\nkey_prefix\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\'\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x17.cadre.memory.v1.Filter\"M\n\x0cListResponse\x12$\n\x05items\x18\x01 \x03(\x0b\x32\x15.cadre.memory.v1.Item\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd4\x01\n\rSearchRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12)\n\x04mode\x18\x04 \x01(\x0e\x32\x1b.cadre.memory.v1.SearchMode\x12\'\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x17.cadre.memory.v1.Filter\x12\x0e\n\x06window\x18\x06 \x01(\x05\x12.\n\nasked_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"4\n\x0eSearchResponse\x12\"\n\x04hits\x18\x01 \x03(\x0b\x32\x14.cadre.memory.v1.Hit\"\xd2\x01\n\x03Hit\x12#\n\x04item\x18\x01 \x01(\x0b\x32\x15.cadre.memory.v1.Item\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x12\n\ntext_score\x18\x03 \x01(\x01\x12\x14\n\x0cvector_score\x18\x04 \x01(\x01\x12\x14\n\x0cmatched_text\x18\x05 \x01(\t\x12)\n\x07message\x18\x06 \x01(\x0b\x32\x18.cadre.memory.v1.Message\x12,\n\nneighbours\x18\x07 \x03(\x0b\x32\x18.cadre.memory.v1.Message\"V\n\x15\x41ppendMessagesRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12*\n\x08messages\x18\x02 \x03(\x0b\x32\x18.cadre.memory.v1.Message\"0\n\x16\x41ppendMessagesResponse\x12\x16\n\x0e\x66irst_position\x18\x01 \x01(\x03\"d\n\x13ListMessagesRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\x12\x17\n\x0f\x62\x65\x66ore_position\x18\x04 \x01(\x03\"P\n\x14ListMessagesResponse\x12*\n\x08messages\x18\x01 \x03(\x0b\x32\x18.cadre.memory.v1.Message\x12\x0c\n\x04more\x18\x02 \x01(\x08\"Q\n\x15ListNamespacesRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x1d\n\tNamespace\x12\x10\n\x08segments\x18\x01 \x03(\t\"a\n\x16ListNamespacesResponse\x12.\n\nnamespaces\x18\x01 \x03(\x0b\x32\x1a.cadre.memory.v1.Namespace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"_\n\rForgetRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.cadre.memory.v1.Filter\x12\x12\n\neverything\x18\x03 \x01(\x08\"#\n\x0e\x46orgetResponse\x12\x11\n\tforgotten\x18\x01 \x01(\x03*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\x12\x0f\n\x0bROLE_SYSTEM\x10\x03\x12\r\n\tROLE_TOOL\x10\x04*o\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x01\x12\x14\n\x10SEARCH_MODE_TEXT\x10\x02\x12\x16\n\x12SEARCH_MODE_VECTOR\x10\x03\x32\xad\x06\n\rMemoryService\x12@\n\x03Put\x12\x1b.cadre.memory.v1.PutRequest\x1a\x1c.cadre.memory.v1.PutResponse\x12O\n\x08\x42\x61tchPut\x12 .cadre.memory.v1.BatchPutRequest\x1a!.cadre.memory.v1.BatchPutResponse\x12@\n\x03Get\x12\x1b.cadre.memory.v1.GetRequest\x1a\x1c.cadre.memory.v1.GetResponse\x12I\n\x06\x44\x65lete\x12\x1e.cadre.memory.v1.DeleteRequest\x1a\x1f.cadre.memory.v1.DeleteResponse\x12\x43\n\x04List\x12\x1c.cadre.memory.v1.ListRequest\x1a\x1d.cadre.memory.v1.ListResponse\x12I\n\x06Search\x12\x1e.cadre.memory.v1.SearchRequest\x1a\x1f.cadre.memory.v1.SearchResponse\x12\x61\n\x0e\x41ppendMessages\x12&.cadre.memory.v1.AppendMessagesRequest\x1a\'.cadre.memory.v1.AppendMessagesResponse\x12[\n\x0cListMessages\x12$.cadre.memory.v1.ListMessagesRequest\x1a%.cadre.memory.v1.ListMessagesResponse\x12\x61\n\x0eListNamespaces\x12&.cadre.memory.v1.ListNamespacesRequest\x1a\'.cadre.memory.v1.ListNamespacesResponse\x12I\n\x06\x46orget\x12\x1e.cadre.memory.v1.ForgetRequest\x1a\x1f.cadre.memory.v1.ForgetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x61\x64re/memory/v1/memory.proto\x12\x0f\x63\x61\x64re.memory.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\x1a\x1c\x63\x61\x64re/llm_proxy/v1/llm.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x02\n\x04Item\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12$\n\x05value\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x30\n\x0c\x63reated_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cupdated_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65xpires_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x08metadata\x18\x08 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0c\n\x04tags\x18\t \x03(\t\"\xc0\x01\n\x07Message\x12\x10\n\x08position\x18\x01 \x01(\x03\x12#\n\x04role\x18\x02 \x01(\x0e\x32\x15.cadre.memory.v1.Role\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07session\x18\x06 \x01(\t\x12\'\n\x08metadata\x18\x07 \x01(\x0b\x32\x15.cadre.common.v1.Json\"\xa0\x01\n\x06\x46ilter\x12\x0c\n\x04tags\x18\x01 \x03(\t\x12\'\n\x08metadata\x18\x02 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12.\n\nsince_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x62\x65\x66ore_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc6\x01\n\nPutRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12$\n\x05value\x18\x03 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x13\n\x0bttl_seconds\x18\x04 \x01(\x01\x12\'\n\x08metadata\x18\x05 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\x17\n\nif_version\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_if_version\"<\n\x0f\x42\x61tchPutRequest\x12)\n\x04puts\x18\x01 \x03(\x0b\x32\x1b.cadre.memory.v1.PutRequest\"$\n\x10\x42\x61tchPutResponse\x12\x10\n\x08versions\x18\x01 \x03(\x03\"2\n\x0bPutResponse\x12#\n\x04item\x18\x01 \x01(\x0b\x32\x15.cadre.memory.v1.Item\"=\n\nGetRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\"2\n\x0bGetResponse\x12#\n\x04item\x18\x01 \x01(\x0b\x32\x15.cadre.memory.v1.Item\"/\n\rDeleteRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"!\n\x0e\x44\x65leteResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\"\x84\x01\n\x0bListRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x12\n\nkey_prefix\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\'\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x17.cadre.memory.v1.Filter\"M\n\x0cListResponse\x12$\n\x05items\x18\x01 \x03(\x0b\x32\x15.cadre.memory.v1.Item\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd4\x01\n\rSearchRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12)\n\x04mode\x18\x04 \x01(\x0e\x32\x1b.cadre.memory.v1.SearchMode\x12\'\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x17.cadre.memory.v1.Filter\x12\x0e\n\x06window\x18\x06 \x01(\x05\x12.\n\nasked_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"4\n\x0eSearchResponse\x12\"\n\x04hits\x18\x01 \x03(\x0b\x32\x14.cadre.memory.v1.Hit\"\xd2\x01\n\x03Hit\x12#\n\x04item\x18\x01 \x01(\x0b\x32\x15.cadre.memory.v1.Item\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x12\n\ntext_score\x18\x03 \x01(\x01\x12\x14\n\x0cvector_score\x18\x04 \x01(\x01\x12\x14\n\x0cmatched_text\x18\x05 \x01(\t\x12)\n\x07message\x18\x06 \x01(\x0b\x32\x18.cadre.memory.v1.Message\x12,\n\nneighbours\x18\x07 \x03(\x0b\x32\x18.cadre.memory.v1.Message\"\x7f\n\x15\x41ppendMessagesRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12*\n\x08messages\x18\x02 \x03(\x0b\x32\x18.cadre.memory.v1.Message\x12\'\n\x06upkeep\x18\x03 \x01(\x0b\x32\x17.cadre.memory.v1.Upkeep\"\xcb\x01\n\x06Upkeep\x12\x16\n\x0esummary_tokens\x18\x01 \x01(\x05\x12\r\n\x05learn\x18\x02 \x01(\x08\x12/\n\x05model\x18\x03 \x01(\x0b\x32 .cadre.llm_proxy.v1.ModelOptions\x12\x33\n\tfallbacks\x18\x04 \x03(\x0b\x32 .cadre.llm_proxy.v1.ModelOptions\x12\x34\n\x0b\x61ttribution\x18\x05 \x01(\x0b\x32\x1f.cadre.llm_proxy.v1.Attribution\"0\n\x16\x41ppendMessagesResponse\x12\x16\n\x0e\x66irst_position\x18\x01 \x01(\x03\"z\n\x13ListMessagesRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\x12\x17\n\x0f\x62\x65\x66ore_position\x18\x04 \x01(\x03\x12\x14\n\x0cwith_summary\x18\x05 \x01(\x08\"{\n\x14ListMessagesResponse\x12*\n\x08messages\x18\x01 \x03(\x0b\x32\x18.cadre.memory.v1.Message\x12\x0c\n\x04more\x18\x02 \x01(\x08\x12)\n\x07summary\x18\x03 \x01(\x0b\x32\x18.cadre.memory.v1.Summary\"X\n\x07Summary\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rlast_position\x18\x02 \x01(\x03\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\x15ListNamespacesRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x15\n\rconversations\x18\x04 \x01(\x08\"G\n\tNamespace\x12\x10\n\x08segments\x18\x01 \x03(\t\x12(\n\x06newest\x18\x02 \x01(\x0b\x32\x18.cadre.memory.v1.Message\"a\n\x16ListNamespacesResponse\x12.\n\nnamespaces\x18\x01 \x03(\x0b\x32\x1a.cadre.memory.v1.Namespace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"_\n\rForgetRequest\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.cadre.memory.v1.Filter\x12\x12\n\neverything\x18\x03 \x01(\x08\"#\n\x0e\x46orgetResponse\x12\x11\n\tforgotten\x18\x01 \x01(\x03*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\x12\x0f\n\x0bROLE_SYSTEM\x10\x03\x12\r\n\tROLE_TOOL\x10\x04*o\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x01\x12\x14\n\x10SEARCH_MODE_TEXT\x10\x02\x12\x16\n\x12SEARCH_MODE_VECTOR\x10\x03\x32\xad\x06\n\rMemoryService\x12@\n\x03Put\x12\x1b.cadre.memory.v1.PutRequest\x1a\x1c.cadre.memory.v1.PutResponse\x12O\n\x08\x42\x61tchPut\x12 .cadre.memory.v1.BatchPutRequest\x1a!.cadre.memory.v1.BatchPutResponse\x12@\n\x03Get\x12\x1b.cadre.memory.v1.GetRequest\x1a\x1c.cadre.memory.v1.GetResponse\x12I\n\x06\x44\x65lete\x12\x1e.cadre.memory.v1.DeleteRequest\x1a\x1f.cadre.memory.v1.DeleteResponse\x12\x43\n\x04List\x12\x1c.cadre.memory.v1.ListRequest\x1a\x1d.cadre.memory.v1.ListResponse\x12I\n\x06Search\x12\x1e.cadre.memory.v1.SearchRequest\x1a\x1f.cadre.memory.v1.SearchResponse\x12\x61\n\x0e\x41ppendMessages\x12&.cadre.memory.v1.AppendMessagesRequest\x1a\'.cadre.memory.v1.AppendMessagesResponse\x12[\n\x0cListMessages\x12$.cadre.memory.v1.ListMessagesRequest\x1a%.cadre.memory.v1.ListMessagesResponse\x12\x61\n\x0eListNamespaces\x12&.cadre.memory.v1.ListNamespacesRequest\x1a\'.cadre.memory.v1.ListNamespacesResponse\x12I\n\x06\x46orget\x12\x1e.cadre.memory.v1.ForgetRequest\x1a\x1f.cadre.memory.v1.ForgetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cadre.memory.v1.memory_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=2688
-  _globals['_ROLE']._serialized_end=2783
-  _globals['_SEARCHMODE']._serialized_start=2785
-  _globals['_SEARCHMODE']._serialized_end=2896
-  _globals['_ITEM']._serialized_start=113
-  _globals['_ITEM']._serialized_end=411
-  _globals['_MESSAGE']._serialized_start=414
-  _globals['_MESSAGE']._serialized_end=606
-  _globals['_FILTER']._serialized_start=609
-  _globals['_FILTER']._serialized_end=769
-  _globals['_PUTREQUEST']._serialized_start=772
-  _globals['_PUTREQUEST']._serialized_end=970
-  _globals['_BATCHPUTREQUEST']._serialized_start=972
-  _globals['_BATCHPUTREQUEST']._serialized_end=1032
-  _globals['_BATCHPUTRESPONSE']._serialized_start=1034
-  _globals['_BATCHPUTRESPONSE']._serialized_end=1070
-  _globals['_PUTRESPONSE']._serialized_start=1072
-  _globals['_PUTRESPONSE']._serialized_end=1122
-  _globals['_GETREQUEST']._serialized_start=1124
-  _globals['_GETREQUEST']._serialized_end=1185
-  _globals['_GETRESPONSE']._serialized_start=1187
-  _globals['_GETRESPONSE']._serialized_end=1237
-  _globals['_DELETEREQUEST']._serialized_start=1239
-  _globals['_DELETEREQUEST']._serialized_end=1286
-  _globals['_DELETERESPONSE']._serialized_start=1288
-  _globals['_DELETERESPONSE']._serialized_end=1321
-  _globals['_LISTREQUEST']._serialized_start=1324
-  _globals['_LISTREQUEST']._serialized_end=1456
-  _globals['_LISTRESPONSE']._serialized_start=1458
-  _globals['_LISTRESPONSE']._serialized_end=1535
-  _globals['_SEARCHREQUEST']._serialized_start=1538
-  _globals['_SEARCHREQUEST']._serialized_end=1750
-  _globals['_SEARCHRESPONSE']._serialized_start=1752
-  _globals['_SEARCHRESPONSE']._serialized_end=1804
-  _globals['_HIT']._serialized_start=1807
-  _globals['_HIT']._serialized_end=2017
-  _globals['_APPENDMESSAGESREQUEST']._serialized_start=2019
-  _globals['_APPENDMESSAGESREQUEST']._serialized_end=2105
-  _globals['_APPENDMESSAGESRESPONSE']._serialized_start=2107
-  _globals['_APPENDMESSAGESRESPONSE']._serialized_end=2155
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=2157
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=2257
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=2259
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2339
-  _globals['_LISTNAMESPACESREQUEST']._serialized_start=2341
-  _globals['_LISTNAMESPACESREQUEST']._serialized_end=2422
-  _globals['_NAMESPACE']._serialized_start=2424
-  _globals['_NAMESPACE']._serialized_end=2453
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=2455
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=2552
-  _globals['_FORGETREQUEST']._serialized_start=2554
-  _globals['_FORGETREQUEST']._serialized_end=2649
-  _globals['_FORGETRESPONSE']._serialized_start=2651
-  _globals['_FORGETRESPONSE']._serialized_end=2686
-  _globals['_MEMORYSERVICE']._serialized_start=2899
-  _globals['_MEMORYSERVICE']._serialized_end=3712
+  _globals['_ROLE']._serialized_start=3185
+  _globals['_ROLE']._serialized_end=3280
+  _globals['_SEARCHMODE']._serialized_start=3282
+  _globals['_SEARCHMODE']._serialized_end=3393
+  _globals['_ITEM']._serialized_start=143
+  _globals['_ITEM']._serialized_end=441
+  _globals['_MESSAGE']._serialized_start=444
+  _globals['_MESSAGE']._serialized_end=636
+  _globals['_FILTER']._serialized_start=639
+  _globals['_FILTER']._serialized_end=799
+  _globals['_PUTREQUEST']._serialized_start=802
+  _globals['_PUTREQUEST']._serialized_end=1000
+  _globals['_BATCHPUTREQUEST']._serialized_start=1002
+  _globals['_BATCHPUTREQUEST']._serialized_end=1062
+  _globals['_BATCHPUTRESPONSE']._serialized_start=1064
+  _globals['_BATCHPUTRESPONSE']._serialized_end=1100
+  _globals['_PUTRESPONSE']._serialized_start=1102
+  _globals['_PUTRESPONSE']._serialized_end=1152
+  _globals['_GETREQUEST']._serialized_start=1154
+  _globals['_GETREQUEST']._serialized_end=1215
+  _globals['_GETRESPONSE']._serialized_start=1217
+  _globals['_GETRESPONSE']._serialized_end=1267
+  _globals['_DELETEREQUEST']._serialized_start=1269
+  _globals['_DELETEREQUEST']._serialized_end=1316
+  _globals['_DELETERESPONSE']._serialized_start=1318
+  _globals['_DELETERESPONSE']._serialized_end=1351
+  _globals['_LISTREQUEST']._serialized_start=1354
+  _globals['_LISTREQUEST']._serialized_end=1486
+  _globals['_LISTRESPONSE']._serialized_start=1488
+  _globals['_LISTRESPONSE']._serialized_end=1565
+  _globals['_SEARCHREQUEST']._serialized_start=1568
+  _globals['_SEARCHREQUEST']._serialized_end=1780
+  _globals['_SEARCHRESPONSE']._serialized_start=1782
+  _globals['_SEARCHRESPONSE']._serialized_end=1834
+  _globals['_HIT']._serialized_start=1837
+  _globals['_HIT']._serialized_end=2047
+  _globals['_APPENDMESSAGESREQUEST']._serialized_start=2049
+  _globals['_APPENDMESSAGESREQUEST']._serialized_end=2176
+  _globals['_UPKEEP']._serialized_start=2179
+  _globals['_UPKEEP']._serialized_end=2382
+  _globals['_APPENDMESSAGESRESPONSE']._serialized_start=2384
+  _globals['_APPENDMESSAGESRESPONSE']._serialized_end=2432
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=2434
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=2556
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=2558
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2681
+  _globals['_SUMMARY']._serialized_start=2683
+  _globals['_SUMMARY']._serialized_end=2771
+  _globals['_LISTNAMESPACESREQUEST']._serialized_start=2773
+  _globals['_LISTNAMESPACESREQUEST']._serialized_end=2877
+  _globals['_NAMESPACE']._serialized_start=2879
+  _globals['_NAMESPACE']._serialized_end=2950
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=2952
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=3049
+  _globals['_FORGETREQUEST']._serialized_start=3051
+  _globals['_FORGETREQUEST']._serialized_end=3146
+  _globals['_FORGETRESPONSE']._serialized_start=3148
+  _globals['_FORGETRESPONSE']._serialized_end=3183
+  _globals['_MEMORYSERVICE']._serialized_start=3396
+  _globals['_MEMORYSERVICE']._serialized_end=4209
 # @@protoc_insertion_point(module_scope)
