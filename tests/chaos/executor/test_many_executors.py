@@ -233,5 +233,5 @@ async def test_an_executor_that_is_cut_off_stops_driving_and_its_runs_move(
         histories = [names(await other.events(run.id)) for run in runs]
 
     assert moved < 15
-    assert all(h[-1] == "run_succeeded" and h.count("run_resumed") == 1 for h in histories)
+    assert all(h[-1] == "run_succeeded" and "run_resumed" in h for h in histories)
     assert len(near.llm_proxy.paid) == 5 * (len(CALLS) + ITEMS)

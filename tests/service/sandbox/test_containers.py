@@ -77,10 +77,13 @@ async def until_prepared(stub: Stub) -> sandbox_pb2.GetCapabilitiesResponse:
 
 
 def left_behind(settings: SandboxSettings) -> list[str]:
+    return containers(settings, "--all")
 
+
+def containers(settings: SandboxSettings, *which: str) -> list[str]:
     label = f"label=io.cadre.sandbox={engine_settings(settings).owner}"
     listed = subprocess.run(
-        ["docker", "ps", "--all", "--quiet", "--filter", label],
+        ["docker", "ps", *which, "--quiet", "--filter", label],
         capture_output=True,
         check=True,
         text=True,
@@ -271,12 +274,31 @@ async def test_containers_end_with_a_service_that_is_killed(stub: Stub, tmp_path
         sys.executable, "-m", "cadre_sandbox", env=environment, stderr=asyncio.subprocess.DEVNULL
     )
     settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_port=0)
-    await until(lambda: left_behind(settings))
+    await until(lambda: containers(settings))
 
     process.kill()
     await process.wait()
 
-    await until(lambda: not left_behind(settings))
+    await until(lambda: not containers(settings))
+
+
+async def test_a_container_that_was_never_started_is_removed_at_the_next_start(
+    stub: Stub, tmp_path: Path
+) -> None:
+    settings = SandboxSettings(_env_file=None, home=tmp_path)
+    label = f"io.cadre.sandbox={engine_settings(settings).owner}"
+    created = ["docker", "create", "--label", label, settings.sandbox_docker_image, "true"]
+    made = await asyncio.to_thread(
+        subprocess.run, created, check=True, capture_output=True, text=True, timeout=20
+    )
+
+    async with (
+        build(settings) as services,
+        serving(services, host="127.0.0.1", port=0) as address,
+        connect(address) as channel,
+    ):
+        await until_prepared(sandbox_pb2_grpc.SandboxServiceStub(channel))
+        assert made.stdout[:12] not in left_behind(settings)
 
 
 async def until(condition: Callable[[], object]) -> None:

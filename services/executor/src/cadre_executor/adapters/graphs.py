@@ -1,9 +1,10 @@
 """Workflows as LangGraph graphs.
 
-LangGraph takes the steps, runs the nodes of one step side by side and combines their writes. Which nodes run, and where
-the run goes, is decided by `domain.visits`; what is stored of it by `domain.journals`. Two traps shape this module: two
-edges into one node would run it once per arrival, so every arrival only makes the node look whether it may run; and
-LangGraph takes a written dict with the key "__overwrite__" for a command, so the fields have a channel of our own.
+LangGraph takes the steps, runs the nodes of one step side by side and combines their writes; nodes that follow one
+another with nothing beside them share a step of it. Which nodes run, and where the run goes, is decided by
+`domain.visits`; what is stored of it by `domain.journals`. Two traps shape this module: two edges into one node would
+run it once per arrival, so every arrival only makes the node look whether it may run; and LangGraph takes a written
+dict with the key "__overwrite__" for a command, so the fields have a channel of our own.
 
 LangGraph's checkpointers are not used: a run's position is its fields and its progress, which is all that the first
 node of a step sees; any graph of the file goes on from there. LangGraph's own checkpoints mean something only to the
@@ -25,8 +26,8 @@ from langgraph.types import Command
 from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.definitions import Document
 from cadre_executor.domain.states import advanced, combined
-from cadre_executor.domain.visits import Drive, visit
-from cadre_executor.domain.workflows import Node, StateField
+from cadre_executor.domain.visits import Drive, Step, after, visit
+from cadre_executor.domain.workflows import Node, StateField, Workflow
 
 __all__ = ["Graphs"]
 
@@ -128,7 +129,7 @@ def _compile(document: Document) -> _Compiled:
     schema = TypedDict("State", channels)  # type: ignore[misc]  # its keys are the workflow's
     graph = StateGraph(schema, context_schema=Drive)
     for node in workflow.nodes.values():
-        graph.add_node(node.id, _task(node))
+        graph.add_node(node.id, _task(node, workflow))
     graph.add_conditional_edges(START, _first_nodes, list(workflow.nodes))
     return graph.compile()
 
@@ -148,17 +149,30 @@ def _channel(field: StateField) -> Any:
     return Annotated[Any, _Combined(combine)]
 
 
-def _task(node: Node) -> Callable[..., Awaitable[Command[str] | None]]:
+def _task(node: Node, workflow: Workflow) -> Callable[..., Awaitable[Command[str] | None]]:
     async def task(state: dict[str, Any], runtime: Runtime[Drive]) -> Command[str] | None:
-        position = _position(state)
-        runtime.context.begin_step(position)
-        step = await visit(node, position.fields, position.progress, drive=runtime.context)
-        if step is None:
-            return None
-        update = {_FIELD + name: value for name, value in step.writes.items()}
-        return Command(update={**update, _PROGRESS: step.advance}, goto=step.wake)
+        drive, position, update = runtime.context, _position(state), list[tuple[str, Any]]()
+        here = node
+        while True:
+            drive.begin_step(position)
+            step = await visit(here, position.fields, position.progress, drive=drive)
+            if step is None:
+                return None
+            update += ((_FIELD + name, value) for name, value in step.writes.items())
+            update.append((_PROGRESS, step.advance))
+            was_alone = len(position.progress["arrivals"]) == 1
+            position = after(position, step, workflow)
+            if not (was_alone and _goes_on_alone(position, step)):
+                return Command(update=update, goto=step.wake)
+            here = workflow.nodes[step.wake[0]]
 
     return task
+
+
+def _goes_on_alone(position: Position, step: Step) -> bool:
+    """Whether the run goes on at one node, and nowhere else. The same task goes on there, which spares LangGraph a step
+    with nothing to run side by side and nothing to combine."""
+    return len(step.wake) == 1 and step.wake == tuple(position.progress["arrivals"])
 
 
 def _position(channels: Mapping[str, Any]) -> Position:

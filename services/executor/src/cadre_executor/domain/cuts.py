@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cadre_kit.documents import to_json
+from cadre_kit.documents import json_text
 
 __all__ = ["shown", "shown_outputs"]
 
@@ -12,7 +12,7 @@ _LONGEST_OUTPUTS = 256 * 1024
 
 def shown(value: Any, *, longest: int = _LONGEST_SHOWN) -> Any:
     """The value; the beginning of its text, and how much is left out, when that is over `longest` characters."""
-    text = value if isinstance(value, str) else to_json(value).text
+    text = value if isinstance(value, str) else json_text(value)
     if len(text) <= longest:
         return value
     return f"{text[:longest]}... ({len(text) - longest:,} more characters)"
@@ -20,6 +20,6 @@ def shown(value: Any, *, longest: int = _LONGEST_SHOWN) -> Any:
 
 def shown_outputs(writes: dict[str, Any]) -> dict[str, Any]:
     """What a node wrote; of long values the beginning only when all together are over 256 Ki characters."""
-    if len(to_json(writes).text) <= _LONGEST_OUTPUTS:
+    if len(json_text(writes)) <= _LONGEST_OUTPUTS:
         return writes
     return {name: shown(value) for name, value in writes.items()}

@@ -279,7 +279,8 @@ class Desk:
                 if run.status in FINAL:
                     return run
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await word.wait()
 
     async def end_children(self, run_id: str) -> Usage:
         """Ends every run that is a step of a run and has not ended; what they used."""
@@ -323,7 +324,8 @@ class Desk:
         """Waits for word of a run, and looks from time to time whether another executor had some."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(word.wait(), _LOOK_SECONDS)
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await word.wait()
                 return run
             found = await self._watchers.run(run.id, partial(self._store.get, run.id))
             if found.last_sequence > after or found.status in FINAL:
@@ -523,7 +525,8 @@ class Desk:
         if self._open:
             await self._take_up_once()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._room.wait(), _LOOK_FOR_RUNS_SECONDS)
+            async with asyncio.timeout(_LOOK_FOR_RUNS_SECONDS):
+                await self._room.wait()
 
     async def _take_up_once(self) -> None:
         # Ours too: a run that we hold and do not drive is one whose store failed for a while.

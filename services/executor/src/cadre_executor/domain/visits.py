@@ -50,7 +50,16 @@ from cadre_kit.documents import json_text
 from cadre_kit.errors import CadreError, FailedPrecondition, LimitExceeded
 from cadre_kit.tracing import tracer
 
-__all__ = ["Drive", "LoopLimitReached", "RunFailed", "Step", "begin", "startable", "visit"]
+__all__ = [
+    "Drive",
+    "LoopLimitReached",
+    "RunFailed",
+    "Step",
+    "after",
+    "begin",
+    "startable",
+    "visit",
+]
 
 # How MLflow shows a node's span.
 _SPAN_TYPES = {"code": "TOOL", "memory": "MEMORY"}
@@ -231,6 +240,14 @@ async def visit(node: Node, fields: State, progress: Progress, *, drive: Drive) 
     drive.journal.keep(made, event)
     drive.means.records.forget(f"{node.id}/{iteration}")
     return step
+
+
+def after(position: Position, step: Step, workflow: Workflow) -> Position:
+    """Where a run stands after a visit that nothing else went on beside."""
+    return Position(
+        fields=with_writes(workflow, position.fields, step.writes),
+        progress=advanced(position.progress, step.advance),
+    )
 
 
 def _asked_seconds(node: str, iteration: int, drive: Drive) -> float:

@@ -120,7 +120,8 @@ class EmbeddedModel:
         said: deque[str] = deque(maxlen=_KEPT_LINES)
         listener = asyncio.create_task(_listen(process, said))
         try:
-            address = await asyncio.wait_for(_introduce(process, start), _START_SECONDS)
+            async with asyncio.timeout(_START_SECONDS):
+                address = await _introduce(process, start)
         except (TimeoutError, EmbeddedFailed) as exc:
             reason = str(exc) or f"it was not ready after {_START_SECONDS:.0f} s"
             await _kill(process, listener)
@@ -164,7 +165,8 @@ async def _end(running: _Running) -> None:
     assert running.process.stdin is not None
     running.process.stdin.close()
     try:
-        await asyncio.wait_for(running.process.wait(), _STOP_SECONDS)
+        async with asyncio.timeout(_STOP_SECONDS):
+            await running.process.wait()
     except TimeoutError:
         log.warning("embedded_model_killed", pid=running.process.pid)
     await _kill(running.process, running.listener)
