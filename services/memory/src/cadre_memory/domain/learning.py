@@ -28,7 +28,7 @@ _KNOWN = 20
 _MESSAGE_CHARACTERS = 2_000
 _TEXT_CHARACTERS = 6_000
 _QUESTION_CHARACTERS = 2_000
-_REPLY_TOKENS = 1_500
+_REPLY_TOKENS = 800
 _SYSTEM = """\
 You keep what is worth remembering for a long time about the people and things of a conversation: who they are, what
 they have, like, do and plan. Write each such fact as one short sentence that is understood by itself: names in place

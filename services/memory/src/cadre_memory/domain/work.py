@@ -35,8 +35,8 @@ log = logger()
 WORK = ("cadre", "work")
 """The namespace of all work that waits or failed."""
 
-_LEASE = timedelta(seconds=15)
-_RENEW_SECONDS = 5.0
+_LEASE = timedelta(seconds=10)
+_RENEW_SECONDS = 3.0
 _KEEP_FAILED_SECONDS = 30 * 24 * 3600.0
 _FAILURES = 8
 _UNUSABLE_REPLIES = 3
