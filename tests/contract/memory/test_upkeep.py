@@ -221,12 +221,14 @@ def _true_when(condition: Callable[[], bool]) -> Callable[[], Any]:
 
 
 async def test_a_repeated_append_is_learned_from_once(
-    upkeeps: Upkeeps, queue: Queue, models: FakeModels
+    upkeeps: Upkeeps, queue: Queue, models: FakeModels, clock: Clock
 ) -> None:
-    for _ in range(2):
-        await upkeeps.append(
+    for _ in range(3):
+        first = await upkeeps.append(
             namespace=CHAT, messages=[said("I ski")], upkeep=LEARN, idempotency_key="run/1"
         )
+        assert first == 0
+        clock.move(60)
         await all_done(queue, models)
 
     assert len(models.paid) == 1
@@ -274,6 +276,8 @@ async def test_what_fails_is_tried_a_few_times_and_then_says_why(
             "run_id": "r1",
         }.items()
     )
+    assert failed.key.startswith("failed/learn/")
+    assert failed.version == 1
     assert failed.expires is not None
     assert [json.loads(item.value) for item in await items(memories, CHAT)] == ["I play the cello"]
 
@@ -368,7 +372,8 @@ async def test_limits_of_upkeep_are_checked_before_anything_is_stored(
 async def test_rubbish_among_the_work_is_removed(
     queue: Queue, memories: Memories, models: FakeModels
 ) -> None:
-    for number, value in enumerate(("1", "{}", '{"kind": "learn"}', '"x"')):
+    job = Job(id="x", kind=Kind.LEARN, namespace=CHAT, asker=ASKER)
+    for number, value in enumerate(("1", "{}", '{"kind": "learn"}', '"x"', job.document)):
         new = NewItem(namespace=WORK, key=f"k{number}", value=value, metadata='{"state":"waiting"}')
         await memories.put(new, idempotency_key="")
 

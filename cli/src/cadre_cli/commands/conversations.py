@@ -28,8 +28,8 @@ def facts(namespace: Namespace, asked: Asked = None, json_: JsonFlag = False) ->
         [
             (
                 escape(as_text(fact.value)),
-                moment(fact.valid_from) or "–",
-                moment(fact.valid_to) or "–",
+                moment(fact.valid_from),
+                moment(fact.valid_to),
                 escape(fact.key),
             )
             for fact in shown

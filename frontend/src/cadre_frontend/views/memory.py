@@ -34,7 +34,7 @@ def places(scope: str) -> list[str]:
 
 def day_start(day: date | None) -> datetime | None:
     """The moment a day begins."""
-    return day and datetime.combine(day, time(), UTC)
+    return None if day is None else datetime.combine(day, time(), UTC)
 
 
 def day_of(moment: datetime | None) -> str:
@@ -151,7 +151,7 @@ def draw_work(place: str) -> None:
     for item in gateway().list_memories(WORK, limit=MOST):
         if item.metadata.get("conversation") != place:
             continue
-        doing = "Learning from it" if item.key.startswith("learn/") else "Summing it up"
+        doing = "Learning from it" if "learn/" in item.key else "Summing it up"
         if item.metadata.get("state") == "failed":
             reason = f"{item.metadata.get('code')}: {item.metadata.get('reason')}"
             st.warning(plain(f"{doing} failed; what was said is kept. {reason}"))

@@ -25,10 +25,11 @@ from cadre_kit.errors import (
 from cadre_kit.ids import new_id
 from cadre_kit.logs import logger
 from cadre_memory.domain.filters import Filter
-from cadre_memory.domain.items import Item, ItemNotFound, VersionConflict
+from cadre_memory.domain.items import Item, VersionConflict
 from cadre_memory.domain.memories import Memories, NewItem
 from cadre_memory.domain.models import Asker, ReplyUnusable
 from cadre_memory.domain.namespaces import Namespace
+from cadre_memory.domain.stores import IdempotencyKeyReused
 
 log = logger()
 
@@ -147,18 +148,21 @@ class Queue:
 
     async def add(self, job: Job) -> None:
         """Stores work unless the same was stored, and maybe done, within the last week."""
-        await self._put(job, due=self.memories.clock(), if_version=None, once=f"work/{job.key}")
+        once = f"work/{job.key}"
+        try:
+            await self._put(job, due=self.memories.clock(), if_version=None, once=once)
+        except IdempotencyKeyReused:
+            # It says when it is due, which is another time at the repeat.
+            return
         self.added.set()
 
     async def add_one(self, job: Job) -> None:
-        """Stores work unless the same waits already; in place of one that failed."""
-        waiting, version = await self._standing(job)
-        if not waiting:
-            try:
-                await self._put(job, due=self.memories.clock(), if_version=version)
-            except VersionConflict:
-                return
-            self.added.set()
+        """Stores work unless the same waits already."""
+        try:
+            await self._put(job, due=self.memories.clock(), if_version=0)
+        except VersionConflict:
+            return
+        self.added.set()
 
     async def waiting(self) -> Sequence[Item]:
         """Some of the work that waits, whether or not it is its time."""
@@ -171,6 +175,8 @@ class Queue:
         """Takes waiting work; None when another was quicker, or it is none."""
         try:
             job = Job.of(item.value)
+            if job.key != item.key:
+                raise InvalidInput("this work has another's key", code="WORK_INVALID")
             version = await self.lease(job, item.version)
         except VersionConflict:
             return None
@@ -202,21 +208,21 @@ class Queue:
             reason=error.message,
             failures=job.failures,
         )
-        await self._put(
-            job,
-            due=self.memories.clock() + pause,
-            if_version=claim.version,
-            state="failed" if ends else "waiting",
-            error=error,
-        )
+        if ends:
+            await self._bury(job, claim.version, error)
+        else:
+            due = self.memories.clock() + pause
+            await self._put(job, due=due, if_version=claim.version, error=error)
 
-    async def _standing(self, job: Job) -> tuple[bool, int]:
-        """Whether the same work waits, and which version of it is there; 0 for none."""
-        try:
-            item = await self.memories.get(namespace=WORK, key=job.key)
-        except ItemNotFound:
-            return False, 0
-        return json.loads(item.metadata).get("state") == "waiting", item.version
+    async def _bury(self, job: Job, version: int, error: CadreError) -> None:
+        """Leaves work as failed, under a key of its own and without what was made of the words: whoever has them
+        forgotten must not find them in an earlier version of this. Raises VersionConflict when it is not ours."""
+        await self.lease(job, version)
+        buried = replace(job, made="")
+        await self._put(
+            buried, due=self.memories.clock(), if_version=None, error=error, failed=True
+        )
+        await self.memories.delete(namespace=WORK, key=job.key, idempotency_key="")
 
     async def _put(
         self,
@@ -225,11 +231,11 @@ class Queue:
         due: datetime,
         if_version: int | None,
         once: str = "",
-        state: str = "waiting",
         error: CadreError | None = None,
+        failed: bool = False,
     ) -> Item:
         said: dict[str, Any] = {
-            "state": state,
+            "state": "failed" if failed else "waiting",
             "due": due.isoformat(),
             "conversation": "/".join(job.namespace),
             "run_id": job.asker.run_id,
@@ -239,10 +245,10 @@ class Queue:
             said |= {"code": error.code, "reason": error.message[:1000]}
         new = NewItem(
             namespace=WORK,
-            key=job.key,
+            key=f"failed/{job.key}" if failed else job.key,
             value=job.document,
             metadata=json.dumps(said),
-            ttl_seconds=_KEEP_FAILED_SECONDS if state == "failed" else 0.0,
+            ttl_seconds=_KEEP_FAILED_SECONDS if failed else 0.0,
             if_version=if_version,
         )
         return await self.memories.put(new, idempotency_key=once)
