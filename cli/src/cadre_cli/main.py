@@ -10,10 +10,10 @@ from typer.exceptions import TyperException
 
 from cadre_cli.commands import (
     budgets,
+    conversations,
     costs,
     explanations,
     files,
-    memories,
     mending,
     models,
     platform,
@@ -55,7 +55,7 @@ explanations.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(budgets.app, name="budgets")
-app.add_typer(memories.app, name="memory")
+app.add_typer(conversations.app, name="memory")
 
 
 def main() -> NoReturn:

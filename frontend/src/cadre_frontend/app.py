@@ -23,6 +23,7 @@ chosen = st.navigation(
             url_path="workflows",
         ),
         st.Page(_PAGES / "runs.py", title="Runs", icon=":material/play_circle:", url_path="runs"),
+        st.Page(_PAGES / "memory.py", title="Memory", icon=":material/memory:", url_path="memory"),
         st.Page(_PAGES / "costs.py", title="Costs", icon=":material/payments:", url_path="costs"),
         st.Page(
             _PAGES / "status.py", title="Status", icon=":material/monitor_heart:", url_path="status"

@@ -61,7 +61,9 @@ class NodeCompiler:
         names = self.names
         iteration = self._iteration(shape, names, path)
         inputs, own = self._inputs(shape, with_items(names, iteration), path)
-        action = self._actions(Compiler(names=own, report=self.report)).compile(shape, path)
+        action = self._actions(shape.id, Compiler(names=own, report=self.report)).compile(
+            shape, path
+        )
         results = ResultCompiler(declared=self.declared, report=self.report, whole=self.whole)
         result = results.compile(action, shape, iteration, path)
         return Node(
@@ -85,15 +87,18 @@ class NodeCompiler:
         action = LlmAction(prompt=Constant(value=""))
         return Node(id=shape.id, action=action, on_error=self._on_error(shape.on_error, path))
 
-    def _actions(self, templates: Compiler) -> ActionCompiler:
+    def _actions(self, node: str, templates: Compiler) -> ActionCompiler:
+        models = ModelCompiler(shared=self.config.llm, report=self.report)
         memories = MemoryCompiler(
             workflow=self.workflow,
+            node=node,
+            models=models,
             shared=self.config.memory,
             templates=templates,
             report=self.report,
         )
         return ActionCompiler(
-            models=ModelCompiler(shared=self.config.llm, report=self.report),
+            models=models,
             memories=memories,
             tools=ToolCompiler(servers=self.servers, secrets=self.secrets, report=self.report),
             templates=templates,

@@ -13,6 +13,7 @@ from cadre_executor.language.configs import (
     compile_limits,
     compile_secrets,
     compile_servers,
+    note_unlearned,
 )
 from cadre_executor.language.documents import Document, read_document
 from cadre_executor.language.edges import (
@@ -118,6 +119,7 @@ def _compiled(
         whole=structure.whole,
     )
     nodes, indexes = _nodes(file, compiler, unbuilt)
+    note_unlearned(config, nodes.values(), report)
     flow = compile_edges(file.edges, ids, names, report)
     exits = loops_without_exit(flow)
     if structure.flow_known and flow.complete:

@@ -14,6 +14,7 @@ from cadre_gateway.entrypoint.middleware import Around, Limits
 from cadre_gateway.entrypoint.routes import (
     budgets,
     chat,
+    conversations,
     executions,
     hooks,
     memories,
@@ -53,7 +54,16 @@ def application(parts: Parts, *, key: ApiKey, limits: Limits) -> FastAPI:
     app.state.parts = parts
     add_error_handlers(app)
     # The key is checked before the body is read, by Around; here it is only described.
-    for resource in (workflows, runs, schedules, usage, budgets, memories, executions):
+    for resource in (
+        workflows,
+        runs,
+        schedules,
+        usage,
+        budgets,
+        memories,
+        conversations,
+        executions,
+    ):
         app.include_router(resource.router, responses=_problems(), dependencies=[Security(_KEY)])
     app.include_router(chat.router, dependencies=[Security(_KEY)])
     app.include_router(platform.router)
