@@ -223,11 +223,13 @@ def _ended(outcome: sandbox_pb2.Outcome.ValueType, message: str) -> sandbox_pb2.
 
 
 class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
-    """Remembers in a dict; a search finds values that contain the query, or all of them if `finds_all`."""
+    """Remembers in a dict; a search finds values that contain the query, or all of them if `finds_all`. `appended` are
+    the requests that added messages, by their idempotency keys."""
 
     def __init__(self) -> None:
         self.finds_all = False
         self.items: dict[tuple[tuple[str, ...], str], Any] = {}
+        self.appended: dict[str, memory_pb2.AppendMessagesRequest] = {}
 
     async def Put(self, request: memory_pb2.PutRequest, context: Any) -> memory_pb2.PutResponse:
         value = from_json(request.value, field="value")
@@ -251,11 +253,56 @@ class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
         self, request: memory_pb2.SearchRequest, context: Any
     ) -> memory_pb2.SearchResponse:
         hits = [
-            memory_pb2.Hit(item=memory_pb2.Item(key=key, value=to_json(value)), score=0.5)
-            for (_, key), value in self.items.items()
+            memory_pb2.Hit(
+                item=memory_pb2.Item(namespace=place, key=key, value=to_json(value)), score=0.5
+            )
+            for (place, key), value in self.items.items()
             if self.finds_all or request.query in json.dumps(value)
         ]
+        for place in {tuple(asked.namespace) for asked in self.appended.values()}:
+            said = self._said(place)
+            hits += [
+                memory_pb2.Hit(
+                    item=memory_pb2.Item(namespace=place, key="m", value=to_json(message.text)),
+                    score=0.5,
+                    message=message,
+                    neighbours=[
+                        other
+                        for other in said
+                        if 0 < abs(other.position - message.position) <= request.window
+                    ],
+                )
+                for message in said
+                if self.finds_all or request.query in message.text
+            ]
         return memory_pb2.SearchResponse(hits=hits[: request.top_k])
+
+    async def AppendMessages(
+        self, request: memory_pb2.AppendMessagesRequest, context: Any
+    ) -> memory_pb2.AppendMessagesResponse:
+        first = len(self._said(tuple(request.namespace)))
+        self.appended.setdefault(idempotency_key(context), request)
+        return memory_pb2.AppendMessagesResponse(first_position=first)
+
+    async def ListMessages(
+        self, request: memory_pb2.ListMessagesRequest, context: Any
+    ) -> memory_pb2.ListMessagesResponse:
+        return memory_pb2.ListMessagesResponse(
+            messages=self._said(tuple(request.namespace)),
+            summary=memory_pb2.Summary(text="They met.") if request.with_summary else None,
+        )
+
+    def _said(self, place: tuple[str, ...]) -> list[memory_pb2.Message]:
+        found = [
+            message
+            for asked in self.appended.values()
+            if tuple(asked.namespace) == place
+            for message in asked.messages
+        ]
+        return [
+            memory_pb2.Message(position=n, role=m.role, name=m.name, text=m.text)
+            for n, m in enumerate(found)
+        ]
 
 
 def calls(*wanted: tuple[str, dict[str, Any]]) -> llm_pb2.Reply:

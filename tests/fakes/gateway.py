@@ -715,10 +715,12 @@ def _reply(request: llm_pb2.CompleteRequest) -> llm_pb2.Reply:
 
 
 class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
-    """Keeps items in a dict; a search finds those whose text holds the query."""
+    """Keeps items in a dict; a search finds those whose text holds the query. `requests` are the last of some calls."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[tuple[str, ...], str], memory_pb2.Item] = {}
+        self.said: dict[tuple[str, ...], list[memory_pb2.Message]] = {}
+        self.requests: dict[str, Any] = {}
 
     @property
     def services(self) -> list[GrpcService]:
@@ -770,10 +772,17 @@ class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
     async def Search(
         self, request: memory_pb2.SearchRequest, context: Any
     ) -> memory_pb2.SearchResponse:
+        self.requests["search"] = request
         hits = [
             memory_pb2.Hit(item=item, score=0.5, text_score=0.25, vector_score=-0.5)
             for item in self.items.values()
             if request.query in item.value.text
+        ]
+        hits += [
+            memory_pb2.Hit(message=message, neighbours=said[place + 1 :][: request.window])
+            for said in self.said.values()
+            for place, message in enumerate(said)
+            if request.query in message.text
         ]
         return memory_pb2.SearchResponse(hits=hits[: request.top_k])
 
@@ -783,6 +792,45 @@ class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
         places = [(tuple(each.get.namespace), each.get.key) for each in request.operations]
         return memory_pb2.BatchResponse(
             results=[memory_pb2.BatchResult(item=self.items.get(place)) for place in places]
+        )
+
+    async def AppendMessages(
+        self, request: memory_pb2.AppendMessagesRequest, context: Any
+    ) -> memory_pb2.AppendMessagesResponse:
+        self.requests["append"] = request
+        said = self.said.setdefault(tuple(request.namespace), [])
+        first = len(said)
+        for message in request.messages:
+            message.position = len(said)
+            said.append(message)
+        return memory_pb2.AppendMessagesResponse(first_position=first)
+
+    async def ListMessages(
+        self, request: memory_pb2.ListMessagesRequest, context: Any
+    ) -> memory_pb2.ListMessagesResponse:
+        self.requests["messages"] = request
+        said = self.said.get(tuple(request.namespace), [])
+        summary = memory_pb2.Summary(text="They met.", last_position=3, time=_now())
+        return memory_pb2.ListMessagesResponse(
+            messages=said[-request.limit :],
+            more=len(said) > request.limit,
+            summary=summary if request.with_summary else None,
+        )
+
+    async def ListNamespaces(
+        self, request: memory_pb2.ListNamespacesRequest, context: Any
+    ) -> memory_pb2.ListNamespacesResponse:
+        above = tuple(request.namespace)
+        places = set(self.said) | {place for place, _ in self.items}
+        return memory_pb2.ListNamespacesResponse(
+            namespaces=[
+                memory_pb2.Namespace(
+                    segments=place,
+                    newest=self.said[place][-1] if request.conversations else None,
+                )
+                for place in sorted(self.said if request.conversations else places)
+                if place[: len(above)] == above
+            ]
         )
 
     async def Forget(
@@ -796,12 +844,16 @@ class FakeMemory(memory_pb2_grpc.MemoryServiceServicer):
         ]
         for place in gone:
             del self.items[place]
+        if request.everything:
+            gone += [(place, "") for place in self.said if place[: len(above)] == above]
+            self.said = {p: said for p, said in self.said.items() if p[: len(above)] != above}
+        self.requests["forget"] = request
         return memory_pb2.ForgetResponse(forgotten=len(gone))
 
     async def _not_asked(self, request: Any, context: Any) -> Any:
         raise NotImplementedError(f"the gateway asks for {type(request).__name__} nowhere")
 
-    BatchPut = AppendMessages = ListMessages = ListNamespaces = _not_asked
+    BatchPut = _not_asked
 
 
 @asynccontextmanager

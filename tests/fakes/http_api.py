@@ -82,6 +82,9 @@ class Store:
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     memories: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    said: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    searched: dict[str, Any] = field(default_factory=dict)
+    appended: dict[str, Any] = field(default_factory=dict)
     usage_query: dict[str, str] = field(default_factory=dict)
     cost_usd: str | None = "0.00045"
     broken: bool = False
@@ -624,8 +627,42 @@ def _add_memories(app: FastAPI, store: Store) -> None:
 
     @app.post("/api/v1/memories/search")
     async def search(body: dict[str, Any]) -> Any:
+        store.searched = body
         hits = [item for item in store.memories.values() if body["query"] in str(item["value"])]
-        return {"hits": [{"item": item, "score": 0.9} for item in hits]}
+        near = [{"position": 3, "role": "user", "text": "Where?"}] if body["window"] else []
+        return {
+            "hits": [
+                {"item": item, "score": 0.9, "matched_text": item["value"], "neighbours": near}
+                for item in hits
+            ]
+        }
+
+    @app.get("/api/v1/memories/namespaces")
+    async def namespaces(request: Request) -> Any:
+        above = "/".join(request.query_params.getlist("namespace"))
+        places = sorted({where for where, _ in store.memories} | set(store.said))
+        found = [p.split("/") for p in places if f"{p}/".startswith(f"{above}/")]
+        return {"namespaces": found, "next_page_token": ""}
+
+    @app.post("/api/v1/conversations/messages")
+    async def append(body: dict[str, Any]) -> Any:
+        said = store.said.setdefault("/".join(body["namespace"]), [])
+        first = len(said)
+        said += [{**m, "position": first + n} for n, m in enumerate(body["messages"])]
+        store.appended = body
+        return {"first_position": first}
+
+    @app.get("/api/v1/conversations/messages")
+    async def messages(request: Request) -> Any:
+        said = store.said.get("/".join(request.query_params.getlist("namespace")), [])
+        summary = {"text": "They met.", "last_position": 1}
+        wanted = request.query_params["with_summary"] == "true"
+        return {"messages": said, "more": False, "summary": summary if wanted else None}
+
+    @app.get("/api/v1/conversations")
+    async def conversations(request: Request) -> Any:
+        found = [{"namespace": w.split("/"), "newest": s[-1]} for w, s in store.said.items()]
+        return {"conversations": found, "next_page_token": ""}
 
     @app.post("/api/v1/memories/forget")
     async def forget(body: dict[str, Any]) -> Any:
@@ -633,7 +670,9 @@ def _add_memories(app: FastAPI, store: Store) -> None:
         tagged = [
             key
             for key, item in store.memories.items()
-            if f"{key[0]}/".startswith(f"{where}/") and set(body["tags"]) <= set(item["tags"])
+            if f"{key[0]}/".startswith(f"{where}/")
+            and set(body["tags"]) <= set(item["tags"])
+            and body["metadata"].items() <= item["metadata"].items()
         ]
         for key in tagged:
             del store.memories[key]

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from tests.fakes.openai_server import OpenAiServer, openai_server
-from tests.platform import Platform, platform
+from tests.platform import Platform, eventually, platform
+
+from cadre_client import Client, MemoryItem
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MESSAGE = "message=The parcel arrived broken and nobody answers!"
@@ -103,6 +105,24 @@ def test_remember_finds_what_an_earlier_run_stored(local: Platform) -> None:
     assert first["before"] is None
     assert second["before"] == "My favourite colour is green."
     assert other["before"] is None
+
+
+def test_companion_keeps_what_was_said_and_a_small_model_breaks_nothing(local: Platform) -> None:
+    client, ada = local.client(), ["user", "ada"]
+    run(local, "companion", "who=ada", "message=I live in Paris and I play the cello.")
+    eventually(lambda: not _learning(client), seconds=240)
+
+    assert [m.role for m in client.messages(ada).messages] == ["user", "assistant"]
+    for fact in client.list_memories([*ada, "facts"]):
+        assert isinstance(fact.value, str)
+        assert fact.metadata["workflow"] == "companion"
+    for work in client.list_memories(["cadre", "work"]):
+        assert work.metadata["code"] == "REPLY_UNUSABLE"
+
+
+def _learning(client: Client) -> list[MemoryItem]:
+    work = client.list_memories(["cadre", "work"])
+    return [item for item in work if item.metadata["state"] == "waiting"]
 
 
 def test_headlines_writes_one_for_each_topic_in_their_order(local: Platform) -> None:

@@ -12,10 +12,10 @@ from cadre_cli.commands import (
     agents,
     batches,
     budgets,
+    conversations,
     costs,
     explanations,
     files,
-    memories,
     mending,
     models,
     platform,
@@ -65,7 +65,7 @@ app.add_typer(schedules.app, name="schedules")
 app.add_typer(triggers.app, name="trigger")
 app.add_typer(agents.app, name="agents")
 app.add_typer(budgets.app, name="budgets")
-app.add_typer(memories.app, name="memory")
+app.add_typer(conversations.app, name="memory")
 
 
 def main() -> NoReturn:

@@ -27,6 +27,7 @@ chosen = st.navigation(
             _PAGES / "triggers.py", title="Triggers", icon=":material/bolt:", url_path="triggers"
         ),
         st.Page(_PAGES / "agents.py", title="Agents", icon=":material/hub:", url_path="agents"),
+        st.Page(_PAGES / "memory.py", title="Memory", icon=":material/memory:", url_path="memory"),
         st.Page(_PAGES / "costs.py", title="Costs", icon=":material/payments:", url_path="costs"),
         st.Page(
             _PAGES / "status.py", title="Status", icon=":material/monitor_heart:", url_path="status"

@@ -257,6 +257,56 @@ def test_memories_are_put_read_found_and_forgotten(cadre: Cadre, store: Store) -
     assert cadre.json("memory", "forget", "team", "--tag", "old") == {"forgotten": 1}
 
 
+def test_memories_are_searched_as_of_a_time_with_what_is_around_them(
+    cadre: Cadre, store: Store
+) -> None:
+    cadre("memory", "put", "team/facts", "office", "Berlin")
+
+    shown = cadre("memory", "search", "team", "Berlin", "--window", "1", "--asked", "2023-04-01")
+
+    assert store.searched["asked_time"] == "2023-04-01T00:00:00+00:00"
+    assert "message 3" in shown.stdout
+    assert "user: Where?" in shown.stdout
+    assert cadre.json("memory", "namespaces", "team") == {"namespaces": [["team", "facts"]]}
+
+
+def test_conversations_are_added_to_and_read(cadre: Cadre, store: Store) -> None:
+    said = cadre("memory", "append", "user/ada", "I moved [x]", "--name", "Ada", "--learn")
+
+    assert said.stdout == "it is message 0\n"
+    assert (store.appended["learn"], store.appended["summary_tokens"]) == (True, 0)
+    assert "I moved [x]" in cadre("memory", "messages", "user/ada").stdout
+    assert "They met." in cadre("memory", "messages", "user/ada", "--summary").stdout
+    assert cadre.json("memory", "messages", "user/ada")["messages"][0]["name"] == "Ada"
+    assert "user/ada" in cadre("memory", "conversations", "user").stdout
+    assert cadre.json("memory", "conversations", "user")["conversations"][0]["newest"]["text"]
+
+
+def test_facts_are_listed_by_when_they_held_and_forgotten_by_their_metadata(
+    cadre: Cadre, store: Store
+) -> None:
+    for key, told in (
+        ("old", {"valid_from": "2020-01-01T00:00:00Z", "valid_to": "2023-05-01T00:00:00Z"}),
+        ("new", {"valid_from": "2023-05-01T00:00:00Z", "kind": "fact"}),
+    ):
+        store.memories["user/ada/facts", key] = {
+            "namespace": ["user", "ada", "facts"],
+            "key": key,
+            "value": key,
+            "version": 1,
+            "tags": ["fact"],
+            "metadata": told,
+        }
+
+    assert len(cadre.json("memory", "facts", "user/ada")["facts"]) == 2
+    (held,) = cadre.json("memory", "facts", "user/ada", "--asked", "2023-04-01")["facts"]
+    assert held["key"] == "old"
+    assert "2023-05-01" in cadre("memory", "facts", "user/ada").stdout
+    assert cadre("memory", "forget", "user/ada", "--meta", "kind").returncode == 2
+    assert cadre.json("memory", "forget", "user/ada", "--meta", "kind=fact") == {"forgotten": 1}
+    assert list(store.memories) == [("user/ada/facts", "old")]
+
+
 def test_status_shows_a_platform_that_runs_elsewhere(cadre: Cadre, store: Store) -> None:
     shown = cadre("status", "--json")
 

@@ -101,12 +101,14 @@ async def test_a_node_with_memory_knows_what_was_said_before(
 
     prompt = list(near.llm_proxy.requests.values())[1].messages[-1].content
     assert prompt.startswith("What you remember")
-    assert "Asked: Say my name is Ann Answered: reply to Say my name is Ann" in prompt
+    assert "- user: Say my name is Ann\n- assistant: reply to Say my name is Ann\n" in prompt
+    assert prompt.count("Say my name is Ann") == 2
     assert prompt.endswith("Say what is my name?")
-    assert {namespace for namespace, _ in near.memory.items} == {
-        ("workflow", "asking", "people", "ann")
-    }
-    assert len(near.memory.items) == 2
+    appended = list(near.memory.appended.values())
+    assert [list(each.namespace) for each in appended] == [
+        ["workflow", "asking", "people", "ann"]
+    ] * 2
+    assert not any(each.HasField("upkeep") for each in appended)
 
 
 async def test_fallbacks_and_settings_reach_the_proxy(executor: Executor, near: Neighbours) -> None:

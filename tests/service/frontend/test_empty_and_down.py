@@ -36,17 +36,22 @@ def press(page: AppTest, label: str) -> AppTest:
 def test_empty_pages_say_what_to_do_and_the_example_is_one_press_away(opened: Opened) -> None:
     chat, workflows, runs = opened(), opened("workflows"), opened("runs")
     agents = opened("agents")
+    memory = opened("memory")
 
     assert chat.title[0].value == "What should your agents do?"
     assert "There are no workflows yet" in workflows.info[0].value
     assert "Nothing has run yet" in runs.info[0].value
     assert "No remote agent is registered" in agents.info[0].value
+    assert "Nothing is remembered here yet" in memory.info[0].value
     press(workflows, "Add the example hello")
     assert workflows.title[0].value == "hello"
-    assert not [*chat.exception, *workflows.exception, *runs.exception, *agents.exception]
+    assert not [*chat.exception, *workflows.exception, *runs.exception]
+    assert not [*agents.exception, *memory.exception]
 
 
-@pytest.mark.parametrize("page", ["", "workflows", "runs", "triggers", "agents", "costs", "status"])
+@pytest.mark.parametrize(
+    "page", ["", "workflows", "runs", "triggers", "agents", "memory", "costs", "status"]
+)
 def test_a_gateway_that_is_down_is_said_in_one_box(
     opened: Opened, monkeypatch: pytest.MonkeyPatch, nobody: str, page: str
 ) -> None:

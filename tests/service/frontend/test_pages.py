@@ -213,3 +213,64 @@ def test_the_status_names_every_service_and_the_model(opened: Opened) -> None:
     assert "**frontend**" in said
     assert r"embedded/smollm2\-135m\-instruct" in said
     assert not page.exception
+
+
+def test_memory_is_searched_and_shown_with_its_scores_and_times(
+    services: Platform, opened: Opened
+) -> None:
+    with services.client() as client:
+        client.append_messages(["user", "ada"], [{"text": "I *moved* to Berlin"}, {"text": "Oh?"}])
+        for key, fact, when in (
+            ("old", "Ada lives in Paris.", {"valid_to": "2023-05-01T00:00:00Z"}),
+            ("new", "Ada lives in Berlin.", {"valid_from": "2023-05-01T00:00:00Z"}),
+        ):
+            told = {"kind": "fact", **when}
+            client.put_memory(["user", "ada", "facts"], key, fact, tags=["fact"], metadata=told)
+
+    page = opened("memory", scope="user")
+    facts = page.dataframe[0].value
+    page.number_input(key="window").set_value(1)
+    page.text_input(key="question").set_value("Who moved to Berlin?").run()
+
+    assert not page.exception
+    assert list(facts["fact"]) == ["Ada lives in Berlin.", "Ada lives in Paris."]
+    assert list(facts["holds"]) == [True, False]
+    said = words(page)
+    assert "I \\*moved\\* to Berlin" in said
+    assert "meaning" in said
+    assert "Oh?" in said
+    assert "Paris" not in said
+
+
+def test_forgetting_memories_takes_a_tick_and_a_press(services: Platform, opened: Opened) -> None:
+    with services.client() as client:
+        client.put_memory(["user", "ben"], "city", "Rome")
+        page = opened("memory", scope="user")
+        page.selectbox(key="place-user").set_value("user/ben").run()
+
+        (button,) = [each for each in page.button if each.label == "Forget it"]
+        assert button.disabled
+        page.checkbox(key="forget-sure").check().run()
+        press(page, "Forget it")
+
+        assert not page.exception
+        assert client.list_memories(["user", "ben"]) == []
+
+
+def test_work_that_failed_is_said_where_its_conversation_is(
+    services: Platform, opened: Opened
+) -> None:
+    with services.client() as client:
+        model = "openai_compatible/nowhere"
+        client.append_messages(["agent", "eve"], [{"text": "hi"}], learn=True, model=model)
+        eventually(
+            lambda: any(
+                work.metadata["state"] == "failed"
+                for work in client.list_memories(["cadre", "work"])
+            )
+        )
+
+    page = opened("memory", scope="agent")
+
+    assert not page.exception
+    assert "Learning from it failed" in page.warning[0].value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -371,3 +372,72 @@ async def test_a_run_names_the_schedule_that_started_it(client: Client) -> None:
 
     assert (run.schedule, run.trigger) == ("nightly", "schedule")
     assert [one.id for one in await of(client.runs, schedule="nightly")] == [run.id]
+
+
+async def test_a_search_is_narrowed_asked_at_a_time_and_brings_neighbours(
+    client: Client, running: Any
+) -> None:
+    talk = ["conversation", "c1"]
+    await of(client.append_messages, talk, [{"text": "Where to?"}, {"text": "Berlin."}])
+
+    (hit,) = await of(
+        client.search_memories,
+        talk,
+        "Where",
+        window=1,
+        asked=datetime(2023, 4, 1, tzinfo=UTC),
+        metadata={"kind": "fact"},
+    )
+
+    assert hit.message is not None
+    assert (hit.message.text, [m.text for m in hit.neighbours]) == ("Where to?", ["Berlin."])
+    asked = running.memory.requests["search"]
+    assert asked.asked_time.ToJsonString() == "2023-04-01T00:00:00Z"
+    assert asked.filter.metadata.text == '{"kind":"fact"}'
+
+
+async def test_a_conversation_is_added_to_read_listed_and_removed(
+    client: Client, running: Any
+) -> None:
+    talk = ["user", "ada", "c1"]
+    said = {"role": "assistant", "name": "Cadre", "text": "Hello", "time": "2023-04-01T09:00:00Z"}
+    assert await of(client.append_messages, talk, [{"text": "Hi"}]) == 0
+    added = await of(
+        client.append_messages, talk, [said], learn=True, summary_tokens=500, model="openai/mini"
+    )
+
+    upkeep = running.memory.requests["append"].upkeep
+    assert (added, upkeep.learn, upkeep.summary_tokens) == (1, True, 500)
+    assert (upkeep.model.provider, upkeep.model.model) == ("openai", "mini")
+    read = await of(client.messages, talk, limit=1, max_tokens=50, with_summary=True)
+    (message,) = read.messages
+    assert (message.role, message.name, message.text, message.position) == (
+        "assistant",
+        "Cadre",
+        "Hello",
+        1,
+    )
+    assert read.more
+    assert read.summary is not None
+    assert (read.summary.text, read.summary.last_position) == ("They met.", 3)
+    (found,) = await of(client.conversations, ["user"])
+    assert (found.namespace, found.newest.text) == (talk, "Hello")
+    assert await of(client.memory_namespaces, ["user"]) == [talk]
+    assert await of(client.delete_conversation, talk) == 1
+    assert await of(client.conversations, ["user"]) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"messages": []},
+        {"messages": [{"text": "x", "role": "robot"}]},
+        {"messages": [{"text": "x"}], "summary_tokens": 99},
+        {"messages": [{"text": "x", "time": "2023-04-01T09:00:00"}]},
+        {"messages": [{"text": "x"}], "learns": True},
+    ],
+)
+async def test_messages_that_are_none_are_refused(http: Any, wrong: dict[str, Any]) -> None:
+    answer = await http.post("/api/v1/conversations/messages", json={"namespace": ["c"], **wrong})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")

@@ -145,7 +145,7 @@ def test_a_memory_s_namespace_is_split_before_values_are_put_in(make_file: MakeF
     scope = Scope(state={"name": "../../etc", "score": 3})
 
     assert isinstance(node.action, MemoryAction)
-    path = [segment.render(scope) for segment in node.action.namespace]
+    path = node.action.place.path(scope, run_id="r1")
     assert path == ["workflow", "greeting", "users", "../../etc"]
     assert node.action.value is not None
     assert node.action.value.resolve(scope) == {"n": 3}
@@ -160,7 +160,7 @@ def test_shared_memories_belong_to_no_workflow(make_file: MakeFile) -> None:
     )
 
     assert isinstance(node.action, MemoryAction)
-    assert [segment.render(Scope(state={})) for segment in node.action.namespace] == ["shared"]
+    assert node.action.place.path(Scope(state={}), run_id="r1") == ["shared"]
     assert node.action.top_k == 3
 
 

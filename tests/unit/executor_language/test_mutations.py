@@ -211,6 +211,6 @@ def test_no_value_becomes_template_condition_or_path(
     assert call.action.arguments["path"].resolve(scope) == value
     assert call.when.holds(scope) is (value == "k" or value in listed)
     assert each.for_each.items.resolve(scope) == ["x", value]
-    assert [part.render(scope) for part in each.action.namespace][-1] == value
+    assert each.action.place.path(scope, run_id="r1")[-1] == value
     assert each.action.key.render(scope) == value
     assert each.action.value.resolve(scope) == {"v": [value]}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes.executor import neighbours
 from tests.unit.executor_tools.conftest import Bench, bench_in, context
 
 from cadre_executor.domain.tools import ToolFailed, UnknownTool
@@ -129,6 +130,24 @@ async def test_memory_is_the_workflow_s_own(bench: Bench) -> None:
     found = await bench("memory_search", query="Ulm")
 
     assert found == {"hits": [{"key": "city", "value": {"name": "Ulm"}, "score": 0.5}]}
+
+
+async def test_a_config_says_whose_memory_it_is(tmp_path: Path) -> None:
+    async with neighbours() as near, bench_in(tmp_path, memory_address=near.address) as bench:
+        for scope in ("workflow", "node", "run", "shared"):
+            config = {"scope": scope, "namespace": ["a"]}
+            await bench("memory_save", config=config, key="k", value=scope)
+        with pytest.raises(ToolFailed) as refused:
+            await bench("memory_save", config={"scope": "user"}, key="k", value=1)
+
+        own = context()
+    assert refused.value.code == "TOOL_CONFIG_REFUSED"
+    assert {namespace: value for (namespace, _), value in near.memory.items.items()} == {
+        ("workflow", own.workflow.name, "a"): "workflow",
+        ("node", own.workflow.name, own.node, "a"): "node",
+        ("run", own.run_id, "a"): "run",
+        ("shared", "a"): "shared",
+    }
 
 
 async def test_python_runs_in_the_sandbox(bench: Bench) -> None:

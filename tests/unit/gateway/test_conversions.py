@@ -12,6 +12,8 @@ from cadre.memory.v1 import memory_pb2
 from cadre_gateway.entrypoint import (
     conversions,
     documents,
+    memory_conversions,
+    memory_documents,
     usage_conversions,
     usage_documents,
 )
@@ -23,7 +25,7 @@ WORDS = [
     (documents.RunStatus, runs_pb2.RunStatus),
     (documents.EventType, runs_pb2.EventType),
     (usage_documents.UsageDimension, usage_pb2.UsageDimension),
-    (documents.SearchMode, memory_pb2.SearchMode),
+    (memory_documents.SearchMode, memory_pb2.SearchMode),
     (documents.Severity, common_pb2.Severity),
 ]
 
@@ -42,7 +44,8 @@ def test_every_word_is_a_protos_name_and_none_is_missing(words: Any, numbers: An
         (conversions.RUN_STATUS_NUMBERS.values(), runs_pb2.RunStatus),
         (conversions._EVENT_TYPES.keys(), runs_pb2.EventType),
         (usage_conversions.USAGE_DIMENSION_NUMBERS.values(), usage_pb2.UsageDimension),
-        (conversions.SEARCH_MODE_NUMBERS.values(), memory_pb2.SearchMode),
+        (memory_conversions.SEARCH_MODE_NUMBERS.values(), memory_pb2.SearchMode),
+        (memory_conversions.ROLE_NUMBERS.values(), memory_pb2.Role),
     ],
 )
 def test_every_number_is_in_its_table(table: Any, numbers: Any) -> None:

@@ -1,6 +1,8 @@
 """Reads and writes what agents remember."""
 
 import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +15,9 @@ from cadre_cli.session import gateway
 from cadre_cli.words import as_text, moment
 
 if TYPE_CHECKING:
-    from cadre_client import MemoryItem
+    from cadre_client import MemoryHit, MemoryItem
 
-__all__ = ["app"]
+__all__ = ["Asked", "Namespace", "app", "in_utc"]
 
 app = typer.Typer(help="Read and write what agents remember.")
 Namespace = Annotated[
@@ -29,6 +31,16 @@ Key = Annotated[str, typer.Argument(help="The value's key.", show_default=False)
 Tags = Annotated[
     list[str] | None,
     typer.Option("--tag", help="A tag; give it once for each.", show_default=False),
+]
+
+_DAYS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+Asked = Annotated[
+    datetime | None,
+    typer.Option(
+        help="As of when: what did not hold then is left out. UTC unless it says so.",
+        formats=_DAYS,
+        show_default=False,
+    ),
 ]
 
 
@@ -99,25 +111,44 @@ def search(
     mode: Annotated[
         str, typer.Option(help="hybrid, text (by words) or vector (by meaning).")
     ] = "hybrid",
+    window: Annotated[
+        int, typer.Option(min=0, max=10, help="Messages to show before and after each message.")
+    ] = 0,
+    asked: Asked = None,
     tag: Tags = None,
     json_: JsonFlag = False,
 ) -> None:
     """Find the values in a namespace, and below it, that match a question best."""
     with gateway() as client:
         hits = client.search_memories(
-            namespace.split("/"), query, top_k=top, mode=mode, tags=tag or ()
+            namespace.split("/"),
+            query,
+            top_k=top,
+            mode=mode,
+            tags=tag or (),
+            window=window,
+            asked=in_utc(asked),
         )
     if json_:
         print_json({"hits": [hit.model_dump(mode="json") for hit in hits]})
         return
     print_table(
-        ["Score", "Namespace", "Key", "Value"],
-        [
-            (f"{hit.score:.2f}", escape("/".join(hit.item.namespace)), *_row(hit.item))
-            for hit in hits
-        ],
+        ["Score", "Words", "Meaning", "Namespace", "Key", "Matched text"],
+        [row for hit in hits for row in _hit_rows(hit)],
         empty="Nothing matches.",
     )
+
+
+@app.command(epilog="Example: cadre memory namespaces user")
+def namespaces(namespace: Namespace, json_: JsonFlag = False) -> None:
+    """List the namespaces that hold something, at and below one."""
+    with gateway() as client:
+        found = client.memory_namespaces(namespace.split("/"))
+    if json_:
+        print_json({"namespaces": found})
+        return
+    rows = [(escape("/".join(each)),) for each in found]
+    print_table(["Namespace"], rows, empty="Nothing is stored there.")
 
 
 @app.command(epilog="Example: cadre memory delete team/facts office")
@@ -133,25 +164,78 @@ def delete(namespace: Namespace, key: Key, json_: JsonFlag = False) -> None:
 
 
 @app.command(
-    epilog="Examples: cadre memory forget user/ada --tag draft · cadre memory forget user/ada --everything"
+    epilog="Examples: cadre memory forget user/ada --tag draft · cadre memory forget user/ada --meta kind=fact"
 )
 def forget(
     namespace: Namespace,
     tag: Tags = None,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--meta",
+            metavar="NAME=VALUE",
+            help="Only with this in its metadata, such as kind=fact; give it once for each.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only what was said, or stored, since.", formats=_DAYS)
+    ] = None,
+    before: Annotated[
+        datetime | None, typer.Option(help="Only what was said, or stored, before.", formats=_DAYS)
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--everything", help="Forget all of the namespace.")
     ] = False,
     json_: JsonFlag = False,
 ) -> None:
-    """Forget for good what has all the tags, in a namespace and below it."""
+    """Forget for good what passes all conditions, in a namespace and below it."""
     with gateway() as client:
         forgotten = client.forget_memories(
-            namespace.split("/"), tags=tag or (), everything=everything
+            namespace.split("/"),
+            tags=tag or (),
+            metadata=_named(meta or ()),
+            since=in_utc(since),
+            before=in_utc(before),
+            everything=everything,
         )
     if json_:
         print_json({"forgotten": forgotten})
         return
     output().print(f"{forgotten} forgotten", markup=False, highlight=False)
+
+
+def _named(pairs: Sequence[str]) -> dict[str, Any]:
+    """Names and values; a value that is no JSON is text."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise CliError(
+                f"--meta {pair!r} names no value",
+                code="INPUT_INVALID",
+                resolution="Write --meta NAME=VALUE, such as --meta kind=fact.",
+            )
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """A moment as it was given, in UTC where it names no zone."""
+    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _hit_rows(hit: "MemoryHit") -> Iterator[tuple[str, ...]]:
+    """A hit with its score and the parts of it; then the messages around it."""
+    scores = (hit.score, hit.text_score, hit.vector_score)
+    where = escape("/".join(hit.item.namespace))
+    yield (*(f"{s:.2f}" for s in scores), where, escape(hit.item.key), escape(hit.matched_text))
+    for each in hit.neighbours:
+        said = escape(f"{each.name or each.role}: {each.text}")
+        yield ("", "", "", "", f"  message {each.position}", said)
 
 
 def _value(text: str, as_json: bool) -> Any:

@@ -26,6 +26,7 @@ from cadre_client._models import (
     BudgetStatus,
     Checkpoint,
     Completion,
+    Conversation,
     Delivery,
     Event,
     Execution,
@@ -35,6 +36,7 @@ from cadre_client._models import (
     MemoryBatchResult,
     MemoryHit,
     MemoryItem,
+    Messages,
     Model,
     ModelCall,
     Problem,
@@ -716,18 +718,96 @@ class Client:
         mode: str = "hybrid",
         *,
         tags: Sequence[str] = (),
+        metadata: Mapping[str, JsonValue] | None = None,
+        window: int = 0,
+        asked: datetime | None = None,
     ) -> list[MemoryHit]:
-        """What matches best in a namespace and below it; `mode` is hybrid, text or vector."""
-        body = {"namespace": list(namespace), "query": query, "top_k": top_k, "mode": mode}
-        body["tags"] = list(tags)
+        """What matches best in a namespace and below it; `mode` is hybrid, text or vector.
+
+        Each message comes with `window` before and after it. What did not hold when the question is `asked`, now by
+        default, is left out.
+        """
+        body: dict[str, Any] = {"namespace": list(namespace), "query": query, "top_k": top_k}
+        body |= {"mode": mode, "window": window, **_conditions(tags, metadata)}
+        body["asked_time"] = asked.isoformat() if asked else None
         return self._post(dict[str, list[MemoryHit]], "/api/v1/memories/search", body)["hits"]
 
     def forget_memories(
-        self, namespace: Sequence[str], *, tags: Sequence[str] = (), everything: bool = False
+        self,
+        namespace: Sequence[str],
+        *,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, JsonValue] | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        everything: bool = False,
     ) -> int:
-        """Really removes what has all the tags, in a namespace and below it; says how many values."""
-        body = {"namespace": list(namespace), "tags": list(tags), "everything": everything}
+        """Really removes what passes all of these, in a namespace and below it; says how many values."""
+        body: dict[str, Any] = {"namespace": list(namespace), **_conditions(tags, metadata)}
+        body |= {
+            "since_time": since.isoformat() if since else None,
+            "before_time": before.isoformat() if before else None,
+            "everything": everything,
+        }
         return self._post(dict[str, int], "/api/v1/memories/forget", body)["forgotten"]
+
+    def memory_namespaces(self, namespace: Sequence[str], limit: int = 500) -> list[list[str]]:
+        """The namespaces that hold something, at and below one."""
+        query: Query = {"namespace": list(namespace)}
+        path = "/api/v1/memories/namespaces"
+        return list(self._pages(list[str], path, "namespaces", query, limit=limit))
+
+    # Conversations
+
+    def append_messages(
+        self,
+        namespace: Sequence[str],
+        messages: Sequence[Mapping[str, JsonValue]],
+        *,
+        learn: bool = False,
+        summary_tokens: int = 0,
+        model: str = "default",
+    ) -> int:
+        """Adds messages (`text`, and maybe `role`, `name`, `time`) to a conversation; the position of the first.
+
+        With `learn` a model learns facts from them, above `summary_tokens` it sums up what is older: afterwards.
+        """
+        body: dict[str, Any] = {"namespace": list(namespace), "messages": list(map(dict, messages))}
+        body |= {"learn": learn, "summary_tokens": summary_tokens, "model": model}
+        return self._post(dict[str, int], "/api/v1/conversations/messages", body)["first_position"]
+
+    def messages(
+        self,
+        namespace: Sequence[str],
+        *,
+        limit: int = 100,
+        max_tokens: int = 0,
+        before: int = 0,
+        with_summary: bool = False,
+    ) -> Messages:
+        """The newest messages of a conversation, or those before a position, within a number and some tokens."""
+        query: Query = {
+            "namespace": list(namespace),
+            "limit": limit,
+            "max_tokens": max_tokens,
+            "before_position": before,
+            "with_summary": with_summary,
+        }
+        return self._get(Messages, "/api/v1/conversations/messages", query)
+
+    def conversations(self, namespace: Sequence[str], limit: int = 100) -> list[Conversation]:
+        """The conversations at and below a namespace."""
+        query: Query = {"namespace": list(namespace)}
+        path = "/api/v1/conversations"
+        return list(self._pages(Conversation, path, "conversations", query, limit=limit))
+
+    def delete_conversation(self, namespace: Sequence[str]) -> int:
+        """Really removes a conversation with what was made of it; says how many values."""
+        query: Query = {"namespace": list(namespace)}
+        answer = self._transport.ask(
+            TypeAdapter(dict[str, int]), "DELETE", "/api/v1/conversations", query=query
+        )
+        return answer["forgotten"]
 
     # How they are sent
 
@@ -766,6 +846,10 @@ class Client:
             left = None if left is None else left - len(items)
             if not token:
                 return
+
+
+def _conditions(tags: Sequence[str], metadata: Mapping[str, JsonValue] | None) -> dict[str, Any]:
+    return {"tags": list(tags), "metadata": dict(metadata or {})}
 
 
 def _selection(

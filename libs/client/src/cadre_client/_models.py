@@ -1,6 +1,7 @@
 """What the gateway answers, as typed values. Fields that a newer gateway adds are ignored."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -12,6 +13,8 @@ __all__ = [
     "AgentSkill",
     "Applied",
     "Completion",
+    "Conversation",
+    "ConversationMessage",
     "Delivery",
     "Event",
     "EventType",
@@ -27,6 +30,7 @@ __all__ = [
     "MemoryFound",
     "MemoryHit",
     "MemoryItem",
+    "Messages",
     "Model",
     "Problem",
     "ProgramFile",
@@ -38,6 +42,7 @@ __all__ = [
     "Schedule",
     "ServiceStatus",
     "Severity",
+    "Summary",
     "TextEdit",
     "Trigger",
     "Trouble",
@@ -598,6 +603,64 @@ class MemoryItem(Answer):
     tags: list[str] = []
     metadata: dict[str, JsonValue] = {}
 
+    @property
+    def valid_from(self) -> datetime | None:
+        """From when on it holds; None where its metadata does not say."""
+        return _moment_in(self.metadata, "valid_from")
+
+    @property
+    def valid_to(self) -> datetime | None:
+        """From when on it holds no more; None where its metadata does not say."""
+        return _moment_in(self.metadata, "valid_to")
+
+    def holds(self, when: datetime) -> bool:
+        """Whether it holds at a moment, which has a time zone."""
+        start, end = self.valid_from, self.valid_to
+        return (start is None or start <= when) and (end is None or when < end)
+
+
+def _moment_in(metadata: Mapping[str, JsonValue], name: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(metadata.get(name)))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+class ConversationMessage(Answer):
+    """A message of a conversation; `position` is which of it, from 0, `role` user, assistant, system or tool."""
+
+    position: int
+    role: str
+    text: str
+    name: str = ""
+    time: AwareDatetime | None = None
+    session: str = ""
+    metadata: dict[str, JsonValue] = {}
+
+
+class Conversation(Answer):
+    """A conversation, by its namespace."""
+
+    namespace: list[str]
+    newest: ConversationMessage
+
+
+class Summary(Answer):
+    """What was said in a conversation up to a position."""
+
+    text: str
+    last_position: int
+    time: AwareDatetime | None = None
+
+
+class Messages(Answer):
+    """The end of a conversation, oldest first; `more` when there is something before it, which `summary` may sum up."""
+
+    messages: list[ConversationMessage]
+    more: bool = False
+    summary: Summary | None = None
+
 
 class MemoryHit(Answer):
     """An item that a search found. `score` is 0 to 1 and comparable within one answer."""
@@ -607,6 +670,8 @@ class MemoryHit(Answer):
     text_score: float = 0.0
     vector_score: float = 0.0
     matched_text: str = ""
+    message: ConversationMessage | None = None
+    neighbours: list[ConversationMessage] = []
 
 
 class MemoryFound(Answer):

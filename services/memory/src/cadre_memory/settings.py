@@ -26,7 +26,7 @@ class MemorySettings(ServiceSettings):
     )
     llm_proxy_address: str = Field(
         "127.0.0.1:7411",
-        description="host:port of the llm-proxy, which a provider's model is asked through.",
+        description="host:port of the llm-proxy, which providers' models are asked through.",
     )
     memory_vector_mb: int = Field(
         256,

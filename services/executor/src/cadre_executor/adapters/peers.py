@@ -18,13 +18,15 @@ from cadre_executor.domain.peers import (
     Outcome,
     Program,
     Question,
+    Recent,
     Reply,
     Role,
     RunBudget,
+    Said,
     ToolCall,
 )
 from cadre_executor.domain.runs import Usage
-from cadre_executor.domain.workflows import ModelChoice, OnExceed, SandboxMode
+from cadre_executor.domain.workflows import ModelChoice, OnExceed, SandboxMode, Upkeep
 from cadre_kit.channels import call as call_service
 from cadre_kit.channels import stream as stream_service
 from cadre_kit.documents import from_json, object_from_json, to_json
@@ -43,6 +45,13 @@ _ROLES = {
     Role.ASSISTANT: llm_pb2.ROLE_ASSISTANT,
     Role.TOOL: llm_pb2.ROLE_TOOL,
 }
+_MEMORY_ROLES = {
+    Role.SYSTEM: memory_pb2.ROLE_SYSTEM,
+    Role.USER: memory_pb2.ROLE_USER,
+    Role.ASSISTANT: memory_pb2.ROLE_ASSISTANT,
+    Role.TOOL: memory_pb2.ROLE_TOOL,
+}
+_SAID_BY = {number: role for role, number in _MEMORY_ROLES.items()}
 _OUTCOMES = {
     sandbox_pb2.OUTCOME_SUCCEEDED: Outcome.SUCCEEDED,
     sandbox_pb2.OUTCOME_FAILED: Outcome.FAILED,
@@ -227,25 +236,102 @@ class GrpcMemory:
         return bool(answer.deleted)
 
     async def search(
-        self, namespace: Sequence[str], query: str, *, top_k: int, call: Call, seconds: float
+        self,
+        namespace: Sequence[str],
+        query: str,
+        *,
+        top_k: int,
+        call: Call,
+        seconds: float,
+        window: int = 0,
     ) -> Sequence[Hit]:
         """What matches best by words and by meaning, best first."""
         answer = await call_service(
             self._stub.Search,
-            memory_pb2.SearchRequest(namespace=namespace, query=query, top_k=top_k),
+            memory_pb2.SearchRequest(namespace=namespace, query=query, top_k=top_k, window=window),
             service=_MEMORY,
             timeout_seconds=seconds,
             idempotency_key=call.key,
         )
-        return [
-            Hit(
-                key=hit.item.key,
-                value=from_json(hit.item.value, field="value"),
-                score=hit.score,
-                namespace=tuple(hit.item.namespace),
-            )
-            for hit in answer.hits
-        ]
+        return [_hit(hit) for hit in answer.hits]
+
+    async def append(
+        self,
+        namespace: Sequence[str],
+        messages: Sequence[Said],
+        *,
+        upkeep: Upkeep,
+        call: Call,
+        seconds: float,
+    ) -> int:
+        """The position of the first of the messages, which are stored with what is to be made of them."""
+        request = memory_pb2.AppendMessagesRequest(
+            namespace=namespace,
+            messages=[
+                memory_pb2.Message(
+                    role=_MEMORY_ROLES[message.role], name=message.name, text=message.text
+                )
+                for message in messages
+            ],
+            upkeep=_upkeep(upkeep, call),
+        )
+        answer = await call_service(
+            self._stub.AppendMessages,
+            request,
+            service=_MEMORY,
+            timeout_seconds=seconds,
+            idempotency_key=call.key,
+        )
+        return int(answer.first_position)
+
+    async def recent(
+        self, namespace: Sequence[str], *, max_tokens: int, call: Call, seconds: float
+    ) -> Recent:
+        """The newest messages, and the summary of those before."""
+        answer = await call_service(
+            self._stub.ListMessages,
+            memory_pb2.ListMessagesRequest(
+                namespace=namespace, limit=1_000, max_tokens=max_tokens, with_summary=True
+            ),
+            service=_MEMORY,
+            timeout_seconds=seconds,
+            idempotency_key=call.key,
+        )
+        return Recent(messages=tuple(map(_said, answer.messages)), summary=answer.summary.text)
+
+
+def _upkeep(upkeep: Upkeep, call: Call) -> memory_pb2.Upkeep | None:
+    if not (upkeep.learn or upkeep.summary_tokens):
+        return None
+    return memory_pb2.Upkeep(
+        summary_tokens=upkeep.summary_tokens,
+        learn=upkeep.learn,
+        model=_options(upkeep.model),
+        fallbacks=[_options(fallback) for fallback in upkeep.model.fallbacks],
+        attribution=_attribution(call),
+    )
+
+
+def _hit(hit: memory_pb2.Hit) -> Hit:
+    return Hit(
+        key=hit.item.key,
+        value=from_json(hit.item.value, field="value"),
+        score=hit.score,
+        namespace=tuple(hit.item.namespace),
+        metadata=object_from_json(hit.item.metadata, field="metadata"),
+        matched_text=hit.matched_text,
+        said=_said(hit.message) if hit.HasField("message") else None,
+        around=tuple(map(_said, hit.neighbours)),
+    )
+
+
+def _said(message: memory_pb2.Message) -> Said:
+    return Said(
+        role=_SAID_BY[message.role],
+        name=message.name,
+        text=message.text,
+        position=message.position,
+    )
 
 
 def _run_budget(own: RunBudget) -> llm_pb2.RunBudget:
@@ -281,18 +367,20 @@ def completion_of(question: Question) -> llm_pb2.CompleteRequest:
 def _request(question: Question, call: Call, seconds: float) -> llm_pb2.CompleteRequest:
     request = completion_of(question)
     request.timeout_seconds = seconds
-    request.attribution.CopyFrom(
-        llm_pb2.Attribution(
-            workflow=call.workflow,
-            version=call.version,
-            run_id=call.run_id,
-            root_run_id=call.root_run_id,
-            node=call.node,
-            schedule=call.schedule,
-            run_budgets=[_run_budget(each) for each in call.budgets],
-        )
-    )
+    request.attribution.CopyFrom(_attribution(call))
     return request
+
+
+def _attribution(call: Call) -> llm_pb2.Attribution:
+    return llm_pb2.Attribution(
+        workflow=call.workflow,
+        version=call.version,
+        run_id=call.run_id,
+        root_run_id=call.root_run_id,
+        node=call.node,
+        schedule=call.schedule,
+        run_budgets=[_run_budget(each) for each in call.budgets],
+    )
 
 
 def _options(choice: ModelChoice) -> llm_pb2.ModelOptions:

@@ -7,7 +7,7 @@ from cadre_executor.domain.agent_nodes import delegate
 from cadre_executor.domain.children import run_child
 from cadre_executor.domain.dialogues import converse
 from cadre_executor.domain.invocations import invoke, tool_context
-from cadre_executor.domain.peers import Execution, Outcome, Program
+from cadre_executor.domain.peers import Execution, Outcome, Program, Recent, Role, Said
 from cadre_executor.domain.results import Form, Result
 from cadre_executor.domain.tasks import Task
 from cadre_executor.domain.workflows import (
@@ -127,10 +127,20 @@ async def _remember(action: MemoryAction, task: Task) -> Result:
 
 async def _remembered(action: MemoryAction, task: Task) -> Any:
     scope, memory, call = task.scope, task.means.peers.memory, task.call.at(_ONLY_STEP)
-    namespace = [segment.render(scope) for segment in action.namespace]
+    namespace = action.place.path(scope, run_id=task.means.run_id)
     key = _text(action.key, scope)
     seconds = call.seconds(_MEMORY_SECONDS)
     match action.verb:
+        case MemoryVerb.LOAD if action.key is None:
+            recent = await memory.recent(
+                namespace, max_tokens=action.max_tokens, call=call, seconds=seconds
+            )
+            return _messages(recent)
+        case MemoryVerb.APPEND if action.key is None:
+            said = Said(role=Role(action.role), text=_text(action.value, scope))
+            return await memory.append(
+                namespace, [said], upkeep=action.upkeep, call=call, seconds=seconds
+            )
         case MemoryVerb.LOAD:
             try:
                 return await memory.get(namespace, key, call=call, seconds=seconds)
@@ -160,6 +170,15 @@ async def _remembered(action: MemoryAction, task: Task) -> Any:
                 seconds=seconds,
             )
             return [{"key": hit.key, "value": hit.value, "score": hit.score} for hit in hits]
+
+
+def _messages(recent: Recent) -> list[dict[str, str]]:
+    """The end of a conversation, the summary of what was before it first."""
+    summary = [{"role": "system", "name": "", "text": recent.summary}] if recent.summary else []
+    return [
+        *summary,
+        *({"role": m.role.value, "name": m.name, "text": m.text} for m in recent.messages),
+    ]
 
 
 async def _append(

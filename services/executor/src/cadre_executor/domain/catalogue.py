@@ -90,10 +90,15 @@ _PROGRAM_SECONDS: Schema = {
 }
 _NAMESPACE: Schema = {
     "type": "array",
-    "description": "Where in memory; the default is the workflow's own namespace.",
+    "description": "Where in the scope, such as [lookups].",
     "items": {"type": "string", "minLength": 1, "maxLength": 128},
     "minItems": 1,
     "maxItems": 16,
+}
+_MEMORY_SCOPE: Schema = {
+    "type": "string",
+    "description": "Whose memory: workflow (default), node and run are this one's, shared is all workflows'.",
+    "enum": ["workflow", "node", "run", "shared"],
 }
 _SEARCH = _object(
     {
@@ -413,7 +418,7 @@ _MEMORY = (
             "query",
         ),
         repeatable=True,
-        config=_object({"namespace": _NAMESPACE}),
+        config=_object({"scope": _MEMORY_SCOPE, "namespace": _NAMESPACE}),
     ),
     _tool(
         "memory_save",
@@ -433,7 +438,7 @@ _MEMORY = (
             "value",
         ),
         repeatable=True,
-        config=_object({"namespace": _NAMESPACE}),
+        config=_object({"scope": _MEMORY_SCOPE, "namespace": _NAMESPACE}),
     ),
 )
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from cadre_executor.domain.run_files import RunFiles
 from cadre_executor.domain.runs import Run, Usage
 from cadre_executor.domain.tools import Tools, ToolSpec
-from cadre_executor.domain.workflows import Budget, ModelChoice, SandboxLimits
+from cadre_executor.domain.workflows import Budget, ModelChoice, SandboxLimits, Upkeep
 
 __all__ = [
     "Call",
@@ -23,9 +23,11 @@ __all__ = [
     "Peers",
     "Program",
     "Question",
+    "Recent",
     "Reply",
     "Role",
     "RunBudget",
+    "Said",
     "Sandbox",
     "ToolCall",
 ]
@@ -145,13 +147,35 @@ class Execution:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Said:
+    """A message of a remembered conversation: which of it, from 0, and who said it."""
+
+    role: Role
+    text: str
+    name: str = ""
+    position: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A remembered value that a search found."""
+    """A remembered value that a search found. One that is a message is `said`, with those `around` it."""
 
     key: str
     value: Any
     score: float
     namespace: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    matched_text: str = ""
+    said: Said | None = None
+    around: tuple[Said, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recent:
+    """The end of a conversation, oldest first, and a summary of what was before; empty without one."""
+
+    messages: tuple[Said, ...]
+    summary: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,9 +238,32 @@ class Memory(Protocol):
         """Whether there was something to remove."""
 
     async def search(
-        self, namespace: Sequence[str], query: str, *, top_k: int, call: Call, seconds: float
+        self,
+        namespace: Sequence[str],
+        query: str,
+        *,
+        top_k: int,
+        call: Call,
+        seconds: float,
+        window: int = 0,
     ) -> Sequence[Hit]:
-        """What matches best, best first."""
+        """What matches best, best first; with each message `window` before and after it."""
+
+    async def append(
+        self,
+        namespace: Sequence[str],
+        messages: Sequence[Said],
+        *,
+        upkeep: Upkeep,
+        call: Call,
+        seconds: float,
+    ) -> int:
+        """Adds messages to a conversation, and has it kept up in the background; the first one's position."""
+
+    async def recent(
+        self, namespace: Sequence[str], *, max_tokens: int, call: Call, seconds: float
+    ) -> Recent:
+        """The end of a conversation within a number of tokens."""
 
 
 class Children(Protocol):

@@ -5,7 +5,7 @@ Programs run in the real sandbox, unless the test writes what they give.
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +25,10 @@ from cadre_executor.domain.peers import (
     Outcome,
     Program,
     Question,
+    Recent,
     Reply,
+    Role,
+    Said,
     Sandbox,
     ToolCall,
 )
@@ -37,7 +40,7 @@ from cadre_executor.domain.scripts import ReplyMissing, Script, failure_of
 from cadre_executor.domain.states import ModelOutputInvalid
 from cadre_executor.domain.tools import ToolContext, ToolResult, ToolSpec
 from cadre_executor.domain.visits import RunFailed
-from cadre_executor.domain.workflows import State, ToolAction, ToolUse, Workflow
+from cadre_executor.domain.workflows import State, ToolAction, ToolUse, Upkeep, Workflow
 from cadre_kit.errors import NotFound
 
 __all__ = [
@@ -219,6 +222,7 @@ class ScriptedMemory:
 
     script: Script
     items: dict[tuple[tuple[str, ...], str], Any] = field(default_factory=dict)
+    said: dict[tuple[str, ...], list[Said]] = field(default_factory=dict)
 
     async def get(self, namespace: Sequence[str], key: str, *, call: Call, seconds: float) -> Any:
         """The value. Raises NotFound."""
@@ -248,8 +252,42 @@ class ScriptedMemory:
         """Whether there was something to remove."""
         return self.items.pop((tuple(namespace), key), None) is not None
 
+    async def append(
+        self,
+        namespace: Sequence[str],
+        messages: Sequence[Said],
+        *,
+        upkeep: Upkeep,
+        call: Call,
+        seconds: float,
+    ) -> int:
+        """Adds to a conversation for the rest of the test; nothing is learned of it."""
+        conversation = self.said.setdefault(tuple(namespace), [])
+        first = len(conversation)
+        conversation += (
+            replace(each, position=first + place) for place, each in enumerate(messages)
+        )
+        return first
+
+    async def recent(
+        self, namespace: Sequence[str], *, max_tokens: int, call: Call, seconds: float
+    ) -> Recent:
+        """What is written, messages as a node gives them; else all that the test said."""
+        if not (self.script.has(call.node) and call.key.endswith(_ONLY_STEP)):
+            return Recent(messages=tuple(self.said.get(tuple(namespace), ())))
+        found = self._written(call)
+        messages = [m for m in found if isinstance(m, dict)] if isinstance(found, list) else []
+        return Recent(messages=tuple(_said(message) for message in messages))
+
     async def search(
-        self, namespace: Sequence[str], query: str, *, top_k: int, call: Call, seconds: float
+        self,
+        namespace: Sequence[str],
+        query: str,
+        *,
+        top_k: int,
+        call: Call,
+        seconds: float,
+        window: int = 0,
     ) -> Sequence[Hit]:
         """What is written; nothing for a model's own recall. What matches what the test saved nobody can say."""
         if not call.key.endswith(_ONLY_STEP):
@@ -266,6 +304,15 @@ class ScriptedMemory:
         if isinstance(written, Fails):
             raise failure_of(written)
         return written.value
+
+
+def _said(message: Mapping[str, Any]) -> Said:
+    known = {role.value: role for role in Role}
+    return Said(
+        role=known.get(message.get("role", ""), Role.USER),
+        name=str(message.get("name", "")),
+        text=str(message.get("text", "")),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -173,13 +173,38 @@ class ToolUse:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recall:
-    """What an llm node remembers: the `top_k` best matches for its prompt in `namespace`, at most `max_tokens` of them,
-    go before the prompt, and the exchange is stored there after the reply."""
+class MemoryPlace:
+    """A namespace: fixed segments, then, in a run's own, the run's id, then templates."""
 
-    namespace: tuple[Template, ...]
+    fixed: tuple[str, ...]
+    segments: tuple[Template, ...] = ()
+    of_run: bool = False
+
+    def path(self, scope: Scope, *, run_id: str) -> list[str]:
+        """Its segments; a value that was put in stays one of them."""
+        own = [run_id] if self.of_run else []
+        return [*self.fixed, *own, *(segment.render(scope) for segment in self.segments)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upkeep:
+    """What is made of a conversation in the background: a summary above so many tokens (0 for none), facts that are
+    learned. `model` is asked."""
+
+    summary_tokens: int = 0
+    learn: bool = False
+    model: ModelChoice = ModelChoice()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """What an llm node remembers: the `top_k` best matches for its prompt in `place`, at most `max_tokens` of them,
+    go before the prompt, and the exchange is added to the conversation there after the reply."""
+
+    place: MemoryPlace
     top_k: int = 5
     max_tokens: int = 1000
+    upkeep: Upkeep = Upkeep()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +251,8 @@ class CodeAction:
 
 
 class MemoryVerb(Enum):
-    """What a memory node does. `load` of what is not there gives null."""
+    """What a memory node does. `load` of what is not there gives null. Without a key, `load` gives the end of the
+    conversation, and `append` adds to it."""
 
     LOAD = "load"
     SAVE = "save"
@@ -237,15 +263,21 @@ class MemoryVerb(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryAction:
-    """Reads or writes memory. `namespace` is a path of segments; load, save and delete have a key, search a query."""
+    """Reads or writes memory. Save and delete have a key, load and append may have one, search has a query.
+
+    `max_tokens` is how much of a conversation is loaded, `role` who says what is added to it.
+    """
 
     verb: MemoryVerb
-    namespace: tuple[Template, ...]
+    place: MemoryPlace
     key: Template | None = None
     value: Template | None = None
     query: Template | None = None
     top_k: int = 5
+    max_tokens: int = 1000
     ttl_seconds: float = 0.0
+    role: str = "user"
+    upkeep: Upkeep = Upkeep()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,20 @@
 """Compiles what holds for a whole workflow: its bounds, its budget, its MCP servers, its secrets."""
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from cadre_executor.domain.workflows import Budget, Limits, McpServer, OnExceed
+from cadre_executor.domain.workflows import (
+    Budget,
+    Limits,
+    LlmAction,
+    McpServer,
+    MemoryAction,
+    MemoryVerb,
+    Node,
+    OnExceed,
+)
 from cadre_executor.language.file_shapes import (
     BudgetShape,
     ConfigShape,
@@ -44,6 +54,30 @@ def compile_budget(shape: BudgetShape | None, report: Report) -> Budget:
             "add usd: 0.50",
         )
     return Budget(usd=shape.usd, tokens=shape.tokens, on_exceed=OnExceed(shape.on_exceed or "fail"))
+
+
+def note_unlearned(config: ConfigShape, nodes: Collection[Node], report: Report) -> None:
+    """Points out what the file says of conversations when no node has one."""
+    if config.memory is None or any(map(_converses, nodes)):
+        return
+    for key in ("learn", "summary_tokens"):
+        if getattr(config.memory, key):
+            report.note(
+                "NO_EFFECT",
+                ("config", "memory", key),
+                f"`{key}` has no effect: no node keeps a conversation",
+                "give a node with a prompt memory: {namespace: chat}, or append to a conversation",
+                at_key=True,
+            )
+
+
+def _converses(node: Node) -> bool:
+    match node.action:
+        case LlmAction(recall=recall):
+            return recall is not None
+        case MemoryAction(verb=MemoryVerb.APPEND, key=None):
+            return True
+    return False
 
 
 def compile_servers(config: ConfigShape, report: Report) -> dict[str, McpServer]:

@@ -5,7 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Discriminator, Field, Tag
 
-from cadre_executor.language.node_shapes import LlmDefaultsShape, NodeShape
+from cadre_executor.language.node_shapes import (
+    LlmDefaultsShape,
+    LlmOptionsShape,
+    MemoryScope,
+    NodeShape,
+)
 from cadre_executor.language.shapes import (
     LONG,
     SHORT,
@@ -120,7 +125,21 @@ class ExecutionShape(Shape):
 class MemoryDefaultsShape(Shape):
     """What all memory nodes share."""
 
+    scope: MemoryScope | None = Field(None, description="The scope of nodes that name none.")
     namespace: OneOrMore | None = Field(None, description="The namespace of nodes that name none.")
+    learn: bool | None = Field(
+        None,
+        description="A model learns facts from what the workflow's conversations say, in the background.",
+    )
+    summary_tokens: int | None = Field(
+        None,
+        ge=100,
+        le=1_000_000,
+        description="Above so many tokens a model summarizes the older part of a conversation, in the background.",
+    )
+    llm: LlmOptionsShape | None = Field(
+        None, description="Which model learns and summarizes. Default: config.llm's."
+    )
     ttl_seconds: float | None = Field(
         None,
         gt=0,

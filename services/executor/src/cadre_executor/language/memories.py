@@ -1,14 +1,23 @@
 """Compiles what nodes remember: memory nodes, and the recall of llm nodes."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cadre_executor.domain.workflows import MemoryAction, MemoryVerb, Recall, Template
+from cadre_executor.domain.workflows import (
+    MemoryAction,
+    MemoryPlace,
+    MemoryVerb,
+    Recall,
+    Template,
+    Upkeep,
+)
 from cadre_executor.language.file_shapes import MemoryDefaultsShape
+from cadre_executor.language.models import ModelCompiler
 from cadre_executor.language.node_shapes import DEFAULT_TOP_K, MemoryShape
 from cadre_executor.language.positions import Path
 from cadre_executor.language.reports import Report
-from cadre_executor.language.templates import Compiler, Constant
+from cadre_executor.language.templates import Compiler
 
 MAX_SEGMENTS = 10
 DEFAULT_RECALL_TOKENS = 1000
@@ -22,7 +31,15 @@ _NEEDED = {
     MemoryVerb.DELETE: ("key",),
 }
 _OPTIONAL = {MemoryVerb.SAVE: {"ttl_seconds"}, MemoryVerb.SEARCH: {"top_k"}}
-_OF_RECALL = {"scope", "namespace", "top_k", "max_tokens"}
+_OF_CONVERSATION = {
+    MemoryVerb.LOAD: {"max_tokens"},
+    MemoryVerb.APPEND: {"value", "role", "learn", "summary_tokens"},
+}
+"""What these may say when they mean a conversation as a whole: by that scope, and no key."""
+
+_OF_RECALL = {"scope", "namespace", "top_k", "max_tokens", "learn", "summary_tokens"}
+_OF_OTHERS = ("agent", "conversation", "user")
+"""Scopes of one of many: the namespace begins with which."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,44 +47,59 @@ class MemoryCompiler:
     """Compiles the memory blocks of one node; `shared` is what the file says for all."""
 
     workflow: str
+    node: str
     shared: MemoryDefaultsShape | None
+    models: ModelCompiler
     templates: Compiler
     report: Report
 
     def action(self, shape: MemoryShape, path: Path) -> MemoryAction:
         """What a memory node does."""
         verb = MemoryVerb(shape.action or "load")
-        needed = _NEEDED[verb]
-        self._check_needed(verb, needed, shape, path)
+        allowed = {*_NEEDED[verb], *_OPTIONAL.get(verb, ())}
+        if shape.key is None and self._scope(shape) == "conversation":
+            allowed = _OF_CONVERSATION.get(verb, allowed)
+        self._check_needed(verb, [key for key in _NEEDED[verb] if key in allowed], shape, path)
         self._note_unused(
-            {*needed, *_OPTIONAL.get(verb, ()), "action", "scope", "namespace"},
-            f"memory {verb.value}",
-            shape,
-            path,
+            {*allowed, "action", "scope", "namespace"}, f"memory {verb.value}", shape, path
         )
         return MemoryAction(
             verb=verb,
-            namespace=self._namespace(shape, path),
-            key=self._template(shape.key, (*path, "key")) if "key" in needed else None,
+            place=self._place(shape, path),
+            key=self._template(shape.key, (*path, "key")) if "key" in allowed else None,
             value=self.templates.value(shape.value, (*path, "value"))[0]
-            if "value" in needed
+            if "value" in allowed
             else None,
-            query=self._template(shape.query, (*path, "query")) if "query" in needed else None,
+            query=self._template(shape.query, (*path, "query")) if "query" in allowed else None,
             top_k=shape.top_k or DEFAULT_TOP_K,
+            max_tokens=shape.max_tokens or DEFAULT_RECALL_TOKENS,
             ttl_seconds=self._ttl(verb, shape),
+            role=shape.role or "user",
+            upkeep=self._upkeep(shape, path) if "learn" in allowed else Upkeep(),
         )
 
     def recall(self, shape: MemoryShape, path: Path) -> Recall:
         """What an llm node remembers."""
         self._note_unused(_OF_RECALL, "an llm node without memory.action", shape, path)
         return Recall(
-            namespace=self._namespace(shape, path),
+            place=self._place(shape, path),
             top_k=shape.top_k or DEFAULT_TOP_K,
             max_tokens=shape.max_tokens or DEFAULT_RECALL_TOKENS,
+            upkeep=self._upkeep(shape, path),
         )
 
+    def _upkeep(self, shape: MemoryShape, path: Path) -> Upkeep:
+        """What is made of the node's conversation; the node says it over the file."""
+        shared = self.shared or MemoryDefaultsShape()
+        learn = shared.learn if shape.learn is None else shape.learn
+        tokens = shape.summary_tokens or shared.summary_tokens or 0
+        if not learn and not tokens:
+            return Upkeep()
+        model = self.models.choice(shared.llm, ("config", "memory"))
+        return Upkeep(summary_tokens=tokens, learn=bool(learn), model=model)
+
     def _check_needed(
-        self, verb: MemoryVerb, needed: tuple[str, ...], shape: MemoryShape, path: Path
+        self, verb: MemoryVerb, needed: Sequence[str], shape: MemoryShape, path: Path
     ) -> None:
         for key in needed:
             if key not in shape.model_fields_set:
@@ -92,8 +124,9 @@ class MemoryCompiler:
         shared = self.shared.ttl_seconds if self.shared else None
         return (shape.ttl_seconds or shared or 0.0) if verb is MemoryVerb.SAVE else 0.0
 
-    def _namespace(self, shape: MemoryShape, path: Path) -> tuple[Template, ...]:
+    def _place(self, shape: MemoryShape, path: Path) -> MemoryPlace:
         """The path of templates; a text is split before values are put in, so that a value stays one segment."""
+        scope = self._scope(shape)
         written: str | list[str] | None = shape.namespace
         if written is None and self.shared:
             written = self.shared.namespace
@@ -106,9 +139,30 @@ class MemoryCompiler:
                 "the namespace has an empty segment, or too many",
                 f"write at most {MAX_SEGMENTS} segments, such as users/{{state.user}}",
             )
-        scope = ("shared",) if shape.scope == "shared" else ("workflow", self.workflow)
-        fixed: tuple[Template, ...] = tuple(Constant(value=segment) for segment in scope)
-        return fixed + tuple(self.templates.text(segment, at) for segment in segments)
+        if scope in _OF_OTHERS and not segments:
+            self.report.error(
+                "MISSING_FIELD",
+                at,
+                f"the scope {scope} needs a `namespace` that begins with which {scope}",
+                f"add namespace: '{{state.{scope}}}'",
+            )
+        return MemoryPlace(
+            fixed=self._fixed(scope),
+            segments=tuple(self.templates.text(segment, at) for segment in segments),
+            of_run=scope == "run",
+        )
+
+    def _scope(self, shape: MemoryShape) -> str:
+        shared = self.shared.scope if self.shared else None
+        return shape.scope or shared or "workflow"
+
+    def _fixed(self, scope: str) -> tuple[str, ...]:
+        match scope:
+            case "workflow":
+                return ("workflow", self.workflow)
+            case "node":
+                return ("node", self.workflow, self.node)
+        return (scope,)
 
     def _template(self, text: str | None, path: Path) -> Template | None:
         return None if text is None else self.templates.text(text, path)

@@ -135,16 +135,22 @@ class SandboxShape(Shape):
     )
 
 
+MemoryScope = Literal["agent", "workflow", "node", "conversation", "user", "run", "shared"]
+
+
 class MemoryShape(Shape):
     """What a memory node does; without `action`, what an llm node remembers."""
 
     action: Literal["load", "save", "search", "append", "delete"] | None = Field(
         None,
-        description="load gives null when there is nothing; search gives a list of {key, value, score}.",
+        description="load gives null when there is nothing; search gives a list of {key, value, score}."
+        " With scope: conversation and no `key`, append adds a message, and load gives the newest messages as a list of"
+        " {role, name, text}.",
     )
-    scope: Literal["workflow", "shared"] | None = Field(
+    scope: MemoryScope | None = Field(
         None,
-        description="workflow (default): this workflow's memories; shared: those of all workflows.",
+        description="workflow (default), node and run: this one's own memories; shared: those of all workflows; agent,"
+        " conversation and user: those of the one that `namespace` begins with.",
     )
     namespace: OneOrMore | None = Field(
         None,
@@ -168,7 +174,24 @@ class MemoryShape(Shape):
         None,
         ge=1,
         le=100_000,
-        description="On an llm node: at most so many tokens of memories go before the prompt. Default 1000.",
+        description="On an llm node: at most so many tokens of memories go before the prompt; for load of a"
+        " conversation: at most so many of it. Default 1000.",
+    )
+    role: Literal["user", "assistant", "system", "tool"] | None = Field(
+        None, description="For append to a conversation: who says it. Default user."
+    )
+    learn: bool | None = Field(
+        None,
+        description="On an llm node, and for append to a conversation: a model learns facts from what is said, in the"
+        " background. Default: what config.memory says, else false.",
+    )
+    summary_tokens: int | None = Field(
+        None,
+        ge=100,
+        le=1_000_000,
+        description="On an llm node, and for append to a conversation: above so many tokens a model summarizes the"
+        " older part, in the background; load and an llm node's prompt then begin with it. Default: as config.memory"
+        " says.",
     )
     ttl_seconds: float | None = Field(
         None,

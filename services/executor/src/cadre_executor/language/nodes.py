@@ -60,7 +60,9 @@ class NodeCompiler:
         names = self.names
         iteration = self._iteration(shape, names, path)
         inputs, own = self._inputs(shape, with_items(names, iteration), path)
-        action = self._actions(Compiler(names=own, report=self.report)).compile(shape, path)
+        action = self._actions(shape.id, Compiler(names=own, report=self.report)).compile(
+            shape, path
+        )
         results = ResultCompiler(declared=self.declared, report=self.report, whole=self.whole)
         result = results.compile(action, shape, iteration, path)
         return Node(
@@ -79,15 +81,18 @@ class NodeCompiler:
             cache_seconds=shape.cache.ttl_seconds if shape.cache else 0.0,
         )
 
-    def _actions(self, templates: Compiler) -> ActionCompiler:
+    def _actions(self, node: str, templates: Compiler) -> ActionCompiler:
+        models = ModelCompiler(shared=self.config.llm, report=self.report)
         memories = MemoryCompiler(
             workflow=self.workflow,
+            node=node,
+            models=models,
             shared=self.config.memory,
             templates=templates,
             report=self.report,
         )
         return ActionCompiler(
-            models=ModelCompiler(shared=self.config.llm, report=self.report),
+            models=models,
             memories=memories,
             tools=ToolCompiler(servers=self.servers, secrets=self.secrets, report=self.report),
             templates=templates,

@@ -13,6 +13,7 @@ from cadre_executor.language.configs import (
     compile_limits,
     compile_secrets,
     compile_servers,
+    note_unlearned,
 )
 from cadre_executor.language.documents import Document, read_document
 from cadre_executor.language.edges import (
@@ -115,6 +116,7 @@ def _compiled(structure: Structure, file: FileShape, report: Report) -> Parsed:
         whole=structure.whole,
     )
     nodes, indexes = _nodes(file, compiler)
+    note_unlearned(config, nodes.values(), report)
     flow = compile_edges(file.edges, ids, names, report)
     exits = loops_without_exit(flow)
     if structure.flow_known and flow.complete:

@@ -23,6 +23,7 @@ from cadre_executor.language.states import DeclaredField, assignable, compile_ou
 from cadre_executor.language.types import (
     Anything,
     DictOf,
+    Integer,
     Limits,
     ListOf,
     Member,
@@ -45,6 +46,9 @@ _FOUND = ListOf(
             "score": Member(type=Number()),
         }
     )
+)
+_MESSAGES = ListOf(
+    items=ObjectOf(members={name: Member(type=Text()) for name in ("role", "name", "text")})
 )
 
 
@@ -261,6 +265,10 @@ def _type_of_whole(action: Action, result: Type | None) -> Type:
             return Text()
         case MemoryAction(verb=MemoryVerb.SEARCH):
             return _FOUND
+        case MemoryAction(verb=MemoryVerb.LOAD, key=None):
+            return _MESSAGES
+        case MemoryAction(verb=MemoryVerb.APPEND, key=None):
+            return Integer()
         case ApprovalAction(choices=choices):
             return _answer(choices)
         case WorkflowAction():

@@ -17,6 +17,7 @@ from cadre_gateway.entrypoint.routes import (
     batches,
     budgets,
     chat,
+    conversations,
     deliveries,
     executions,
     hooks,
@@ -44,6 +45,7 @@ _KEYED = (
     usage,
     budgets,
     memories,
+    conversations,
     executions,
 )
 _ABOUT = "The door of Cadre, a platform that runs agent workflows described in YAML."

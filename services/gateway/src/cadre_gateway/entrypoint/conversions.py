@@ -13,7 +13,6 @@ from pydantic import JsonValue
 from cadre.common.v1 import common_pb2
 from cadre.executor.v1 import agents_pb2, runs_pb2, schedules_pb2, workflows_pb2
 from cadre.llm_proxy.v1 import llm_pb2
-from cadre.memory.v1 import memory_pb2
 from cadre_gateway.entrypoint import documents as d
 from cadre_kit.documents import from_json, object_from_json
 from cadre_kit.errors import Problem as KitProblem
@@ -21,12 +20,10 @@ from cadre_kit.wire import problem_from_message
 
 __all__ = [
     "RUN_STATUS_NUMBERS",
-    "SEARCH_MODE_NUMBERS",
     "agent",
     "checkpoint",
     "event",
-    "memory_hit",
-    "memory_item",
+    "json_of",
     "model",
     "moment",
     "optional",
@@ -67,11 +64,6 @@ _EVENT_TYPES: Mapping[runs_pb2.EventType.ValueType, d.EventType] = {
     runs_pb2.EVENT_TYPE_NODE_SKIPPED: d.EventType.NODE_SKIPPED,
     runs_pb2.EVENT_TYPE_NODE_WAITING: d.EventType.NODE_WAITING,
     runs_pb2.EVENT_TYPE_NODE_ANSWERED: d.EventType.NODE_ANSWERED,
-}
-SEARCH_MODE_NUMBERS: Mapping[d.SearchMode, memory_pb2.SearchMode.ValueType] = {
-    d.SearchMode.HYBRID: memory_pb2.SEARCH_MODE_HYBRID,
-    d.SearchMode.TEXT: memory_pb2.SEARCH_MODE_TEXT,
-    d.SearchMode.VECTOR: memory_pb2.SEARCH_MODE_VECTOR,
 }
 
 
@@ -123,7 +115,7 @@ def _input(message: workflows_pb2.Input) -> d.Input:
         name=message.name,
         type=message.type,
         required=message.required,
-        default=_json(message, "default"),
+        default=json_of(message, "default"),
         description=message.description,
         enum=enum,
     )
@@ -315,32 +307,6 @@ def schedule(message: schedules_pb2.Schedule) -> d.Schedule:
     )
 
 
-def memory_item(message: memory_pb2.Item) -> d.MemoryItem:
-    """A stored value."""
-    return d.MemoryItem(
-        namespace=list(message.namespace),
-        key=message.key,
-        value=_json(message, "value"),
-        version=message.version,
-        created_time=moment(message, "created_time"),
-        updated_time=moment(message, "updated_time"),
-        expires_time=moment(message, "expires_time"),
-        tags=list(message.tags),
-        metadata=dict(object_from_json(message.metadata, field="metadata")),
-    )
-
-
-def memory_hit(message: memory_pb2.Hit) -> d.MemoryHit:
-    """A value that was found."""
-    return d.MemoryHit(
-        item=memory_item(message.item),
-        score=message.score,
-        text_score=message.text_score,
-        vector_score=message.vector_score,
-        matched_text=message.matched_text,
-    )
-
-
 def moment(message: Message, field: str) -> datetime | None:
     """A time, if it is set."""
     if not message.HasField(field):
@@ -349,7 +315,7 @@ def moment(message: Message, field: str) -> datetime | None:
     return value.ToDatetime(tzinfo=UTC)
 
 
-def _json(message: Message, field: str) -> JsonValue:
+def json_of(message: Message, field: str) -> JsonValue:
     if not message.HasField(field):
         return None
     value: JsonValue = from_json(getattr(message, field), field=field)

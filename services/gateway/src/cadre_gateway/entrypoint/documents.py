@@ -12,7 +12,6 @@ __all__ = [
     "AgentSkill",
     "Agents",
     "Applied",
-    "Deleted",
     "Delivered",
     "DeliveredAndEnded",
     "Delivery",
@@ -23,21 +22,13 @@ __all__ = [
     "Event",
     "EventType",
     "Failure",
-    "Forgotten",
     "Graph",
     "Input",
     "JsonObject",
-    "MemoryForgetting",
-    "MemoryHit",
-    "MemoryHits",
-    "MemoryItem",
-    "MemoryPage",
-    "MemoryQuery",
     "Model",
     "Models",
     "Namespace",
     "NewAgent",
-    "NewMemory",
     "NewRun",
     "NewSample",
     "NewSchedule",
@@ -52,7 +43,6 @@ __all__ = [
     "Sample",
     "Schedule",
     "Schedules",
-    "SearchMode",
     "ServiceStatus",
     "Severity",
     "Source",
@@ -731,105 +721,6 @@ class Agents(Answer):
     """All agents, by name."""
 
     agents: list[Agent]
-
-
-# Memories
-
-
-class NewMemory(Asked):
-    """A value to store."""
-
-    namespace: Namespace
-    key: Text = Field(min_length=1, max_length=512)
-    value: Document
-    ttl_seconds: float = Field(
-        0.0, ge=0, le=1e9, allow_inf_nan=False, description="Gone after these; 0 means never."
-    )
-    tags: Tags = Field(default_factory=list)
-    metadata: JsonObject = Field(default_factory=dict, description="What is known about it.")
-    if_version: int | None = Field(
-        None, ge=0, description="Store it only over this version; 0 means only if nothing is there."
-    )
-    searched_fields: list[_Segment] | None = Field(
-        None,
-        max_length=64,
-        description="Parts of the value that are searched, such as `title` or `parts[*].text`; none of it if empty.",
-    )
-
-
-class MemoryItem(Answer):
-    """A stored value."""
-
-    namespace: list[str]
-    key: str
-    value: JsonValue
-    version: int = Field(description="How often it was stored.")
-    created_time: datetime | None
-    updated_time: datetime | None
-    expires_time: datetime | None
-    tags: list[str]
-    metadata: dict[str, JsonValue]
-
-
-class MemoryPage(Answer):
-    """Stored values, by key."""
-
-    items: list[MemoryItem]
-    next_page_token: str = Field(description="Names the next page; empty on the last one.")
-
-
-class SearchMode(StrEnum):
-    """How to search: by words, by meaning, or by both."""
-
-    HYBRID = "hybrid"
-    TEXT = "text"
-    VECTOR = "vector"
-
-
-class MemoryQuery(Asked):
-    """What to find."""
-
-    namespace: Namespace
-    query: Text = Field(min_length=1, max_length=10_000)
-    top_k: int = Field(10, ge=1, le=200)
-    mode: SearchMode = SearchMode.HYBRID
-    tags: Tags = Field(default_factory=list, description="Only what has all of these.")
-
-
-class MemoryForgetting(Asked):
-    """What to forget, in a namespace and below it."""
-
-    namespace: Namespace
-    tags: Tags = Field(default_factory=list, description="Only what has all of these.")
-    everything: bool = Field(False, description="Must be true to forget all of the namespace.")
-
-
-class Forgotten(Answer):
-    """How much was forgotten."""
-
-    forgotten: int
-
-
-class MemoryHit(Answer):
-    """A value that was found."""
-
-    item: MemoryItem
-    score: float = Field(description="0 to 1; comparable within one answer.")
-    text_score: float = Field(description="How well its words match, 0 to 1.")
-    vector_score: float = Field(description="How well its meaning matches, -1 to 1.")
-    matched_text: str = Field(description="The part of its text that matches best.")
-
-
-class MemoryHits(Answer):
-    """What was found, best first."""
-
-    hits: list[MemoryHit]
-
-
-class Deleted(Answer):
-    """Whether there was something to remove."""
-
-    deleted: bool
 
 
 # The platform

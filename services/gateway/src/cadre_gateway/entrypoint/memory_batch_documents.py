@@ -7,17 +7,16 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from cadre.memory.v1 import memory_pb2
-from cadre_gateway.entrypoint import conversions
+from cadre_gateway.entrypoint import memory_conversions as conversions
 from cadre_gateway.entrypoint.documents import (
     Answer,
     Asked,
     JsonObject,
-    MemoryItem,
     Namespace,
-    NewMemory,
     Tags,
     Text,
 )
+from cadre_gateway.entrypoint.memory_documents import MemoryItem, NewMemory
 from cadre_kit.documents import to_json
 
 __all__ = ["MemoryBatch", "MemoryBatchResults", "batch_request", "batch_results", "put_request"]

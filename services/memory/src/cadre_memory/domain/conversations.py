@@ -9,6 +9,7 @@ from cadre_memory.domain.items import FieldInvalid, Item, valid_namespace
 from cadre_memory.domain.memories import ANSWER_BYTES, Clock, once_of, within
 from cadre_memory.domain.messages import (
     AT_ONCE,
+    END,
     Message,
     drafts_after,
     tokens_of,
@@ -16,18 +17,20 @@ from cadre_memory.domain.messages import (
     valid_messages,
 )
 from cadre_memory.domain.stores import Embedder, Store
+from cadre_memory.domain.summaries import SUMMARY_KEY, Summary, summary_of
 
 DEFAULT_LIMIT = 100
 _MOST_TOKENS = 10_000_000
-_LAST_POSITION = 2**62
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recent:
-    """The end of a conversation, or of a part of it, oldest first, and whether there is something before."""
+    """The end of a conversation, or of a part of it, oldest first, whether there is something before, and a summary of
+    that, where it was asked for and there is one."""
 
     messages: tuple[Item, ...]
     more: bool
+    summary: Summary | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +63,18 @@ class Conversations:
         )
 
     async def recent(
-        self, *, namespace: tuple[str, ...], limit: int, max_tokens: int, before: int
+        self,
+        *,
+        namespace: tuple[str, ...],
+        limit: int,
+        max_tokens: int,
+        before: int,
+        with_summary: bool = False,
     ) -> Recent:
-        """The newest messages before a position (0 for the end), within a number and a number of tokens."""
+        """The newest messages before a position (0 for the end), within a number and a number of tokens.
+
+        A summary takes its part of the tokens, at most half, and comes only where there are messages before these.
+        """
         namespace = valid_namespace(namespace)
         limit = within("limit", limit, most=AT_ONCE, default=DEFAULT_LIMIT)
         tokens = within("max_tokens", max_tokens, most=_MOST_TOKENS, default=_MOST_TOKENS)
@@ -75,15 +87,26 @@ class Conversations:
         found = await self.store.messages(
             namespace,
             first=0,
-            before=before or _LAST_POSITION,
+            before=before or END,
             limit=limit + 1,
             max_bytes=ANSWER_BYTES,
             now=self.clock(),
         )
         kept = _within_tokens(found[:limit], tokens)
+        summary = None
+        if with_summary and (len(kept) < len(found) or await self._is_more(namespace, kept)):
+            summary = await self._summary(namespace, tokens // 2)
+        if summary is not None:
+            kept = _within_tokens(kept, tokens - tokens_of(summary.text))
         # A store that ran out of bytes gave fewer than there are, but never all.
         more = len(kept) < len(found) or await self._is_more(namespace, kept)
-        return Recent(messages=tuple(reversed(kept)), more=more)
+        return Recent(messages=tuple(reversed(kept)), more=more, summary=summary)
+
+    async def _summary(self, namespace: tuple[str, ...], tokens: int) -> Summary | None:
+        """The conversation's summary, if it has one that is not longer than this."""
+        item = await self.store.get(namespace, SUMMARY_KEY, version=0, now=self.clock())
+        found = None if item is None else summary_of(item)
+        return found if found is not None and tokens_of(found.text) <= tokens else None
 
     async def _is_more(self, namespace: tuple[str, ...], kept: Sequence[Item]) -> bool:
         if not kept or kept[-1].turn is None:

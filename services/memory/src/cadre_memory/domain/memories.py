@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,7 +25,7 @@ from cadre_memory.domain.items import (
     valid_together,
     valid_value,
 )
-from cadre_memory.domain.messages import AT_ONCE
+from cadre_memory.domain.messages import AT_ONCE, END
 from cadre_memory.domain.namespaces import Namespace
 from cadre_memory.domain.pages import (
     key_before,
@@ -46,6 +46,7 @@ from cadre_memory.domain.stores import (
 )
 from cadre_memory.domain.texts import passage_of, searched_text, terms_of, words_of
 from cadre_memory.domain.understanding import searched_value
+from cadre_memory.domain.validity import asked_about, holds
 
 PAGE_SIZE = 500
 DEFAULT_PAGE_SIZE = 100
@@ -53,6 +54,9 @@ TOP_K = 200
 DEFAULT_TOP_K = 10
 WINDOW = 10
 QUERY_CHARACTERS = 10_000
+_MOST_RANKED = 2_000
+"""Items that are looked at for those that hold when they are asked about."""
+
 ANSWER_BYTES = 8 * 1024 * 1024
 """Values of one answer, in all: half of what a message may have."""
 
@@ -220,6 +224,13 @@ class Memories:
         more = len(found) > limit
         return found[:limit], namespaces_token(above, last=found[limit - 1]) if more else ""
 
+    async def newest(self, namespace: Namespace) -> Item | None:
+        """The newest message of a conversation; None when the namespace is none."""
+        found = await self.store.messages(
+            namespace, first=0, before=END, limit=1, max_bytes=1, now=self.clock()
+        )
+        return found[0] if found else None
+
     async def search(self, query: Query) -> tuple[Hit, ...]:
         """What matches best in the namespace and all below it, best first; fewer where values are large."""
         return (await self.answer(query)).hits
@@ -232,12 +243,7 @@ class Memories:
         limit = within("top_k", query.top_k, most=TOP_K, default=DEFAULT_TOP_K)
         within("window", query.window, most=WINDOW, default=0)
         question, failure = await self._question(text, mode=query.mode, asked=query.asked or now)
-        scores = await self.searches.best(
-            namespace, question, matching=query.matching, limit=limit, now=now
-        )
-        items = await self.store.items(
-            [score.item_id for score in scores], max_bytes=ANSWER_BYTES, now=now
-        )
+        scores, items = await self._best(namespace, question, query.matching, limit=limit, now=now)
         room = _Room(left=ANSWER_BYTES - sum(len(each.value.encode()) for each in items.values()))
         hits = [
             Hit(
@@ -247,9 +253,33 @@ class Memories:
                 neighbours=await self._neighbours(items[score.item_id], query.window, room),
             )
             for score in scores
-            if score.item_id in items
         ]
         return Answer(hits=tuple(hits), without_meaning=failure)
+
+    async def _best(
+        self,
+        namespace: Namespace,
+        question: Question,
+        matching: Filter,
+        *,
+        limit: int,
+        now: datetime,
+    ) -> tuple[Sequence[Score], Mapping[int, Item]]:
+        """The best matches that hold when they are asked about. More are ranked only where some of the best do not."""
+        times, wanted = asked_about(question.text, asked=question.asked), limit
+        while True:
+            scores = await self.searches.best(
+                namespace, question, matching=matching, limit=wanted, now=now
+            )
+            ids = [score.item_id for score in scores]
+            items = await self.store.items(ids, max_bytes=ANSWER_BYTES, now=now)
+            kept = [
+                s for s in scores if s.item_id in items and holds(items[s.item_id].metadata, times)
+            ]
+            no_more = len(items) < wanted or wanted >= _MOST_RANKED
+            if len(kept) >= limit or no_more:
+                return kept[:limit], {s.item_id: items[s.item_id] for s in kept[:limit]}
+            wanted = min(2 * wanted + limit, _MOST_RANKED)
 
     async def forget(
         self, *, namespace: tuple[str, ...], matching: Filter, everything: bool

@@ -34,6 +34,9 @@ AT_ONCE = 1_000
 SESSION_GAP = timedelta(hours=6)
 """After such a silence a new session begins, unless the caller names sessions."""
 
+END = 2**62
+"""A position after every message."""
+
 _CHARACTERS_A_TOKEN = 4
 
 

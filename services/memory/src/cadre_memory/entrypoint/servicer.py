@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import grpc
+from google.protobuf import json_format
 from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -20,8 +22,12 @@ from cadre_memory.domain.filters import Filter, valid_filter
 from cadre_memory.domain.items import FieldInvalid, Item, Turn
 from cadre_memory.domain.memories import Hit, Memories, NewItem, Query
 from cadre_memory.domain.messages import Message
+from cadre_memory.domain.models import Asker
+from cadre_memory.domain.namespaces import Namespace
 from cadre_memory.domain.ranking import Mode
 from cadre_memory.domain.stores import Removal
+from cadre_memory.domain.summaries import Summary
+from cadre_memory.domain.upkeeps import Upkeep, Upkeeps
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -45,10 +51,11 @@ _ROLES = {number: role for role, number in _ROLE_NUMBERS.items()} | {
 class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
     """The calls. Errors are the domain's; the kit's interceptor says them."""
 
-    def __init__(self, memories: Memories, conversations: Conversations) -> None:
+    def __init__(self, memories: Memories, conversations: Conversations, upkeeps: Upkeeps) -> None:
         self._memories = memories
         self._conversations = conversations
         self._batches = Batches(memories=memories)
+        self._upkeeps = upkeeps
 
     async def Put(self, request: memory_pb2.PutRequest, context: Context) -> memory_pb2.PutResponse:
         item = await self._memories.put(
@@ -116,9 +123,10 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
         self, request: memory_pb2.AppendMessagesRequest, context: Context
     ) -> memory_pb2.AppendMessagesResponse:
         now = datetime.now(UTC)
-        first = await self._conversations.append(
+        first = await self._upkeeps.append(
             namespace=tuple(request.namespace),
             messages=[_new_message(each, now=now) for each in request.messages],
+            upkeep=_upkeep(request.upkeep) if request.HasField("upkeep") else None,
             idempotency_key=idempotency_key(context),
         )
         return memory_pb2.AppendMessagesResponse(first_position=first)
@@ -131,9 +139,11 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
             limit=request.limit,
             max_tokens=request.max_tokens,
             before=request.before_position,
+            with_summary=request.with_summary,
         )
         messages = [_message(item, item.turn) for item in recent.messages if item.turn]
-        return memory_pb2.ListMessagesResponse(messages=messages, more=recent.more)
+        summary = _summary(recent.summary) if recent.summary else None
+        return memory_pb2.ListMessagesResponse(messages=messages, more=recent.more, summary=summary)
 
     async def ListNamespaces(
         self, request: memory_pb2.ListNamespacesRequest, context: Context
@@ -141,10 +151,19 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
         found, token = await self._memories.namespaces(
             above=tuple(request.namespace), page_size=request.page_size, token=request.page_token
         )
-        return memory_pb2.ListNamespacesResponse(
-            namespaces=[memory_pb2.Namespace(segments=each) for each in found],
-            next_page_token=token,
-        )
+        namespaces = [memory_pb2.Namespace(segments=each) for each in found]
+        if request.conversations:
+            namespaces = [each async for each in self._conversations_among(found)]
+        return memory_pb2.ListNamespacesResponse(namespaces=namespaces, next_page_token=token)
+
+    async def _conversations_among(
+        self, namespaces: Sequence[Namespace]
+    ) -> AsyncIterator[memory_pb2.Namespace]:
+        for each in namespaces:
+            newest = await self._memories.newest(each)
+            if newest is not None and newest.turn is not None:
+                message = _message(newest, newest.turn)
+                yield memory_pb2.Namespace(segments=each, newest=message)
 
     async def Forget(
         self, request: memory_pb2.ForgetRequest, context: Context
@@ -254,6 +273,19 @@ def _new_message(message: memory_pb2.Message, *, now: datetime) -> Message:
     )
 
 
+def _upkeep(message: memory_pb2.Upkeep) -> Upkeep:
+    choice = memory_pb2.Upkeep(
+        model=message.model, fallbacks=message.fallbacks, attribution=message.attribution
+    )
+    asker = Asker(
+        workflow=message.attribution.workflow,
+        run_id=message.attribution.run_id,
+        node=message.attribution.node,
+        choice=json_format.MessageToJson(choice, indent=None),
+    )
+    return Upkeep(asker=asker, summary_tokens=message.summary_tokens, learn=message.learn)
+
+
 def _filter(message: memory_pb2.Filter) -> Filter:
     return valid_filter(
         tags=tuple(message.tags),
@@ -303,6 +335,14 @@ def _message(item: Item, turn: Turn) -> memory_pb2.Message:
         time=_timestamp(turn.time),
         session=turn.session,
         metadata=common_pb2.Json(text=item.metadata),
+    )
+
+
+def _summary(summary: Summary) -> memory_pb2.Summary:
+    return memory_pb2.Summary(
+        text=summary.text,
+        last_position=summary.last_position,
+        time=_timestamp(summary.time),
     )
 
 

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from cadre.common.v1 import common_pb2 as _common_pb2
+from cadre.llm_proxy.v1 import llm_pb2 as _llm_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -626,7 +627,10 @@ class SearchRequest(_message.Message):
 
     @_builtins.property
     def asked_time(self) -> _timestamp_pb2.Timestamp:
-        """When the question is asked, which "last week" in it is understood from. Absent means now."""
+        """When the question is asked, which "last week" in it is understood from. Absent means now. An item whose metadata
+        says from when or to when it holds (valid_from, valid_to, as ISO 8601) is found only if it holds then, or at a time
+        that the question names.
+        """
 
     def __init__(
         self,
@@ -737,6 +741,7 @@ class AppendMessagesRequest(_message.Message):
 
     NAMESPACE_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
+    UPKEEP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The conversation, a namespace as in Item, such as ["conversation", "c-17"]."""
@@ -745,19 +750,75 @@ class AppendMessagesRequest(_message.Message):
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
         """1 to 1,000 messages of at most 8 MiB together, in the order in which they were said."""
 
+    @_builtins.property
+    def upkeep(self) -> Global___Upkeep:
+        """What a model makes of the conversation afterwards. Absent means nothing."""
+
     def __init__(
         self,
         *,
         namespace: _abc.Iterable[_builtins.str] | None = ...,
         messages: _abc.Iterable[Global___Message] | None = ...,
+        upkeep: Global___Upkeep | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["upkeep", b"upkeep"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "namespace", b"namespace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "namespace", b"namespace", "upkeep", b"upkeep"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AppendMessagesRequest: _TypeAlias = AppendMessagesRequest  # noqa: Y015
+
+@_typing.final
+class Upkeep(_message.Message):
+    """What a model makes of a conversation, in the background. Each call to a model is metered for whom `attribution` says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUMMARY_TOKENS_FIELD_NUMBER: _builtins.int
+    LEARN_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_FIELD_NUMBER: _builtins.int
+    summary_tokens: _builtins.int
+    """The conversation has a summary of its older part, the item under the key "summary", made anew whenever the messages
+    after that part have more tokens than this, 100 to 1,000,000, a token being four characters; about half as many stay
+    outside of it. 0 means none. The messages stay as they are.
+    """
+    learn: _builtins.bool
+    """Facts are learned from these messages and compared with those that are known. A fact is an item whose value is a
+    sentence, tagged "fact", in the namespace "facts" below the conversation; its metadata says from when to when it
+    holds (valid_from, valid_to), what it replaces or what replaced it (supersedes, superseded_by), and who said it
+    where (conversation, first_position, last_position, run_id, workflow, node).
+    """
+    @_builtins.property
+    def model(self) -> _llm_pb2.ModelOptions:
+        """Which model is asked. Absent means the llm-proxy's default."""
+
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[_llm_pb2.ModelOptions]:
+        """Asked in order when the model before cannot answer."""
+
+    @_builtins.property
+    def attribution(self) -> _llm_pb2.Attribution:
+        """For whom."""
+
+    def __init__(
+        self,
+        *,
+        summary_tokens: _builtins.int = ...,
+        learn: _builtins.bool = ...,
+        model: _llm_pb2.ModelOptions | None = ...,
+        fallbacks: _abc.Iterable[_llm_pb2.ModelOptions] | None = ...,
+        attribution: _llm_pb2.Attribution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "fallbacks", b"fallbacks", "learn", b"learn", "model", b"model", "summary_tokens", b"summary_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Upkeep: _TypeAlias = Upkeep  # noqa: Y015
 
 @_typing.final
 class AppendMessagesResponse(_message.Message):
@@ -791,6 +852,7 @@ class ListMessagesRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     BEFORE_POSITION_FIELD_NUMBER: _builtins.int
+    WITH_SUMMARY_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
     """At most this many, 1 to 1,000; 0 means 100. Fewer where they reach 8 MiB."""
     max_tokens: _builtins.int
@@ -799,6 +861,10 @@ class ListMessagesRequest(_message.Message):
     """
     before_position: _builtins.int
     """Only messages before this position; 0 means the newest ones."""
+    with_summary: _builtins.bool
+    """Where there are messages before the first of these, the conversation's summary comes too. It takes its part of
+    max_tokens, at most half.
+    """
     @_builtins.property
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The conversation."""
@@ -810,10 +876,11 @@ class ListMessagesRequest(_message.Message):
         limit: _builtins.int = ...,
         max_tokens: _builtins.int = ...,
         before_position: _builtins.int = ...,
+        with_summary: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_position", b"before_position", "limit", b"limit", "max_tokens", b"max_tokens", "namespace", b"namespace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_position", b"before_position", "limit", b"limit", "max_tokens", b"max_tokens", "namespace", b"namespace", "with_summary", b"with_summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -827,25 +894,63 @@ class ListMessagesResponse(_message.Message):
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
     more: _builtins.bool
     """Whether there are messages before the first of these."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
         """Oldest first."""
 
+    @_builtins.property
+    def summary(self) -> Global___Summary:
+        """What was said in the older part. Absent when it was not asked for, does not fit, or there is none."""
+
     def __init__(
         self,
         *,
         messages: _abc.Iterable[Global___Message] | None = ...,
         more: _builtins.bool = ...,
+        summary: Global___Summary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "more", b"more"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "more", b"more", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListMessagesResponse: _TypeAlias = ListMessagesResponse  # noqa: Y015
+
+@_typing.final
+class Summary(_message.Message):
+    """What was said in the older part of a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    LAST_POSITION_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The summary, made by a model."""
+    last_position: _builtins.int
+    """The position of the last message that it covers."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        last_position: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_position", b"last_position", "text", b"text", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Summary: _TypeAlias = Summary  # noqa: Y015
 
 @_typing.final
 class ListNamespacesRequest(_message.Message):
@@ -856,10 +961,13 @@ class ListNamespacesRequest(_message.Message):
     NAMESPACE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CONVERSATIONS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many, 1 to 500; 0 means 100."""
     page_token: _builtins.str
     """The previous answer's next_page_token; empty for the first page."""
+    conversations: _builtins.bool
+    """Only conversations, each with its newest message. A page may then be shorter than it could be, even empty."""
     @_builtins.property
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only this namespace and those below it, as in Item; at least one segment."""
@@ -870,10 +978,11 @@ class ListNamespacesRequest(_message.Message):
         namespace: _abc.Iterable[_builtins.str] | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        conversations: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversations", b"conversations", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -886,18 +995,24 @@ class Namespace(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SEGMENTS_FIELD_NUMBER: _builtins.int
+    NEWEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its segments."""
+
+    @_builtins.property
+    def newest(self) -> Global___Message:
+        """Its newest message. Absent unless conversations were asked for."""
 
     def __init__(
         self,
         *,
         segments: _abc.Iterable[_builtins.str] | None = ...,
+        newest: Global___Message | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["newest", b"newest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["segments", b"segments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["newest", b"newest", "segments", b"segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

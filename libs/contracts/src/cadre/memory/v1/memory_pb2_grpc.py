@@ -141,7 +141,9 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AppendMessages(self, request, context):
-        """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value.
+        """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value. Where `upkeep`
+        asks for it, a model then summarizes the conversation or learns facts from it, in the background: what it has to do
+        is stored before this answers, as items of the namespace ["cadre", "work"], and whatever fails for good is left there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

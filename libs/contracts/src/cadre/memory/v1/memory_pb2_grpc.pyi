@@ -48,7 +48,10 @@ class MemoryServiceStub:
     Search: _grpc.UnaryUnaryMultiCallable[_memory_pb2.SearchRequest, _memory_pb2.SearchResponse]
     """Finds what matches a question best, by words and by meaning."""
     AppendMessages: _grpc.UnaryUnaryMultiCallable[_memory_pb2.AppendMessagesRequest, _memory_pb2.AppendMessagesResponse]
-    """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value."""
+    """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value. Where `upkeep`
+    asks for it, a model then summarizes the conversation or learns facts from it, in the background: what it has to do
+    is stored before this answers, as items of the namespace ["cadre", "work"], and whatever fails for good is left there.
+    """
     ListMessages: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ListMessagesRequest, _memory_pb2.ListMessagesResponse]
     """Returns the newest messages of a conversation, or those before a position, oldest first."""
     ListNamespaces: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ListNamespacesRequest, _memory_pb2.ListNamespacesResponse]
@@ -82,7 +85,10 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     Search: _aio.UnaryUnaryMultiCallable[_memory_pb2.SearchRequest, _memory_pb2.SearchResponse]  # type: ignore[assignment]
     """Finds what matches a question best, by words and by meaning."""
     AppendMessages: _aio.UnaryUnaryMultiCallable[_memory_pb2.AppendMessagesRequest, _memory_pb2.AppendMessagesResponse]  # type: ignore[assignment]
-    """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value."""
+    """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value. Where `upkeep`
+    asks for it, a model then summarizes the conversation or learns facts from it, in the background: what it has to do
+    is stored before this answers, as items of the namespace ["cadre", "work"], and whatever fails for good is left there.
+    """
     ListMessages: _aio.UnaryUnaryMultiCallable[_memory_pb2.ListMessagesRequest, _memory_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """Returns the newest messages of a conversation, or those before a position, oldest first."""
     ListNamespaces: _aio.UnaryUnaryMultiCallable[_memory_pb2.ListNamespacesRequest, _memory_pb2.ListNamespacesResponse]  # type: ignore[assignment]
@@ -155,7 +161,10 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.AppendMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.AppendMessagesResponse, _abc.Awaitable[_memory_pb2.AppendMessagesResponse]]:
-        """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value."""
+        """Adds messages to the end of a conversation, which is a namespace of its own. Searched like any value. Where `upkeep`
+        asks for it, a model then summarizes the conversation or learns facts from it, in the background: what it has to do
+        is stored before this answers, as items of the namespace ["cadre", "work"], and whatever fails for good is left there.
+        """
 
     @_abc_1.abstractmethod
     def ListMessages(

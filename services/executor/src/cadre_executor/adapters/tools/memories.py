@@ -8,7 +8,7 @@ __all__ = ["MemoryTools"]
 
 
 class MemoryTools:
-    """Remembers for workflows. A node's config says where below the workflow's own namespace; a model cannot."""
+    """Remembers for workflows. A node's config says whose memory, and where in it; a model cannot."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
@@ -40,7 +40,14 @@ class MemoryTools:
 
 
 def _namespace(asked: Invocation) -> tuple[str, ...]:
-    return ("workflow", asked.context.workflow.name, *asked.config.get("namespace", ()))
+    context, scope = asked.context, asked.config.get("scope", "workflow")
+    whose = {
+        "workflow": ("workflow", context.workflow.name),
+        "node": ("node", context.workflow.name, context.node),
+        "run": ("run", context.run_id),
+        "shared": ("shared",),
+    }
+    return (*whose[scope], *asked.config.get("namespace", ()))
 
 
 def _call(asked: Invocation) -> Call:

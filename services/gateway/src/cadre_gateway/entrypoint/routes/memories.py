@@ -5,19 +5,24 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from cadre.memory.v1 import memory_pb2
-from cadre_gateway.entrypoint import conversions, documents, memory_batch_documents
+from cadre_gateway.entrypoint import memory_batch_documents
+from cadre_gateway.entrypoint import memory_conversions as conversions
+from cadre_gateway.entrypoint import memory_documents as documents
+from cadre_gateway.entrypoint.conversions import timestamp
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheMemory
 from cadre_kit.ids import new_id
 
-__all__ = ["router"]
+__all__ = ["AskedNamespace", "PageSize", "PageToken", "router"]
 
 router = APIRouter(tags=["memories"])
 
 _Segment = Annotated[str, Query(min_length=1, max_length=128)]
-_Namespace = Annotated[
+AskedNamespace = Annotated[
     list[_Segment],
     Query(min_length=1, max_length=16, description="Once per segment, from the outermost on."),
 ]
+PageSize = Annotated[int, Query(ge=1, le=500, description="At most this many.")]
+PageToken = Annotated[str, Query(max_length=2000, description="The last page's next_page_token.")]
 _Key = Annotated[str, Query(min_length=1, max_length=512, description="The value's key.")]
 
 
@@ -48,7 +53,9 @@ async def batch_memories(
 
 
 @router.get("/api/v1/memories/item")
-async def get_memory(namespace: _Namespace, key: _Key, memory: TheMemory) -> documents.MemoryItem:
+async def get_memory(
+    namespace: AskedNamespace, key: _Key, memory: TheMemory
+) -> documents.MemoryItem:
     """Returns a stored value."""
     request = memory_pb2.GetRequest(namespace=namespace, key=key)
     answer = await memory.call(memory.memories.Get, request)
@@ -56,7 +63,9 @@ async def get_memory(namespace: _Namespace, key: _Key, memory: TheMemory) -> doc
 
 
 @router.delete("/api/v1/memories/item")
-async def delete_memory(namespace: _Namespace, key: _Key, memory: TheMemory) -> documents.Deleted:
+async def delete_memory(
+    namespace: AskedNamespace, key: _Key, memory: TheMemory
+) -> documents.Deleted:
     """Removes a stored value. Removing what is not there is no error."""
     request = memory_pb2.DeleteRequest(namespace=namespace, key=key)
     answer = await memory.call(memory.memories.Delete, request)
@@ -65,13 +74,11 @@ async def delete_memory(namespace: _Namespace, key: _Key, memory: TheMemory) -> 
 
 @router.get("/api/v1/memories")
 async def list_memories(
-    namespace: _Namespace,
+    namespace: AskedNamespace,
     memory: TheMemory,
     key_prefix: Annotated[str, Query(max_length=512, description="Only keys that begin so.")] = "",
-    page_size: Annotated[int, Query(ge=1, le=500, description="At most this many.")] = 100,
-    page_token: Annotated[
-        str, Query(max_length=2000, description="The last page's next_page_token.")
-    ] = "",
+    page_size: PageSize = 100,
+    page_token: PageToken = "",
     tag: Annotated[
         list[_Segment] | None, Query(max_length=64, description="Only what has all of these.")
     ] = None,
@@ -99,7 +106,9 @@ async def search_memories(asked: documents.MemoryQuery, memory: TheMemory) -> do
         query=asked.query,
         top_k=asked.top_k,
         mode=conversions.SEARCH_MODE_NUMBERS[asked.mode],
-        filter=memory_pb2.Filter(tags=asked.tags),
+        filter=conversions.memory_filter(asked),
+        window=asked.window,
+        asked_time=timestamp(asked.asked_time),
     )
     answer = await memory.call(memory.memories.Search, request)
     return documents.MemoryHits(hits=[conversions.memory_hit(one) for one in answer.hits])
@@ -112,8 +121,26 @@ async def forget_memories(
     """Really removes values, with their versions and all that is searched of them. Cannot be undone."""
     request = memory_pb2.ForgetRequest(
         namespace=asked.namespace,
-        filter=memory_pb2.Filter(tags=asked.tags),
+        filter=conversions.memory_filter(asked),
         everything=asked.everything,
     )
     answer = await memory.call(memory.memories.Forget, request)
     return documents.Forgotten(forgotten=answer.forgotten)
+
+
+@router.get("/api/v1/memories/namespaces")
+async def list_namespaces(
+    namespace: AskedNamespace,
+    memory: TheMemory,
+    page_size: PageSize = 100,
+    page_token: PageToken = "",
+) -> documents.Namespaces:
+    """Lists the namespaces that hold something, at and below one."""
+    request = memory_pb2.ListNamespacesRequest(
+        namespace=namespace, page_size=page_size, page_token=page_token
+    )
+    answer = await memory.call(memory.memories.ListNamespaces, request)
+    return documents.Namespaces(
+        namespaces=[list(one.segments) for one in answer.namespaces],
+        next_page_token=answer.next_page_token,
+    )
