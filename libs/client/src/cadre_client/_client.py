@@ -178,7 +178,9 @@ class Client:
         target: dict[str, Any] = (
             {"source": source} if source is not None else {"workflow": workflow, "version": version}
         )
-        body = {**target, "inputs": dict(inputs or {}), "schedule": schedule}
+        body = {**target, "inputs": dict(inputs or {})}
+        if schedule:
+            body["schedule"] = schedule
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         try:
             return self._post(Run, "/api/v1/runs", body, headers=headers)
