@@ -64,6 +64,23 @@ async def test_services_that_share_a_redis_lose_none_of_their_writes(
     assert await findings(redis_url) == []
 
 
+async def test_whoever_is_cancelled_while_it_asks_redis_ends(memories: Memories) -> None:
+    async def read_on() -> None:
+        while True:
+            await memories.list(namespace=("p",), key_prefix="", page_size=0, token="")
+
+    for steps in range(100):
+        task = asyncio.create_task(read_on())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=30)
+        task.cancel()
+        assert done, f"cancelled after {steps} steps, it went on"
+    await put(memories, "k")
+    assert (await memories.get(namespace=("p",), key="k")).value == '"Berlin"'
+
+
 async def test_what_was_acknowledged_survives_a_killed_server(
     own_server: RedisServer, embedder: WordLlamaEmbedder, clock: Any
 ) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -32,6 +33,27 @@ _CONNECTIONS = 16
 log = logger()
 
 
+class _Connection(Connection):
+    """One whose user can be cancelled while it writes: asyncio.wait_for, which it writes with, may lose that before
+    Python 3.12, and then whoever waits for the cancelled task waits for ever."""
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        """As Connection says."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)
+        if task and task.cancelling() > before:
+            # What is answered to the command would be taken for the answer to the next.
+            await self.disconnect(nowait=True)
+            raise asyncio.CancelledError
+
+
+class _SslConnection(_Connection, SSLConnection):
+    """The same, encrypted."""
+
+
 def connect_redis(url: str) -> RedisClient:
     """A client for `redis://...`, which connects at its first command. Raises InvalidInput."""
     try:
@@ -51,6 +73,9 @@ def connect_redis(url: str) -> RedisClient:
             resolution="Set CADRE_MEMORY_DATABASE_URL to redis://HOST:PORT/NUMBER.",
             code="UNKNOWN_DATABASE_URL",
         ) from exc
+    # By the address alone redis-py would choose its own.
+    encrypted = issubclass(pool.connection_class, SSLConnection)
+    pool.connection_class = _SslConnection if encrypted else _Connection
     return Redis.from_pool(pool)
 
 
