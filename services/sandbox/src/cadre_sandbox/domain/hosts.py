@@ -1,4 +1,4 @@
-"""Lists of hosts: by name (`data.example.org`), for all below one (`*.example.com`), for every one (`*`), or with a port."""
+"""Lists of hosts: by name (`data.example.org`), all below one (`*.example.com`), every one (`*`), or with a port."""
 
 from collections.abc import Iterable
 
