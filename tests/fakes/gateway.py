@@ -10,11 +10,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from tests.fakes.batches import FakeBatches
+from tests.fakes.run_files import FakeRunFiles
 
 from cadre.common.v1 import common_pb2
 from cadre.executor.v1 import (
     agents_pb2,
     agents_pb2_grpc,
+    batches_pb2_grpc,
+    files_pb2_grpc,
     runs_pb2,
     runs_pb2_grpc,
     schedules_pb2,
@@ -80,6 +84,8 @@ class FakeExecutor(
         self.arrivals: dict[str, runs_pb2.Arrival] = {}
         self.agents: dict[str, agents_pb2.Agent] = {}
         self.failure: CadreError | None = None
+        self.batches = FakeBatches(lambda: self.failure)
+        self.files = FakeRunFiles(self._run)
         self.watching = 0
         self.traceparents: list[str] = []
         self._started: dict[str, tuple[bytes, str]] = {}
@@ -104,6 +110,14 @@ class FakeExecutor(
             GrpcService(
                 name="cadre.executor.v1.AgentService",
                 add=lambda s: agents_pb2_grpc.add_AgentServiceServicer_to_server(self, s),
+            ),
+            GrpcService(
+                name="cadre.executor.v1.FileService",
+                add=lambda s: files_pb2_grpc.add_FileServiceServicer_to_server(self.files, s),
+            ),
+            GrpcService(
+                name="cadre.executor.v1.BatchService",
+                add=lambda s: batches_pb2_grpc.add_BatchServiceServicer_to_server(self.batches, s),
             ),
         ]
 

@@ -62,7 +62,8 @@ def store() -> Store:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("CADRE_")}
+    # pytest-xdist sets COLUMNS, which stands for a terminal of that width.
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CADRE_") and k != "COLUMNS"}
     return {**kept, "CADRE_HOME": str(tmp_path / "home"), "CADRE_API_KEY": "cadre_test"}
 
 
