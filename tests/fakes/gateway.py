@@ -11,12 +11,14 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from tests.fakes.batches import FakeBatches
+from tests.fakes.run_files import FakeRunFiles
 
 from cadre.common.v1 import common_pb2
 from cadre.executor.v1 import (
     agents_pb2,
     agents_pb2_grpc,
     batches_pb2_grpc,
+    files_pb2_grpc,
     runs_pb2,
     runs_pb2_grpc,
     schedules_pb2,
@@ -83,6 +85,7 @@ class FakeExecutor(
         self.agents: dict[str, agents_pb2.Agent] = {}
         self.failure: CadreError | None = None
         self.batches = FakeBatches(lambda: self.failure)
+        self.files = FakeRunFiles(self._run)
         self.watching = 0
         self.traceparents: list[str] = []
         self._started: dict[str, tuple[bytes, str]] = {}
@@ -107,6 +110,10 @@ class FakeExecutor(
             GrpcService(
                 name="cadre.executor.v1.AgentService",
                 add=lambda s: agents_pb2_grpc.add_AgentServiceServicer_to_server(self, s),
+            ),
+            GrpcService(
+                name="cadre.executor.v1.FileService",
+                add=lambda s: files_pb2_grpc.add_FileServiceServicer_to_server(self.files, s),
             ),
             GrpcService(
                 name="cadre.executor.v1.BatchService",

@@ -54,7 +54,7 @@ class Executor:
 
     async def ask(self, method: Any, request: Any, *, key: str = "") -> Any:
         return await call(
-            method, request, service="executor", timeout_seconds=20.0, idempotency_key=key
+            method, request, service="executor", timeout_seconds=60.0, idempotency_key=key
         )
 
     async def apply(self, source: str) -> workflows_pb2.Workflow:
