@@ -65,7 +65,7 @@ def _is_without_sandbox(answer: httpx.Response) -> bool:
 
 async def test_no_request_makes_the_gateway_fail(running: Any) -> None:
     headers = {"Authorization": f"Bearer {running.key}"}
-    with httpx.Client(base_url=running.url, headers=headers, verify=False) as http:
+    with httpx.Client(base_url=running.url, headers=headers, verify=False, timeout=30) as http:
         description = (await asyncio.to_thread(http.get, "/openapi.json")).json()
 
         @settings(max_examples=200, deadline=None, database=None)
