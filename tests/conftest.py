@@ -8,8 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tests.postgresql import Postgresql, postgresql, programs
 from tests.redis_server import RedisServer, program, redis_server
+
+from cadre_kit.tracing import tracer
 
 # Nothing in a test may look for a price list, send a trace or report usage.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -66,6 +72,20 @@ def redis_at() -> Iterator[RedisServer]:
     """One server for all tests; each makes databases of its own. Only for tests marked `redis`."""
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+    """The spans that end during a test. Only for tests that start what they trace after they asked for this."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    # A tracer stays with the provider that it first met.
+    tracer.cache_clear()
+    yield exporter
+    tracer.cache_clear()
+    provider.shutdown()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -128,6 +128,17 @@ async def history(executors: Sequence[Executor], run_id: str) -> list[runs_pb2.E
         await asyncio.sleep(0.1)
 
 
+async def kill_while_driving(process: Process, executor: Executor, near: Neighbours) -> str:
+    """The id of a run whose executor was killed while it waited for a model, whatever chance does later."""
+    near.llm_proxy.gate.clear()
+    run = await executor.start(FLOW, key="run 0", n=0)
+    await reached(lambda: near.llm_proxy.was_asked(1))
+    await process.kill()
+    near.llm_proxy.gate.set()
+    await process.start()
+    return run.id
+
+
 @pytest.mark.timeout(240)
 async def test_every_accepted_run_ends_with_each_step_taken_once(
     processes: list[Process], near: Neighbours
@@ -140,9 +151,9 @@ async def test_every_accepted_run_ends_with_each_step_taken_once(
             )
             for process in processes
         ]
+        runs = [await kill_while_driving(processes[0], executors[0], near)]
         killing = asyncio.create_task(kill_some(processes, random.Random(SEED)))
-        runs = []
-        for number in range(RUNS):
+        for number in range(1, RUNS):
             runs.append(await accepted(executors, number))
             await asyncio.sleep(0.01)
         await killing
@@ -158,7 +169,7 @@ async def test_every_accepted_run_ends_with_each_step_taken_once(
         assert Counter(e.node for e in succeeded if not e.item) == VISITS, run_id
         assert sorted(e.item for e in succeeded if e.item) == list(range(1, ITEMS + 1)), run_id
     assert outputs(done)["laps"] == 3
-    assert any("run_resumed" in names(events) for events in histories)
+    assert "run_resumed" in names(histories[0])
     paid = {key for key in near.llm_proxy.paid if "/each/" not in key}
     assert paid == {f"{r}/{call}/1/1" for r in runs for call in CALLS}
     assert len(near.llm_proxy.paid) == len(paid) + RUNS * ITEMS

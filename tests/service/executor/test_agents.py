@@ -1,14 +1,11 @@
 """Agent nodes against remote agents on loopback, through the gRPC API."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 from tests.fakes.a2a_agents import HTTP_JSON, JSONRPC, RemoteAgent, card_document, remote_agent
@@ -347,16 +344,6 @@ async def test_what_was_answered_is_in_the_events(executor: Executor, echo: Remo
 
     assert tasks[-1]["agent"] == "Echo-agent"
     assert tasks[-1]["state"] == "completed"
-
-
-@pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    yield exporter
-    provider.shutdown()
 
 
 async def test_the_trace_has_a_client_span_that_the_agent_can_go_on_with(

@@ -1,16 +1,12 @@
 """Sums of the ledger over gRPC, models that are listed, and spans of calls."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tests.fakes.providers import ProviderServer, openai_error, openai_reply
 
@@ -77,16 +73,6 @@ async def test_a_file_that_is_no_database_is_said_so_at_start(start: Any, tmp_pa
             pass
 
     assert caught.value.code == "DATABASE_CORRUPT"
-
-
-@pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    yield exporter
-    provider.shutdown()
 
 
 async def test_every_request_has_a_span_with_tokens_and_cost_and_without_the_prompt(
