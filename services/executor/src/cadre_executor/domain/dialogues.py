@@ -9,6 +9,7 @@ from typing import Any
 
 from cadre_executor.domain.concurrency import side_by_side
 from cadre_executor.domain.cuts import shown
+from cadre_executor.domain.durations import MODEL_SECONDS
 from cadre_executor.domain.invocations import Returned, invoke, tool_context
 from cadre_executor.domain.peers import Message, Question, Reply, Role, ToolCall
 from cadre_executor.domain.recalls import recalled, remember
@@ -21,7 +22,6 @@ from cadre_kit.errors import InvalidInput
 
 __all__ = ["converse", "meant", "offered_name", "reply_text", "schema_of"]
 
-_MODEL_SECONDS = 120.0
 _CALLS_AT_ONCE = 8
 _MOST_CALLS = 32
 # How often a model may correct what it asks of a tool before that fails the node.
@@ -171,7 +171,7 @@ async def _reply(question: Question, task: Task, step: int, *, stream: bool) -> 
 
 async def _asked(question: Question, task: Task, step: int, *, stream: bool) -> Reply:
     models, call = task.means.peers.models, task.call.at(str(step))
-    seconds = call.seconds(_MODEL_SECONDS)
+    seconds = call.seconds(MODEL_SECONDS)
     if not stream:
         return await task.patiently(lambda: models.complete(question, call=call, seconds=seconds))
     with _Telling(task, step) as telling:
