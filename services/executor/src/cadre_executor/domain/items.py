@@ -103,7 +103,7 @@ class Items:
             return None
         started = time.monotonic()
         tried = await self._try(item, replace(place, attempt=first_attempt(place, records)))
-        if tried.error is not None and paused_by(tried.error, self.means.budgets):
+        if tried.error is not None and paused_by(tried.error, self.means.budgets.known):
             self.paused = tried.error
             return None
         self.usage = self.usage + tried.usage

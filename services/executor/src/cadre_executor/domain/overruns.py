@@ -1,6 +1,7 @@
 """What a run asks a person when its budget is used up and its file says `on_exceed: pause`."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -10,7 +11,16 @@ from cadre_executor.domain.runs import Question, RaisedBudget
 from cadre_executor.domain.workflows import Budget, OnExceed
 from cadre_kit.errors import CadreError, InvalidInput, LimitExceeded
 
-__all__ = ["RAISE", "StoppedByPerson", "asks_for_more", "effective", "paused_by", "raised_budget"]
+__all__ = [
+    "RAISE",
+    "Budgets",
+    "StoppedByPerson",
+    "asks_for_more",
+    "effective",
+    "is_exceeded",
+    "paused_by",
+    "raised_budget",
+]
 
 RAISE = "raise"
 STOP = "stop"
@@ -37,10 +47,29 @@ class BudgetInvalid(InvalidInput):
     code = "BUDGET_INVALID"
 
 
+@dataclass(kw_only=True)
+class Budgets:
+    """The budgets that hold for a run, its own and that of the run at the top, as they were when last read: a person
+    may raise them while it goes on."""
+
+    read: Callable[[], Awaitable[tuple[RunBudget, ...]]]
+    known: tuple[RunBudget, ...] = ()
+
+    async def have_changed(self) -> bool:
+        """Reads them anew; whether they are others now."""
+        before, self.known = self.known, await self.read()
+        return self.known != before
+
+
+def is_exceeded(error: CadreError) -> bool:
+    """Whether a budget refused the call."""
+    return error.code == _EXCEEDED
+
+
 def paused_by(error: CadreError, budgets: Iterable[RunBudget]) -> RunBudget | None:
     """The run's own budget, or that of the run at the top, that refused a call and lets the run wait; None for any
     other error."""
-    if error.code != _EXCEEDED:
+    if not is_exceeded(error):
         return None
     refused = error.metadata.get("budget")
     for own in budgets:

@@ -53,7 +53,7 @@ async def try_often(
         started = time.monotonic()
         tried = await _try(Task(place=place, scope=scope, means=means), accept)
         retry = place.node.retry
-        if tried.error is not None and paused_by(tried.error, means.budgets):
+        if tried.error is not None and paused_by(tried.error, means.budgets.known):
             # The same try goes on, under the same keys, once a person has answered.
             return tried
         if tried.error is not None and place.item:

@@ -321,7 +321,7 @@ async def _run(
     if asked is not None and (stands := _without_budget(asked, attempt)):
         return stands
     outcome = await _tried(place, state, drive=drive, is_new=asked is None)
-    own = None if outcome.error is None else paused_by(outcome.error, drive.means.budgets)
+    own = None if outcome.error is None else paused_by(outcome.error, drive.means.budgets.known)
     if outcome.error is None or own is None:
         return outcome
     drive.ask(asks_for_more(node.id, iteration, outcome.error, own), attempt=attempt)
