@@ -23,7 +23,7 @@ def runtime() -> str:
     found = sorted(name for name in json.loads(said.stdout) if name.startswith("runsc"))
     if not found:
         pytest.skip("the engine has no runtime runsc (gVisor)")
-    return found[0]
+    return str(found[0])
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
