@@ -1,6 +1,5 @@
 """A plot and a table that a program of a run drew are seen on the run's page."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,8 +78,6 @@ def test_a_plot_and_a_table_of_a_program_are_on_the_run_s_page(
     table = page.get_by_test_id("stDataFrame")
     table.scroll_into_view_if_needed()
     table.locator("canvas").first.wait_for()
-    if folder := os.environ.get("CADRE_TEST_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/run-files.png", full_page=True)
     # What the canvas draws is in it as a table too, for those who do not see.
     cell = table.locator("[role=gridcell]").filter(has_text="3")
     cell.first.wait_for(state="attached")
