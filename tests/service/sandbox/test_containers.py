@@ -230,8 +230,10 @@ async def test_a_cancelled_program_is_gone_within_a_second(stub: Stub, execute: 
 
 
 async def test_containers_end_with_a_service_that_is_killed(stub: Stub, tmp_path: Path) -> None:
+    settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_port=0)
     environment = {
         "PATH": os.environ["PATH"],
+        "CADRE_SANDBOX_DOCKER_HOST": settings.sandbox_docker_host,
         "CADRE_HOME": str(tmp_path),
         "CADRE_SANDBOX_PORT": "0",
         "CADRE_TRACES_ENDPOINT": "",
@@ -239,7 +241,6 @@ async def test_containers_end_with_a_service_that_is_killed(stub: Stub, tmp_path
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cadre_sandbox", env=environment, stderr=asyncio.subprocess.DEVNULL
     )
-    settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_port=0)
     await until(lambda: containers(settings))
 
     process.kill()
