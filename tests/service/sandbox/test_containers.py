@@ -241,10 +241,11 @@ async def test_containers_end_with_a_service_that_is_killed(stub: Stub, tmp_path
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cadre_sandbox", env=environment, stderr=asyncio.subprocess.DEVNULL
     )
-    await until(lambda: containers(settings))
-
-    process.kill()
-    await process.wait()
+    try:
+        await until(lambda: containers(settings))
+    finally:
+        process.kill()
+        await process.wait()
 
     await until(lambda: not containers(settings))
 
