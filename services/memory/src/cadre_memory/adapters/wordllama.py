@@ -68,9 +68,10 @@ class WordLlamaEmbedder:
         tokens = model.tokenizer.encode(text, add_special_tokens=False).ids
         if not tokens:
             return None
-        mean: Vector = model.table[tokens].mean(axis=0, dtype=np.float32)
-        length = float(np.linalg.norm(mean))
-        return mean / np.float32(length) if length else None
+        # The sum points where the mean does.
+        total: Vector = np.add.reduce(model.table.take(tokens, axis=0).astype(np.float32))
+        length = np.sqrt(np.dot(total, total))
+        return total / length if length else None
 
     async def understand(self, texts: Sequence[str]) -> Sequence[Vector | None]:
         """As Embedder says."""
