@@ -37,7 +37,8 @@ class ToolSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolContext:
-    """For whom a tool is called. `key` is the step's idempotency key; files are the run's own."""
+    """For whom a tool is called. `key` is the step's idempotency key; files are the run's own, `namespace` is where a
+    tool that remembers does."""
 
     workflow: Workflow
     version: int
@@ -45,6 +46,7 @@ class ToolContext:
     root_run_id: str
     node: str
     key: str
+    namespace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
 """Compiles what nodes remember: memory nodes, and the recall of llm nodes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cadre_executor.domain.workflows import (
     MemoryAction,
@@ -88,6 +89,17 @@ class MemoryCompiler:
             upkeep=self._upkeep(shape, path),
         )
 
+    def of_tool(
+        self, config: Mapping[str, Any], own: MemoryShape | None, path: Path
+    ) -> MemoryPlace:
+        """Where a tool remembers: where its config says, else where the node or the file does, or below."""
+        written, scope = config.get("namespace"), config.get("scope")
+        below = [str(segment) for segment in written] if isinstance(written, list) else []
+        if isinstance(scope, str):
+            return self._built(scope, below, path)
+        shape = own or MemoryShape()
+        return self._built(self._scope(shape), [*self._segments(shape), *below], path)
+
     def _upkeep(self, shape: MemoryShape, path: Path) -> Upkeep:
         """What is made of the node's conversation; the node says it over the file."""
         shared = self.shared or MemoryDefaultsShape()
@@ -125,12 +137,16 @@ class MemoryCompiler:
         return (shape.ttl_seconds or shared or 0.0) if verb is MemoryVerb.SAVE else 0.0
 
     def _place(self, shape: MemoryShape, path: Path) -> MemoryPlace:
-        """The path of templates; a text is split before values are put in, so that a value stays one segment."""
-        scope = self._scope(shape)
+        return self._built(self._scope(shape), self._segments(shape), path)
+
+    def _segments(self, shape: MemoryShape) -> list[str]:
+        """Those of the namespace; a text is split before values are put in, so that a value stays one segment."""
         written: str | list[str] | None = shape.namespace
         if written is None and self.shared:
             written = self.shared.namespace
-        segments = _SEGMENT.split(written) if isinstance(written, str) else list(written or [])
+        return _SEGMENT.split(written) if isinstance(written, str) else list(written or [])
+
+    def _built(self, scope: str, segments: Sequence[str], path: Path) -> MemoryPlace:
         at = (*path, "namespace")
         if any(not segment.strip() for segment in segments) or len(segments) > MAX_SEGMENTS:
             self.report.error(

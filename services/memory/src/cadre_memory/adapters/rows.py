@@ -113,7 +113,15 @@ class Pending:
         """Has the entry of an item stored, in place of an earlier one."""
         own = draft.entry
         self._entries.append(
-            (path, item_id, _micros_or_none(draft), *own[2:10], self._model, own.terms, own.embedding)
+            (
+                path,
+                item_id,
+                _micros_or_none(draft),
+                *own[2:10],
+                self._model,
+                own.terms,
+                own.embedding,
+            )
         )
 
     def store(self) -> None:

@@ -163,9 +163,8 @@ def candidate_ids(index: NamespaceIndex, question: Question, *, there: Mask) -> 
 def _cosines(index: NamespaceIndex, question: Question, there: Mask) -> Numbers:
     """How close in meaning each row is; -1 for those that are not there."""
     if question.vector is None:
-        cosines = np.zeros(len(index.rows), np.float32)
-    else:
-        cosines = index.cosines(question.vector)
+        return np.where(there, np.float32(0), np.float32(-1))
+    cosines = index.cosines(question.vector)
     return cosines if there.all() else np.where(there, cosines, np.float32(-1))
 
 
@@ -224,7 +223,8 @@ class _Closeness:
         if self.best <= 0:
             return np.zeros_like(cosines)
         close = (cosines - np.float32(self.usual)) / np.float32(max(self.best - self.usual, 1e-6))
-        return np.clip(close, 0, 1)
+        clipped: Numbers = np.clip(close, 0, 1)
+        return clipped
 
 
 def _closeness(cosines: Numbers, there: Mask) -> _Closeness:
@@ -235,9 +235,7 @@ def _closeness(cosines: Numbers, there: Mask) -> _Closeness:
     return _Closeness(best=best, usual=min(mean, best / 2))
 
 
-def _beside(
-    index: NamespaceIndex, rows: Rows, values_at: Callable[[Rows], Numbers]
-) -> Numbers:
+def _beside(index: NamespaceIndex, rows: Rows, values_at: Callable[[Rows], Numbers]) -> Numbers:
     """The best value of the neighbours: in full for the next ones, by half for those after them."""
     links = index.links
     if not links.sessions:
