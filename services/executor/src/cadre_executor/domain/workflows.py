@@ -201,7 +201,8 @@ class Upkeep:
 @dataclass(frozen=True, kw_only=True)
 class Recall:
     """What an llm node remembers: the `top_k` best matches for its prompt in `place`, at most `max_tokens` of them,
-    go before the prompt, and the exchange is added to the conversation there after the reply."""
+    go before the prompt, and the exchange is added to the conversation there after the reply. With a `top_k` of 0
+    nothing goes before it."""
 
     place: MemoryPlace
     top_k: int = 5

@@ -134,9 +134,6 @@ class ActionCompiler:
         system = None
         if shape.system is not None:
             system = self.templates.text(shape.system, (*path, "system"))
-        recall = None
-        if shape.memory is not None and shape.memory.action is None:
-            recall = self.memories.recall(shape.memory, (*path, "memory"))
         return LlmAction(
             prompt=self.templates.text(shape.prompt or "", (*path, "prompt")),
             system=system,
@@ -144,7 +141,7 @@ class ActionCompiler:
             tools=self._tools(shape, (*path, "tools")),
             max_steps=shape.max_steps or DEFAULT_STEPS,
             stream=bool(shape.stream),
-            recall=recall,
+            recall=self.memories.recall(shape.memory, (*path, "memory")),
         )
 
     def _tools(self, shape: NodeShape, path: Path) -> tuple[ToolUse, ...]:

@@ -1,7 +1,7 @@
 """Compiles what nodes remember: memory nodes, and the recall of llm nodes."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from cadre_executor.domain.workflows import (
 )
 from cadre_executor.language.file_shapes import MemoryDefaultsShape
 from cadre_executor.language.models import ModelCompiler
-from cadre_executor.language.node_shapes import DEFAULT_TOP_K, MemoryShape
+from cadre_executor.language.node_shapes import DEFAULT_TOP_K, MemoryShape, NodeShape
 from cadre_executor.language.positions import Path
 from cadre_executor.language.reports import Report
 from cadre_executor.language.templates import Compiler
@@ -43,13 +43,22 @@ _OF_OTHERS = ("agent", "conversation", "user")
 """Scopes of one of many: the namespace begins with which."""
 
 
+def keeps_all(shared: MemoryDefaultsShape | None, nodes: Iterable[NodeShape]) -> bool:
+    """Whether the file has facts learned, and names no conversation to learn them from."""
+    blocks = [node.memory for node in nodes if node.memory is not None]
+    named = any(m.action is None or (m.action == "append" and m.key is None) for m in blocks)
+    return shared is not None and bool(shared.learn) and not named
+
+
 @dataclass(frozen=True, kw_only=True)
 class MemoryCompiler:
-    """Compiles the memory blocks of one node; `shared` is what the file says for all."""
+    """Compiles the memory blocks of one node; `shared` is what the file says for all, `keeps_all` that every exchange
+    with a model is kept."""
 
     workflow: str
     node: str
     shared: MemoryDefaultsShape | None
+    keeps_all: bool
     models: ModelCompiler
     templates: Compiler
     report: Report
@@ -79,8 +88,21 @@ class MemoryCompiler:
             upkeep=self._upkeep(shape, path) if "learn" in allowed else Upkeep(),
         )
 
-    def recall(self, shape: MemoryShape, path: Path) -> Recall:
-        """What an llm node remembers."""
+    def recall(self, shape: MemoryShape | None, path: Path) -> Recall | None:
+        """What an llm node remembers, and keeps."""
+        if shape is not None and shape.action is None:
+            return self._recall(shape, path)
+        if not self.keeps_all:
+            return None
+        unsaid = MemoryShape()
+        return Recall(
+            place=self._place(unsaid, ("config", "memory")),
+            top_k=0,
+            max_tokens=0,
+            upkeep=self._upkeep(unsaid, path),
+        )
+
+    def _recall(self, shape: MemoryShape, path: Path) -> Recall:
         self._note_unused(_OF_RECALL, "an llm node without memory.action", shape, path)
         return Recall(
             place=self._place(shape, path),
