@@ -102,7 +102,7 @@ def _number(value: object) -> int:
 
 class Pending:
     """What a transaction under way has yet to store of the items that it wrote: what of them is searched, and that they
-    changed. Many at once cost a third of one by one."""
+    changed."""
 
     def __init__(self, connection: Connection, *, model: str) -> None:
         self._connection = connection

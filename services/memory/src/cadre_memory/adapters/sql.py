@@ -316,8 +316,9 @@ class SqlStore:
 
         def job(connection: Connection) -> Changes | None:
             with _reading(connection):
+                # Asked for both at once, SQLite reads all of the log.
                 first, last = connection.execute(
-                    "SELECT min(sequence), max(sequence) FROM change"
+                    "SELECT (SELECT min(sequence) FROM change), (SELECT max(sequence) FROM change)"
                 ).fetchone()
                 if (last or 0) <= since:
                     return Changes(entries=(), removed=(), last=since)

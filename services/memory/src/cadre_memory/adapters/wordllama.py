@@ -16,6 +16,7 @@ from cadre_kit.errors import Internal
 from cadre_memory.domain.stores import Vector
 
 DIMENSIONS = 256
+_SHORT = 1_000
 
 _TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
 _TABLE = Path(f"weights/l2_supercat_{DIMENSIONS}.safetensors")
@@ -80,7 +81,9 @@ class WordLlamaEmbedder:
     async def question(self, text: str, words: Sequence[str]) -> Vector | None:
         """As Embedder says."""
         # Words that say nothing would draw the meaning of every question to the same place.
-        return await asyncio.to_thread(self.embed, " ".join(words) or text)
+        said = " ".join(words) or text
+        # What is short is understood sooner than another thread has begun to.
+        return self.embed(said) if len(said) < _SHORT else await asyncio.to_thread(self.embed, said)
 
     def _loaded(self) -> _Model:
         with self._lock:
