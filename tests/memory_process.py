@@ -13,22 +13,24 @@ from cadre_memory.settings import MemorySettings
 
 
 class MemoryProcess:
-    """The service on an SQLite file in a folder, always at the same address."""
+    """The service on an SQLite file in a folder; what it logs is in `memory.log` there."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._port = free_port()
+        self._port = 0
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["cadre_memory.app"])
         self._process: BaseProcess | None = None
 
     @property
     def address(self) -> str:
-        """Where it answers, a moment after `start`."""
+        """Where it answers, a moment after `start`; elsewhere after the next."""
         return f"127.0.0.1:{self._port}"
 
     def start(self) -> None:
         """Starts it; it is not yet serving then."""
+        # Another one each time: while it was not running, its port was anybody's.
+        self._port = free_port()
         process = self._context.Process(target=_serve, args=(self._home, self._port), daemon=True)
         process.start()
         self._process = process

@@ -30,6 +30,7 @@ from cadre_memory.adapters.connections import SqliteConnection
 KILLS = int(os.environ.get("CADRE_TEST_KILLS", "10"))
 WRITERS = 16
 PLACE = ["chaos"]
+_START_SECONDS = 120
 
 
 @dataclass(kw_only=True)
@@ -81,7 +82,7 @@ async def _write_until_killed(
 ) -> None:
     before, enough = told.writes, random.Random(kill).randint(20, 200)
     writers = [asyncio.create_task(_write(stub, f"writer{n}", kill, told)) for n in range(WRITERS)]
-    await eventually_async(lambda: _is_true(told.writes > before + enough))
+    await eventually_async(lambda: _is_true(told.writes > before + enough), seconds=120)
     service.kill()
     ended = await asyncio.gather(*writers, return_exceptions=True)
     assert all(isinstance(each, CadreError) for each in ended)
@@ -126,13 +127,13 @@ def _contradictions(home: Path) -> list[Any]:
 @asynccontextmanager
 async def _started(service: MemoryProcess) -> AsyncIterator[Any]:
     service.start()
-    await eventually_async(lambda: is_serving(service.address))
+    await eventually_async(lambda: is_serving(service.address), seconds=_START_SECONDS)
     # Without retries, which would wait for seconds for what is killed.
     async with grpc.aio.insecure_channel(service.address) as channel:
         yield memory_pb2_grpc.MemoryServiceStub(channel)
 
 
-@pytest.mark.timeout(60 + 20 * KILLS)
+@pytest.mark.timeout(120 + 30 * KILLS)
 async def test_no_acknowledged_write_is_lost_however_often_the_service_is_killed(
     tmp_path: Path,
 ) -> None:

@@ -102,14 +102,13 @@ def import_items(
 
     500 lines at a time are stored, all or none of them; of one that is refused is said how many were stored before.
     """
-    lines = [_line(number, line) for number, line in enumerate(read_text(file).splitlines(), 1)]
-    segments, stored = namespace.split("/"), 0
+    lines = enumerate(read_text(file).splitlines(), 1)
+    puts = [{"put": _read(number, line, namespace)} for number, line in lines]
+    stored = 0
     try:
         with gateway() as client:
-            for start in range(0, len(lines), _AT_ONCE):
-                puts = lines[start : start + _AT_ONCE]
-                client.batch_memories([{"put": {**put, "namespace": segments}} for put in puts])
-                stored += len(puts)
+            for start in range(0, len(puts), _AT_ONCE):
+                stored += len(client.batch_memories(puts[start : start + _AT_ONCE]))
     except CliError as error:
         error.details += (f"stored before: {stored} lines",)
         raise
@@ -271,7 +270,7 @@ def forget(
     output().print(f"{forgotten} forgotten", markup=False, highlight=False)
 
 
-def _line(number: int, text: str) -> dict[str, Any]:
+def _read(number: int, text: str, namespace: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError:
@@ -282,7 +281,7 @@ def _line(number: int, text: str) -> dict[str, Any]:
             code="INPUT_INVALID",
             resolution='Write each line like {"key": "office", "value": "Berlin"}.',
         )
-    return found
+    return {**found, "namespace": namespace.split("/")}
 
 
 def _named(pairs: Sequence[str]) -> dict[str, Any]:
