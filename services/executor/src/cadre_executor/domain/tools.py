@@ -38,8 +38,7 @@ class ToolSpec:
 @dataclass(frozen=True, kw_only=True)
 class ToolContext:
     """For whom a tool is called. `key` is the step's idempotency key; files are the run's own; `loop` names the talk of
-    a model with its tools that the call is part of, and is empty without one; `namespace` is where a tool that remembers
-    does so."""
+    a model with its tools that the call is part of, and is empty without one; `namespace` is where a tool remembers."""
 
     workflow: Workflow
     version: int
