@@ -29,6 +29,7 @@ __all__ = [
     "MemoryBatchResult",
     "MemoryFound",
     "MemoryHit",
+    "MemoryHits",
     "MemoryItem",
     "Messages",
     "Model",
@@ -675,6 +676,13 @@ class MemoryHit(Answer):
     matched_text: str = ""
     message: ConversationMessage | None = None
     neighbours: list[ConversationMessage] = []
+
+
+class MemoryHits(Answer):
+    """What a search found, best first; `without_meaning` is the code of the error for which only words counted."""
+
+    hits: list[MemoryHit]
+    without_meaning: str = ""
 
 
 class MemoryFound(Answer):

@@ -91,7 +91,7 @@ async def _opening(action: LlmAction, prompt: str, task: Task) -> list[Message]:
     found = []
     if action.system is not None:
         found.append(Message(role=Role.SYSTEM, text=action.system.render(task.scope)))
-    if action.recall is not None:
+    if action.recall is not None and action.recall.top_k:
         prompt = await recalled(action.recall, prompt, task=task) + prompt
     return [*found, Message(role=Role.USER, text=prompt)]
 
