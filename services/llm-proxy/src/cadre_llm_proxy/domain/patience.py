@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from cadre_kit.errors import CadreError, Unavailable
 from cadre_kit.logs import logger
-from cadre_llm_proxy.domain.calls import Reply
+from cadre_llm_proxy.domain.calls import BudgetWarning, Reply
 from cadre_llm_proxy.domain.entries import Bound, Entry, EntryStatus, StoredReply
 from cadre_llm_proxy.domain.metering import Kept
 from cadre_llm_proxy.domain.prices import FREE, Tokens, cost_of
@@ -19,6 +19,7 @@ __all__ = ["Ledger", "PatientLedger"]
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 _SETTLED_SECONDS = 5.0
+Result = TypeVar("Result")
 log = logger()
 
 
@@ -29,8 +30,9 @@ class Ledger(Protocol):
         """As of Entries."""
         ...
 
-    async def settle(self, entry: Entry, kept: Kept | None) -> None:
-        """Ends an opened entry and keeps its reply, in one step. Doing it twice does no harm."""
+    async def settle(self, entry: Entry, kept: Kept | None) -> tuple[BudgetWarning, ...]:
+        """Ends an opened entry and keeps its reply, in one step; the warnings of budgets that are due now. Doing it
+        twice does no harm."""
         ...
 
     async def add(self, entry: Entry) -> None:
@@ -72,11 +74,12 @@ class PatientLedger:
             self._begin(self._withdraw(opening, entry))
             raise
 
-    async def settle(self, entry: Entry, *, kept: Kept | None, durable: bool) -> None:
+    async def settle(
+        self, entry: Entry, *, kept: Kept | None, durable: bool
+    ) -> tuple[BudgetWarning, ...]:
         """Returns when the entry is settled or, unless it has to be `durable`, when it will be."""
         settling = self._begin(self._settle(entry, kept))
-        if durable:
-            await asyncio.shield(settling)
+        return await asyncio.shield(settling) if durable else ()
 
     async def claim(self, key: str, digest: str) -> StoredReply | Claim:
         """The reply kept for a key, or the claim to it. Raises what keeps entries from being written now."""
@@ -109,14 +112,14 @@ class PatientLedger:
         for error in self._waiting.values():
             raise error
 
-    def _begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def _begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(work)
         self._working.add(task)
         task.add_done_callback(self._working.discard)
         return task
 
-    async def _settle(self, entry: Entry, kept: Kept | None) -> None:
-        await self._persist(entry.id, lambda: self._ledger.settle(entry, kept))
+    async def _settle(self, entry: Entry, kept: Kept | None) -> tuple[BudgetWarning, ...]:
+        return await self._persist(entry.id, lambda: self._ledger.settle(entry, kept))
 
     async def _withdraw(self, opening: Awaitable[bool], entry: Entry) -> None:
         try:
@@ -140,7 +143,7 @@ class PatientLedger:
         if isinstance(found, Claim) and found.is_ours:
             await self._persist(key, lambda: self._ledger.release(key))
 
-    async def _persist(self, name: str, write: Callable[[], Awaitable[None]]) -> None:
+    async def _persist(self, name: str, write: Callable[[], Awaitable[Result]]) -> Result:
         pause = _FIRST_PAUSE_SECONDS
         try:
             while True:
