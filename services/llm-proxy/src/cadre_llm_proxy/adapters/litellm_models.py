@@ -8,7 +8,11 @@ from typing import Any
 
 from cadre_llm_proxy.adapters.failures import failure
 from cadre_llm_proxy.adapters.litellm_errors import failure_of, is_ours
-from cadre_llm_proxy.adapters.litellm_library import LitellmLibrary, litellm_provider
+from cadre_llm_proxy.adapters.litellm_library import (
+    CONNECT_SECONDS,
+    LitellmLibrary,
+    litellm_provider,
+)
 from cadre_llm_proxy.adapters.openai_format import (
     Unreadable,
     WrittenReply,
@@ -53,7 +57,7 @@ class LitellmModels:
 
     async def ask(self, ask: Ask) -> Answer:
         """One answer. Raises a ProviderFailure; cancelling closes the connection."""
-        litellm = await self._library.loaded()
+        litellm = await self._loaded()
         with _failures(ask.target, ask.seconds):
             arguments = _arguments(litellm, ask)
             async with asyncio.timeout(ask.seconds):
@@ -62,7 +66,7 @@ class LitellmModels:
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
         """Text as it is written, then the whole answer. Raises a ProviderFailure; closing closes the connection."""
-        litellm = await self._library.loaded()
+        litellm = await self._loaded()
         now = asyncio.get_running_loop().time()
         first = now + min(ask.seconds, self._patience.first_token_seconds)
         with _failures(ask.target, ask.seconds):
@@ -82,11 +86,15 @@ class LitellmModels:
 
     async def embed(self, ask: EmbedAsk) -> Embeddings:
         """Vectors of texts. Raises a ProviderFailure."""
-        litellm = await self._library.loaded()
+        litellm = await self._loaded()
         with _failures(ask.target, ask.seconds):
             async with asyncio.timeout(ask.seconds):
                 response = await litellm.aembedding(**embeddings_body(ask), **_reached(ask.target))
             return embeddings_of(response.model_dump(), ask)
+
+    async def _loaded(self) -> Any:
+        CONNECT_SECONDS.set(self._patience.connect_seconds)
+        return await self._library.loaded()
 
 
 def _arguments(litellm: Any, ask: Ask) -> dict[str, Any]:
