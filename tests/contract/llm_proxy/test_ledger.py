@@ -17,6 +17,7 @@ from cadre_llm_proxy.domain.calls import Attribution, FinishReason, Reply, RunBu
 from cadre_llm_proxy.domain.entries import Bound, Entry, EntryStatus, StoredReply
 from cadre_llm_proxy.domain.facts import BudgetExceeded, BudgetNeedsMaxTokens, BudgetNeedsPrice
 from cadre_llm_proxy.domain.metering import Kept
+from cadre_llm_proxy.domain.patience import PatientLedger
 from cadre_llm_proxy.domain.prices import Price, Tokens, cost_of
 from cadre_llm_proxy.domain.replies import Claim
 from cadre_llm_proxy.domain.usage import CallQuery, Dimension, Selection, UsageQuery
@@ -313,6 +314,29 @@ async def test_a_key_that_is_given_up_is_free(open_ledger: Open) -> None:
 
     assert kept_by_one == Claim(request_digest="digest", is_ours=False)
     assert await other.claim("k", "other") == Claim(request_digest="other", is_ours=True)
+
+
+async def test_what_is_given_up_while_it_is_written_down_leaves_nothing_behind(
+    open_ledger: Open,
+) -> None:
+    ledger, other = await open_ledger(), await open_ledger()
+    await ledger.put_budget(DAILY)
+    patient = PatientLedger(ledger)
+    begun = [
+        asyncio.create_task(patient.open(entry(), BOUND)),
+        asyncio.create_task(patient.claim("k", "digest")),
+    ]
+    await asyncio.sleep(0)
+
+    for task in begun:
+        task.cancel()
+    await asyncio.wait(begun)
+    await patient.settled()
+
+    (found,) = await ledger.entries(CallQuery(selection=Selection(), limit=10))
+    assert (found.status, found.cost_usd) == (EntryStatus.CANCELLED, Decimal(0))
+    assert await used(ledger) == 0
+    assert await other.claim("k", "digest") == Claim(request_digest="digest", is_ours=True)
 
 
 async def test_a_cached_reply_is_found_until_it_is_too_old(ledger: SqlLedger) -> None:

@@ -24,7 +24,10 @@ log = logger()
 
 
 class Ledger(Protocol):
-    """Every request that was ever sent to a provider, and the replies that are kept."""
+    """Every request that was ever sent to a provider, and the replies that are kept.
+
+    Writes are done in the order in which they were begun, also those that whoever waited for them gave up.
+    """
 
     async def open(self, entry: Entry, bound: Bound) -> bool:
         """As of Entries."""
@@ -67,11 +70,11 @@ class PatientLedger:
     async def open(self, entry: Entry, bound: Bound) -> bool:
         """Adds a request that is about to be sent. Raises what keeps entries from being written now."""
         self._refuse_while_waiting()
-        opening = self._begin(self._ledger.open(entry, bound))
         try:
-            return await asyncio.shield(opening)
+            return await self._ledger.open(entry, bound)
         except asyncio.CancelledError:
-            self._begin(self._withdraw(opening, entry))
+            # It may be written all the same. Ending one that is not does no harm.
+            self._begin(self._settle(_unsent(entry), None))
             raise
 
     async def settle(
@@ -84,11 +87,11 @@ class PatientLedger:
     async def claim(self, key: str, digest: str) -> StoredReply | Claim:
         """The reply kept for a key, or the claim to it. Raises what keeps entries from being written now."""
         self._refuse_while_waiting()
-        claiming = self._begin(self._ledger.claim(key, digest))
         try:
-            return await asyncio.shield(claiming)
+            return await self._ledger.claim(key, digest)
         except asyncio.CancelledError:
-            self._begin(self._unclaim(claiming, key))
+            # It may be ours all the same. Giving up one that is not does no harm.
+            await self.release(key)
             raise
 
     async def release(self, key: str) -> None:
@@ -121,28 +124,6 @@ class PatientLedger:
     async def _settle(self, entry: Entry, kept: Kept | None) -> tuple[BudgetWarning, ...]:
         return await self._persist(entry.id, lambda: self._ledger.settle(entry, kept))
 
-    async def _withdraw(self, opening: Awaitable[bool], entry: Entry) -> None:
-        try:
-            await opening
-        except CadreError:
-            return
-        unsent = replace(
-            entry,
-            status=EntryStatus.CANCELLED,
-            error_code="CANCELLED",
-            tokens=Tokens(),
-            cost_usd=cost_of(Tokens(), FREE),
-        )
-        await self._settle(unsent, None)
-
-    async def _unclaim(self, claiming: Awaitable[StoredReply | Claim], key: str) -> None:
-        try:
-            found = await claiming
-        except CadreError:
-            return
-        if isinstance(found, Claim) and found.is_ours:
-            await self._persist(key, lambda: self._ledger.release(key))
-
     async def _persist(self, name: str, write: Callable[[], Awaitable[Result]]) -> Result:
         pause = _FIRST_PAUSE_SECONDS
         try:
@@ -156,3 +137,14 @@ class PatientLedger:
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         finally:
             self._waiting.pop(name, None)
+
+
+def _unsent(entry: Entry) -> Entry:
+    """An entry whose request was not sent after all."""
+    return replace(
+        entry,
+        status=EntryStatus.CANCELLED,
+        error_code="CANCELLED",
+        tokens=Tokens(),
+        cost_usd=cost_of(Tokens(), FREE),
+    )
