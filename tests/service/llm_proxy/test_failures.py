@@ -127,15 +127,29 @@ async def test_nobody_at_the_address_is_said_so(
 async def test_a_provider_that_stalls_is_given_up_in_time_and_its_cost_is_unknown(
     proxy: Any, provider: ProviderServer
 ) -> None:
+    # What is loaded once is loaded then.
+    await proxy.ask()
     provider.will(Answer(stall=True))
 
     with pytest.raises(DeadlineExceeded) as caught:
-        await proxy.ask(timeout_seconds=0.5)
+        await proxy.ask(timeout_seconds=2)
 
     assert caught.value.code == "PROVIDER_TIMEOUT"
     total = (await proxy.sums()).total
     assert total.unpriced_calls == 1
     await asyncio.wait_for(provider.gone.wait(), 10)
+
+
+async def test_a_call_whose_time_is_over_before_it_is_sent_costs_nothing(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    with pytest.raises(DeadlineExceeded) as caught:
+        await proxy.ask(timeout_seconds=0.000001)
+
+    assert caught.value.code == "PROVIDER_TIMEOUT"
+    total = (await proxy.sums()).total
+    assert (total.calls, total.cost_usd) == (1, "0")
+    assert not provider.asked
 
 
 @pytest.mark.parametrize(
