@@ -29,6 +29,7 @@ __all__ = [
     "MemoryBatchResult",
     "MemoryFound",
     "MemoryHit",
+    "MemoryHits",
     "MemoryItem",
     "Messages",
     "Model",
@@ -99,6 +100,7 @@ class EventType(StrEnum):
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
+    BUDGET_WARNED = "budget_warned"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -174,11 +176,14 @@ class Input(Answer):
 
 
 class GraphNode(Answer):
-    """One step of a workflow: an llm, code, memory, ... node."""
+    """One step of a workflow: an llm, code, memory, ... node, the state fields that it writes, and whether its result is a
+    document of a schema."""
 
     id: str
     kind: str
     label: str
+    outputs: list[str] = []
+    structured: bool = False
 
 
 class GraphEdge(Answer):
@@ -672,6 +677,13 @@ class MemoryHit(Answer):
     matched_text: str = ""
     message: ConversationMessage | None = None
     neighbours: list[ConversationMessage] = []
+
+
+class MemoryHits(Answer):
+    """What a search found, best first; `without_meaning` is the code of the error for which only words counted."""
+
+    hits: list[MemoryHit]
+    without_meaning: str = ""
 
 
 class MemoryFound(Answer):

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cadre_executor.domain.concurrency import side_by_side
@@ -51,6 +51,15 @@ class _Offer:
 
 async def converse(action: LlmAction, task: Task) -> Result:
     """The model's final answer. Every reply and every tool's result is stored before what depends on it begins."""
+    if not action.tools:
+        return await _talk(action, task)
+    try:
+        return await _talk(action, task)
+    finally:
+        await task.means.peers.tools.end_loop(task.call.key)
+
+
+async def _talk(action: LlmAction, task: Task) -> Result:
     schema, form = _schema(task.place.node.result_type)
     prompt = action.prompt.render(task.scope)
     messages = await _opening(action, prompt, task)
@@ -83,7 +92,7 @@ async def _opening(action: LlmAction, prompt: str, task: Task) -> list[Message]:
     found = []
     if action.system is not None:
         found.append(Message(role=Role.SYSTEM, text=action.system.render(task.scope)))
-    if action.recall is not None:
+    if action.recall is not None and action.recall.top_k:
         prompt = await recalled(action.recall, prompt, task=task) + prompt
     return [*found, Message(role=Role.USER, text=prompt)]
 
@@ -165,7 +174,11 @@ async def _reply(question: Question, task: Task, step: int, *, stream: bool) -> 
         reply = _reply_of(known)
     else:
         reply = await _asked(question, task, step, stream=stream)
+        # Stored together: a call that is recorded has told of its budgets.
         task.record(str(step), _document(reply), usage=reply.usage)
+        for warning in reply.warnings:
+            data = {**asdict(warning), "message": warning.in_words}
+            task.tell(EventType.BUDGET_WARNED, data)
     task.usage = task.usage + reply.usage
     return reply
 
@@ -221,7 +234,12 @@ class _Job:
             return Returned(error=refused)
         use = self.offer.use
         returned = await invoke(
-            use, self.offer.spec, self.call.arguments, task=self.task, step=self.step
+            use,
+            self.offer.spec,
+            self.call.arguments,
+            task=self.task,
+            step=self.step,
+            loop=self.task.call.key,
         )
         fails = use.on_error is OnError.FAIL and not returned.has_bad_arguments
         if returned.error is not None and fails:

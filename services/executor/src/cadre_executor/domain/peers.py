@@ -11,6 +11,7 @@ from cadre_executor.domain.tools import Tools, ToolSpec
 from cadre_executor.domain.workflows import Budget, ModelChoice, SandboxLimits, Upkeep
 
 __all__ = [
+    "BudgetWarning",
     "Call",
     "ChildRun",
     "Children",
@@ -29,6 +30,7 @@ __all__ = [
     "RunBudget",
     "Said",
     "Sandbox",
+    "SandboxSessions",
     "ToolCall",
 ]
 
@@ -105,13 +107,35 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetWarning:
+    """How a period of a budget stood when a call brought it near its limit; a limit of None is none."""
+
+    budget: str
+    period: str
+    used_usd: str
+    used_tokens: int
+    limit_usd: str | None = None
+    limit_tokens: int | None = None
+
+    @property
+    def in_words(self) -> str:
+        """That it is nearly used up, and how far."""
+        usd = [] if self.limit_usd is None else [f"${self.used_usd} of ${self.limit_usd}"]
+        tokens = self.limit_tokens
+        counted = [] if tokens is None else [f"{self.used_tokens} of {tokens} tokens"]
+        return f"the budget {self.budget!r} is nearly used up: {' and '.join([*usd, *counted])}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What a model answered. `complete` is false when it was cut off; with `tool_calls` it is no final answer."""
+    """What a model answered. `complete` is false when it was cut off; with `tool_calls` it is no final answer.
+    `warnings` are of budgets that the call brought near their limits."""
 
     text: str
     usage: Usage
     complete: bool = True
     tool_calls: tuple[ToolCall, ...] = ()
+    warnings: tuple[BudgetWarning, ...] = ()
 
 
 class Outcome(Enum):
@@ -212,6 +236,23 @@ class Sandbox(Protocol):
 
     async def execute(self, program: Program, *, call: Call, seconds: float) -> Execution:
         """How it ended. Cancelling kills the program."""
+
+
+class SandboxSessions(Sandbox, Protocol):
+    """A sandbox in which programs can find what earlier ones left."""
+
+    async def execute(
+        self, program: Program, *, call: Call, seconds: float, session: str = ""
+    ) -> Execution:
+        """As of any sandbox; in the session that is named. Raises NotFound when that has ended."""
+
+    async def open_session(self, limits: SandboxLimits, *, call: Call, seconds: float) -> str:
+        """The id of a session, in which programs find the variables of earlier ones and have no higher limits. A
+        repeated key gets the same one while it is open. Raises Unsupported and LimitExceeded where there can be none.
+        """
+
+    async def close_session(self, session: str, *, seconds: float) -> None:
+        """Ends it; nothing when it has ended."""
 
 
 class Memory(Protocol):

@@ -68,6 +68,7 @@ _EVENT_TYPES = {
     EventType.TOOL_CALLED: runs_pb2.EVENT_TYPE_TOOL_CALLED,
     EventType.TOOL_RETURNED: runs_pb2.EVENT_TYPE_TOOL_RETURNED,
     EventType.AGENT_TASK: runs_pb2.EVENT_TYPE_AGENT_TASK,
+    EventType.BUDGET_WARNED: runs_pb2.EVENT_TYPE_BUDGET_WARNED,
 }
 _LARGEST_PAGE = 500
 
@@ -328,7 +329,12 @@ def _input(field: InputField) -> workflows_pb2.Input:
 
 
 def _graph(graph: Graph) -> workflows_pb2.Graph:
-    nodes = [workflows_pb2.GraphNode(id=n.id, kind=n.kind, label=n.label) for n in graph.nodes]
+    nodes = [
+        workflows_pb2.GraphNode(
+            id=n.id, kind=n.kind, label=n.label, outputs=n.outputs, structured=n.structured
+        )
+        for n in graph.nodes
+    ]
     edges = [
         workflows_pb2.GraphEdge(
             **{"from": e.source, "to": e.target}, condition=e.condition, loop=e.loop

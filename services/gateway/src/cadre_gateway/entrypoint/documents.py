@@ -226,6 +226,10 @@ class Node(Answer):
     id: str
     kind: str = Field(description="llm, code, memory, ...")
     label: str
+    outputs: list[str] = Field(description="The state fields that it writes.")
+    structured: bool = Field(
+        description="Whether its result is a document of a schema, and not a text."
+    )
 
 
 class Edge(Answer):
@@ -318,6 +322,7 @@ class EventType(StrEnum):
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
+    BUDGET_WARNED = "budget_warned"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
