@@ -68,19 +68,25 @@ async def runs_of(executor: Executor, schedule: str) -> list[runs_pb2.Run]:
 
 def let_weeks_pass(server: Prefect, weeks: int) -> None:
     """Moves all that a Prefect that is down had planned into the past, as weeks that pass do."""
-    moved = f"'-{7 * weeks} days'"
-    format_ = "'%Y-%m-%d %H:%M:%f000'"
+    moved = f"-{7 * weeks} days"
     database = sqlite3.connect(server.home / "prefect.db")
     with database:
-        for table, column in (
-            ("flow_run", "expected_start_time"),
-            ("flow_run", "next_scheduled_start_time"),
-            ("deployment_schedule", "created"),
-            ("deployment_schedule", "updated"),
-        ):
-            database.execute(
-                f"UPDATE {table} SET {column} = strftime({format_}, {column}, {moved})"
-            )
+        database.execute(
+            "UPDATE flow_run SET expected_start_time = strftime('%Y-%m-%d %H:%M:%f000', expected_start_time, :moved),"
+            " next_scheduled_start_time = strftime('%Y-%m-%d %H:%M:%f000', next_scheduled_start_time, :moved)",
+            {"moved": moved},
+        )
+        database.execute(
+            "UPDATE flow_run_state SET state_details = json_set(state_details, '$.scheduled_time',"
+            " strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(state_details, '$.scheduled_time'), :moved))"
+            " WHERE json_extract(state_details, '$.scheduled_time') IS NOT NULL",
+            {"moved": moved},
+        )
+        database.execute(
+            "UPDATE deployment_schedule SET created = strftime('%Y-%m-%d %H:%M:%f000', created, :moved),"
+            " updated = strftime('%Y-%m-%d %H:%M:%f000', updated, :moved)",
+            {"moved": moved},
+        )
     database.close()
 
 
