@@ -268,7 +268,7 @@ async def test_the_description_is_typed_and_complete(anybody: httpx.AsyncClient)
     assert "ValidationError" not in text
     run = spec["components"]["schemas"]["Run"]
     assert set(run["required"]) == run["properties"].keys()
-    assert spec["paths"]["/api/v1/runs"]["post"]["security"] == [{"key": []}]
+    assert spec["paths"]["/api/v1/runs"]["post"]["security"] == [{"key": ["run"]}]
     assert "security" not in spec["paths"]["/healthz"]["get"]
 
 

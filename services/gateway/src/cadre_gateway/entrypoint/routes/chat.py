@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from cadre.llm_proxy.v1 import llm_pb2
 from cadre_gateway.entrypoint import conversions
+from cadre_gateway.entrypoint.access import READ, RUN, TheCaller
 from cadre_gateway.entrypoint.chat_documents import (
     ChatChoice,
     ChatChunk,
@@ -65,7 +66,7 @@ _DOCUMENTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", dependencies=[READ])
 async def list_openai_models(llm_proxy: TheLlmProxy) -> ChatModels:
     """Lists the models that can be used now, the platform's default first."""
     answer = await llm_proxy.call(llm_proxy.models.ListModels, llm_pb2.ListModelsRequest())
@@ -78,12 +79,16 @@ async def list_openai_models(llm_proxy: TheLlmProxy) -> ChatModels:
     return ChatModels(data=[ChatModel(id="default", owned_by="cadre"), *usable])
 
 
-@router.post("/v1/chat/completions", response_model=None, responses=_DOCUMENTED)
+@router.post("/v1/chat/completions", response_model=None, responses=_DOCUMENTED, dependencies=[RUN])
 async def complete_chat(
-    asked: ChatRequest, request: Request, parts: TheParts, key: IdempotencyKey
+    asked: ChatRequest,
+    request: Request,
+    parts: TheParts,
+    caller: TheCaller,
+    key: IdempotencyKey,
 ) -> ChatCompletion | Response:
     """Asks a model. A caller who leaves stops the model."""
-    wanted = _request_of(asked, timeout_seconds=parts.waits.completion_seconds)
+    wanted = _request_of(asked, api_key=caller.name, timeout_seconds=parts.waits.completion_seconds)
     key = key or f"request/{new_id()}"
     if asked.stream:
         return await _streamed(asked, wanted, parts, key=key)
@@ -102,7 +107,9 @@ async def complete_chat(
     return _completion(answer.reply)
 
 
-def _request_of(asked: ChatRequest, *, timeout_seconds: float) -> llm_pb2.CompleteRequest:
+def _request_of(
+    asked: ChatRequest, *, api_key: str, timeout_seconds: float
+) -> llm_pb2.CompleteRequest:
     provider, _, name = ("" if asked.model == "default" else asked.model).partition("/")
     options = llm_pb2.ModelOptions(
         provider=provider,
@@ -115,7 +122,10 @@ def _request_of(asked: ChatRequest, *, timeout_seconds: float) -> llm_pb2.Comple
     )
     messages = [llm_pb2.Message(role=_ROLES[one.role], content=one.text) for one in asked.messages]
     request = llm_pb2.CompleteRequest(
-        options=options, messages=messages, timeout_seconds=timeout_seconds
+        options=options,
+        messages=messages,
+        timeout_seconds=timeout_seconds,
+        attribution=llm_pb2.Attribution(api_key=api_key),
     )
     schema = _schema_of(asked.response_format)
     if schema is not None:
