@@ -59,7 +59,7 @@ def answers_of(database: Transactions, *, hold_seconds: float = 60.0) -> Answers
 
 
 def an_entry(**more: Any) -> AuditEntry:
-    values = {
+    values: dict[str, Any] = {
         "id": new_id(),
         "time": time.time(),
         "key": "ci",

@@ -269,6 +269,7 @@ class Run(Answer):
     parent_run_id: str = ""
     forked_from_run_id: str = ""
     schedule: str = ""
+    api_key: str = ""
     batch_id: str = ""
     batch_row: int = 0
     questions: list[Question] = []

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from cadre.memory.v1 import memory_pb2
 from cadre_gateway.entrypoint import memory_conversions as conversions
 from cadre_gateway.entrypoint import memory_documents as documents
-from cadre_gateway.entrypoint.access import READ, WRITE
+from cadre_gateway.entrypoint.access import READ, RUN, WRITE
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheMemory
 from cadre_gateway.entrypoint.routes.memories import AskedNamespace, PageSize, PageToken
 from cadre_kit.ids import new_id
@@ -17,7 +17,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["conversations"])
 
 
-@router.post("/api/v1/conversations/messages", dependencies=[WRITE])
+@router.post("/api/v1/conversations/messages", dependencies=[RUN])
 async def append_messages(
     asked: documents.NewMessages, memory: TheMemory, key: IdempotencyKey
 ) -> documents.MessagesAdded:

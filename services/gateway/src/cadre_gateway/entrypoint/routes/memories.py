@@ -8,7 +8,7 @@ from cadre.memory.v1 import memory_pb2
 from cadre_gateway.entrypoint import memory_batch_documents
 from cadre_gateway.entrypoint import memory_conversions as conversions
 from cadre_gateway.entrypoint import memory_documents as documents
-from cadre_gateway.entrypoint.access import READ, WRITE
+from cadre_gateway.entrypoint.access import READ, RUN, WRITE
 from cadre_gateway.entrypoint.conversions import timestamp
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheMemory
 from cadre_kit.ids import new_id
@@ -27,7 +27,7 @@ PageToken = Annotated[str, Query(max_length=2000, description="The last page's n
 _Key = Annotated[str, Query(min_length=1, max_length=512, description="The value's key.")]
 
 
-@router.post("/api/v1/memories", dependencies=[WRITE])
+@router.post("/api/v1/memories", dependencies=[RUN])
 async def put_memory(
     asked: documents.NewMemory, memory: TheMemory, key: IdempotencyKey
 ) -> documents.MemoryItem:
