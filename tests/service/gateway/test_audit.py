@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 SOURCE = {"source": "flow: x\n"}
 
@@ -81,19 +82,25 @@ async def test_no_secret_and_no_body_is_written_down(running: Any, http: httpx.A
     assert running.key not in said
 
 
-async def test_whoever_has_no_key_cannot_fill_the_log(
-    running: Any, http: httpx.AsyncClient
+@pytest.mark.parametrize(
+    ("whose", "code"), [("nobody", "API_KEY_MISSING"), ("revoked", "API_KEY_REVOKED")]
+)
+async def test_whoever_is_turned_away_cannot_fill_the_log(
+    running: Any, http: httpx.AsyncClient, whose: str, code: str
 ) -> None:
-    async with httpx.AsyncClient(base_url=running.url) as nobody:
+    made = (await http.post("/api/v1/keys", json={"name": "ci", "scope": "run"})).json()
+    await http.post("/api/v1/keys/ci/revoke")
+    headers = {"Authorization": f"Bearer {made['secret']}"} if whose == "revoked" else {}
+    async with httpx.AsyncClient(base_url=running.url, headers=headers) as turned_away:
         began = time.monotonic()
         for _ in range(60):
-            await nobody.post("/api/v1/runs")
+            await turned_away.post("/api/v1/runs")
         seconds = time.monotonic() - began
 
-    found = await entries(http, page_size=500)
+    found = await entries(http, refused="true", page_size=500)
     # Two at once, and then one a second.
     assert 1 <= len(found) <= 3 + seconds
-    assert {one["code"] for one in found} == {"API_KEY_MISSING"}
+    assert {one["code"] for one in found} == {code}
 
 
 async def test_the_log_is_read_page_by_page_and_survives_a_restart(

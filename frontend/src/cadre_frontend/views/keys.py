@@ -73,7 +73,7 @@ def draw_key(key: ApiKey) -> None:
     """One key."""
     with st.container(border=True):
         name, status, scope, limits, used, act = st.columns(
-            [2, 1, 1, 2, 2, 1], vertical_alignment="center"
+            [2, 1, 1, 2, 2, 1.4], vertical_alignment="center"
         )
         name.markdown(f"**{plain(key.name)}**  \n`{key.prefix}…`")
         with status:

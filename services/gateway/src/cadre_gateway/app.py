@@ -72,17 +72,7 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             metrics=metrics,
         )
         await stack.enter_async_context(dispatcher.running())
-        days = settings.gateway_delivery_days
-        sweeps: dict[str, Sweep] = {
-            "deliveries": partial(inbox.sweep, keep_days=days),
-            "answers": partial(answers.sweep, keep_days=days),
-            "audit": partial(
-                audit.sweep,
-                keep_days=settings.gateway_audit_days,
-                most=settings.gateway_audit_entries,
-            ),
-        }
-        await stack.enter_async_context(sweeping(sweeps))
+        await stack.enter_async_context(sweeping(_sweeps(settings, inbox, answers, audit)))
         parts = Parts(
             services=services,
             probes=_probes(settings),
@@ -96,23 +86,44 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             audit=audit,
             metrics=metrics,
             stopping=stopping,
-            waits=Waits(
-                completion_seconds=settings.gateway_completion_seconds,
-                heartbeat_seconds=settings.gateway_heartbeat_seconds,
-                reconnect_seconds=settings.gateway_reconnect_seconds,
-                answer_seconds=settings.gateway_call_seconds,
-            ),
+            waits=_waits(settings),
             version=metadata.version("cadre-gateway"),
         )
-        limits = Limits(
-            body_bytes=settings.gateway_body_bytes,
-            webhook_body_bytes=min(_WEBHOOK_BODY_BYTES, settings.gateway_body_bytes),
-            concurrent_requests=settings.gateway_concurrent_requests,
-            read_seconds=settings.gateway_read_seconds,
-        )
-        yield application(
-            parts, authentication=Authentication(admin=admin, keys=keys), limits=limits
-        )
+        authentication = Authentication(admin=admin, keys=keys)
+        yield application(parts, authentication=authentication, limits=_limits(settings))
+
+
+def _sweeps(
+    settings: GatewaySettings, inbox: Inbox, answers: Answers, audit: AuditLog
+) -> Mapping[str, Sweep]:
+    days = settings.gateway_delivery_days
+    return {
+        "deliveries": partial(inbox.sweep, keep_days=days),
+        "answers": partial(answers.sweep, keep_days=days),
+        "audit": partial(
+            audit.sweep,
+            keep_days=settings.gateway_audit_days,
+            most=settings.gateway_audit_entries,
+        ),
+    }
+
+
+def _waits(settings: GatewaySettings) -> Waits:
+    return Waits(
+        completion_seconds=settings.gateway_completion_seconds,
+        heartbeat_seconds=settings.gateway_heartbeat_seconds,
+        reconnect_seconds=settings.gateway_reconnect_seconds,
+        answer_seconds=settings.gateway_call_seconds,
+    )
+
+
+def _limits(settings: GatewaySettings) -> Limits:
+    return Limits(
+        body_bytes=settings.gateway_body_bytes,
+        webhook_body_bytes=min(_WEBHOOK_BODY_BYTES, settings.gateway_body_bytes),
+        concurrent_requests=settings.gateway_concurrent_requests,
+        read_seconds=settings.gateway_read_seconds,
+    )
 
 
 async def _database(settings: GatewaySettings, stack: AsyncExitStack) -> Transactions:

@@ -21,21 +21,22 @@ log = logger()
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSED = frozenset({401, 403, 429})
-# Whoever has no key must not be able to fill the disk, nor to push out of the log what matters.
-_STRANGERS_PER_SECOND = 1.0
+# Whoever is turned away at the door must not be able to fill the disk, nor to push out of the log what matters.
+_TURNED_AWAY = frozenset({401, 429})
+_TURNED_AWAY_PER_SECOND = 1.0
 _ID_CHARACTERS = 200
 
 
 class Auditing:
     """Writes down what changes something, and what is refused to whom.
 
-    Deliveries that were accepted are in the inbox, with who sent them; only those that were refused are here. Of an
-    address without a key, one refusal a second is.
+    Deliveries that were accepted are in the inbox, with who sent them; only those that were refused are here. Of those
+    who are turned away (401, 429), one a second is for each key, or each address without one.
     """
 
     def __init__(self, audit_log: AuditLog) -> None:
         self._log = audit_log
-        self._strangers = Rates(_STRANGERS_PER_SECOND)
+        self._turned_away = Rates(_TURNED_AWAY_PER_SECOND)
 
     async def write_down(
         self,
@@ -51,8 +52,10 @@ class Auditing:
         address = str((scope.get("client") or ("",))[0])
         if not _is_of_interest(scope, status):
             return
-        if caller is None and not self._strangers.allows(address, now=time.monotonic()):
-            return
+        if status in _TURNED_AWAY:
+            whose = f"key {caller.name}" if caller else address
+            if not self._turned_away.allows(whose, now=time.monotonic()):
+                return
         entry = AuditEntry(
             id=new_id(),
             time=time.time(),
