@@ -1,6 +1,8 @@
 # `make up` and `make test` are all that a newcomer needs; each first sets up what is missing.
 SHELL := /bin/bash
 PYTHON ?= python3
+# Two at a time: what starts a platform of its own needs a gigabyte.
+WORKERS ?= 2
 BIN := .venv/bin
 UV := $(BIN)/uv
 PACKAGES := libs/contracts libs/kit libs/client services/gateway services/executor services/llm-proxy \
@@ -23,7 +25,7 @@ down: ## Stop the platform
 	@if [ -x $(BIN)/cadre ]; then $(BIN)/cadre down; else echo "Nothing is installed here, so nothing runs."; fi
 
 test: .venv/.dev ## Set up what is missing and run the tests; ARGS are pytest's
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: .venv/.dev ## Style, types, protos and import rules
 	$(BIN)/ruff check .

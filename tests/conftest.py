@@ -1,6 +1,7 @@
 """What the machine can run decides which kinds of test run; each kind left out is named at the end, with why."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -57,7 +58,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "postgresql": _no_postgresql,
     "redis": _no_redis,
 }
-_LEFT_OUT = pytest.StashKey[Counter[tuple[str, str]]]()
+_LEFT_OUT = rf"Skipped: ((?:{'|'.join(NEEDS)}) tests: .*)"
 
 
 @pytest.fixture(scope="session")
@@ -88,22 +89,21 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     provider.shutdown()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips the tests whose kind this machine cannot run."""
-    left_out: Counter[tuple[str, str]] = Counter()
     used = {kind for item in items for kind in NEEDS if item.get_closest_marker(kind)}
     reasons = {kind: reason for kind in sorted(used) if (reason := NEEDS[kind]())}
     for item in items:
         for kind, reason in reasons.items():
             if item.get_closest_marker(kind):
-                item.add_marker(pytest.mark.skip(reason=reason))
-                left_out[kind, reason] += 1
+                item.add_marker(pytest.mark.skip(reason=f"{kind} tests: {reason}"))
                 break
-    config.stash[_LEFT_OUT] = left_out
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Ends with a line for each kind that was left out."""
-    left_out = terminalreporter.config.stash.get(_LEFT_OUT, Counter())
-    for (kind, reason), count in sorted(left_out.items()):
-        terminalreporter.write_line(f"left out: {count} {kind} tests: {reason}", yellow=True)
+    # From the reports, which is all that comes back from tests that run in other processes.
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", [])]
+    found = (re.fullmatch(_LEFT_OUT, where[2]) for where in skipped if isinstance(where, tuple))
+    for what, count in sorted(Counter(match[1] for match in found if match).items()):
+        terminalreporter.write_line(f"left out: {count} {what}", yellow=True)

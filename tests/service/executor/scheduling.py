@@ -121,7 +121,7 @@ def worker_running(home: Path, prefect_url: str, gateway: Platform) -> Iterator[
 
 async def flow_run_state(url: str, flow_run: str) -> tuple[str, str]:
     """The type and the name of a flow run's state."""
-    async with httpx.AsyncClient(base_url=f"{url}/api", trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=f"{url}/api", timeout=60, trust_env=False) as http:
         run: Any = (await http.get(f"/flow_runs/{flow_run}")).json()
     return run["state_type"], run["state_name"]
 
