@@ -140,9 +140,12 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         self._head_timer = None
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if _is_idle(self.cycle):
             self.transport.write(_TOO_SLOW)
-            self.transport.close()
+        # Else within the answer to the request before, which is broken off.
+        self.transport.close()
 
 
 def _is_idle(cycle: RequestResponseCycle | None) -> bool:

@@ -97,8 +97,8 @@ def _declaring(router: APIRouter) -> APIRouter:
     """The router, if each of its routes declares the scope that it needs, or is open to anybody."""
     for route in router.routes:
         assert isinstance(route, APIRoute), f"{route} is no route of the API"
-        declares = scope_of(route.dependencies) is not None
-        assert declares != is_open(route.path), f"{route.path} must declare what it needs of a key"
+        if (scope_of(route.dependencies) is None) != is_open(route.path):
+            raise AssertionError(f"{route.path} must declare what it needs of a key")
     return router
 
 
