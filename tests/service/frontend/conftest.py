@@ -40,4 +40,6 @@ def opened(services: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open
         return drawn.run()
 
     yield open_page
+    # The client that all sessions share where nobody signs in.
+    monkeypatch.setenv("CADRE_FRONTEND_SIGN_IN", "off")
     gateway().close()

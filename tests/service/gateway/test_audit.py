@@ -43,7 +43,7 @@ async def test_what_only_looks_is_not(running: Any, http: httpx.AsyncClient) -> 
     await http.get("/api/v1/runs")
     await http.post("/api/v1/workflows/validate", json=SOURCE)
     await http.post("/a2a/x", json={"jsonrpc": "2.0", "id": 1, "method": "GetTask"})
-    async with httpx.AsyncClient(base_url=running.url) as nobody:
+    async with httpx.AsyncClient(base_url=running.url, timeout=60, verify=False) as nobody:
         await nobody.get("/healthz")
 
     assert await entries(http) == []
@@ -91,7 +91,9 @@ async def test_whoever_is_turned_away_cannot_fill_the_log(
     made = (await http.post("/api/v1/keys", json={"name": "ci", "scope": "run"})).json()
     await http.post("/api/v1/keys/ci/revoke")
     headers = {"Authorization": f"Bearer {made['secret']}"} if whose == "revoked" else {}
-    async with httpx.AsyncClient(base_url=running.url, headers=headers) as turned_away:
+    async with httpx.AsyncClient(
+        base_url=running.url, headers=headers, timeout=60, verify=False
+    ) as turned_away:
         began = time.monotonic()
         for _ in range(60):
             await turned_away.post("/api/v1/runs")
@@ -108,11 +110,16 @@ async def test_the_log_is_read_page_by_page_and_survives_a_restart(
 ) -> None:
     async with start() as running:
         headers = {"Authorization": f"Bearer {running.key}"}
-        async with httpx.AsyncClient(base_url=running.url, headers=headers) as http:
+        async with httpx.AsyncClient(
+            base_url=running.url, headers=headers, timeout=60, verify=False
+        ) as http:
             for number in range(5):
                 await http.post("/api/v1/keys", json={"name": f"k{number}", "scope": "read"})
 
-    async with start() as again, httpx.AsyncClient(base_url=again.url, headers=headers) as http:
+    async with (
+        start() as again,
+        httpx.AsyncClient(base_url=again.url, headers=headers, timeout=60, verify=False) as http,
+    ):
         first = (await http.get("/api/v1/audit?page_size=3")).json()
         token = first["next_page_token"]
         second = (await http.get(f"/api/v1/audit?page_size=3&page_token={token}")).json()

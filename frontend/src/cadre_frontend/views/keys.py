@@ -95,7 +95,7 @@ def draw_audit() -> None:
     entries = gateway().audit(limit=SHOWN_ENTRIES)
     rows = [
         {
-            "time": entry.time,
+            "time (UTC)": f"{entry.time:%Y-%m-%d %H:%M:%S}",
             "key": entry.key or "none",
             "from": entry.address,
             "request": f"{entry.method} {entry.route}",
