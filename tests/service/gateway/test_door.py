@@ -280,6 +280,14 @@ async def test_the_reference_page_shows_every_route_without_the_network(
     paths = (await anybody.get("/openapi.json")).json()["paths"]
 
     assert all(f"<code>{path}</code>" in page for path in paths)
+    assert page.count("needs a key that may admin") == len(
+        [
+            1
+            for methods in paths.values()
+            for one in methods.values()
+            if one.get("security") == [{"key": ["admin"]}]
+        ]
+    )
     assert "<script" not in page
     assert "http://" not in page
     assert "https://" not in page
