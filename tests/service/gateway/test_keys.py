@@ -19,6 +19,8 @@ NEEDED = [
     ("POST", "/api/v1/workflows/validate", "read"),
     ("POST", "/api/v1/runs", "run"),
     ("POST", "/v1/chat/completions", "run"),
+    ("POST", "/v1/embeddings", "run"),
+    ("POST", "/mcp", "run"),
     ("POST", "/a2a/triage/message:send", "run"),
     ("DELETE", "/api/v1/workflows/triage", "write"),
     ("POST", "/api/v1/schedules/nightly/pause", "write"),

@@ -27,6 +27,7 @@ from cadre_gateway.domain.webhooks import WebhookSecret, new_webhook_secret
 from cadre_gateway.entrypoint.access import Authentication
 from cadre_gateway.entrypoint.api import application
 from cadre_gateway.entrypoint.dependencies import Parts, Waits
+from cadre_gateway.entrypoint.mcp_door import McpDoor
 from cadre_gateway.entrypoint.metrics import Metrics
 from cadre_gateway.entrypoint.middleware import Limits
 from cadre_gateway.entrypoint.streams import Stopping
@@ -90,7 +91,9 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             version=metadata.version("cadre-gateway"),
         )
         authentication = Authentication(admin=admin, keys=keys)
-        yield application(parts, authentication=authentication, limits=_limits(settings))
+        mcp = McpDoor(parts, body_bytes=settings.gateway_body_bytes)
+        await stack.enter_async_context(mcp.open())
+        yield application(parts, authentication=authentication, limits=_limits(settings), mcp=mcp)
 
 
 def _sweeps(

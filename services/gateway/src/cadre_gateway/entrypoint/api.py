@@ -5,12 +5,14 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.routing import Route
 
 from cadre_gateway.entrypoint.access import Authentication, is_open, scope_of
 from cadre_gateway.entrypoint.auditing import Auditing
 from cadre_gateway.entrypoint.dependencies import Parts
 from cadre_gateway.entrypoint.documents import Event, ProblemDetails
 from cadre_gateway.entrypoint.errors import PROBLEM_RESPONSES, add_error_handlers
+from cadre_gateway.entrypoint.mcp_door import McpDoor
 from cadre_gateway.entrypoint.middleware import Around, Limits
 from cadre_gateway.entrypoint.routes import (
     a2a,
@@ -61,7 +63,9 @@ _PROBLEM = {
 }
 
 
-def application(parts: Parts, *, authentication: Authentication, limits: Limits) -> FastAPI:
+def application(
+    parts: Parts, *, authentication: Authentication, limits: Limits, mcp: McpDoor
+) -> FastAPI:
     """The ASGI application."""
     app = FastAPI(
         title="Cadre",
@@ -80,6 +84,7 @@ def application(parts: Parts, *, authentication: Authentication, limits: Limits)
     app.include_router(_declaring(chat.router))
     # Described by its own specification, and by the cards.
     app.include_router(_declaring(a2a.router), include_in_schema=False)
+    app.router.routes.append(Route("/mcp", endpoint=mcp, name="mcp"))
     app.include_router(_declaring(platform.router))
     app.include_router(_declaring(hooks.router), responses=_problems())
     app.add_middleware(
