@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ from cadre_client._models import (
     FileList,
     JsonObject,
     MemoryBatchResult,
-    MemoryHit,
+    MemoryHits,
     MemoryItem,
     Messages,
     Model,
@@ -684,9 +685,9 @@ class Client:
         answer = self._post(dict[str, list[MemoryBatchResult]], "/api/v1/memories/batch", body)
         return answer["results"]
 
-    def get_memory(self, namespace: Sequence[str], key: str) -> MemoryItem:
-        """A stored value."""
-        query: Query = {"namespace": list(namespace), "key": key}
+    def get_memory(self, namespace: Sequence[str], key: str, version: int = 0) -> MemoryItem:
+        """A stored value, as of a version; 0 is the newest."""
+        query: Query = {"namespace": list(namespace), "key": key, "version": version}
         return self._get(MemoryItem, "/api/v1/memories/item", query)
 
     def list_memories(
@@ -696,12 +697,17 @@ class Client:
         limit: int = 100,
         *,
         tags: Sequence[str] = (),
+        metadata: Mapping[str, JsonValue] | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
     ) -> list[MemoryItem]:
-        """A namespace's values by key that have all the tags, at most `limit`."""
+        """A namespace's values by key that pass all of these, at most `limit`."""
         query: Query = {
             "namespace": list(namespace),
             "key_prefix": key_prefix,
             "tag": list(tags),
+            "metadata": json.dumps(metadata) if metadata else None,
+            **_times(since, before),
         }
         return list(self._pages(MemoryItem, "/api/v1/memories", "items", query, limit=limit))
 
@@ -722,9 +728,11 @@ class Client:
         *,
         tags: Sequence[str] = (),
         metadata: Mapping[str, JsonValue] | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
         window: int = 0,
         asked: datetime | None = None,
-    ) -> list[MemoryHit]:
+    ) -> MemoryHits:
         """What matches best in a namespace and below it; `mode` is hybrid, text or vector.
 
         Each message comes with `window` before and after it. What did not hold when the question is `asked`, now by
@@ -732,8 +740,8 @@ class Client:
         """
         body: dict[str, Any] = {"namespace": list(namespace), "query": query, "top_k": top_k}
         body |= {"mode": mode, "window": window, **_conditions(tags, metadata)}
-        body["asked_time"] = asked.isoformat() if asked else None
-        return self._post(dict[str, list[MemoryHit]], "/api/v1/memories/search", body)["hits"]
+        body |= {**_times(since, before), "asked_time": asked.isoformat() if asked else None}
+        return self._post(MemoryHits, "/api/v1/memories/search", body)
 
     def forget_memories(
         self,
@@ -747,11 +755,7 @@ class Client:
     ) -> int:
         """Really removes what passes all of these, in a namespace and below it; says how many values."""
         body: dict[str, Any] = {"namespace": list(namespace), **_conditions(tags, metadata)}
-        body |= {
-            "since_time": since.isoformat() if since else None,
-            "before_time": before.isoformat() if before else None,
-            "everything": everything,
-        }
+        body |= {**_times(since, before), "everything": everything}
         return self._post(dict[str, int], "/api/v1/memories/forget", body)["forgotten"]
 
     def memory_namespaces(self, namespace: Sequence[str], limit: int = 500) -> list[list[str]]:
@@ -915,6 +919,13 @@ class Client:
 
 def _conditions(tags: Sequence[str], metadata: Mapping[str, JsonValue] | None) -> dict[str, Any]:
     return {"tags": list(tags), "metadata": dict(metadata or {})}
+
+
+def _times(since: datetime | None, before: datetime | None) -> dict[str, str | None]:
+    return {
+        "since_time": since.isoformat() if since else None,
+        "before_time": before.isoformat() if before else None,
+    }
 
 
 def _selection(

@@ -29,6 +29,7 @@ __all__ = [
     "MemoryBatchResult",
     "MemoryFound",
     "MemoryHit",
+    "MemoryHits",
     "MemoryItem",
     "Messages",
     "Model",
@@ -99,6 +100,7 @@ class EventType(StrEnum):
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
+    BUDGET_WARNED = "budget_warned"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -676,6 +678,13 @@ class MemoryHit(Answer):
     matched_text: str = ""
     message: ConversationMessage | None = None
     neighbours: list[ConversationMessage] = []
+
+
+class MemoryHits(Answer):
+    """What a search found, best first; `without_meaning` is the code of the error for which only words counted."""
+
+    hits: list[MemoryHit]
+    without_meaning: str = ""
 
 
 class MemoryFound(Answer):

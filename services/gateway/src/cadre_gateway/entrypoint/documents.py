@@ -322,6 +322,7 @@ class EventType(StrEnum):
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
+    BUDGET_WARNED = "budget_warned"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"

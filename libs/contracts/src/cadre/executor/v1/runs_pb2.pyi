@@ -103,6 +103,10 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """A tool returned, or failed with an error; data has its result, cut when it is long."""
     EVENT_TYPE_AGENT_TASK: _EventType.ValueType  # 17
     """What a remote agent does for a node changed; data has the agent, its task, the task's state, and what it says."""
+    EVENT_TYPE_BUDGET_WARNED: _EventType.ValueType  # 18
+    """A budget is nearly used up since a model call of this node; data has the budget, its period, what is used and the
+    limits, and a message.
+    """
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """What happened in a run."""
@@ -143,6 +147,10 @@ EVENT_TYPE_TOOL_RETURNED: EventType.ValueType  # 16
 """A tool returned, or failed with an error; data has its result, cut when it is long."""
 EVENT_TYPE_AGENT_TASK: EventType.ValueType  # 17
 """What a remote agent does for a node changed; data has the agent, its task, the task's state, and what it says."""
+EVENT_TYPE_BUDGET_WARNED: EventType.ValueType  # 18
+"""A budget is nearly used up since a model call of this node; data has the budget, its period, what is used and the
+limits, and a message.
+"""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 @_typing.final
@@ -713,7 +721,9 @@ Global___CancelRunResponse: _TypeAlias = CancelRunResponse  # noqa: Y015
 
 @_typing.final
 class ResumeRunRequest(_message.Message):
-    """Which run to go on with."""
+    """Which run to go on with: one that failed, or one that waits for a budget: for its own with an amount, for one that it
+    shares without.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -873,7 +873,7 @@ class BudgetUse(_message.Message):
     left_tokens: _builtins.int
     """Tokens that are left. Absent without a limit in tokens."""
     warned: _builtins.bool
-    """Whether warn_percent was reached."""
+    """Whether warn_percent was reached by calls that have ended."""
     @_builtins.property
     def reset_time(self) -> _timestamp_pb2.Timestamp:
         """When it begins anew. Absent for runs."""

@@ -3,7 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
 
+from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2
 from cadre_gateway.entrypoint import memory_batch_documents
 from cadre_gateway.entrypoint import memory_conversions as conversions
@@ -55,10 +57,15 @@ async def batch_memories(
 
 @router.get("/api/v1/memories/item", dependencies=[READ])
 async def get_memory(
-    namespace: AskedNamespace, key: _Key, memory: TheMemory
+    namespace: AskedNamespace,
+    key: _Key,
+    memory: TheMemory,
+    version: Annotated[
+        int, Query(ge=0, le=2**62, description="As of this version; 0 means the newest.")
+    ] = 0,
 ) -> documents.MemoryItem:
-    """Returns a stored value."""
-    request = memory_pb2.GetRequest(namespace=namespace, key=key)
+    """Returns a stored value, as it is or as of an earlier version; those before the last 20 are not kept."""
+    request = memory_pb2.GetRequest(namespace=namespace, key=key, version=version)
     answer = await memory.call(memory.memories.Get, request)
     return conversions.memory_item(answer.item)
 
@@ -83,6 +90,20 @@ async def list_memories(
     tag: Annotated[
         list[_Segment] | None, Query(max_length=64, description="Only what has all of these.")
     ] = None,
+    metadata: Annotated[
+        str,
+        Query(
+            max_length=16_384,
+            description='Only what has each of these names, with the same value: {"kind": "fact"}.',
+        ),
+    ] = "",
+    since_time: Annotated[
+        AwareDatetime | None,
+        Query(description="Only what was said, or else stored, then or later."),
+    ] = None,
+    before_time: Annotated[
+        AwareDatetime | None, Query(description="Only what was said, or else stored, before.")
+    ] = None,
 ) -> documents.MemoryPage:
     """Lists a namespace by key; namespaces below it are not listed."""
     request = memory_pb2.ListRequest(
@@ -90,7 +111,12 @@ async def list_memories(
         key_prefix=key_prefix,
         page_size=page_size,
         page_token=page_token,
-        filter=memory_pb2.Filter(tags=tag or []),
+        filter=memory_pb2.Filter(
+            tags=tag or [],
+            metadata=common_pb2.Json(text=metadata),
+            since_time=timestamp(since_time),
+            before_time=timestamp(before_time),
+        ),
     )
     answer = await memory.call(memory.memories.List, request)
     return documents.MemoryPage(
@@ -112,7 +138,10 @@ async def search_memories(asked: documents.MemoryQuery, memory: TheMemory) -> do
         asked_time=timestamp(asked.asked_time),
     )
     answer = await memory.call(memory.memories.Search, request)
-    return documents.MemoryHits(hits=[conversions.memory_hit(one) for one in answer.hits])
+    return documents.MemoryHits(
+        hits=[conversions.memory_hit(one) for one in answer.hits],
+        without_meaning=answer.without_meaning,
+    )
 
 
 @router.post("/api/v1/memories/forget", dependencies=[WRITE])

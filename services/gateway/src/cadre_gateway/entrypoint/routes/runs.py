@@ -127,8 +127,8 @@ async def cancel_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
 async def resume_run(
     run_id: _RunId, executor: TheExecutor, budget: documents.NewBudget | None = None
 ) -> documents.Run:
-    """Goes on with a failed run from the step that failed, once its cause is mended; with a budget, also with one that
-    waits for more of it."""
+    """Goes on with a failed run from the step that failed, once its cause is mended, or with one that waits for a
+    budget: with an amount for its own, without for one that it shares."""
     asked = budget or documents.NewBudget()
     request = runs_pb2.ResumeRunRequest(run_id=run_id, usd=asked.usd, tokens=asked.tokens)
     answer = await executor.call(executor.runs.ResumeRun, request)
