@@ -281,6 +281,8 @@ class Tools:
             where = f" (node {failure.node})" if failure.node else ""
             return _refused(failure.code, f"{failure.message}{where}", failure.resolution, said)
         if run.questions:
+            # Also while other branches go on.
+            said["status"] = d.RunStatus.WAITING.value
             said["questions"] = [one.model_dump(mode="json") for one in run.questions]
             asks = "; ".join(f"{one.node}: {one.message}" for one in run.questions)
             return _told(
