@@ -187,7 +187,7 @@ async def _compare_docker(stub: Stub, settings: SandboxSettings) -> None:
 
 
 def main(growth: int = 2_000) -> None:
-    """Prints the tables, looking for growth over so many executions. An image with pandas is built when there is none."""
+    """Prints the tables, looking for growth over so many executions. Builds an image with pandas if there is none."""
     asyncio.run(_measure(growth))
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from cadre_client._errors import ApiError, GatewayUnreachable
+from cadre_client._keys import ApiKey, AuditEntry, MadeKey, WhoAmI
 from cadre_client._local import local_platform
 from cadre_client._models import (
     Agent,
@@ -762,6 +763,68 @@ class Client:
         query: Query = {"namespace": list(namespace)}
         path = "/api/v1/memories/namespaces"
         return list(self._pages(list[str], path, "namespaces", query, limit=limit))
+
+    # Keys
+
+    def who_am_i(self) -> WhoAmI:
+        """Whose key this client sends, and what it may do."""
+        return self._get(WhoAmI, "/api/v1/whoami")
+
+    def create_key(
+        self,
+        name: str,
+        scope: str,
+        *,
+        expires_seconds: float | None = None,
+        rate: tuple[int, float] | None = None,
+        budget_usd: Decimal | None = None,
+        budget_tokens: int | None = None,
+        budget_period: str = "day",
+    ) -> MadeKey:
+        """Makes a key; its secret is in the answer and nowhere else. `rate` is so many requests in so many seconds; a
+        budget bounds what its model calls may use in each run, day, week or month."""
+        body: dict[str, Any] = {"name": name, "scope": scope, "expires_seconds": expires_seconds}
+        if rate is not None:
+            body["rate"] = {"requests": rate[0], "seconds": rate[1]}
+        if budget_usd is not None or budget_tokens is not None:
+            usd = None if budget_usd is None else format(budget_usd, "f")
+            body["budget"] = {"usd": usd, "tokens": budget_tokens, "period": budget_period}
+        return self._post(MadeKey, "/api/v1/keys", body)
+
+    def api_keys(self) -> list[ApiKey]:
+        """The keys that were made, by name, those too that are not valid any more."""
+        return self._get(dict[str, list[ApiKey]], "/api/v1/keys")["keys"]
+
+    def rotate_key(self, name: str, *, grace_seconds: float = 0.0) -> MadeKey:
+        """Gives a key another secret; the one before stays valid for `grace_seconds`."""
+        path = _path("/api/v1/keys", name, "rotate")
+        return self._post(MadeKey, path, {"grace_seconds": grace_seconds})
+
+    def revoke_key(self, name: str) -> ApiKey:
+        """Takes a key back, at once and for good."""
+        return self._post(ApiKey, _path("/api/v1/keys", name, "revoke"), {})
+
+    def audit(
+        self,
+        *,
+        key: str = "",
+        method: str = "",
+        route: str = "",
+        refused: bool | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 50,
+    ) -> list[AuditEntry]:
+        """Requests that changed something or were refused, newest first."""
+        query: Query = {
+            "key": key,
+            "method": method,
+            "route": route,
+            "refused": None if refused is None else str(refused).lower(),
+            "start": start.isoformat() if start else None,
+            "end": end.isoformat() if end else None,
+        }
+        return list(self._pages(AuditEntry, "/api/v1/audit", "entries", query, limit=limit))
 
     # Conversations
 

@@ -176,8 +176,8 @@ class Input(Answer):
 
 
 class GraphNode(Answer):
-    """One step of a workflow: an llm, code, memory, ... node, the state fields that it writes, and whether its result is a
-    document of a schema."""
+    """One step of a workflow: an llm, code, memory, ... node, the state fields that it writes, and whether its result
+    is a document of a schema."""
 
     id: str
     kind: str
@@ -274,6 +274,7 @@ class Run(Answer):
     parent_run_id: str = ""
     forked_from_run_id: str = ""
     schedule: str = ""
+    api_key: str = ""
     batch_id: str = ""
     batch_row: int = 0
     questions: list[Question] = []

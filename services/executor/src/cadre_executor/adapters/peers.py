@@ -415,6 +415,7 @@ def _attribution(call: Call) -> llm_pb2.Attribution:
         root_run_id=call.root_run_id,
         node=call.node,
         schedule=call.schedule,
+        api_key=call.api_key,
         run_budgets=[_run_budget(each) for each in call.budgets],
     )
 

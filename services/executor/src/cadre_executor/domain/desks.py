@@ -93,6 +93,7 @@ class StartRun:
     source: str = ""
     trigger: str = "api"
     schedule: str = ""
+    api_key: str = ""
     batch_id: str = ""
     batch_row: int = 0
     key: str = ""
@@ -117,6 +118,7 @@ class ForkRun:
     run_id: str
     changes: Mapping[str, Any]
     checkpoint_id: str = ""
+    api_key: str = ""
     key: str = ""
 
     @property
@@ -215,6 +217,7 @@ class Desk:
             inputs=inputs,
             trigger=request.trigger,
             schedule=request.schedule,
+            api_key=request.api_key,
             batch_id=request.batch_id,
             batch_row=request.batch_row,
             created_time=datetime.now(UTC),
@@ -238,6 +241,7 @@ class Desk:
             status=RunStatus.QUEUED,
             inputs=inputs,
             trigger="fork",
+            api_key=request.api_key,
             created_time=datetime.now(UTC),
             trace_parent=_trace_parent(),
             forked_from=origin.id,
@@ -346,6 +350,7 @@ class Desk:
             root_run_id=child.root_run_id,
             depth=child.depth,
             schedule=child.schedule,
+            api_key=child.api_key,
             # Whoever waits for it has its turn already.
             max_concurrent_runs=None,
         )

@@ -46,7 +46,7 @@ class RunBudget:
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """For whom a service is called. `key` is the step's idempotency key: the same when the step is repeated. `budgets`
-    are those of the run and of the one at the top. `schedule` names the one that started the run."""
+    are those of the run and of the one at the top. `schedule` and `api_key` name what started the run."""
 
     workflow: str
     version: int
@@ -55,6 +55,7 @@ class Call:
     node: str
     key: str
     schedule: str = ""
+    api_key: str = ""
     budgets: tuple[RunBudget, ...] = ()
     timeout_seconds: float | None = None
 
@@ -214,6 +215,7 @@ class ChildRun:
     root_run_id: str
     depth: int
     schedule: str = ""
+    api_key: str = ""
 
 
 class Models(Protocol):

@@ -277,7 +277,8 @@ class Run:
     `questions` are those that nobody has answered. `paused_seconds` is how long it waited for people, which its time
     limit leaves out. `parent_run_id` names the run that it is a step of, `root_run_id` the one at the top; empty when
     it is no step. `depth` is how many runs are above it. `schedule` is the one that started it, or the run at the top;
-    empty when none did. `batch_row` is the row of the batch `batch_id` that it is for, from 1; 0 when it is for none.
+    empty when none did; so is `api_key`, the name of a key. `batch_row` is the row of the batch `batch_id` that it is
+    for, from 1; 0 when it is for none.
     `raised` is the budget that a person gave it.
     """
 
@@ -304,6 +305,7 @@ class Run:
     root_run_id: str = ""
     depth: int = 0
     schedule: str = ""
+    api_key: str = ""
     batch_id: str = ""
     batch_row: int = 0
     raised: RaisedBudget | None = None

@@ -54,6 +54,7 @@ class Means:
     patience_seconds: float = 30.0
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     open_children: dict[str, str] = field(default_factory=dict)
+    api_key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,7 @@ class Task:
             root_run_id=means.root_run_id,
             node=self.place.node.id,
             schedule=means.schedule,
+            api_key=means.api_key,
             key=f"{means.run_id}/{self.place.visit}/{self.place.attempt}",
             budgets=means.budgets.known,
             timeout_seconds=self.place.node.timeout_seconds,

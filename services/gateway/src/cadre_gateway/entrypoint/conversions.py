@@ -171,6 +171,7 @@ def run(message: runs_pb2.Run) -> d.Run:
         parent_run_id=message.parent_run_id,
         forked_from_run_id=message.forked_from_run_id,
         schedule=message.schedule,
+        api_key=message.api_key,
         batch_id=message.batch_id,
         batch_row=message.batch_row,
         questions=[_question(one) for one in message.questions],

@@ -438,6 +438,9 @@ class Run(Answer):
     schedule: str = Field(
         description="The schedule that started it, or the run at the top; empty when none did."
     )
+    api_key: str = Field(
+        description="The name of the API key that started it, or the run at the top; empty when none did."
+    )
     batch_id: str = Field(
         description="The batch that it belongs to; empty when it belongs to none."
     )

@@ -366,7 +366,7 @@ class Attribution(_message.Message):
     schedule: _builtins.str
     """The schedule that started the run; empty when none did."""
     api_key: _builtins.str
-    """The public prefix of the API key that started the run; empty when unknown."""
+    """The name of the API key that started the run, or asked by itself; empty when none did."""
     @_builtins.property
     def run_budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunBudget]:
         """What the runs that the call is made for may spend, by their workflow files; each of run_id or root_run_id. Every

@@ -10,6 +10,7 @@ from cadre.memory.v1 import memory_pb2
 from cadre_gateway.entrypoint import memory_batch_documents
 from cadre_gateway.entrypoint import memory_conversions as conversions
 from cadre_gateway.entrypoint import memory_documents as documents
+from cadre_gateway.entrypoint.access import READ, RUN, WRITE
 from cadre_gateway.entrypoint.conversions import timestamp
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheMemory
 from cadre_kit.ids import new_id
@@ -28,7 +29,7 @@ PageToken = Annotated[str, Query(max_length=2000, description="The last page's n
 _Key = Annotated[str, Query(min_length=1, max_length=512, description="The value's key.")]
 
 
-@router.post("/api/v1/memories")
+@router.post("/api/v1/memories", dependencies=[RUN])
 async def put_memory(
     asked: documents.NewMemory, memory: TheMemory, key: IdempotencyKey
 ) -> documents.MemoryItem:
@@ -41,7 +42,7 @@ async def put_memory(
     return conversions.memory_item(answer.item)
 
 
-@router.post("/api/v1/memories/batch")
+@router.post("/api/v1/memories/batch", dependencies=[WRITE])
 async def batch_memories(
     asked: memory_batch_documents.MemoryBatch, memory: TheMemory, key: IdempotencyKey
 ) -> memory_batch_documents.MemoryBatchResults:
@@ -54,7 +55,7 @@ async def batch_memories(
     return memory_batch_documents.batch_results(answer)
 
 
-@router.get("/api/v1/memories/item")
+@router.get("/api/v1/memories/item", dependencies=[READ])
 async def get_memory(
     namespace: AskedNamespace,
     key: _Key,
@@ -69,7 +70,7 @@ async def get_memory(
     return conversions.memory_item(answer.item)
 
 
-@router.delete("/api/v1/memories/item")
+@router.delete("/api/v1/memories/item", dependencies=[WRITE])
 async def delete_memory(
     namespace: AskedNamespace, key: _Key, memory: TheMemory
 ) -> documents.Deleted:
@@ -79,7 +80,7 @@ async def delete_memory(
     return documents.Deleted(deleted=answer.deleted)
 
 
-@router.get("/api/v1/memories")
+@router.get("/api/v1/memories", dependencies=[READ])
 async def list_memories(
     namespace: AskedNamespace,
     memory: TheMemory,
@@ -124,7 +125,7 @@ async def list_memories(
     )
 
 
-@router.post("/api/v1/memories/search")
+@router.post("/api/v1/memories/search", dependencies=[READ])
 async def search_memories(asked: documents.MemoryQuery, memory: TheMemory) -> documents.MemoryHits:
     """Finds what matches a question best, in a namespace and below it."""
     request = memory_pb2.SearchRequest(
@@ -143,7 +144,7 @@ async def search_memories(asked: documents.MemoryQuery, memory: TheMemory) -> do
     )
 
 
-@router.post("/api/v1/memories/forget")
+@router.post("/api/v1/memories/forget", dependencies=[WRITE])
 async def forget_memories(
     asked: documents.MemoryForgetting, memory: TheMemory
 ) -> documents.Forgotten:
@@ -157,7 +158,7 @@ async def forget_memories(
     return documents.Forgotten(forgotten=answer.forgotten)
 
 
-@router.get("/api/v1/memories/namespaces")
+@router.get("/api/v1/memories/namespaces", dependencies=[READ])
 async def list_namespaces(
     namespace: AskedNamespace,
     memory: TheMemory,

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path
 
 from cadre_gateway.domain.connectors import Trigger
 from cadre_gateway.entrypoint import documents
+from cadre_gateway.entrypoint.access import READ, RUN
 from cadre_gateway.entrypoint.delivery_conversions import sample, trigger
 from cadre_gateway.entrypoint.dependencies import TheParts
 from cadre_kit.errors import NotFound
@@ -22,14 +23,14 @@ class TriggerUnknown(NotFound):
     code = "TRIGGER_UNKNOWN"
 
 
-@router.get("/api/v1/triggers")
+@router.get("/api/v1/triggers", dependencies=[READ])
 async def list_triggers(parts: TheParts) -> documents.Triggers:
     """Lists the triggers of all applied workflows, by address; those of the clock are schedules."""
     known = await parts.triggers.anew()
     return documents.Triggers(triggers=[trigger(one) for one in known.all()])
 
 
-@router.post("/api/v1/triggers/{kind}/{name}/sample")
+@router.post("/api/v1/triggers/{kind}/{name}/sample", dependencies=[RUN])
 async def make_sample(
     kind: Annotated[str, Path(max_length=20, description="webhook, slack, ...")],
     name: Annotated[str, Path(max_length=100, description="The workflow, app, bot or number.")],
