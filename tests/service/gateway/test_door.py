@@ -22,7 +22,7 @@ OPEN = ["/healthz", "/docs", "/openapi.json", "/api/v1/schema"]
 @pytest.fixture
 async def anybody(running: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Calls the gateway without a key."""
-    async with httpx.AsyncClient(base_url=running.url, verify=False) as client:
+    async with httpx.AsyncClient(base_url=running.url, timeout=60, verify=False) as client:
         yield client
 
 
