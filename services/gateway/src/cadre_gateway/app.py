@@ -6,6 +6,7 @@ from importlib import metadata
 
 from fastapi import FastAPI
 
+from cadre_gateway.accepting import Reception
 from cadre_gateway.adapters.database import open_gateway_database
 from cadre_gateway.adapters.inbox import Inbox
 from cadre_gateway.adapters.outbox import Outbox
@@ -14,6 +15,8 @@ from cadre_gateway.adapters.secret_files import read_or_make
 from cadre_gateway.adapters.services import Addresses, connected
 from cadre_gateway.adapters.trigger_list import TriggerList
 from cadre_gateway.connectors.slack import SlackConnector
+from cadre_gateway.connectors.telegram import TelegramConnector
+from cadre_gateway.connectors.telegram_api import TelegramApi
 from cadre_gateway.connectors.webhook import WebhookConnector
 from cadre_gateway.dispatching import Dispatcher
 from cadre_gateway.domain.api_keys import ApiKey, new_api_key
@@ -25,6 +28,7 @@ from cadre_gateway.entrypoint.dependencies import Parts, Waits
 from cadre_gateway.entrypoint.metrics import Metrics
 from cadre_gateway.entrypoint.middleware import Limits
 from cadre_gateway.entrypoint.streams import Stopping
+from cadre_gateway.listening import Listening
 from cadre_gateway.settings import GatewaySettings, process_variables
 from cadre_kit.addresses import AddressRules
 from cadre_kit.outgoing import outgoing_client
@@ -38,7 +42,7 @@ _WEBHOOK_BODY_BYTES = 1024 * 1024
 @asynccontextmanager
 async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterator[FastAPI]:
     """The application. Its streams end when `stopping` is set. Makes the secrets that are not there yet."""
-    key, platform_secret = _api_key(settings), _webhook_secret(settings)
+    key, secret = _api_key(settings), _webhook_secret(settings)
     addresses = Addresses(
         executor=settings.executor_address,
         llm_proxy=settings.llm_proxy_address,
@@ -51,24 +55,36 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
         )
         database = await _database(settings, stack)
         metrics = Metrics()
-        connectors = await _connectors(settings, platform_secret, stack)
-        inbox = Inbox(database)
+        inbox, outbox = Inbox(database), Outbox(database)
+        telegram = await _telegram(settings, secret, stack)
+        connectors = await _connectors(settings, secret, stack, telegram)
         dispatcher = Dispatcher(
             inbox=inbox,
-            outbox=Outbox(database),
+            outbox=outbox,
             executor=services.executor,
             connectors=connectors,
             metrics=metrics,
             keep_days=settings.gateway_delivery_days,
         )
         await stack.enter_async_context(dispatcher.running())
+        reception = Reception(
+            connectors=connectors,
+            triggers=TriggerList(services.executor),
+            inbox=inbox,
+            outbox=outbox,
+            dispatcher=dispatcher,
+            metrics=metrics,
+        )
+        listening = Listening(connectors=connectors, reception=reception)
+        await stack.enter_async_context(listening.running())
         parts = Parts(
             services=services,
             probes=_probes(settings),
-            triggers=TriggerList(services.executor),
+            triggers=reception.triggers,
             connectors=connectors,
+            telegram=telegram,
             inbox=inbox,
-            dispatcher=dispatcher,
+            reception=reception,
             hook_rates=Rates(settings.gateway_hook_rate),
             metrics=metrics,
             stopping=stopping,
@@ -94,11 +110,21 @@ async def _database(settings: GatewaySettings, stack: AsyncExitStack) -> Transac
     return database
 
 
+async def _telegram(
+    settings: GatewaySettings, secret: str, stack: AsyncExitStack
+) -> TelegramConnector:
+    rules = AddressRules.parse(settings.allowed_addresses).allowing_url(settings.telegram_api_url)
+    client = await stack.enter_async_context(outgoing_client(rules))
+    url = settings.telegram_api_url
+    api = TelegramApi(variables=process_variables(), url=url, client=client)
+    return TelegramConnector(api=api, secret=secret, polls=settings.telegram_polling)
+
+
 async def _connectors(
-    settings: GatewaySettings, platform_secret: WebhookSecret, stack: AsyncExitStack
+    settings: GatewaySettings, secret: str, stack: AsyncExitStack, telegram: TelegramConnector
 ) -> Mapping[str, Connector]:
     """Every way in, by its kind."""
-    variables = process_variables()
+    variables, platform_secret = process_variables(), WebhookSecret(secret)
     # What workflows name reaches public addresses only; where the operator says that an API is, is allowed to it.
     rules = AddressRules.parse(settings.allowed_addresses)
     anywhere = await stack.enter_async_context(outgoing_client(rules))
@@ -106,6 +132,7 @@ async def _connectors(
     to_slack = await stack.enter_async_context(outgoing_client(slack_rules))
     connectors: list[Connector] = [
         WebhookConnector(variables=variables, platform=platform_secret, client=anywhere),
+        telegram,
         SlackConnector(variables=variables, api_url=settings.slack_api_url, client=to_slack),
     ]
     return {connector.kind: connector for connector in connectors}
@@ -117,10 +144,10 @@ def _api_key(settings: GatewaySettings) -> ApiKey:
     return ApiKey(read_or_make(settings.key_file, new_api_key))
 
 
-def _webhook_secret(settings: GatewaySettings) -> WebhookSecret:
+def _webhook_secret(settings: GatewaySettings) -> str:
     if settings.webhook_secret is not None:
-        return WebhookSecret(settings.webhook_secret.get_secret_value())
-    return WebhookSecret(read_or_make(settings.webhook_secret_file, new_webhook_secret))
+        return settings.webhook_secret.get_secret_value()
+    return read_or_make(settings.webhook_secret_file, new_webhook_secret)
 
 
 def _probes(settings: GatewaySettings) -> list[Probe]:

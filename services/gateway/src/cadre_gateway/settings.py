@@ -62,6 +62,12 @@ class GatewaySettings(ServiceSettings):
         description="Hosts, addresses and CIDRs that calls for workflows may reach beside public ones.",
     )
     slack_api_url: str = Field("https://slack.com/api", description="Where Slack's Web API is.")
+    telegram_api_url: str = Field(
+        "https://api.telegram.org", description="Where Telegram's Bot API is."
+    )
+    telegram_polling: bool = Field(
+        False, description="Ask Telegram for messages, for a gateway that it cannot send them to."
+    )
     gateway_body_bytes: int = Field(
         8 * 1024 * 1024, ge=1024, le=12 * 1024 * 1024, description="Largest request body, in bytes."
     )
