@@ -24,6 +24,8 @@ triggers:
   - webhook: {secret: HOOK_SECRET, input: {number: "{body.number}"}}
   - slack: {app: helper, input: said, reply: said}
   - telegram: {bot: helper, input: said, reply: said}
+  - whatsapp: {number: helper, input: said, reply: said}
+  - email: {mailbox: helper, input: said, reply: said}
 """
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -46,7 +48,7 @@ def test_every_delivery_starts_one_run_whatever_is_killed(running: Platform) -> 
     assert {len(told) for told in provider.runs.values()} == {1}
 
 
-@pytest.mark.parametrize("kind", ["slack", "telegram"])
+@pytest.mark.parametrize("kind", ["slack", "telegram", "whatsapp", "email"])
 def test_a_message_can_be_tried_without_its_provider(running: Platform, kind: str) -> None:
     sent = running.cadre("trigger", "send", kind, "helper", "is it on?", "--json")
     run = json.loads(sent.stdout)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.fakes.connections import add_trigger, api_of, arrived, end, run_of
 from tests.fakes.telegram import (
     CHAT,
     GROUP,
@@ -19,10 +20,8 @@ from tests.fakes.telegram import (
     telegram_server,
 )
 
-from cadre.executor.v1 import runs_pb2, workflows_pb2
-from cadre_kit.documents import from_json, to_json
-
-SUCCEEDED = runs_pb2.EVENT_TYPE_RUN_SUCCEEDED
+from cadre.executor.v1 import runs_pb2
+from cadre_kit.documents import from_json
 
 
 @pytest.fixture
@@ -32,24 +31,12 @@ def telegram(monkeypatch: pytest.MonkeyPatch) -> Iterator[TelegramServer]:
         yield server
 
 
-def add_trigger(gateway: Any) -> None:
-    gateway.executor.workflows["triage"] = [workflows_pb2.Workflow(name="triage")]
-    said = {"workflow": "triage", "version": 1, "index": 0, "kind": "telegram"}
-    more = {"connection": "helper", "reply": "answer", "enabled": True}
-    gateway.executor.triggers.append(workflows_pb2.Trigger(**said, **more))
-
-
-def client(gateway: Any) -> httpx.AsyncClient:
-    headers = {"Authorization": f"Bearer {gateway.key}"}
-    return httpx.AsyncClient(base_url=gateway.url, headers=headers, timeout=20, verify=False)
-
-
 @pytest.fixture
 async def gateway(start: Any, telegram: TelegramServer) -> AsyncIterator[Any]:
     """A gateway to which Telegram was told to send."""
     async with start(telegram_api_url=telegram.url) as running:
-        add_trigger(running)
-        async with client(running) as api:
+        add_trigger(running, "telegram", "helper")
+        async with api_of(running) as api:
             address = {"url": "https://cadre.example.org"}
             await api.post("/api/v1/triggers/telegram/helper/connect", json=address)
         yield running
@@ -57,22 +44,12 @@ async def gateway(start: Any, telegram: TelegramServer) -> AsyncIterator[Any]:
 
 @pytest.fixture
 async def api(gateway: Any) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(gateway) as found:
+    async with api_of(gateway) as found:
         yield found
 
 
 async def push(telegram: TelegramServer, gateway: Any, update: dict[str, Any]) -> httpx.Response:
     return await asyncio.to_thread(telegram.push, update, gateway.url)
-
-
-async def run_of(gateway: Any, eventually: Any, number: int = 1) -> runs_pb2.Run:
-    await eventually(lambda: len(gateway.executor.runs) >= number, seconds=30)
-    return list(gateway.executor.runs.values())[number - 1]  # type: ignore[no-any-return]
-
-
-async def end(gateway: Any, run: runs_pb2.Run, answer: str) -> None:
-    run.outputs.CopyFrom(to_json({"answer": answer}))
-    await gateway.executor.happen(run.id, SUCCEEDED)
 
 
 async def test_connecting_tells_telegram_where_to_send_and_with_which_secret(
@@ -109,16 +86,15 @@ async def test_a_message_is_answered_once_in_its_chat_however_often_it_comes(
     update = telegram.message("is it on?")
 
     answers = [await push(telegram, gateway, update) for _ in range(3)]
-    run = await run_of(gateway, eventually)
+    run = await run_of(gateway)
     await eventually(lambda: telegram.sent("sendChatAction"), seconds=30)
     await end(gateway, run, "**Yes**, " + "word " * 1500)
     await eventually(lambda: len(telegram.sent()) == 2, seconds=60)
 
     assert [(answer.status_code, answer.content) for answer in answers] == [(200, b"")] * 3
     assert len(gateway.executor.runs) == 1
-    arrived = from_json(gateway.executor.arrivals[run.id].content, field="c")
-    assert isinstance(arrived, dict)
-    assert (arrived["text"], arrived["conversation"]) == ("is it on?", "42")
+    content = arrived(gateway, run)
+    assert (content["text"], content["conversation"]) == ("is it on?", "42")
     first, second = telegram.sent()
     assert first["reply_parameters"]["message_id"] == update["message"]["message_id"]
     assert first["entities"] == [{"type": "bold", "offset": 0, "length": 3}]
@@ -130,7 +106,7 @@ async def test_a_question_is_answered_by_a_button_and_by_nobody_elsewhere(
     gateway: Any, telegram: TelegramServer, eventually: Any
 ) -> None:
     await push(telegram, gateway, telegram.message("do it"))
-    run = await run_of(gateway, eventually)
+    run = await run_of(gateway)
     await gateway.executor.ask(run.id, "review")
     await eventually(telegram.sent, seconds=30)
     (keys,) = telegram.sent()[0]["reply_markup"]["inline_keyboard"]
@@ -169,7 +145,7 @@ async def test_status_and_cancel_are_about_the_chat_s_last_run(
     await push(telegram, gateway, telegram.message("/status"))
     await eventually(lambda: len(telegram.sent()) == 1, seconds=30)
     await push(telegram, gateway, telegram.message("work"))
-    run = await run_of(gateway, eventually)
+    run = await run_of(gateway)
     await push(telegram, gateway, telegram.message("/status"))
     await eventually(lambda: len(telegram.sent()) == 2, seconds=30)
     await push(telegram, gateway, telegram.message("/cancel"))
@@ -187,16 +163,19 @@ async def test_a_photo_comes_with_its_bytes_and_in_groups_only_mentions_count(
     gateway: Any, telegram: TelegramServer, eventually: Any
 ) -> None:
     telegram.files["AgAC"] = b"\xff\xd8 a photo"
-    photo = {"photo": [{"file_id": "AgAC", "file_size": 10}], "chat": GROUP}
+    photo = [{"file_id": "AgAC", "file_size": 10}]
 
     await push(telegram, gateway, telegram.message("nobody is meant", chat=GROUP))
-    await push(telegram, gateway, telegram.message(caption="@helper_bot what is it?", **photo))
-    run = await run_of(gateway, eventually)
+    await push(
+        telegram,
+        gateway,
+        telegram.message(caption="@helper_bot what is it?", photo=photo, chat=GROUP),
+    )
+    run = await run_of(gateway)
 
-    arrived = from_json(gateway.executor.arrivals[run.id].content, field="c")
-    assert isinstance(arrived, dict)
-    assert arrived["text"] == "what is it?"
-    assert arrived["files"] == [
+    content = arrived(gateway, run)
+    assert content["text"] == "what is it?"
+    assert content["files"] == [
         {
             "name": "photo.jpg",
             "media_type": "image/jpeg",
@@ -223,7 +202,7 @@ async def test_a_reply_is_mended_where_telegram_says_how(
 ) -> None:
     await push(telegram, gateway, telegram.message("hi"))
     telegram.refusals["sendMessage"] = [refusal]
-    await end(gateway, await run_of(gateway, eventually), "**Yes**")
+    await end(gateway, await run_of(gateway), "**Yes**")
     await eventually(telegram.sent, seconds=30)
 
     (sent,) = telegram.sent()
@@ -236,10 +215,10 @@ async def test_a_reply_to_who_blocked_the_bot_is_parked_and_the_next_goes_out(
 ) -> None:
     telegram.refusals["sendMessage"] = [Refused(403, "Forbidden: bot was blocked by the user")]
     await push(telegram, gateway, telegram.message("first"))
-    await end(gateway, await run_of(gateway, eventually), "one")
+    await end(gateway, await run_of(gateway), "one")
     await eventually(lambda: not telegram.refusals["sendMessage"], seconds=30)
     await push(telegram, gateway, telegram.message("second"))
-    await end(gateway, await run_of(gateway, eventually, 2), "two")
+    await end(gateway, await run_of(gateway, number=2), "two")
     await eventually(telegram.sent, seconds=30)
 
     (parked,) = (await api.get("/api/v1/deliveries?status=parked")).json()["deliveries"]
@@ -258,8 +237,8 @@ async def test_a_gateway_without_an_address_asks_for_messages_and_rubbish_stops_
         telegram.message("is it on?"),
     )
     async with start(telegram_api_url=telegram.url, telegram_polling=True) as gateway:
-        add_trigger(gateway)
-        run = await run_of(gateway, eventually)
+        add_trigger(gateway, "telegram", "helper")
+        run = await run_of(gateway)
         await end(gateway, run, "Yes")
         await eventually(telegram.sent, seconds=30)
         await eventually(lambda: not telegram.updates, seconds=30)

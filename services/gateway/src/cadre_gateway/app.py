@@ -14,10 +14,13 @@ from cadre_gateway.adapters.probes import Probe, grpc_probe, http_probe
 from cadre_gateway.adapters.secret_files import read_or_make
 from cadre_gateway.adapters.services import Addresses, connected
 from cadre_gateway.adapters.trigger_list import TriggerList
+from cadre_gateway.connectors.mail import EmailConnector
 from cadre_gateway.connectors.slack import SlackConnector
 from cadre_gateway.connectors.telegram import TelegramConnector
 from cadre_gateway.connectors.telegram_api import TelegramApi
 from cadre_gateway.connectors.webhook import WebhookConnector
+from cadre_gateway.connectors.whatsapp import LastHeard, WhatsAppConnector
+from cadre_gateway.connectors.whatsapp_api import WhatsAppApi
 from cadre_gateway.dispatching import Dispatcher
 from cadre_gateway.domain.api_keys import ApiKey, new_api_key
 from cadre_gateway.domain.connectors import Connector
@@ -57,7 +60,7 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
         metrics = Metrics()
         inbox, outbox = Inbox(database), Outbox(database)
         telegram = await _telegram(settings, secret, stack)
-        connectors = await _connectors(settings, secret, stack, telegram)
+        connectors = await _connectors(settings, secret, stack, telegram, inbox.last_heard)
         dispatcher = Dispatcher(
             inbox=inbox,
             outbox=outbox,
@@ -121,7 +124,11 @@ async def _telegram(
 
 
 async def _connectors(
-    settings: GatewaySettings, secret: str, stack: AsyncExitStack, telegram: TelegramConnector
+    settings: GatewaySettings,
+    secret: str,
+    stack: AsyncExitStack,
+    telegram: TelegramConnector,
+    last_heard: LastHeard,
 ) -> Mapping[str, Connector]:
     """Every way in, by its kind."""
     variables, platform_secret = process_variables(), WebhookSecret(secret)
@@ -130,9 +137,16 @@ async def _connectors(
     anywhere = await stack.enter_async_context(outgoing_client(rules))
     slack_rules = rules.allowing_url(settings.slack_api_url)
     to_slack = await stack.enter_async_context(outgoing_client(slack_rules))
+    graph_rules = rules.allowing_url(settings.whatsapp_api_url)
+    to_graph = await stack.enter_async_context(outgoing_client(graph_rules))
+    whatsapp = WhatsAppApi(variables=variables, url=settings.whatsapp_api_url, client=to_graph)
     connectors: list[Connector] = [
         WebhookConnector(variables=variables, platform=platform_secret, client=anywhere),
         telegram,
+        WhatsAppConnector(api=whatsapp, variables=variables, secret=secret, last_heard=last_heard),
+        EmailConnector(
+            variables=variables, secret=secret, poll_seconds=settings.email_poll_seconds
+        ),
         SlackConnector(variables=variables, api_url=settings.slack_api_url, client=to_slack),
     ]
     return {connector.kind: connector for connector in connectors}
