@@ -14,8 +14,8 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-from aiosmtpd.controller import Controller  # type: ignore[import-untyped]  # no annotations
-from aiosmtpd.smtp import AuthResult, LoginPassword  # type: ignore[import-untyped]
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
 
 USER, PASSWORD = "demouser", "demopass"
 ADDRESS = "Desk <desk@example.org>"
