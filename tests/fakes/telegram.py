@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -176,10 +176,11 @@ def telegram_server() -> Iterator[TelegramServer]:
             self.wfile.write(content or b"")
 
         def _say(self, status: int, document: Any) -> None:
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.end_headers()
-            self.wfile.write(json.dumps(document).encode())
+            with suppress(ConnectionError):  # whoever asked was killed, or went away
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.end_headers()
+                self.wfile.write(json.dumps(document).encode())
 
         def log_message(self, format: str, *args: Any) -> None:
             """Says nothing."""

@@ -265,3 +265,35 @@ def test_pieces_of_any_text_fit_and_so_do_their_entities(text: str, limit: int) 
         for entity in piece.entities:
             assert entity["length"] > 0
             assert entity["offset"] + entity["length"] <= units(piece.text)
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-5, 2**70),
+        st.sampled_from(["/run", "/status@", "@helper_bot", "group", "private", "a:b", "x" * 300]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2),
+        st.dictionaries(
+            st.sampled_from(
+                "message_id from chat id type text entities caption photo document file_id file_size "
+                "reply_to_message data message is_topic_message message_thread_id sticker".split()
+            ),
+            inner,
+            max_size=5,
+        ),
+    ),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(["message", "edited_message", "callback_query"]), VALUES)
+def test_no_update_breaks_the_parser(kind: str, value: Any) -> None:
+    message = message_in({"update_id": 2**80, kind: value}, BOT, [FIRST, SECOND])
+
+    if message is not None:
+        assert len(message.key) <= 200
+        json.dumps({"content": message.content, "back": message.back})

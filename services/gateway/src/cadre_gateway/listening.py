@@ -103,3 +103,8 @@ class Listening:
         except InvalidInput as error:
             # It will never be readable, and must not keep those behind it.
             log.warning("delivery_unreadable", connection=f"{kind}/{request.name}", code=error.code)
+        except CadreError:
+            raise
+        except Exception as exc:
+            # A mistake of ours that it brings out, and would every time.
+            log.error("delivery_unreadable", connection=f"{kind}/{request.name}", exc_info=exc)

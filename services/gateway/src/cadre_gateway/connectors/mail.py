@@ -29,9 +29,13 @@ from cadre_gateway.domain.connectors import (
 )
 from cadre_gateway.domain.deliveries import Delivery, RunNews
 from cadre_gateway.domain.webhooks import WebhookSecret, standard_headers, verified_delivery
+from cadre_kit.errors import InvalidInput
 from cadre_kit.ids import new_id
+from cadre_kit.logs import logger
 
 __all__ = ["EmailConnector"]
+
+log = logger()
 
 _LONGEST_KEY = 200
 _GITHUB_HEADER = "x-hub-signature-256"
@@ -54,9 +58,13 @@ class EmailConnector(Connector):
 
     def verify(self, request: Incoming, triggers: Sequence[Trigger]) -> Sequence[Trigger]:
         """All triggers of the mailbox, when its secret signed: as Standard Webhooks, or as GitHub without an id."""
-        secret = self._hook_secret(request.name)
         if request.method != "POST":
             raise DeliveryRefused
+        try:
+            secret = self._hook_secret(request.name)
+        except InvalidInput as error:
+            log.warning("webhook_secret_unusable", mailbox=request.name, reason=error.message)
+            raise DeliveryRefused from error
         if "webhook-signature" in request.headers:
             verified_delivery([secret], request.headers, request.body, now=request.now)
         elif not secret.signs_as_github(request.body, request.headers.get(_GITHUB_HEADER, "")):

@@ -36,6 +36,8 @@ OVERSIZE = "oversize"
 """Says, in the query of what was fetched, that a mail was too large, and only its headers were taken."""
 
 _MOST_BYTES = 10 * 1024 * 1024
+# Threads that wait for a server end with the process at the latest; so this is within the 5 s in which it stops.
+_CONNECT_SECONDS = 4.0
 _ANSWER_SECONDS = 15.0
 _SEND_SECONDS = 20.0
 _AT_ONCE = 20
@@ -246,11 +248,12 @@ class _Session:
         server, trust = self._server, ssl.create_default_context()
         if server.tls:
             imap: imaplib.IMAP4 = imaplib.IMAP4_SSL(
-                server.host, server.port, ssl_context=trust, timeout=_ANSWER_SECONDS
+                server.host, server.port, ssl_context=trust, timeout=_CONNECT_SECONDS
             )
         else:
-            imap = imaplib.IMAP4(server.host, server.port, timeout=_ANSWER_SECONDS)
+            imap = imaplib.IMAP4(server.host, server.port, timeout=_CONNECT_SECONDS)
         self._imap = imap
+        imap.sock.settimeout(_ANSWER_SECONDS)
         if not server.tls and not server.is_here:
             imap.starttls(trust)
         imap.login(user, password)

@@ -227,6 +227,7 @@ class _Polling:
     """Asks for a bot's updates. To ask for those after one confirms it; so nothing has to be kept here."""
 
     _WAIT_SECONDS = 50
+    _AT_ONCE = 50
 
     def __init__(self, api: TelegramApi, bot: str) -> None:
         self._api = api
@@ -236,6 +237,7 @@ class _Polling:
     async def fetch(self) -> Sequence[Incoming]:
         fields = {
             "offset": self._next,
+            "limit": self._AT_ONCE,
             "timeout": self._WAIT_SECONDS,
             "allowed_updates": ALLOWED_UPDATES,
         }
@@ -259,9 +261,11 @@ def _may_mention(update: Any) -> bool:
     message = update.get("message") if isinstance(update, dict) else None
     if not isinstance(message, dict):
         return False
-    marks = [*(message.get("entities") or ()), *(message.get("caption_entities") or ())]
-    kinds = {mark.get("type") for mark in marks if isinstance(mark, dict)}
-    return bool(kinds & {"mention", "bot_command"})
+    lists = [message.get(name) for name in ("entities", "caption_entities")]
+    marks = [mark for found in lists if isinstance(found, list) for mark in found]
+    return any(
+        isinstance(mark, dict) and mark.get("type") in ("mention", "bot_command") for mark in marks
+    )
 
 
 def _post(delivery: Delivery, method: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:

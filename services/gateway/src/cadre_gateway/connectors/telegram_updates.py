@@ -23,6 +23,7 @@ SAMPLE_CHAT = 0
 
 _COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]{1,64}))?(?:\s+|$)")
 _ASKED = re.compile(r"\(run ([0-9A-Z]{26})\)\s*$")
+_LONGEST_KEY = 200
 _GROUPS = ("group", "supergroup")
 # What people send that a workflow is given nothing of.
 _NOT_READ = (
@@ -213,7 +214,7 @@ def _message(
     chat = said.chat["id"]
     return Message(
         trigger=trigger,
-        key=str(said.update_id),
+        key=str(said.update_id)[:_LONGEST_KEY],
         content={
             "body": message,
             "text": said.text if text is None else text,
@@ -241,7 +242,7 @@ def _pushed(update_id: int, query: Mapping[str, Any], trigger: Trigger) -> Messa
     who = sender.get("first_name") or sender.get("username") or sender.get("id")
     return Message(
         trigger=trigger,
-        key=str(update_id),
+        key=str(update_id)[:_LONGEST_KEY],
         content={
             "body": query,
             "text": data,
