@@ -1,7 +1,11 @@
-"""`make bench`: runs every benchmark here, or those named; each prints its table of ratios against a baseline."""
+"""`make bench`: runs every benchmark here, or those named; each prints its table of ratios against a baseline.
+
+What begins with `-`, and all after it, is for the benchmarks: `python -m benchmarks sandbox --growth 10000`.
+"""
 
 import importlib
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 NAMES = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_"))
@@ -19,4 +23,4 @@ def main(chosen: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(list(takewhile(lambda word: word[:1] != "-", sys.argv[1:]))))

@@ -26,15 +26,17 @@ async def execute() -> AsyncIterator[Execute]:
     ):
         stub = sandbox_pb2_grpc.SandboxServiceStub(channel)
 
-        async def run(code: str, inputs: object = None) -> sandbox_pb2.ExecuteResponse:
+        async def run(
+            code: str, inputs: object = None, *, seconds: float = 3
+        ) -> sandbox_pb2.ExecuteResponse:
             request = sandbox_pb2.ExecuteRequest(
                 code=code,
                 inputs=common_pb2.Json(text=json.dumps(inputs or {})),
                 limits=sandbox_pb2.Limits(
-                    timeout_seconds=3, cpu_seconds=0.3, memory_mb=64, output_bytes=10_000
+                    timeout_seconds=seconds, cpu_seconds=0.3, memory_mb=64, output_bytes=10_000
                 ),
             )
-            return await call(stub.Execute, request, service="sandbox", timeout_seconds=30)
+            return await call(stub.Execute, request, service="sandbox", timeout_seconds=60)
 
         yield run
 

@@ -15,6 +15,7 @@ from cadre_sandbox.worker.language.rules import (
     attribute_problem,
     is_dunder,
     pattern_problem,
+    variable_problem,
 )
 from cadre_sandbox.worker.language.transformer import ProgramRefused, compile_program
 
@@ -90,11 +91,11 @@ def _in(body: str) -> str:
     return "\n".join(f"  {line}" for line in body.split("\n"))
 
 
-def _instructions(code: types.CodeType) -> Iterator[dis.Instruction]:
-    yield from dis.get_instructions(code)
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _instructions(constant)
+            yield from _codes(constant)
 
 
 @settings(
@@ -110,15 +111,23 @@ def test_no_program_that_is_let_through_says_a_name_past_the_guards(source: str)
     except (ProgramRefused, SyntaxError):
         return
 
-    for step in _instructions(code):
-        name = step.argval
-        if isinstance(name, tuple):
-            # The attributes that a class pattern reads are a constant.
-            assert not any(pattern_problem(one) for one in name if isinstance(one, str)), name
-        elif step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            assert not attribute_problem(name, write=True), (step.opname, name)
-            assert name not in WATCHED, (step.opname, name)
-        elif step.opname in ("STORE_ATTR", "DELETE_ATTR"):
-            assert not attribute_problem(name, write=True), (step.opname, name)
-        elif step.opname.startswith(("LOAD_NAME", "LOAD_GLOBAL", "STORE_", "DELETE_")):
-            assert not isinstance(name, str) or not is_dunder(name) or name in OWN | OF_A_CLASS
+    for part in _codes(code):
+        # Arguments are named without an instruction.
+        named = {*part.co_varnames, *part.co_cellvars, *part.co_freevars} - OWN
+        assert not [name for name in named if variable_problem(name)], named
+        for step in dis.get_instructions(part):
+            _check(step)
+
+
+def _check(step: dis.Instruction) -> None:
+    name = step.argval
+    if isinstance(name, tuple):
+        # The attributes that a class pattern reads are a constant.
+        assert not any(pattern_problem(one) for one in name if isinstance(one, str)), name
+    elif step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+        assert not attribute_problem(name, write=True), (step.opname, name)
+        assert name not in WATCHED, (step.opname, name)
+    elif step.opname in ("STORE_ATTR", "DELETE_ATTR"):
+        assert not attribute_problem(name, write=True), (step.opname, name)
+    elif step.opname.startswith(("LOAD_NAME", "LOAD_GLOBAL", "STORE_", "DELETE_")):
+        assert not isinstance(name, str) or not is_dunder(name) or name in OWN | OF_A_CLASS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -590,6 +591,7 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
 
     def __init__(self) -> None:
         self.asked: list[llm_pb2.CompleteRequest] = []
+        self.embedded: list[llm_pb2.EmbedRequest] = []
         self.queried: list[usage_pb2.QueryUsageRequest] = []
         self.budgets: dict[str, usage_pb2.Budget] = {}
         self.failure: CadreError | None = None
@@ -612,7 +614,12 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
         ]
 
     async def Embed(self, request: llm_pb2.EmbedRequest, context: Any) -> llm_pb2.EmbedResponse:
-        raise FailedPrecondition("the gateway asks for no embeddings", code="NOT_ASKED_FOR")
+        """The vector of a text is its length, and one half."""
+        self.embedded.append(request)
+        vectors = [struct.pack("<2f", len(text), 0.5) for text in request.texts]
+        return llm_pb2.EmbedResponse(
+            vectors=vectors, dimensions=2, provider="embedded", model="wordllama", usage=_USAGE
+        )
 
     async def Estimate(
         self, request: usage_pb2.EstimateRequest, context: Any
@@ -633,7 +640,9 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
         if not self.late:
             await self._begin()
         reply = _reply(request.request)
-        for word in reply.content.split(" "):
+        if reply.reasoning:
+            yield llm_pb2.StreamCompleteResponse(reasoning_delta=reply.reasoning)
+        for word in reply.content.split(" ") if reply.content else ():
             yield llm_pb2.StreamCompleteResponse(delta=f"{word} ")
             await self._begin()
         yield llm_pb2.StreamCompleteResponse(reply=reply)
@@ -652,7 +661,8 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
                 input_usd_per_million="0.15",
             ),
         ]
-        return llm_pb2.ListModelsResponse(models=models)
+        groups = [llm_pb2.ModelGroup(name="fast", models=["openai/gpt"])]
+        return llm_pb2.ListModelsResponse(models=models, groups=groups)
 
     async def QueryUsage(
         self, request: usage_pb2.QueryUsageRequest, context: Any
@@ -717,7 +727,21 @@ def _status(budget: usage_pb2.Budget) -> usage_pb2.BudgetStatus:
 
 
 def _reply(request: llm_pb2.CompleteRequest) -> llm_pb2.Reply:
+    """Says what was said. With tools, and unless it has a result, it calls all of them."""
     said = request.messages[-1].content
+    if request.tools and request.messages[-1].role != llm_pb2.ROLE_TOOL:
+        calls = [
+            llm_pb2.ToolCall(id=f"call_{tool.name}", name=tool.name, arguments=to_json({"q": said}))
+            for tool in request.tools
+        ]
+        return llm_pb2.Reply(
+            finish_reason=llm_pb2.FINISH_REASON_TOOL_CALLS,
+            provider="embedded",
+            model="smol",
+            usage=_USAGE,
+            call_id="call1",
+            tool_calls=calls,
+        )
     return llm_pb2.Reply(
         content=json.dumps({"said": said}) if request.output_schema.text else f"you said {said}",
         finish_reason=llm_pb2.FINISH_REASON_STOP,
@@ -725,6 +749,10 @@ def _reply(request: llm_pb2.CompleteRequest) -> llm_pb2.Reply:
         model=request.options.model or "smol",
         usage=_USAGE,
         call_id="call1",
+        reasoning="let me see" if request.options.params.text else "",
+        likelihoods=[llm_pb2.Likelihood(token="yö", logprob=-0.5)]
+        if request.options.HasField("top_logprobs")
+        else [],
     )
 
 

@@ -6,6 +6,7 @@ begins with `flow:` is checked as the language does.
 """
 
 import json
+import mimetypes
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -77,6 +78,7 @@ class Store:
 
     workflows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -107,6 +109,7 @@ def http_api(store: Store) -> FastAPI:
     app.add_exception_handler(Refusal, _refuse)
     _add_workflows(app, store)
     _add_runs(app, store)
+    _add_files(app, store)
     _add_schedules(app, store)
     _add_agents(app, store)
     _add_batches(app, store)
@@ -436,6 +439,31 @@ def _add_runs(app: FastAPI, store: Store) -> None:
     async def events(request: Request, run_id: str) -> StreamingResponse:
         after = int(request.headers.get("last-event-id", "0"))
         return StreamingResponse(_stream(found(run_id), after), media_type="text/event-stream")
+
+
+def _add_files(app: FastAPI, store: Store) -> None:
+    def found(run_id: str) -> dict[str, bytes]:
+        if run_id not in store.runs:
+            raise Refusal(404, "RUN_NOT_FOUND", f"no run {run_id}")
+        return store.files.get(run_id, {})
+
+    @app.get("/api/v1/runs/{run_id}/files")
+    async def files(run_id: str) -> Any:
+        listed = [
+            {"path": path, "size_bytes": len(content), "media_type": _media_type(path)}
+            for path, content in found(run_id).items()
+        ]
+        return {"files": listed}
+
+    @app.get("/api/v1/runs/{run_id}/files/{path:path}")
+    async def file(run_id: str, path: str) -> Response:
+        if path not in found(run_id):
+            raise Refusal(404, "FILE_NOT_FOUND", f"no file {path}")
+        return Response(found(run_id)[path], media_type=_media_type(path))
+
+
+def _media_type(path: str) -> str:
+    return mimetypes.guess_type(path)[0] or "application/octet-stream"
 
 
 async def _stream(run: dict[str, Any], after: int) -> AsyncIterator[str]:

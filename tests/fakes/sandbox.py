@@ -129,3 +129,4 @@ class FakeContainers(FakeRunner):
         self.missing = missing
         self.packages: Sequence[str] = ("numpy",)
         self.hosts: Sequence[str] = ("data.example.org", "*.example.com", "wiki:8080")
+        self.hosts_missing = ""

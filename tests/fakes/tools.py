@@ -26,6 +26,7 @@ class FakeTools:
         self.lacking: dict[str, str] = {}
         self.keys: list[str] = []
         self.cancelled: list[str] = []
+        self.ended_loops: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
         self.gate = asyncio.Event()
@@ -61,6 +62,9 @@ class FakeTools:
 
     def lacks_secret(self, name: str) -> str:
         return self.lacking.get(name, "")
+
+    async def end_loop(self, loop: str) -> None:
+        self.ended_loops.append(loop)
 
     async def held_by(self) -> Sequence[str]:
         return []

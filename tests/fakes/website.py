@@ -84,10 +84,10 @@ async def _read(reader: asyncio.StreamReader) -> Asked:
 
 
 @asynccontextmanager
-async def website() -> AsyncIterator[Website]:
-    """A server on a free port."""
+async def website(address: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Website]:
+    """A server, on a free port when none is given."""
     site = Website()
-    server = await asyncio.start_server(site.answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(site.answer, address, port)
     site.port = server.sockets[0].getsockname()[1]
     try:
         yield site

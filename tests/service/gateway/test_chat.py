@@ -62,6 +62,7 @@ async def test_a_reply_has_openais_shape(client: openai.AsyncOpenAI, running: An
         ("default", "", ""),
         ("embedded", "embedded", ""),
         ("ollama/llama3:8b", "ollama", "llama3:8b"),
+        ("fast", "", "fast"),
     ],
 )
 async def test_a_model_is_named_by_provider_and_name(
@@ -188,8 +189,10 @@ async def test_a_wrong_key_is_an_authentication_error(running: Any) -> None:
         ({"messages": []}, "messages"),
         ({"temperature": 9}, "temperature"),
         ({"n": 2}, "n"),
-        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tools": [{"type": "function"}]}, None),
+        ({"tool_choice": {"type": "function", "function": {"name": "x"}}}, None),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, None),
+        ({"messages": [{"role": "tool", "content": "x", "tool_calls": [{"id": "1"}]}]}, None),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
     ],
 )
@@ -232,5 +235,163 @@ async def test_a_caller_who_leaves_stops_the_model(
 async def test_only_usable_models_are_listed(client: openai.AsyncOpenAI) -> None:
     models = [model async for model in await client.models.list()]
 
-    assert [model.id for model in models] == ["default", "embedded/smol"]
+    assert [model.id for model in models] == ["default", "embedded/smol", "fast"]
     assert models[1].owned_by == "embedded"
+
+
+async def test_one_model_can_be_asked_for(client: openai.AsyncOpenAI) -> None:
+    assert (await client.models.retrieve("embedded/smol")).owned_by == "embedded"
+    with pytest.raises(openai.NotFoundError) as caught:
+        await client.models.retrieve("openai/gpt")
+
+    assert caught.value.code == "model_not_found"
+
+
+TOOLS: Any = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": f"Asks {name}",
+            "strict": True,
+            "parameters": {"type": "object", "properties": {"q": {"type": "string"}}},
+        },
+    }
+    for name in ("weather", "news")
+]
+
+
+@pytest.mark.parametrize(
+    ("choice", "names", "sent"),
+    [
+        ("auto", ["weather", "news"], llm_pb2.TOOL_CHOICE_AUTO),
+        ("required", ["weather", "news"], llm_pb2.TOOL_CHOICE_REQUIRED),
+        ("none", ["weather", "news"], llm_pb2.TOOL_CHOICE_NONE),
+        (
+            {"type": "function", "function": {"name": "news"}},
+            ["news"],
+            llm_pb2.TOOL_CHOICE_REQUIRED,
+        ),
+    ],
+)
+async def test_tools_are_offered_as_asked(
+    client: openai.AsyncOpenAI, running: Any, choice: Any, names: list[str], sent: int
+) -> None:
+    await client.chat.completions.create(
+        model="default", messages=HELLO, tools=TOOLS, tool_choice=choice
+    )
+
+    asked = running.llm_proxy.asked[0]
+    assert [tool.name for tool in asked.tools] == names
+    assert asked.tool_choice == sent
+    assert asked.tools[0].description == f"Asks {names[0]}"
+    assert json.loads(asked.tools[0].parameters.text)["properties"]["q"] == {"type": "string"}
+
+
+async def test_a_conversation_goes_on_with_the_results_of_tools(
+    client: openai.AsyncOpenAI, running: Any
+) -> None:
+    first = await client.chat.completions.create(
+        model="default", messages=HELLO, tools=TOOLS, parallel_tool_calls=True
+    )
+    message = first.choices[0].message
+    results: Any = [
+        {"role": "tool", "tool_call_id": call.id, "content": "sunny"}
+        for call in message.tool_calls or []
+    ]
+    said: Any = message.model_dump(exclude_none=True)
+    last = await client.chat.completions.create(
+        model="default", messages=[*HELLO, said, *results], tools=TOOLS
+    )
+
+    assert (first.choices[0].finish_reason, message.content) == ("tool_calls", None)
+    assert [call.id for call in message.tool_calls or []] == ["call_weather", "call_news"]
+    assert last.choices[0].message.content == "you said sunny"
+    sent = running.llm_proxy.asked[1].messages
+    assert [call.arguments.text for call in sent[1].tool_calls] == ['{"q":"hello"}'] * 2
+    assert (sent[3].role, sent[3].tool_call_id) == (llm_pb2.ROLE_TOOL, "call_news")
+
+
+async def test_calls_of_tools_are_streamed_whole(client: openai.AsyncOpenAI) -> None:
+    async with client.chat.completions.stream(
+        model="default", messages=HELLO, tools=TOOLS
+    ) as stream:
+        reply = await stream.get_final_completion()
+
+    calls = reply.choices[0].message.tool_calls or []
+    assert [(call.id, call.function.name) for call in calls] == [
+        ("call_weather", "weather"),
+        ("call_news", "news"),
+    ]
+    assert json.loads(calls[1].function.arguments) == {"q": "hello"}
+    assert reply.choices[0].finish_reason == "tool_calls"
+
+
+async def test_images_and_options_reach_the_model_and_thoughts_and_likelihoods_come_back(
+    client: openai.AsyncOpenAI, running: Any
+) -> None:
+    parts = [
+        {"type": "text", "text": "what is this?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}},
+        {"type": "image_url", "image_url": {"url": "https://data.example.org/a.png"}},
+    ]
+    messages: Any = [{"role": "user", "content": parts}]
+
+    reply = await client.chat.completions.create(
+        model="default",
+        messages=messages,
+        reasoning_effort="low",
+        frequency_penalty=0.5,
+        logprobs=True,
+        top_logprobs=3,
+    )
+
+    asked = running.llm_proxy.asked[0]
+    assert json.loads(asked.options.params.text) == {
+        "reasoning_effort": "low",
+        "frequency_penalty": 0.5,
+    }
+    assert asked.options.top_logprobs == 3
+    shown = asked.messages[0].images
+    assert (shown[0].data, shown[0].media_type) == (b"\x89\x50\x4e", "image/png")
+    assert shown[1].url == "https://data.example.org/a.png"
+    likely = reply.choices[0].logprobs
+    assert likely is not None
+    assert likely.content is not None
+    assert bytes(likely.content[0].bytes or []).decode() == "yö"
+    assert reply.choices[0].message.model_dump()["reasoning_content"] == "let me see"
+
+
+@pytest.mark.parametrize("url", ["data:image/png,iVBO", "data:image/png;base64,%%"])
+async def test_an_image_that_cannot_be_read_is_refused(http: httpx.AsyncClient, url: str) -> None:
+    parts = [{"type": "image_url", "image_url": {"url": url}}]
+    answer = await http.post(
+        "/v1/chat/completions", json={"messages": [{"role": "user", "content": parts}]}
+    )
+
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert url.partition(",")[2] not in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("form", [openai.NOT_GIVEN, "float"])
+async def test_texts_become_vectors(client: openai.AsyncOpenAI, running: Any, form: Any) -> None:
+    found = await client.embeddings.create(
+        model="embedded", input=["one", "three"], encoding_format=form, dimensions=2
+    )
+
+    assert [one.embedding for one in found.data] == [[3.0, 0.5], [5.0, 0.5]]
+    assert (found.model, found.usage.prompt_tokens) == ("embedded/wordllama", 12)
+    asked = running.llm_proxy.embedded[0]
+    assert (asked.provider, list(asked.texts), asked.dimensions) == (
+        "embedded",
+        ["one", "three"],
+        2,
+    )
+
+
+@pytest.mark.parametrize("wrong", [[], [[1, 2]], "", 7])
+async def test_what_cannot_be_embedded_is_refused(http: httpx.AsyncClient, wrong: Any) -> None:
+    answer = await http.post("/v1/embeddings", json={"input": wrong})
+
+    assert answer.status_code == 400
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}

@@ -13,6 +13,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.service.sandbox.containers import (
+    Stub,
+    capabilities,
+    containers,
+    in_session,
+    sandbox_with_containers,
+    until_prepared,
+)
 
 from cadre.common.v1 import common_pb2
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
@@ -24,24 +32,14 @@ from cadre_sandbox.settings import SandboxSettings
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
 
-BASE = Path(__file__).parents[2] / "compose" / "stand_in_base.sh"
 Execute = Callable[..., Awaitable[sandbox_pb2.ExecuteResponse]]
-Stub = Any
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def stub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stub]:
-    await asyncio.to_thread(subprocess.run, [str(BASE)], check=True, timeout=600)
     settings = SandboxSettings(_env_file=None, home=tmp_path_factory.mktemp("home"))
-    async with (
-        build(settings) as services,
-        serving(services, host="127.0.0.1", port=0) as address,
-        connect(address) as channel,
-    ):
-        stub = sandbox_pb2_grpc.SandboxServiceStub(channel)
-        await until_prepared(stub)
+    async with sandbox_with_containers(settings) as stub:
         yield stub
-    assert not left_behind(settings)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -58,38 +56,6 @@ async def execute(stub: Stub) -> Execute:
         return await call(stub.Execute, request, service="sandbox", timeout_seconds=60)
 
     return run
-
-
-async def capabilities(stub: Stub) -> sandbox_pb2.GetCapabilitiesResponse:
-    return await call(
-        stub.GetCapabilities,
-        sandbox_pb2.GetCapabilitiesRequest(),
-        service="sandbox",
-        timeout_seconds=10,
-    )
-
-
-async def until_prepared(stub: Stub) -> sandbox_pb2.GetCapabilitiesResponse:
-    async with asyncio.timeout(60):
-        while "prepared" in (offered := await capabilities(stub)).docker_missing:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.02)
-    return offered
-
-
-def left_behind(settings: SandboxSettings) -> list[str]:
-    return containers(settings, "--all")
-
-
-def containers(settings: SandboxSettings, *which: str) -> list[str]:
-    label = f"label=io.cadre.sandbox={engine_settings(settings).owner}"
-    listed = subprocess.run(
-        ["docker", "ps", *which, "--quiet", "--filter", label],
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=20,
-    )
-    return listed.stdout.split()
 
 
 async def test_the_mode_is_offered_behind_walls_that_were_tried(stub: Stub) -> None:
@@ -264,8 +230,10 @@ async def test_a_cancelled_program_is_gone_within_a_second(stub: Stub, execute: 
 
 
 async def test_containers_end_with_a_service_that_is_killed(stub: Stub, tmp_path: Path) -> None:
+    settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_port=0)
     environment = {
         "PATH": os.environ["PATH"],
+        "CADRE_SANDBOX_DOCKER_HOST": settings.sandbox_docker_host,
         "CADRE_HOME": str(tmp_path),
         "CADRE_SANDBOX_PORT": "0",
         "CADRE_TRACES_ENDPOINT": "",
@@ -273,11 +241,11 @@ async def test_containers_end_with_a_service_that_is_killed(stub: Stub, tmp_path
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cadre_sandbox", env=environment, stderr=asyncio.subprocess.DEVNULL
     )
-    settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_port=0)
-    await until(lambda: containers(settings))
-
-    process.kill()
-    await process.wait()
+    try:
+        await until(lambda: containers(settings))
+    finally:
+        process.kill()
+        await process.wait()
 
     await until(lambda: not containers(settings))
 
@@ -298,7 +266,7 @@ async def test_a_container_that_was_never_started_is_removed_at_the_next_start(
         connect(address) as channel,
     ):
         await until_prepared(sandbox_pb2_grpc.SandboxServiceStub(channel))
-        assert made.stdout[:12] not in left_behind(settings)
+        assert made.stdout[:12] not in containers(settings, "--all")
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -340,15 +308,6 @@ async def session(stub: Stub) -> AsyncIterator[str]:
     yield opened.session.id
     closing = sandbox_pb2.CloseSessionRequest(session_id=opened.session.id)
     assert (await call(stub.CloseSession, closing, service="sandbox", timeout_seconds=60)).closed
-
-
-async def in_session(
-    stub: Stub, session: str, code: str, **limits: Any
-) -> sandbox_pb2.ExecuteResponse:
-    request = sandbox_pb2.ExecuteRequest(
-        code=code, session_id=session, limits=sandbox_pb2.Limits(**limits)
-    )
-    return await call(stub.Execute, request, service="sandbox", timeout_seconds=60)
 
 
 async def test_a_session_keeps_variables_and_files(stub: Stub, session: str) -> None:

@@ -9,6 +9,7 @@ import textwrap
 
 import pytest
 from tests.service.sandbox.corpus import CORPUS
+from tests.service.sandbox.everyday import EVERYDAY
 
 from cadre.sandbox.v1 import sandbox_pb2
 
@@ -576,9 +577,12 @@ async def test_a_program_gives_what_it_gives_in_python(name: str, execute) -> No
     assert json.loads(answer.result.text) == expected
 
 
-@pytest.mark.parametrize("name", CORPUS)
+LONGER = {**CORPUS, **EVERYDAY}
+
+
+@pytest.mark.parametrize("name", LONGER)
 async def test_a_program_as_models_write_it_gives_the_same(name: str, execute) -> None:  # type: ignore[no-untyped-def]
-    code = textwrap.dedent(CORPUS[name])
+    code = textwrap.dedent(LONGER[name])
 
     answer = await execute(code)
 

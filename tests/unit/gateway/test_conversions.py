@@ -17,8 +17,8 @@ from cadre_gateway.entrypoint import (
     usage_conversions,
     usage_documents,
 )
+from cadre_gateway.entrypoint.chat_conversions import FINISH_REASONS
 from cadre_gateway.entrypoint.errors import _OPENAI_ERRORS
-from cadre_gateway.entrypoint.routes.chat import _FINISH_REASONS
 from cadre_kit.errors import Kind
 
 WORDS = [
@@ -53,7 +53,7 @@ def test_every_number_is_in_its_table(table: Any, numbers: Any) -> None:
 
 
 def test_every_finish_reason_and_every_kind_of_error_is_said_to_openais_clients() -> None:
-    assert _FINISH_REASONS.keys() == set(llm_pb2.FinishReason.values())
+    assert FINISH_REASONS.keys() == set(llm_pb2.FinishReason.values())
     assert _OPENAI_ERRORS.keys() == set(Kind)
 
 

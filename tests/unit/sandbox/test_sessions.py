@@ -226,6 +226,17 @@ async def test_a_program_may_ask_for_hosts_that_the_operator_lists(
         await service.execute(wanted, key="", request=b"")
 
 
+@pytest.mark.parametrize("host", ["data.example.org", "*"])
+async def test_where_no_host_can_be_reached_asking_for_one_says_why(host: str) -> None:
+    containers = FakeContainers(OK)
+    containers.hosts, containers.hosts_missing = (), "the wire is cut"
+    service = sandbox(FakeRunner(OK), containers=containers)
+
+    with pytest.raises(HostNotAllowed, match="the wire is cut"):
+        await service.execute(asked(mode=Mode.DOCKER, hosts=frozenset({host})), key="", request=b"")
+    assert containers.ran == []
+
+
 def test_a_host_without_a_port_means_the_two_of_the_web() -> None:
     hosts = HostList(["data.example.org", "*.example.com", "wiki:8080", "[2001:db8::1]:443"])
 

@@ -175,11 +175,14 @@ class Input(Answer):
 
 
 class GraphNode(Answer):
-    """One step of a workflow: an llm, code, memory, ... node."""
+    """One step of a workflow: an llm, code, memory, ... node, the state fields that it writes, and whether its result is a
+    document of a schema."""
 
     id: str
     kind: str
     label: str
+    outputs: list[str] = []
+    structured: bool = False
 
 
 class GraphEdge(Answer):

@@ -105,17 +105,23 @@ async def open_tools(settings: Settings, variables: Mapping[str, str]) -> AsyncI
         sandbox = GrpcSandbox(await stack.enter_async_context(connect(settings.sandbox_address)))
         memory = GrpcMemory(await stack.enter_async_context(connect(settings.memory_address)))
         searches = await _searches(settings, variables, rules, stack)
+        programs = ProgramTools(sandbox)
         handled = handlers(
             files=FileTools(workspaces),
             queries=QueryTools(workspaces, secrets),
             web=WebTools(await stack.enter_async_context(outgoing_client(rules)), secrets),
             searches=searches,
-            programs=ProgramTools(sandbox),
+            programs=programs,
             memories=MemoryTools(memory),
             secrets=secrets,
         )
         yield Toolbox(
-            handlers=handled, mcp=mcp, workspaces=workspaces, searches=searches, secrets=secrets
+            handlers=handled,
+            mcp=mcp,
+            workspaces=workspaces,
+            searches=searches,
+            secrets=secrets,
+            programs=programs,
         )
 
 

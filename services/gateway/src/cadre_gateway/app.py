@@ -28,6 +28,7 @@ from cadre_gateway.domain.rates import Rates
 from cadre_gateway.domain.webhooks import WebhookSecret, new_webhook_secret
 from cadre_gateway.entrypoint.api import application
 from cadre_gateway.entrypoint.dependencies import Parts, Waits
+from cadre_gateway.entrypoint.mcp_door import McpDoor
 from cadre_gateway.entrypoint.metrics import Metrics
 from cadre_gateway.entrypoint.middleware import Limits
 from cadre_gateway.entrypoint.streams import Stopping
@@ -103,7 +104,9 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             webhook_body_bytes=min(_WEBHOOK_BODY_BYTES, settings.gateway_body_bytes),
             concurrent_requests=settings.gateway_concurrent_requests,
         )
-        yield application(parts, key=key, limits=limits)
+        mcp = McpDoor(parts, body_bytes=settings.gateway_body_bytes)
+        await stack.enter_async_context(mcp.open())
+        yield application(parts, key=key, limits=limits, mcp=mcp)
 
 
 async def _database(settings: GatewaySettings, stack: AsyncExitStack) -> Transactions:

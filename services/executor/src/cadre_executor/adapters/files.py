@@ -52,7 +52,16 @@ def _input(field: language.Input) -> InputField:
 
 def _graph(graph: language.Graph) -> Graph:
     return Graph(
-        nodes=[GraphNode(id=n.id, kind=n.kind, label=n.label) for n in graph.nodes],
+        nodes=[
+            GraphNode(
+                id=n.id,
+                kind=n.kind,
+                label=n.label,
+                outputs=n.outputs,
+                structured=n.structured,
+            )
+            for n in graph.nodes
+        ],
         edges=[
             GraphEdge(source=e.source, target=e.target, condition=e.condition, loop=e.loop)
             for e in graph.edges

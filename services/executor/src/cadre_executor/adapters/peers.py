@@ -26,7 +26,13 @@ from cadre_executor.domain.peers import (
     ToolCall,
 )
 from cadre_executor.domain.runs import Usage
-from cadre_executor.domain.workflows import ModelChoice, OnExceed, SandboxMode, Upkeep
+from cadre_executor.domain.workflows import (
+    ModelChoice,
+    OnExceed,
+    SandboxLimits,
+    SandboxMode,
+    Upkeep,
+)
 from cadre_kit.channels import call as call_service
 from cadre_kit.channels import stream as stream_service
 from cadre_kit.documents import from_json, object_from_json, to_json
@@ -126,20 +132,19 @@ class GrpcSandbox:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = sandbox_pb2_grpc.SandboxServiceStub(channel)
 
-    async def execute(self, program: Program, *, call: Call, seconds: float) -> Execution:
+    async def execute(
+        self, program: Program, *, call: Call, seconds: float, session: str = ""
+    ) -> Execution:
         """How the program ended. Cancelling kills it."""
         limits = program.limits
         request = sandbox_pb2.ExecuteRequest(
             code=program.code,
-            mode=_MODES[limits.mode],
+            # A session's mode was settled when it was opened.
+            mode=sandbox_pb2.MODE_UNSPECIFIED if session else _MODES[limits.mode],
+            session_id=session,
             preset=_PRESETS[limits.preset],
             inputs=to_json(program.inputs),
-            limits=sandbox_pb2.Limits(
-                timeout_seconds=limits.timeout_seconds or 0.0,
-                cpu_seconds=limits.cpu_seconds or 0.0,
-                memory_mb=limits.memory_mb or 0,
-                cpus=limits.cpus or 0.0,
-            ),
+            limits=_limits(limits),
             packages=limits.packages,
             hosts=limits.hosts,
             files=[
@@ -167,6 +172,27 @@ class GrpcSandbox:
             files={file.name: file.content for file in answer.files},
         )
 
+    async def open_session(self, limits: SandboxLimits, *, call: Call, seconds: float) -> str:
+        """The id of a session; a repeated key gets the same one."""
+        request = sandbox_pb2.OpenSessionRequest(
+            mode=_MODES[limits.mode], preset=_PRESETS[limits.preset], limits=_limits(limits)
+        )
+        opened = await call_service(
+            self._stub.OpenSession,
+            request,
+            service=_SANDBOX,
+            timeout_seconds=seconds,
+            idempotency_key=call.key,
+        )
+        return str(opened.session.id)
+
+    async def close_session(self, session: str, *, seconds: float) -> None:
+        """Ends a session."""
+        request = sandbox_pb2.CloseSessionRequest(session_id=session)
+        await call_service(
+            self._stub.CloseSession, request, service=_SANDBOX, timeout_seconds=seconds
+        )
+
     async def lacks(self, mode: SandboxMode) -> str:
         """Why programs cannot run in a mode, and what would make it; empty when they can."""
         try:
@@ -181,6 +207,15 @@ class GrpcSandbox:
         if _MODES[mode] in can.modes:
             return ""
         return can.docker_missing or f"the sandbox has no mode {mode.value}"
+
+
+def _limits(limits: SandboxLimits) -> sandbox_pb2.Limits:
+    return sandbox_pb2.Limits(
+        timeout_seconds=limits.timeout_seconds or 0.0,
+        cpu_seconds=limits.cpu_seconds or 0.0,
+        memory_mb=limits.memory_mb or 0,
+        cpus=limits.cpus or 0.0,
+    )
 
 
 class GrpcMemory:

@@ -367,7 +367,8 @@ _DATA = (
 _PROGRAMS = (
     _tool(
         "python",
-        "Runs a Python program in the sandbox. Answers with what it printed and the variable `result`.",
+        "Runs a Python program in the sandbox. Answers with what it printed and the variable `result`. "
+        "Later calls find the variables that earlier ones left.",
         _object(
             {
                 "code": _text("The program.", most=262_144),

@@ -50,6 +50,15 @@ class _Offer:
 
 async def converse(action: LlmAction, task: Task) -> Result:
     """The model's final answer. Every reply and every tool's result is stored before what depends on it begins."""
+    if not action.tools:
+        return await _talk(action, task)
+    try:
+        return await _talk(action, task)
+    finally:
+        await task.means.peers.tools.end_loop(task.call.key)
+
+
+async def _talk(action: LlmAction, task: Task) -> Result:
     schema, form = _schema(task.place.node.result_type)
     prompt = action.prompt.render(task.scope)
     messages = await _opening(action, prompt, task)
@@ -210,7 +219,12 @@ class _Job:
             return Returned(error=refused)
         use = self.offer.use
         returned = await invoke(
-            use, self.offer.spec, self.call.arguments, task=self.task, step=self.step
+            use,
+            self.offer.spec,
+            self.call.arguments,
+            task=self.task,
+            step=self.step,
+            loop=self.task.call.key,
         )
         fails = use.on_error is OnError.FAIL and not returned.has_bad_arguments
         if returned.error is not None and fails:

@@ -41,9 +41,15 @@ class Returned:
 
 
 async def invoke(
-    use: ToolUse, spec: ToolSpec, arguments: Mapping[str, Any], *, task: Task, step: str
+    use: ToolUse,
+    spec: ToolSpec,
+    arguments: Mapping[str, Any],
+    *,
+    task: Task,
+    step: str,
+    loop: str = "",
 ) -> Returned:
-    """Calls a tool, or takes what is recorded of the call."""
+    """Calls a tool, or takes what is recorded of the call; `loop` as in ToolContext."""
     known = task.find(step)
     if known is not None:
         return _remembered(known)
@@ -55,12 +61,12 @@ async def invoke(
             task.record(f"{step}/begun", {})
             task.tell(EventType.TOOL_CALLED, _called(use, arguments, step))
             await task.means.records.store()
-        returned = await _made(use, arguments, task=task, step=step)
+        returned = await _made(use, arguments, task=task, step=step, loop=loop)
     task.record(step, _document(returned))
     return returned
 
 
-def tool_context(task: Task, step: str) -> ToolContext:
+def tool_context(task: Task, step: str, loop: str = "") -> ToolContext:
     """For whom a tool is called."""
     means = task.means
     return ToolContext(
@@ -70,11 +76,14 @@ def tool_context(task: Task, step: str) -> ToolContext:
         root_run_id=task.call.root_run_id,
         node=task.place.node.id,
         key=task.call.at(step).key,
+        loop=loop,
     )
 
 
-async def _made(use: ToolUse, arguments: Mapping[str, Any], *, task: Task, step: str) -> Returned:
-    tools, context = task.means.peers.tools, tool_context(task, step)
+async def _made(
+    use: ToolUse, arguments: Mapping[str, Any], *, task: Task, step: str, loop: str
+) -> Returned:
+    tools, context = task.means.peers.tools, tool_context(task, step, loop)
     seconds = task.call.seconds(_TOOL_SECONDS)
     started = time.monotonic()
     data: dict[str, Any] = {"tool": use.name, "call": step}

@@ -29,6 +29,7 @@ __all__ = [
     "RunBudget",
     "Said",
     "Sandbox",
+    "SandboxSessions",
     "ToolCall",
 ]
 
@@ -212,6 +213,23 @@ class Sandbox(Protocol):
 
     async def execute(self, program: Program, *, call: Call, seconds: float) -> Execution:
         """How it ended. Cancelling kills the program."""
+
+
+class SandboxSessions(Sandbox, Protocol):
+    """A sandbox in which programs can find what earlier ones left."""
+
+    async def execute(
+        self, program: Program, *, call: Call, seconds: float, session: str = ""
+    ) -> Execution:
+        """As of any sandbox; in the session that is named. Raises NotFound when that has ended."""
+
+    async def open_session(self, limits: SandboxLimits, *, call: Call, seconds: float) -> str:
+        """The id of a session, in which programs find the variables of earlier ones and have no higher limits. A
+        repeated key gets the same one while it is open. Raises Unsupported and LimitExceeded where there can be none.
+        """
+
+    async def close_session(self, session: str, *, seconds: float) -> None:
+        """Ends it; nothing when it has ended."""
 
 
 class Memory(Protocol):

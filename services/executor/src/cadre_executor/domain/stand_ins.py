@@ -185,6 +185,9 @@ class ScriptedTools:
         """Nothing: no secret is read."""
         return ""
 
+    async def end_loop(self, loop: str) -> None:
+        """Nothing is kept."""
+
     async def held_by(self) -> Sequence[str]:
         """No run: nothing is kept."""
         return ()

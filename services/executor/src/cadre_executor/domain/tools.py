@@ -37,7 +37,8 @@ class ToolSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolContext:
-    """For whom a tool is called. `key` is the step's idempotency key; files are the run's own."""
+    """For whom a tool is called. `key` is the step's idempotency key; files are the run's own; `loop` names the talk of
+    a model with its tools that the call is part of, and is empty without one."""
 
     workflow: Workflow
     version: int
@@ -45,6 +46,7 @@ class ToolContext:
     root_run_id: str
     node: str
     key: str
+    loop: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,9 @@ class Tools(Protocol):
 
     def lacks_secret(self, name: str) -> str:
         """Why workflows cannot have the secret of that name; empty when they can."""
+
+    async def end_loop(self, loop: str) -> None:
+        """Gives back what is kept from one call of a loop to the next. Raises nothing: it ends by itself in time."""
 
     async def held_by(self) -> Sequence[str]:
         """The runs for which something is kept: their files."""

@@ -328,7 +328,12 @@ def _input(field: InputField) -> workflows_pb2.Input:
 
 
 def _graph(graph: Graph) -> workflows_pb2.Graph:
-    nodes = [workflows_pb2.GraphNode(id=n.id, kind=n.kind, label=n.label) for n in graph.nodes]
+    nodes = [
+        workflows_pb2.GraphNode(
+            id=n.id, kind=n.kind, label=n.label, outputs=n.outputs, structured=n.structured
+        )
+        for n in graph.nodes
+    ]
     edges = [
         workflows_pb2.GraphEdge(
             **{"from": e.source, "to": e.target}, condition=e.condition, loop=e.loop

@@ -24,11 +24,13 @@ MAX_CONDITIONS = 200_000
 
 @dataclass(frozen=True, kw_only=True)
 class GraphNode:
-    """A step, for drawing."""
+    """A step, for drawing. `outputs` are the state fields that it writes; `structured`: its result has a schema."""
 
     id: str
     kind: str
     label: str
+    outputs: tuple[str, ...] = ()
+    structured: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

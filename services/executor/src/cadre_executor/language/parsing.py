@@ -186,7 +186,13 @@ def _graph(
     nodes: Mapping[str, Node], lines: tuple[GraphEdge, ...], exits: Mapping[str, Exits]
 ) -> Graph:
     drawn = [
-        GraphNode(id=node.id, kind=node.kind, label=node.label or node.id)
+        GraphNode(
+            id=node.id,
+            kind=node.kind,
+            label=node.label or node.id,
+            outputs=tuple(output.field for output in node.outputs),
+            structured=node.result_type is not None,
+        )
         for node in nodes.values()
     ]
     failures = [

@@ -11,6 +11,7 @@ from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from cadre_gateway.entrypoint import documents as d
+from cadre_gateway.entrypoint.spoken import reply_text
 
 __all__ = [
     "A2aError",
@@ -240,16 +241,12 @@ def _asked(question: d.Question) -> list[dict[str, Any]]:
 
 
 def result(run: d.Run) -> dict[str, Any]:
-    """What a run gave: as text, and all its outputs as data. The text is that of the one text field that was not an
-    input; where there are several, or none, it is all of them as JSON."""
-    outputs, given = run.outputs or {}, run.inputs or {}
-    made = {name: value for name, value in outputs.items() if name not in given}
-    texts = [value for value in made.values() if isinstance(value, str)]
-    text = texts[0] if len(texts) == 1 else json.dumps(made, ensure_ascii=False)
+    """What a run gave: as text (see `reply_text`), and all its outputs as data."""
+    outputs = run.outputs or {}
     return {
         "artifactId": "outputs",
         "name": "outputs",
-        "parts": [{"text": text}, {"data": outputs, "mediaType": "application/json"}],
+        "parts": [{"text": reply_text(run)}, {"data": outputs, "mediaType": "application/json"}],
     }
 
 

@@ -21,6 +21,7 @@ from cadre_gateway.entrypoint import documents as d
 from cadre_gateway.entrypoint.a2a_documents import A2aError, Fault
 from cadre_gateway.entrypoint.dependencies import Waits
 from cadre_gateway.entrypoint.run_events import run_events
+from cadre_gateway.entrypoint.spoken import FieldUnclear, inputs_with
 from cadre_kit.documents import to_json
 from cadre_kit.errors import CadreError, Kind
 
@@ -251,19 +252,12 @@ def _update(run: d.Run, status: Mapping[str, Any], *, node: str = "") -> dict[st
 
 def _inputs(message: a2a.Message, inputs: Sequence[d.Input]) -> dict[str, JsonValue]:
     """The run's inputs: the data, and the text in the one field that it can be meant for."""
-    data = message.data
     if not message.text:
-        return data
-    free = [one for one in inputs if one.name not in data and one.type.startswith("str")]
-    required = [one for one in free if one.required]
-    meant = required if required else free
-    if len(meant) != 1:
-        fields = ", ".join(one.name for one in inputs) or "none"
-        raise A2aError(
-            Fault.INVALID_PARAMS,
-            f"it is not clear which field the text is for; send the inputs as data, by field: {fields}",
-        )
-    return {**data, meant[0].name: message.text}
+        return message.data
+    try:
+        return inputs_with(message.text, message.data, inputs)
+    except FieldUnclear as error:
+        raise A2aError(Fault.INVALID_PARAMS, error.message) from error
 
 
 def _said(message: a2a.Message) -> dict[str, str]:

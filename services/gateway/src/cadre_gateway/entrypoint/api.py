@@ -5,11 +5,13 @@ from typing import Any
 from fastapi import FastAPI, Security
 from fastapi.openapi.utils import get_openapi
 from fastapi.security import HTTPBearer
+from starlette.routing import Route
 
 from cadre_gateway.domain.api_keys import ApiKey
 from cadre_gateway.entrypoint.dependencies import Parts
 from cadre_gateway.entrypoint.documents import Event, ProblemDetails
 from cadre_gateway.entrypoint.errors import PROBLEM_RESPONSES, add_error_handlers
+from cadre_gateway.entrypoint.mcp_door import McpDoor
 from cadre_gateway.entrypoint.middleware import Around, Limits
 from cadre_gateway.entrypoint.routes import (
     a2a,
@@ -60,7 +62,7 @@ _KEY = HTTPBearer(
 )
 
 
-def application(parts: Parts, *, key: ApiKey, limits: Limits) -> FastAPI:
+def application(parts: Parts, *, key: ApiKey, limits: Limits, mcp: McpDoor) -> FastAPI:
     """The ASGI application."""
     app = FastAPI(
         title="Cadre",
@@ -80,6 +82,7 @@ def application(parts: Parts, *, key: ApiKey, limits: Limits) -> FastAPI:
     app.include_router(chat.router, dependencies=[Security(_KEY)])
     # Described by its own specification, and by the cards.
     app.include_router(a2a.router, include_in_schema=False)
+    app.router.routes.append(Route("/mcp", endpoint=mcp, name="mcp"))
     app.include_router(platform.router)
     app.include_router(hooks.router, responses=_problems())
     app.add_middleware(Around, key=key, limits=limits, metrics=parts.metrics)

@@ -1,12 +1,15 @@
 """OpenAI's chat completions as far as they are served here. Fields that OpenAI has and this API has not are ignored."""
 
+import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from cadre_gateway.entrypoint.documents import JsonObject, Text
 
 __all__ = [
+    "CachedTokens",
+    "CalledFunction",
     "ChatChoice",
     "ChatChunk",
     "ChatChunkChoice",
@@ -17,9 +20,28 @@ __all__ = [
     "ChatModels",
     "ChatReply",
     "ChatRequest",
+    "ChatTool",
+    "ChatToolCall",
+    "ChatToolCallDelta",
     "ChatUsage",
+    "ChosenTool",
+    "Embedding",
+    "EmbeddingRequest",
+    "EmbeddingUsage",
+    "Embeddings",
     "FinishReason",
+    "FunctionName",
+    "ImageAddress",
+    "ImagePart",
+    "JsonSchemaFormat",
+    "Likelihoods",
+    "OfferedFunction",
+    "OtherToken",
+    "ReasoningTokens",
     "ResponseFormat",
+    "StreamOptions",
+    "TextPart",
+    "TokenLikelihood",
 ]
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
@@ -30,28 +52,103 @@ class _Asked(BaseModel):
 
 
 class TextPart(_Asked):
-    """A part of a message's content; only text is understood."""
+    """A part of a message's content that is text."""
 
     type: Literal["text"]
     text: Text
+
+
+class ImageAddress(_Asked):
+    """Where an image is."""
+
+    url: Text = Field(description="https, or data:MEDIA_TYPE;base64,...")
+
+
+class ImagePart(_Asked):
+    """A part of a message's content that is an image."""
+
+    type: Literal["image_url"]
+    image_url: ImageAddress
 
 
 def _list_of_one(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+class CalledFunction(BaseModel):
+    """A function that the model calls, with its arguments as JSON."""
+
+    name: Text
+    arguments: Text
+
+    @field_validator("arguments")
+    @classmethod
+    def _is_an_object(cls, value: str) -> str:
+        try:
+            is_object = isinstance(json.loads(value or "{}"), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            raise ValueError("arguments must be a JSON object, as text")
+        return value or "{}"
+
+
+class ChatToolCall(BaseModel):
+    """A call of a tool that the model asked for."""
+
+    id: Text
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class ChatMessage(_Asked):
     """One message of a conversation."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart] | None = None
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Text | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]] | None = None
+    tool_calls: list[ChatToolCall] | None = Field(None, max_length=128)
+    tool_call_id: Text | None = None
 
     @property
     def text(self) -> str:
-        """The content as one text."""
+        """The content as one text, images left out."""
         if isinstance(self.content, list):
-            return "".join(part.text for part in self.content)
+            return "".join(part.text for part in self.content if isinstance(part, TextPart))
         return self.content or ""
+
+    @property
+    def images(self) -> list[str]:
+        """The addresses of the content's images."""
+        parts = self.content if isinstance(self.content, list) else []
+        return [part.image_url.url for part in parts if isinstance(part, ImagePart)]
+
+
+class OfferedFunction(_Asked):
+    """A function that the model may call."""
+
+    name: Text
+    description: Text = ""
+    parameters: JsonObject = {"type": "object", "properties": {}}
+
+
+class ChatTool(_Asked):
+    """A tool that the model may call; only functions are."""
+
+    type: Literal["function"]
+    function: OfferedFunction
+
+
+class FunctionName(_Asked):
+    """Which function."""
+
+    name: Text
+
+
+class ChosenTool(_Asked):
+    """The one tool that the model must call."""
+
+    type: Literal["function"]
+    function: FunctionName
 
 
 class JsonSchemaFormat(_Asked):
@@ -78,7 +175,10 @@ class ChatRequest(_Asked):
     """What to ask a model."""
 
     model: Text = Field(
-        "default", max_length=300, description="default, a provider, or provider/model."
+        "default",
+        max_length=300,
+        description="default, a provider, provider/model, a group of models, or workflow:NAME, which runs a workflow "
+        "on the last message.",
     )
     messages: list[ChatMessage] = Field(min_length=1, max_length=10_000)
     temperature: float | None = Field(None, ge=0, le=2)
@@ -91,8 +191,20 @@ class ChatRequest(_Asked):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = Field(None, description="One reply is given.")
-    tools: list[JsonValue] | None = Field(
-        None, max_length=0, description="Not taken: tools belong in a workflow."
+    tools: list[ChatTool] | None = Field(None, max_length=128)
+    tool_choice: Literal["auto", "none", "required"] | ChosenTool | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    reasoning_effort: Text | None = None
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    logit_bias: dict[str, float] | None = None
+    parallel_tool_calls: bool | None = None
+    user: Text | None = Field(
+        None, description="Who asks: a workflow with an input of this name gets it."
+    )
+    conversation: Text | None = Field(
+        None, description="Which conversation: a workflow with an input of this name gets it."
     )
 
     @field_validator("response_format")
@@ -107,7 +219,32 @@ class ChatReply(BaseModel):
     """What the model answered."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None = Field(description="Null when there are only calls of tools.")
+    refusal: None = None
+    tool_calls: list[ChatToolCall] | None = None
+    reasoning_content: str | None = Field(
+        None, description="What the model thought before, where its provider shows it."
+    )
+
+
+class OtherToken(BaseModel):
+    """A token, and the natural logarithm of how likely it was."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLikelihood(OtherToken):
+    """A token of the reply, with others that could have stood in its place."""
+
+    top_logprobs: list[OtherToken]
+
+
+class Likelihoods(BaseModel):
+    """How likely each token of the reply was."""
+
+    content: list[TokenLikelihood]
     refusal: None = None
 
 
@@ -117,7 +254,7 @@ class ChatChoice(BaseModel):
     index: Literal[0] = 0
     message: ChatReply
     finish_reason: FinishReason
-    logprobs: None = None
+    logprobs: Likelihoods | None = None
 
 
 class CachedTokens(BaseModel):
@@ -161,6 +298,14 @@ class ChatDelta(BaseModel):
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list["ChatToolCallDelta"] | None = None
+
+
+class ChatToolCallDelta(ChatToolCall):
+    """A call of a tool, whole, and which of the reply's it is."""
+
+    index: int
 
 
 class ChatChunkChoice(BaseModel):
@@ -169,7 +314,7 @@ class ChatChunkChoice(BaseModel):
     index: Literal[0] = 0
     delta: ChatDelta
     finish_reason: FinishReason | None = None
-    logprobs: None = None
+    logprobs: Likelihoods | None = None
 
 
 class ChatChunk(BaseModel):
@@ -197,3 +342,47 @@ class ChatModels(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[ChatModel]
+
+
+class EmbeddingRequest(_Asked):
+    """What to embed."""
+
+    input: Annotated[list[Annotated[Text, Field(min_length=1)]], BeforeValidator(_list_of_one)] = (
+        Field(
+            min_length=1,
+            max_length=2048,
+            description="Texts. Lists of token numbers are not taken.",
+        )
+    )
+    model: Text = Field(
+        "default", max_length=300, description="default, a provider, or provider/model."
+    )
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(None, ge=1, le=100_000)
+
+
+class Embedding(BaseModel):
+    """The vector of one text."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str = Field(
+        description="Numbers, or base64 of 32-bit floats, little-endian."
+    )
+
+
+class EmbeddingUsage(BaseModel):
+    """What the texts used; `cost_usd` is ours, an exact decimal, null when the price is unknown."""
+
+    prompt_tokens: int
+    total_tokens: int
+    cost_usd: str | None
+
+
+class Embeddings(BaseModel):
+    """The vectors, in the texts' order."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage

@@ -122,7 +122,16 @@ def _input(message: workflows_pb2.Input) -> d.Input:
 
 
 def _graph(message: workflows_pb2.Graph) -> d.Graph:
-    nodes = [d.Node(id=node.id, kind=node.kind, label=node.label) for node in message.nodes]
+    nodes = [
+        d.Node(
+            id=node.id,
+            kind=node.kind,
+            label=node.label,
+            outputs=list(node.outputs),
+            structured=node.structured,
+        )
+        for node in message.nodes
+    ]
     return d.Graph(nodes=nodes, edges=[_edge(edge) for edge in message.edges])
 
 

@@ -226,6 +226,10 @@ class Node(Answer):
     id: str
     kind: str = Field(description="llm, code, memory, ...")
     label: str
+    outputs: list[str] = Field(description="The state fields that it writes.")
+    structured: bool = Field(
+        description="Whether its result is a document of a schema, and not a text."
+    )
 
 
 class Edge(Answer):

@@ -81,8 +81,15 @@ class ContainerRunner:
 
     @property
     def hosts(self) -> Sequence[str]:
-        """What programs may ask to reach; nothing in gVisor, which does not let a socket file in."""
-        return () if self._engine.is_gvisor else self._hosts
+        """What programs may ask to reach."""
+        return () if self.hosts_missing else self._hosts
+
+    @property
+    def hosts_missing(self) -> str:
+        """Why none can be reached; "" when those that are listed can."""
+        if not self._hosts:
+            return "CADRE_SANDBOX_HOSTS lists none"
+        return "gVisor lets no socket file in" if self._engine.is_gvisor else ""
 
     @property
     def has_sessions(self) -> bool:
@@ -96,7 +103,7 @@ class ContainerRunner:
     async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
         """Runs it in a container of its own, which ends with it. Raises RunnerLost."""
         packages = tuple(sorted(program.packages))
-        container = await self._claim(packages, program.hosts)
+        container = await self._claim(packages, program.hosts, program.limits)
         try:
             if not await self._granted(container, program.limits):
                 return _without_memory(program.limits)
@@ -109,7 +116,7 @@ class ContainerRunner:
     async def open(self, shape: Program) -> ContainerKernel:
         """A session's container. Raises RunnerLost."""
         packages = tuple(sorted(shape.packages))
-        container = await self._claim(packages, shape.hosts)
+        container = await self._claim(packages, shape.hosts, shape.limits)
         kernel = ContainerKernel(container, lambda: self._discard(container.started))
         try:
             if not await self._granted(container, shape.limits):
@@ -126,7 +133,7 @@ class ContainerRunner:
         return kernel
 
     async def _granted(self, container: ReadyContainer, limits: Limits) -> bool:
-        if (limits.memory_mb, limits.cpus) == (_POOL_LIMITS.memory_mb, _POOL_LIMITS.cpus):
+        if _are_pools(limits) or self._engine.is_gvisor:
             return True
         return await self._engine.adjust(container.started.id, limits)
 
@@ -149,9 +156,22 @@ class ContainerRunner:
         except BadFrame:
             killed = "frames"
         facts = {} if killed else collected.said() or {}
+        if not killed and not facts and await self._took_too_much(container):
+            facts = {"said": {"outcome": "limit", "code": "LIMIT_MEMORY"}}
         return ending_of(collected, facts, killed=killed, began=began)
 
-    async def _claim(self, packages: tuple[str, ...], hosts: frozenset[str]) -> ReadyContainer:
+    async def _took_too_much(self, container: ReadyContainer) -> bool:
+        """Whether it ended for its memory. In gVisor one process over it takes the others with it."""
+        if not self._engine.is_gvisor:
+            return False
+        return await self._engine.ran_out_of_memory(container.started.id, container.started.at)
+
+    async def _claim(
+        self, packages: tuple[str, ...], hosts: frozenset[str], limits: Limits
+    ) -> ReadyContainer:
+        if self._engine.is_gvisor and not _are_pools(limits):
+            # Its containers keep the limits that they were started with.
+            return await self._make(packages, limits=limits)
         if hosts:
             return await self._make(packages, hosts)
         pool = self._pools.get(packages)
@@ -174,11 +194,14 @@ class ContainerRunner:
                     return
 
     async def _make(
-        self, packages: tuple[str, ...], hosts: frozenset[str] = frozenset()
+        self,
+        packages: tuple[str, ...],
+        hosts: frozenset[str] = frozenset(),
+        limits: Limits = _POOL_LIMITS,
     ) -> ReadyContainer:
         image = await self._engine.image(packages)
         proxy = await self._proxies.start(HostList(hosts)) if hosts else None
-        starting = asyncio.create_task(self._engine.start(image, packages, _POOL_LIMITS, proxy))
+        starting = asyncio.create_task(self._engine.start(image, packages, limits, proxy))
         try:
             started = await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -303,6 +326,11 @@ async def container_runner(
             await asyncio.gather(preparing, return_exceptions=True)
         await runner.close()
         engine.close()
+
+
+def _are_pools(limits: Limits) -> bool:
+    """Whether a container of the pool has these."""
+    return (limits.memory_mb, limits.cpus) == (_POOL_LIMITS.memory_mb, _POOL_LIMITS.cpus)
 
 
 def _without_memory(limits: Limits) -> Ending:

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import hashlib
 import io
+import math
 import socket
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -29,6 +31,7 @@ _CALL_SECONDS = 60
 # How long an installation may say nothing.
 _BUILD_SECONDS = 900
 _PIDS = 64
+_NOTED_SECONDS = 1.0
 _PERIOD_US = 100_000
 _WORK = "rw,nosuid,nodev,size=64m,nr_inodes=2048,mode=0700,uid=65534,gid=65534"
 _TEMPORARY = "rw,nosuid,nodev,size=16m,nr_inodes=512,mode=1777"
@@ -63,10 +66,12 @@ class EngineSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """A started container, the two-way stream to the program that waits in it, and its proxy where it has one."""
+    """A started container, the two-way stream to the program that waits in it, its proxy where it has one, and when it
+    was started, by the system's clock."""
 
     id: str
     stream: socket.socket
+    at: float
     proxy: Proxy | None = None
 
 
@@ -182,11 +187,12 @@ class Engine:
             # Kept open by us alone: the client's own wrapper would close it when it is collected.
             stream = socket.socket(fileno=stream.detach())
             stream.setblocking(False)
+            at = time.time()
             self._api.start(container)
         except BaseException:
             self._remove(container)
             raise
-        return Started(id=container, stream=stream, proxy=proxy)
+        return Started(id=container, stream=stream, proxy=proxy, at=at)
 
     def _host_config(self, limits: Limits, proxy: Proxy | None) -> Any:
         memory = limits.memory_mb * 1024 * 1024
@@ -212,6 +218,18 @@ class Engine:
             log_config=docker.types.LogConfig(type="none"),
             runtime=self._runtime or None,
         )
+
+    async def ran_out_of_memory(self, container: str, since: float) -> bool:
+        """Whether a container that ended was ended for its memory, since then by the system's clock."""
+        return await _in_thread(lambda: self._ran_out_of_memory(container, since))
+
+    def _ran_out_of_memory(self, container: str, since: float) -> bool:
+        # The container is gone by now; what happened to it is told once more, also what is noted a moment late.
+        until = time.time() + _NOTED_SECONDS
+        what = {"container": container, "event": "oom"}
+        events = self._api.events(since=int(since), until=math.ceil(until), filters=what)
+        with contextlib.closing(events):
+            return any(True for _ in events)
 
     async def adjust(self, container: str, limits: Limits) -> bool:
         """Gives a waiting container other limits than it was started with; False when it holds more memory already."""

@@ -8,12 +8,12 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from cadre_kit.addresses import AddressRules, resolve
+from cadre_kit.addresses import Address, AddressRules, Resolver, resolve
 from cadre_kit.errors import CadreError, PermissionDenied
 from cadre_sandbox.domain.hosts import HostList
 
@@ -27,6 +27,7 @@ _CONNECTIONS = 16
 _MOST_BYTES = 256 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _ENDED_HEAD = b"\r\n\r\n"
+_NOT_IN_A_LINE = frozenset(b"\r\n\0")
 # Those of one connection, which is ours to make anew.
 _OWN_HEADERS = (
     b"connection:",
@@ -46,13 +47,14 @@ class _Refused(PermissionDenied):
 class Proxies:
     """Makes proxies; `rules` say which addresses may be reached beside public ones."""
 
-    def __init__(self, rules: AddressRules) -> None:
+    def __init__(self, rules: AddressRules, *, resolver: Resolver = resolve) -> None:
         self._rules = rules
+        self._resolver = resolver
 
     async def start(self, hosts: HostList) -> "Proxy":
         """A proxy to those hosts."""
         folder = Path(tempfile.mkdtemp(prefix="cadre-proxy-"))
-        proxy = Proxy(folder, hosts, self._rules)
+        proxy = Proxy(folder, hosts, self._rules, self._resolver)
         await proxy.listen()
         return proxy
 
@@ -60,10 +62,13 @@ class Proxies:
 class Proxy:
     """Serves one container over the socket file `path`."""
 
-    def __init__(self, folder: Path, hosts: HostList, rules: AddressRules) -> None:
+    def __init__(
+        self, folder: Path, hosts: HostList, rules: AddressRules, resolver: Resolver
+    ) -> None:
         self.path = folder / "proxy"
         self._hosts = hosts
         self._rules = rules
+        self._resolver = resolver
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -106,6 +111,7 @@ class Proxy:
     async def _pass_on(
         self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        _check_lines(head)
         line, _, headers = head.partition(b"\r\n")
         method, target, version = line.split(b" ")
         if method == b"CONNECT":
@@ -115,10 +121,10 @@ class Proxy:
                 await _both_ways(reader, to_there, there, writer)
             return
         url = urlsplit(target.decode("ascii"))
-        if url.scheme != "http" or not url.hostname:
-            raise ValueError("no absolute address")
+        if url.scheme != "http" or not url.hostname or url.username is not None:
+            raise ValueError("no plain absolute address")
         async with self._connected(url.hostname, url.port or 80) as (there, to_there):
-            to_there.write(_origin_head(method, target, version, headers))
+            to_there.write(_origin_head(method, url, version, headers))
             await _both_ways(reader, to_there, there, writer)
 
     @asynccontextmanager
@@ -130,12 +136,31 @@ class Proxy:
                 f"{host[:200]}:{port} is not among the hosts that this program may reach"
             )
         async with asyncio.timeout(_CONNECT_SECONDS):
-            addresses = self._rules.judge(host, port, await resolve(host, port))
-            there, to_there = await asyncio.open_connection(str(addresses[0]), port)
+            found = self._rules.judge(host, port, await self._resolver(host, port))
+            there, to_there = await _first_that_answers(found, port)
         try:
             yield there, to_there
         finally:
             to_there.close()
+
+
+async def _first_that_answers(
+    addresses: Sequence[Address], port: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    for address in addresses[:-1]:
+        with contextlib.suppress(OSError):
+            return await asyncio.open_connection(str(address), port)
+    return await asyncio.open_connection(str(addresses[-1]), port)
+
+
+def _check_lines(head: bytes) -> None:
+    """Raises ValueError where another server might see other headers than this one does."""
+    lines = head.removesuffix(_ENDED_HEAD).split(b"\r\n")
+    if any(set(line) & _NOT_IN_A_LINE or line[:1] in (b" ", b"\t") for line in lines):
+        raise ValueError("a line that can be read in two ways")
+    names = [line.partition(b":")[0] for line in lines[1:]]
+    if any(name != name.strip() for name in names):
+        raise ValueError("a header's name with space around it")
 
 
 def _authority(text: str) -> tuple[str, int]:
@@ -145,15 +170,13 @@ def _authority(text: str) -> tuple[str, int]:
     return parts.hostname, parts.port
 
 
-def _origin_head(method: bytes, target: bytes, version: bytes, headers: bytes) -> bytes:
+def _origin_head(method: bytes, url: SplitResult, version: bytes, headers: bytes) -> bytes:
     """The request as the host itself takes it, for one exchange."""
-    rest = target.split(b"://", 1)[1]
-    authority, slash, path = rest.partition(b"/")
-    authority = authority.rpartition(b"@")[2]
+    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     kept = [h for h in headers.split(b"\r\n") if h and not h.lower().startswith(_OWN_HEADERS)]
     lines = [
-        b" ".join((method, slash + path or b"/", version)),
-        b"Host: " + authority,
+        b" ".join((method, path.encode(), version)),
+        b"Host: " + url.netloc.encode(),
         b"Connection: close",
         *kept,
     ]

@@ -337,6 +337,11 @@ class Containers(Runner, Protocol):
         """What programs may reach when they ask for it."""
         ...
 
+    @property
+    def hosts_missing(self) -> str:
+        """Why they can reach none; "" when they can."""
+        ...
+
 
 # Either wall of the last group will do.
 MINIMUM: tuple[frozenset[str], ...] = (

@@ -195,6 +195,12 @@ class Sandbox:
     def _hosts(self, asked: frozenset[str]) -> frozenset[str]:
         """What a program may reach. Raises HostNotAllowed."""
         allowed = HostList(self._containers.hosts)
+        if asked and self._containers.hosts_missing:
+            raise HostNotAllowed(
+                f"no host can be reached: {self._containers.hosts_missing}",
+                resolution="Ask for no hosts; or list them in CADRE_SANDBOX_HOSTS, and where gVisor is installed set"
+                " CADRE_SANDBOX_DOCKER_RUNTIME=runc.",
+            )
         if "*" in asked:
             asked = asked - {"*"} | set(self._containers.hosts)
         for host in sorted(asked):

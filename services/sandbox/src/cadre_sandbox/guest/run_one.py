@@ -183,18 +183,22 @@ def run_all(requests: int, said: int) -> None:
     names = fresh_names()
     while True:
         request = json.loads(receive(struct.unpack("!I", receive(4, requests))[0], requests))
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        begun = used.ru_utime + used.ru_stime
-        seconds = int(begun + request["cpu_seconds"]) + 1
+        begun = cpu_used()
+        seconds = int(cpu_used(resource.RUSAGE_SELF) + request["cpu_seconds"]) + 1
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
         words = run(request, names)
         if not names:
             os._exit(0)
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        words += [used.ru_utime + used.ru_stime - begun, used.ru_maxrss]
+        words += [cpu_used() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
         text = json.dumps(words).encode()
         with os.fdopen(os.dup(said), "wb") as file:
             file.write(struct.pack("!I", len(text)) + text)
+
+
+def cpu_used(*whose: int) -> float:
+    """What this process and those that it waited for have used, in seconds, as wait4 will tell."""
+    used = map(resource.getrusage, whose or (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def as_json(value: Any) -> tuple[str | None, dict[str, str]]:

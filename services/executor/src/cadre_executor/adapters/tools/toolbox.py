@@ -7,6 +7,7 @@ from typing import Any
 
 from cadre_executor.adapters.tools.invocations import Handler, Invocation
 from cadre_executor.adapters.tools.mcp_tools import McpTools
+from cadre_executor.adapters.tools.programs import ProgramTools
 from cadre_executor.adapters.tools.schemas import check_arguments, check_config
 from cadre_executor.adapters.tools.searches import SearchTools
 from cadre_executor.adapters.tools.secrets import Secrets
@@ -38,7 +39,9 @@ class Toolbox:
         workspaces: Workspaces,
         searches: SearchTools,
         secrets: Secrets,
+        programs: ProgramTools,
     ) -> None:
+        self._programs = programs
         self._searches = searches
         self._secrets = secrets
         self._handlers = handlers
@@ -83,6 +86,10 @@ class Toolbox:
     def lacks_secret(self, name: str) -> str:
         """Why workflows cannot have a secret; empty when they can."""
         return self._secrets.lacks(name)
+
+    async def end_loop(self, loop: str) -> None:
+        """Ends the session of a loop's programs."""
+        await self._programs.end_loop(loop)
 
     async def held_by(self) -> Sequence[str]:
         """The runs that have files."""

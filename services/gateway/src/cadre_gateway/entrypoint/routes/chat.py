@@ -1,35 +1,38 @@
-"""OpenAI's chat completions and models, answered by the llm-proxy."""
+"""OpenAI's chat completions, embeddings and models, answered by the llm-proxy and, for workflows, by the executor."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from cadre.executor.v1 import workflows_pb2
 from cadre.llm_proxy.v1 import llm_pb2
+from cadre_gateway.adapters.services import LlmProxy
 from cadre_gateway.entrypoint import conversions
+from cadre_gateway.entrypoint.chat_conversions import (
+    Chunks,
+    completion,
+    embedding_request,
+    embeddings,
+    request_of,
+)
 from cadre_gateway.entrypoint.chat_documents import (
-    ChatChoice,
     ChatChunk,
-    ChatChunkChoice,
     ChatCompletion,
     ChatDelta,
     ChatModel,
     ChatModels,
-    ChatReply,
     ChatRequest,
-    ChatUsage,
-    FinishReason,
-    ResponseFormat,
+    EmbeddingRequest,
+    Embeddings,
 )
-from cadre_gateway.entrypoint.dependencies import IdempotencyKey, Parts, TheLlmProxy, TheParts
+from cadre_gateway.entrypoint.dependencies import IdempotencyKey, Parts, TheParts
 from cadre_gateway.entrypoint.errors import openai_error
 from cadre_gateway.entrypoint.streams import EventStream, aclosed, sse, until_disconnected
-from cadre_kit.documents import to_json
-from cadre_kit.errors import CadreError, Cancelled
+from cadre_gateway.entrypoint.workflow_chat import PREFIX, WorkflowChat
+from cadre_kit.errors import CadreError, Cancelled, NotFound
 from cadre_kit.ids import new_id
 from cadre_kit.logs import logger
 
@@ -42,21 +45,9 @@ router = APIRouter(tags=["openai"])
 _GRACE_SECONDS = 10.0
 # An error that comes this soon can still be the answer's status.
 _REFUSAL_SECONDS = 5.0
+_WORKFLOWS = 500
+_DEFAULT = "default"
 
-_ROLES = {
-    "system": llm_pb2.ROLE_SYSTEM,
-    "developer": llm_pb2.ROLE_SYSTEM,
-    "user": llm_pb2.ROLE_USER,
-    "assistant": llm_pb2.ROLE_ASSISTANT,
-}
-# In quotes: only the stubs know the type of a number.
-_FINISH_REASONS: "Mapping[llm_pb2.FinishReason.ValueType, FinishReason]" = {
-    llm_pb2.FINISH_REASON_UNSPECIFIED: "stop",
-    llm_pb2.FINISH_REASON_STOP: "stop",
-    llm_pb2.FINISH_REASON_LENGTH: "length",
-    llm_pb2.FINISH_REASON_CONTENT_FILTER: "content_filter",
-    llm_pb2.FINISH_REASON_TOOL_CALLS: "tool_calls",
-}
 _DOCUMENTED: dict[int | str, dict[str, Any]] = {
     200: {
         "model": ChatCompletion,
@@ -65,113 +56,134 @@ _DOCUMENTED: dict[int | str, dict[str, Any]] = {
 }
 
 
+class ModelNotFound(NotFound):
+    """No model, group or workflow of a name can be used now."""
+
+    code = "MODEL_NOT_FOUND"
+
+
 @router.get("/v1/models")
-async def list_openai_models(llm_proxy: TheLlmProxy) -> ChatModels:
-    """Lists the models that can be used now, the platform's default first."""
-    answer = await llm_proxy.call(llm_proxy.models.ListModels, llm_pb2.ListModelsRequest())
+async def list_openai_models(parts: TheParts) -> ChatModels:
+    """Lists what can be named as a model now: the platform's default, models, groups of models, and workflows."""
+    llm_proxy, executor = parts.services.llm_proxy, parts.services.executor
+    answer, applied = await asyncio.gather(
+        llm_proxy.call(llm_proxy.models.ListModels, llm_pb2.ListModelsRequest()),
+        executor.call(
+            executor.workflows.ListWorkflows,
+            workflows_pb2.ListWorkflowsRequest(page_size=_WORKFLOWS),
+        ),
+    )
     known = [conversions.model(one) for one in answer.models]
-    usable = [
-        ChatModel(id=f"{one.provider}/{one.name}", owned_by=one.provider)
-        for one in known
-        if one.available
-    ]
-    return ChatModels(data=[ChatModel(id="default", owned_by="cadre"), *usable])
+    return ChatModels(
+        data=[
+            ChatModel(id=_DEFAULT, owned_by="cadre"),
+            *(
+                ChatModel(id=f"{one.provider}/{one.name}", owned_by=one.provider)
+                for one in known
+                if one.available
+            ),
+            *(ChatModel(id=group.name, owned_by="cadre") for group in answer.groups),
+            *(ChatModel(id=f"{PREFIX}{one.name}", owned_by="cadre") for one in applied.workflows),
+        ]
+    )
+
+
+@router.get("/v1/models/{model:path}")
+async def get_openai_model(model: str, parts: TheParts) -> ChatModel:
+    """Returns one of the models that can be named now."""
+    for one in (await list_openai_models(parts)).data:
+        if one.id == model:
+            return one
+    raise ModelNotFound(
+        f"no model {model!r} can be used now", resolution="GET /v1/models lists those that can."
+    )
+
+
+@router.post("/v1/embeddings")
+async def embed(asked: EmbeddingRequest, parts: TheParts) -> Embeddings:
+    """Turns texts into vectors whose closeness is closeness of meaning."""
+    llm_proxy, seconds = parts.services.llm_proxy, parts.waits.completion_seconds
+    provider, model = await _named(asked.model, llm_proxy)
+    answer = await llm_proxy.call(
+        llm_proxy.models.Embed,
+        embedding_request(asked, provider=provider, model=model, timeout_seconds=seconds),
+        timeout_seconds=seconds + _GRACE_SECONDS,
+    )
+    return embeddings(answer, asked)
 
 
 @router.post("/v1/chat/completions", response_model=None, responses=_DOCUMENTED)
 async def complete_chat(
     asked: ChatRequest, request: Request, parts: TheParts, key: IdempotencyKey
 ) -> ChatCompletion | Response:
-    """Asks a model. A caller who leaves stops the model."""
-    wanted = _request_of(asked, timeout_seconds=parts.waits.completion_seconds)
+    """Asks a model, or a workflow. A caller who leaves stops it."""
     key = key or f"request/{new_id()}"
     if asked.stream:
-        return await _streamed(asked, wanted, parts, key=key)
-    llm_proxy = parts.services.llm_proxy
-    work = asyncio.ensure_future(
-        llm_proxy.call(
-            llm_proxy.models.Complete,
-            wanted,
-            idempotency_key=key,
-            timeout_seconds=parts.waits.completion_seconds + _GRACE_SECONDS,
-        )
-    )
-    answer = await until_disconnected(request.receive, work)
-    if answer is None:
+        return await _streamed(asked, parts, key=key)
+    work = asyncio.ensure_future(_reply(asked, parts, key=key))
+    reply = await until_disconnected(request.receive, work)
+    if reply is None:
         raise Cancelled("the caller left before the model had answered")
-    return _completion(answer.reply)
+    return completion(reply, model=_model_of(reply, asked))
 
 
-def _request_of(asked: ChatRequest, *, timeout_seconds: float) -> llm_pb2.CompleteRequest:
-    provider, _, name = ("" if asked.model == "default" else asked.model).partition("/")
-    options = llm_pb2.ModelOptions(
-        provider=provider,
-        model=name,
-        temperature=asked.temperature,
-        max_tokens=asked.max_completion_tokens or asked.max_tokens,
-        top_p=asked.top_p,
-        seed=asked.seed,
-        stop=asked.stop,
-    )
-    messages = [llm_pb2.Message(role=_ROLES[one.role], content=one.text) for one in asked.messages]
-    request = llm_pb2.CompleteRequest(
-        options=options, messages=messages, timeout_seconds=timeout_seconds
-    )
-    schema = _schema_of(asked.response_format)
-    if schema is not None:
-        request.output_schema.CopyFrom(to_json(schema))
-    return request
-
-
-def _schema_of(wanted: ResponseFormat | None) -> object | None:
-    if wanted is None or wanted.type == "text":
-        return None
-    if wanted.json_schema is None or wanted.type == "json_object":
-        return {"type": "object"}
-    return wanted.json_schema.json_schema
-
-
-def _completion(reply: llm_pb2.Reply) -> ChatCompletion:
-    choice = ChatChoice(
-        message=ChatReply(content=reply.content),
-        finish_reason=_FINISH_REASONS[reply.finish_reason],
-    )
-    return ChatCompletion(
-        id=f"chatcmpl-{reply.call_id}",
-        created=int(time.time()),
-        model=f"{reply.provider}/{reply.model}",
-        choices=[choice],
-        usage=_usage(reply),
-    )
-
-
-def _usage(reply: llm_pb2.Reply) -> ChatUsage:
-    usage = conversions.usage(reply.usage)
-    return ChatUsage(
-        prompt_tokens=usage.input_tokens,
-        completion_tokens=usage.output_tokens,
-        total_tokens=usage.input_tokens + usage.output_tokens,
-        cost_usd=usage.cost_usd,
-    )
-
-
-async def _streamed(
-    asked: ChatRequest, wanted: llm_pb2.CompleteRequest, parts: Parts, *, key: str
-) -> Response:
+async def _reply(asked: ChatRequest, parts: Parts, *, key: str) -> llm_pb2.Reply:
+    if asked.model.startswith(PREFIX):
+        chat = WorkflowChat(name=asked.model.removeprefix(PREFIX), parts=parts)
+        return await (await chat.start(asked, key=key)).reply()
     llm_proxy = parts.services.llm_proxy
-    responses = llm_proxy.stream(
-        llm_proxy.models.StreamComplete,
-        llm_pb2.StreamCompleteRequest(request=wanted),
+    answer = await llm_proxy.call(
+        llm_proxy.models.Complete,
+        await _wanted(asked, parts),
         idempotency_key=key,
         timeout_seconds=parts.waits.completion_seconds + _GRACE_SECONDS,
     )
+    return answer.reply
+
+
+async def _responses(
+    asked: ChatRequest, parts: Parts, *, key: str
+) -> AsyncIterator[llm_pb2.StreamCompleteResponse]:
+    if asked.model.startswith(PREFIX):
+        chat = WorkflowChat(name=asked.model.removeprefix(PREFIX), parts=parts)
+        return (await chat.start(asked, key=key)).responses()
+    llm_proxy = parts.services.llm_proxy
+    return llm_proxy.stream(
+        llm_proxy.models.StreamComplete,
+        llm_pb2.StreamCompleteRequest(request=await _wanted(asked, parts)),
+        idempotency_key=key,
+        timeout_seconds=parts.waits.completion_seconds + _GRACE_SECONDS,
+    )
+
+
+async def _wanted(asked: ChatRequest, parts: Parts) -> llm_pb2.CompleteRequest:
+    provider, model = await _named(asked.model, parts.services.llm_proxy)
+    return request_of(
+        asked, provider=provider, model=model, timeout_seconds=parts.waits.completion_seconds
+    )
+
+
+async def _named(name: str, llm_proxy: LlmProxy) -> tuple[str, str]:
+    """The provider and the model that a name stands for. A name without a slash may be a group's, or a provider's."""
+    provider, slash, model = ("" if name == _DEFAULT else name).partition("/")
+    if provider and not slash:
+        known = await llm_proxy.call(llm_proxy.models.ListModels, llm_pb2.ListModelsRequest())
+        if any(group.name == name for group in known.groups):
+            return "", name
+    return provider, model
+
+
+def _model_of(reply: llm_pb2.Reply, asked: ChatRequest) -> str:
+    return f"{reply.provider}/{reply.model}" if reply.provider else asked.model
+
+
+async def _streamed(asked: ChatRequest, parts: Parts, *, key: str) -> Response:
+    include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
     return EventStream(
         _chunks(
-            await _begun(responses),
-            _Stream(
-                model=asked.model,
-                include_usage=bool(asked.stream_options and asked.stream_options.include_usage),
-            ),
+            await _begun(await _responses(asked, parts, key=key)),
+            Chunks(chunk_id=new_id(), model=asked.model),
+            include_usage=include_usage,
         ),
         heartbeat_seconds=parts.waits.heartbeat_seconds,
         stopping=parts.stopping,
@@ -215,43 +227,23 @@ async def _begun(responses: AsyncIterator[llm_pb2.StreamCompleteResponse]) -> _B
     return begun
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Stream:
-    """What all chunks of a stream share, and whether the usage comes last."""
-
-    model: str
-    include_usage: bool
-
-    def chunk(
-        self, chunk_id: str, created: int, delta: ChatDelta, reason: FinishReason | None = None
-    ) -> bytes:
-        choice = ChatChunkChoice(delta=delta, finish_reason=reason)
-        return _said(ChatChunk(id=chunk_id, created=created, model=self.model, choices=[choice]))
-
-
-async def _chunks(responses: _Begun, stream: _Stream) -> AsyncIterator[bytes]:
-    chunk_id, created = f"chatcmpl-{new_id()}", int(time.time())
+async def _chunks(
+    responses: _Begun, chunks: Chunks, *, include_usage: bool
+) -> AsyncIterator[bytes]:
     async with aclosing(responses):
-        yield stream.chunk(chunk_id, created, ChatDelta(role="assistant", content=""))
+        yield _said(chunks.more(ChatDelta(role="assistant", content="")))
         try:
             async for response in responses:
                 if response.HasField("delta"):
-                    yield stream.chunk(chunk_id, created, ChatDelta(content=response.delta))
-                    continue
-                reply = response.reply
-                yield stream.chunk(
-                    chunk_id, created, ChatDelta(), _FINISH_REASONS[reply.finish_reason]
-                )
-                if stream.include_usage:
-                    yield _said(
-                        ChatChunk(
-                            id=chunk_id,
-                            created=created,
-                            model=stream.model,
-                            choices=[],
-                            usage=_usage(reply),
-                        )
-                    )
+                    yield _said(chunks.more(ChatDelta(content=response.delta)))
+                elif response.HasField("reasoning_delta"):
+                    delta = ChatDelta(reasoning_content=response.reasoning_delta)
+                    yield _said(chunks.more(delta))
+                else:
+                    for chunk in chunks.ends(response.reply):
+                        yield _said(chunk)
+                    if include_usage:
+                        yield _said(chunks.usage(response.reply))
         except CadreError as error:
             log.warning("chat_stream_failed", code=error.code, reason=error.message)
             yield sse(openai_error(error).model_dump_json())
@@ -260,4 +252,4 @@ async def _chunks(responses: _Begun, stream: _Stream) -> AsyncIterator[bytes]:
 
 
 def _said(chunk: ChatChunk) -> bytes:
-    return sse(chunk.model_dump_json())
+    return sse(chunk.model_dump_json(exclude_none=False))
