@@ -175,8 +175,8 @@ class Input(Answer):
 
 
 class GraphNode(Answer):
-    """One step of a workflow: an llm, code, memory, ... node, the state fields that it writes, and whether its result is a
-    document of a schema."""
+    """One step of a workflow: an llm, code, memory, ... node, the state fields that it writes, and whether its result
+    is a document of a schema."""
 
     id: str
     kind: str

@@ -41,7 +41,7 @@ _ANY_BODY: dict[str, Any] = {
 }
 _ANSWERED: dict[int | str, dict[str, Any]] = {
     403: {"description": "It is not proved to come from the provider."},
-    200: {"description": "Accepted, repeated, or nothing to do: what the provider wants to read."}
+    200: {"description": "Accepted, repeated, or nothing to do: what the provider wants to read."},
 }
 _WAITED: dict[int | str, dict[str, Any]] = {
     200: {"description": "The run ended in time.", "model": documents.DeliveredAndEnded}
