@@ -1,6 +1,7 @@
 """What the gateway asks of its inbox and outbox, held to by SQLite and by PostgreSQL."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+import cadre_gateway
 from cadre_gateway.adapters.database import open_gateway_database
 from cadre_gateway.adapters.inbox import LEASE_SECONDS, Inbox
 from cadre_gateway.adapters.outbox import Outbox
@@ -31,9 +34,11 @@ from cadre_gateway.domain.deliveries import (
     Receipt,
     Trouble,
 )
+from cadre_kit.databases import migrate
 from cadre_kit.ids import new_id
 from cadre_kit.transactions import Transactions
 
+MIGRATIONS = Path(cadre_gateway.__file__).parent / "migrations"
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
 WHY = Trouble(code="UNDELIVERABLE", message="no")
 
@@ -284,3 +289,33 @@ async def test_what_asks_for_no_run_ends_with_what_is_said_to_it(
     kept, posts = await inbox.get(delivery.id)
 
     assert (kept.status, len(posts)) == (DeliveryStatus.ENDED, 1)
+
+
+async def test_deliveries_of_the_first_release_are_still_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/gateway.db"
+    first = tmp_path / "first"
+    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("000[2-9]*", "__pycache__"))
+    migrate(url, migrations=first, name="gateway")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text(_OLD_DELIVERY))
+        connection.execute(sa.text(_OLD_POST))
+    engine.dispose()
+
+    database = await open_gateway_database(url)
+    kept, (post,) = await Inbox(database).get("d1")
+    await database.close()
+
+    assert (kept.action, kept.conversation, kept.content) == (StartRun(), "", {"text": "hi"})
+    assert (post.receipt, post.receipt_status, post.document) == ("", "", {"text": "yes"})
+
+
+_OLD_DELIVERY = """
+INSERT INTO deliveries (id, kind, name, key, workflow, version, content, back, reply, notify, secrets, run_id, status,
+  tries, received_time, updated_time)
+VALUES ('d1', 'slack', 'helper', 'k', 'w', 1, '{"text": "hi"}', '{}', 'answer', '', '[]', 'r1', 'ended', 0, 1.0, 1.0)
+"""
+_OLD_POST = """
+INSERT INTO posts (id, delivery_id, kind, position, document, endpoint, status, tries)
+VALUES ('p1', 'd1', 'slack', 0, '{"text": "yes"}', '', 'sent', 1)
+"""
