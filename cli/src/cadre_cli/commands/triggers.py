@@ -22,6 +22,7 @@ app = typer.Typer(help="Try triggers, and see what came from outside and what fa
 
 _START_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
+_SHOWN = 2_000
 _COLOURS = {"started": "green", "ended": "green", "parked": "red", "discarded": "dim"}
 DeliveryId = Annotated[str, typer.Argument(help="The delivery's id.", show_default=False)]
 
@@ -199,7 +200,7 @@ def _show(found: "Delivery", json_: bool) -> None:
         **(
             {"What to do": found.error.resolution} if found.error and found.error.resolution else {}
         ),
-        **{f"Came: {name}": as_text(value) for name, value in (found.content or {}).items()},
+        **{f"Came: {name}": _cut(as_text(value)) for name, value in (found.content or {}).items()},
     }
     for name, value in details.items():
         output().print(f"[dim]{escape(name)}:[/] {escape(value)}", highlight=False)
@@ -208,6 +209,11 @@ def _show(found: "Delivery", json_: bool) -> None:
         known = f", {reply.receipt}" if reply.receipt else ""
         said = f"Reply {reply.id} {reply.status}{known}, {reply.tries} tries{why}"
         output().print(escape(said), highlight=False)
+
+
+def _cut(text: str) -> str:
+    """Files that came along are longer than anybody reads; `--json` has all."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
 def _run(found: "Delivery") -> str:

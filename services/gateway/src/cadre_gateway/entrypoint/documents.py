@@ -575,7 +575,7 @@ class NewTelegramConnection(Asked):
     url: Text = Field(
         max_length=1000,
         pattern=r"^https://[^\s/]+(/[^\s]*)?$",
-        description="The gateway's public address, such as https://cadre.example.org.",
+        description="The gateway's address for the world outside, https only.",
     )
 
 
