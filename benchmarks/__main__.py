@@ -1,6 +1,7 @@
 """`make bench`: runs every benchmark here, or those named; each prints its table of ratios against a baseline.
 
-What begins with `-`, and all after it, is for the benchmarks: `python -m benchmarks sandbox --growth 10000`.
+A number after a name is for that benchmark, such as the calls of `python -m benchmarks llm_proxy 100000`, or the
+executions of `python -m benchmarks sandbox 10000`.
 """
 
 import importlib
@@ -13,14 +14,21 @@ NAMES = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.
 
 def main(chosen: list[str]) -> int:
     """Runs the chosen benchmarks, all when none is named; 2 for a name that is none."""
-    if unknown := sorted(set(chosen) - set(NAMES)):
+    names = [each for each in chosen if not each.isdigit()]
+    if unknown := sorted(set(names) - set(NAMES)):
         print(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)
         return 2
-    for name in chosen or NAMES:
-        importlib.import_module(f"benchmarks.{name}").main()
+    for name in names or NAMES:
+        importlib.import_module(f"benchmarks.{name}").main(*_numbers_of(name, chosen))
         print(flush=True)
     return 0
 
 
+def _numbers_of(name: str, chosen: list[str]) -> list[int]:
+    """The numbers that follow a name, up to the next."""
+    after = chosen[chosen.index(name) + 1 :] if name in chosen else []
+    return [int(each) for each in takewhile(str.isdigit, after)]
+
+
 if __name__ == "__main__":
-    sys.exit(main(list(takewhile(lambda word: word[:1] != "-", sys.argv[1:]))))
+    sys.exit(main(sys.argv[1:]))

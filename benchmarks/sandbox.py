@@ -1,6 +1,5 @@
 """Small programs over gRPC: mode python against a bare jailed fork, mode docker against `docker run`."""
 
-import argparse
 import asyncio
 import os
 import statistics
@@ -187,14 +186,9 @@ async def _compare_docker(stub: Stub, settings: SandboxSettings) -> None:
         engine.close()
 
 
-def main() -> None:
-    """Prints the tables; an image with pandas is built when it is not there."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--growth", type=int, default=2_000, help="executions to look for growth over"
-    )
-    options, _ = parser.parse_known_args()
-    asyncio.run(_measure(options.growth))
+def main(growth: int = 2_000) -> None:
+    """Prints the tables, looking for growth over so many executions. Builds an image with pandas if there is none."""
+    asyncio.run(_measure(growth))
 
 
 if __name__ == "__main__":

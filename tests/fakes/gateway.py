@@ -302,6 +302,7 @@ class FakeExecutor(
             inputs=request.inputs,
             trigger=request.trigger,
             schedule=request.schedule,
+            api_key=request.api_key,
             created_time=_now(),
             source=request.source,
         )
@@ -404,6 +405,7 @@ class FakeExecutor(
         run = runs_pb2.Run()
         run.CopyFrom(self._run(request.run_id))
         run.id, run.forked_from_run_id = new_id(), request.run_id
+        run.api_key = request.api_key
         run.inputs.CopyFrom(request.state)
         self.runs[run.id], self.events[run.id] = run, []
         self._started[key] = (b"", run.id)
@@ -694,6 +696,8 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
     async def SetBudget(
         self, request: usage_pb2.SetBudgetRequest, context: Any
     ) -> usage_pb2.SetBudgetResponse:
+        if self.failure is not None:
+            raise self.failure
         self.budgets[request.budget.name] = request.budget
         return usage_pb2.SetBudgetResponse(status=_status(request.budget))
 

@@ -2,9 +2,7 @@
 
 import json
 import sqlite3
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from tests.fakes.openai_server import OpenAiServer, openai_server
 from tests.fakes.providers import Answer, openai_error, openai_reply
 from tests.platform import SERVICES, Platform, eventually, free_port, platform
+from tests.small_disk import full, mounted
 
 from cadre_client import Run
 
@@ -337,9 +336,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with mounted(folder, megabytes=8) as disk:
+        yield disk
 
 
 def on_disk(folder: Path) -> dict[str, str]:
@@ -347,17 +345,6 @@ def on_disk(folder: Path) -> dict[str, str]:
         f"CADRE_{name}_DATABASE_URL": f"sqlite:///{folder / name.lower()}.db"
         for name in ("EXECUTOR", "LLM_PROXY", "MEMORY")
     }
-
-
-@contextmanager
-def full(folder: Path) -> Iterator[None]:
-    """A disk without room, as long as the block lasts."""
-    filler = folder / "filler"
-    with suppress(OSError), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 4096)
-    yield
-    filler.unlink()
 
 
 class locked:

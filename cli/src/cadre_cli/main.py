@@ -10,12 +10,14 @@ from typer.exceptions import TyperException
 
 from cadre_cli.commands import (
     agents,
+    audit,
     batches,
     budgets,
     conversations,
     costs,
     explanations,
     files,
+    keys,
     mending,
     models,
     platform,
@@ -56,6 +58,7 @@ runs.add_to(app)
 programs.add_to(app)
 models.add_to(app)
 costs.add_to(app)
+audit.add_to(app)
 schedules.add_to(app)
 app.add_typer(workflows.app, name="workflows")
 explanations.add_to(runs.app)
@@ -67,6 +70,7 @@ app.add_typer(triggers.app, name="trigger")
 app.add_typer(telegram.app, name="telegram")
 app.add_typer(agents.app, name="agents")
 app.add_typer(budgets.app, name="budgets")
+app.add_typer(keys.app, name="keys")
 app.add_typer(conversations.app, name="memory")
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from cadre_frontend.gateway import is_open, person
 from cadre_frontend.widgets.problems import errors_shown
+from cadre_frontend.widgets.sign_in import draw_person, draw_sign_in
 
 # Not named pages: Streamlit takes a folder of that name beside this file for the pages of its older kind, which it
 # runs by themselves until this file has run once.
@@ -32,10 +34,18 @@ chosen = st.navigation(
         st.Page(
             _PAGES / "status.py", title="Status", icon=":material/monitor_heart:", url_path="status"
         ),
-    ]
+        st.Page(_PAGES / "keys.py", title="Keys", icon=":material/key:", url_path="keys"),
+    ],
+    # The page that was asked for stays in the address, and is there after signing in.
+    position="sidebar" if is_open() else "hidden",
 )
+if who := person():
+    draw_person(who)
 with errors_shown():
-    chosen.run()
+    if is_open():
+        chosen.run()
+    else:
+        draw_sign_in()
 # Any look at the session ends a run that a newer one has overtaken. Without it, a page whose last act is to wait for
 # the gateway would come to its end, where Streamlit forgets the fragments that the newer run has drawn meanwhile.
 _ = "overtaken" in st.session_state

@@ -1,15 +1,72 @@
-"""The gateway, as every page reaches it."""
+"""The gateway, as every page reaches it: with the key in CADRE_HOME, or with that of the person who signed in."""
+
+from dataclasses import dataclass
 
 import streamlit as st
 
-from cadre_client import Client
+from cadre_client import Client, WhoAmI, local_platform
+from cadre_frontend.settings import SignIn, load_settings
 
-__all__ = ["gateway"]
+__all__ = ["gateway", "is_open", "person", "sign_in", "sign_out"]
 
 _TIMEOUT_SECONDS = 10.0
 
 
-@st.cache_resource(show_spinner=False)
+@dataclass(kw_only=True)
+class _Session:
+    """Who signed in, with a client that has the key, which is nowhere else and in no cookie; both None before."""
+
+    client: Client | None = None
+    who: WhoAmI | None = None
+
+    def close(self) -> None:
+        """Forgets the key."""
+        if self.client is not None:
+            self.client.close()
+        self.client = self.who = None
+
+
 def gateway() -> Client:
-    """The client that all sessions share. A page rather says that nobody answers than makes people wait for it."""
+    """The client of whoever looks at the page. It rather says that nobody answers than makes people wait for it."""
+    if load_settings().sign_in is SignIn.OFF:
+        return _shared()
+    client = _session().client
+    assert client is not None, "pages are shown once somebody has signed in"
+    return client
+
+
+@st.cache_resource(show_spinner=False, on_release=Client.close)
+def _shared() -> Client:
     return Client.local(timeout_seconds=_TIMEOUT_SECONDS)
+
+
+@st.cache_resource(show_spinner=False, scope="session", on_release=_Session.close)
+def _session() -> _Session:
+    return _Session()
+
+
+def is_open() -> bool:
+    """Whether the pages may be shown: nobody has to sign in, or somebody has."""
+    return load_settings().sign_in is SignIn.OFF or person() is not None
+
+
+def person() -> WhoAmI | None:
+    """Whose key this session has; None where nobody signed in."""
+    return _session().who
+
+
+def sign_in(key: str) -> None:
+    """Lets this session use a key. Raises ApiError for one that is not valid, and GatewayUnreachable."""
+    session, client = _session(), Client(local_platform().url, key, _TIMEOUT_SECONDS)
+    try:
+        session.who = client.who_am_i()
+    except BaseException:
+        client.close()
+        raise
+    session.client = client
+
+
+def sign_out() -> None:
+    """Forgets the key, and all that the session holds of what was seen."""
+    _session().close()
+    st.session_state.clear()

@@ -19,7 +19,7 @@ from cadre_llm_proxy.domain import calls
 from cadre_llm_proxy.domain.completions import Models
 
 KEY = "sk-secret-contract"
-PATIENCE = Patience(connect_seconds=5, first_token_seconds=0.5)
+PATIENCE = Patience(connect_seconds=1.5, first_token_seconds=0.5)
 Open = Callable[[], Awaitable[SqlLedger]]
 
 

@@ -17,6 +17,7 @@ from cadre_llm_proxy.domain.calls import Attribution, FinishReason, Reply, RunBu
 from cadre_llm_proxy.domain.entries import Bound, Entry, EntryStatus, StoredReply
 from cadre_llm_proxy.domain.facts import BudgetExceeded, BudgetNeedsMaxTokens, BudgetNeedsPrice
 from cadre_llm_proxy.domain.metering import Kept
+from cadre_llm_proxy.domain.patience import PatientLedger
 from cadre_llm_proxy.domain.prices import Price, Tokens, cost_of
 from cadre_llm_proxy.domain.replies import Claim
 from cadre_llm_proxy.domain.usage import CallQuery, Dimension, Selection, UsageQuery
@@ -221,14 +222,39 @@ async def test_a_model_without_a_price_or_a_limit_is_refused_where_they_are_need
         await ledger.open(entry(unlimited), unlimited)
 
 
-async def test_a_budget_that_is_nearly_used_up_says_so(ledger: SqlLedger) -> None:
+async def test_a_budget_that_is_nearly_used_up_says_so_once(ledger: SqlLedger) -> None:
     await ledger.put_budget(replace(DAILY, warn_percent=30))
+    calls = [entry(key=f"k{n}") for n in range(4)]
+    for call in calls:
+        await ledger.open(call, BOUND)
 
-    await ledger.open(entry(), BOUND)
-    before = (await ledger.budgets())[0].uses[0].warned
-    await ledger.open(entry(), BOUND)
+    said = [
+        await ledger.settle(ended(call, tokens=Tokens(input=130, output=70)), kept(call))
+        for call in calls
+    ]
+    stored = await ledger.claim("k0", "digest"), await ledger.claim("k1", "digest")
 
-    assert (before, (await ledger.budgets())[0].uses[0].warned) == (False, True)
+    (warning,) = said[0]
+    assert (warning.budget, warning.limit_usd) == ("daily", DAILY.usd)
+    assert warning.used_usd == Decimal("0.000656")
+    assert said[1:] == [(), (), ()]
+    assert [s.reply.warnings for s in stored if isinstance(s, StoredReply)] == [(warning,), ()]
+
+
+async def test_the_worst_case_of_calls_under_way_warns_of_nothing_yet(ledger: SqlLedger) -> None:
+    await ledger.put_budget(replace(DAILY, warn_percent=30))
+    calls = [entry() for _ in range(3)]
+    for call in calls:
+        await ledger.open(call, BOUND)
+
+    begun = (await ledger.budgets())[0].uses[0].warned
+    said = [
+        await ledger.settle(ended(call, tokens=Tokens(input=1, output=1)), None) for call in calls
+    ]
+
+    assert not begun
+    # The others were still under way when the first ended.
+    assert [len(each) for each in said] == [1, 0, 0]
 
 
 async def test_what_a_dead_process_sent_stays_counted_as_uncertain(open_ledger: Open) -> None:
@@ -288,6 +314,29 @@ async def test_a_key_that_is_given_up_is_free(open_ledger: Open) -> None:
 
     assert kept_by_one == Claim(request_digest="digest", is_ours=False)
     assert await other.claim("k", "other") == Claim(request_digest="other", is_ours=True)
+
+
+async def test_what_is_given_up_while_it_is_written_down_leaves_nothing_behind(
+    open_ledger: Open,
+) -> None:
+    ledger, other = await open_ledger(), await open_ledger()
+    await ledger.put_budget(DAILY)
+    patient = PatientLedger(ledger)
+    begun = [
+        asyncio.create_task(patient.open(entry(), BOUND)),
+        asyncio.create_task(patient.claim("k", "digest")),
+    ]
+    await asyncio.sleep(0)
+
+    for task in begun:
+        task.cancel()
+    await asyncio.wait(begun)
+    await patient.settled()
+
+    (found,) = await ledger.entries(CallQuery(selection=Selection(), limit=10))
+    assert (found.status, found.cost_usd) == (EntryStatus.CANCELLED, Decimal(0))
+    assert await used(ledger) == 0
+    assert await other.claim("k", "digest") == Claim(request_digest="digest", is_ours=True)
 
 
 async def test_a_cached_reply_is_found_until_it_is_too_old(ledger: SqlLedger) -> None:

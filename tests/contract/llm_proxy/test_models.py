@@ -1,7 +1,9 @@
 """What every way to a model keeps to, whichever wire format it speaks: straight HTTP, and litellm for each provider."""
 
 import asyncio
-from contextlib import aclosing
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -196,6 +198,31 @@ async def test_closing_a_stream_hangs_up_on_the_provider(
         assert isinstance(await anext(parts), calls.Delta)
 
     await asyncio.wait_for(provider.gone.wait(), 10)
+
+
+async def test_an_address_that_takes_no_connection_is_given_up_early(
+    models: Models, ask: calls.Ask, speech: Speech
+) -> None:
+    with no_room() as url:
+        reached = replace(ask, target=replace(ask.target, api_base=url + speech.path))
+        async with asyncio.timeout(30):
+            with pytest.raises(facts.ProviderUnreachable):
+                await models.ask(reached)
+
+
+@contextmanager
+def no_room() -> Iterator[str]:
+    """An address where connections are left waiting: its queue is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        host, port = listener.getsockname()
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((host, port))
+        yield f"http://{host}:{port}"
 
 
 async def test_nobody_at_the_address_is_said_so(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.providers import ProviderServer
-from tests.fakes.speeches import SPEECHES, Speech
+from tests.fakes.speeches import Speech
 
 from cadre_llm_proxy.domain import calls, facts
 from cadre_llm_proxy.domain.completions import Models
@@ -125,10 +125,6 @@ async def test_a_stream_that_stalls_in_its_middle_is_given_up_when_its_time_is_o
     await asyncio.wait_for(provider.gone.wait(), 10)
 
 
-# litellm passes over what it cannot read in some of its streams.
-@pytest.mark.parametrize(
-    "speech", [each for each in SPEECHES.values() if each.straight], ids=lambda each: each.provider
-)
 async def test_a_stream_of_what_is_no_json_is_malformed(
     models: Models, ask: calls.Ask, speech: Speech, provider: ProviderServer
 ) -> None:

@@ -1,17 +1,24 @@
 """What is particular to PostgreSQL: lost connections, several services on one database, and what it cannot keep."""
 
 import asyncio
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from tests.postgresql import Postgresql
+from tests.small_disk import full, mounted
 
+from cadre_kit.databases import DatabaseFull
 from cadre_kit.errors import InvalidInput, Unavailable
 from cadre_memory.adapters.databases import opened
 from cadre_memory.adapters.sql import SqlStore
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
-from cadre_memory.domain.items import Item
+from cadre_memory.domain.items import Item, ItemNotFound
 from cadre_memory.domain.memories import Memories, NewItem, Query
 from cadre_memory.domain.searches import Searches
 
@@ -57,6 +64,52 @@ async def test_services_that_share_a_database_see_what_the_other_wrote(
     await asyncio.gather(*(put((memories, other)[n % 2], f"k{n}") for n in range(40)))
 
     assert len(await memories.search(query)) == len(await other.search(query)) == 40
+    await store.close()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """Where the server can keep a database, and little more."""
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Path(folder) / "disk"
+        disk.mkdir()
+        Path(folder).chmod(0o755)
+        with mounted(disk, megabytes=24):
+            shutil.chown(disk, "postgres")
+            yield disk
+
+
+@pytest.fixture
+def url_on_small_disk(postgresql_server: Postgresql, small_disk: Path) -> Iterator[str]:
+    server = postgresql_server
+    server.run("postgres", f"CREATE TABLESPACE small LOCATION '{small_disk}'")
+    server.run("postgres", "CREATE DATABASE on_small_disk TABLESPACE small")
+    yield f"postgresql://postgres@127.0.0.1:{server.port}/on_small_disk"
+    server.run("postgres", "DROP DATABASE on_small_disk WITH (FORCE)")
+    server.run("postgres", "DROP TABLESPACE small")
+
+
+async def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(
+    url_on_small_disk: str, small_disk: Path, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    store = SqlStore(opened(url_on_small_disk), model=embedder.model)
+    searches = Searches(store, held_bytes=1_000_000)
+    memories = Memories(store=store, searches=searches, embedder=embedder, clock=clock)
+    large = random.Random(1).randbytes(250_000).hex()
+    await put(memories, "before", "kept")
+
+    with full(small_disk):
+        with pytest.raises(DatabaseFull) as refused:
+            await put(memories, "during", large)
+        assert (await memories.get(namespace=("p",), key="before")).value == '"kept"'
+        found = await memories.search(Query(namespace=("p",), text="kept"))
+        assert [hit.item.key for hit in found] == ["before"]
+
+    assert refused.value.code == "DATABASE_FULL"
+    assert refused.value.resolution == "Make room, then try again."
+    with pytest.raises(ItemNotFound):
+        await memories.get(namespace=("p",), key="during")
+    assert (await put(memories, "after", large)).version == 1
     await store.close()
 
 

@@ -5,12 +5,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 from tests.fakes.executor import Neighbours, neighbours
+from tests.fakes.providers import ProviderServer, openai_reply, provider_server
 from tests.fakes.tools import FakeTools
 from tests.platform import platform
 
@@ -31,6 +33,7 @@ from cadre_kit.serving import serving
 
 if TYPE_CHECKING:
     from tests.service.executor.scheduling import Scheduling
+    from tests.service.executor.spending import LlmProxy, Open
 
 LAST = {
     runs_pb2.EVENT_TYPE_RUN_SUCCEEDED,
@@ -178,6 +181,28 @@ def tools() -> FakeTools:
 async def executor(tmp_path: Path, near: Neighbours, tools: FakeTools) -> AsyncIterator[Executor]:
     async with executor_in(tmp_path, near, tools=tools) as found:
         yield found
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[ProviderServer]:
+    async with provider_server(openai_reply("hello")) as server:
+        yield server
+
+
+@pytest.fixture
+async def llm_proxy(tmp_path: Path, provider: ProviderServer) -> AsyncIterator["LlmProxy"]:
+    from tests.service.executor.spending import llm_proxy_running
+
+    home = tmp_path / "llm-proxy"
+    home.mkdir()
+    async with llm_proxy_running(home, provider) as found:
+        yield found
+
+
+@pytest.fixture
+def opened(tmp_path: Path, near: Neighbours, tools: FakeTools, llm_proxy: "LlmProxy") -> "Open":
+    """Opens the executor on the test's folder, with the real llm-proxy; opening it again is a restart."""
+    return partial(executor_in, tmp_path, near, tools=tools, llm_proxy_address=llm_proxy.address)
 
 
 @pytest.fixture(scope="session")

@@ -99,7 +99,7 @@ async def executor(
 async def test_a_worker_elsewhere_runs_every_row_once_and_prefect_shows_how_it_ended(
     executor: Executor, near: Neighbours, scheduling: Scheduling
 ) -> None:
-    good = (await create(executor, words(20), max_concurrent=5)).batch
+    good = (await create(executor, words(20), max_concurrent=5, api_key="ci")).batch
     bad = (await create(executor, rows_of({"by": 2}, {"by": 0}), workflow="divides")).batch
 
     states = await asyncio.gather(
@@ -114,6 +114,7 @@ async def test_a_worker_elsewhere_runs_every_row_once_and_prefect_shows_how_it_e
     assert {(row.run.trigger, row.run.batch_id, row.run.batch_row) for row in rows} == {
         ("batch", good.id, number) for number in range(1, 21)
     }
+    assert {row.run.api_key for row in rows} == {"ci"}
     failed = (await listed(executor, bad.id))[1].run
     assert (failed.status, failed.error.code) == (runs_pb2.RUN_STATUS_FAILED, "CODE_FAILED")
 

@@ -129,8 +129,52 @@ def test_what_only_conversations_know_is_noted_elsewhere(memory: str, unused: li
     assert found == [("NO_EFFECT", f"nodes[0].memory.{key}") for key in unused]
 
 
-def test_learning_without_a_conversation_is_noted() -> None:
-    source = file('prompt: "hello", outputs: [reply]', "memory: {learn: true}")
+@pytest.mark.parametrize(
+    ("config", "namespace"),
+    [
+        ("learn: true", ["workflow", "remembers"]),
+        (
+            'learn: true, scope: user, namespace: "{state.user}/chat"',
+            ["user", "ada/../ben", "chat"],
+        ),
+    ],
+)
+async def test_a_workflow_without_a_conversation_learns_from_what_its_models_say(
+    executor: Executor, near: Neighbours, config: str, namespace: list[str]
+) -> None:
+    near.memory.finds_all = True
+    near.memory.items[tuple(namespace), "old"] = "Nobody asked for this."
+
+    run, _ = await executor.finish(
+        file('prompt: "hello", outputs: [reply]', f"memory: {{{config}}}")
+    )
+
+    (kept,) = near.memory.appended.values()
+    assert list(kept.namespace) == namespace
+    assert [m.text for m in kept.messages] == ["hello", outputs(run)["reply"]]
+    assert kept.upkeep.learn
+    (question,) = near.llm_proxy.requests.values()
+    assert [message.content for message in question.messages] == ["hello"]
+
+
+async def test_other_nodes_are_left_alone_where_one_has_a_conversation(
+    executor: Executor, near: Neighbours
+) -> None:
+    node = 'prompt: "hello", outputs: [reply], memory: {namespace: chat}'
+    more = "nodes:\n  - {id: two, prompt: Other}\n"
+    source = file(node, "memory: {learn: true}").replace("nodes:\n", more)
+    source = source.replace(
+        "{from: one, to: END}", "{from: one, to: two}\n  - {from: two, to: END}"
+    )
+
+    await executor.finish(source)
+
+    (kept,) = near.memory.appended.values()
+    assert list(kept.namespace) == ["workflow", "remembers", "chat"]
+
+
+def test_learning_without_a_model_s_words_is_noted() -> None:
+    source = file('code: "result = 1", outputs: [reply]', "memory: {learn: true}")
 
     assert codes(source) == [("NO_EFFECT", "config.memory.learn")]
 

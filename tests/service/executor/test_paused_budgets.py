@@ -1,48 +1,25 @@
 """Runs whose budget is used up wait for a person, with the real llm-proxy in front of a real provider's server."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.executor import Neighbours
-from tests.fakes.providers import ProviderServer, openai_reply, openai_tool_call, provider_server
+from tests.fakes.providers import ProviderServer, openai_reply, openai_tool_call
 from tests.fakes.tools import FakeTools
-from tests.service.executor.conftest import Executor, executor_in, names, outputs
+from tests.service.executor.conftest import names, outputs
+from tests.service.executor.spending import (
+    CONFIG,
+    EACH,
+    TWICE,
+    Open,
+    answer,
+    paused,
+    resume,
+    waiting,
+)
 
 from cadre.executor.v1 import runs_pb2
 from cadre_kit.errors import CadreError
-from cadre_kit.serving import serving
-from cadre_llm_proxy.app import build_with
-from cadre_llm_proxy.settings import ProcessEnvironment, Settings
 
-CONFIG = """
-config:
-  llm: {provider: openai, model: gpt-4.1-mini, max_tokens: 50}
-  budget: {tokens: 80, on_exceed: pause}
-"""
-TWICE = """
-flow: {name: twice}
-state: {fields: {message: {type: str, required: true}, one: {type: str, default: ""}, two: {type: str, default: ""}}}
-nodes:
-  - {id: first, prompt: "Say {state.message}", outputs: [one]}
-  - {id: second, prompt: "Say {state.one}", outputs: [two], on_error: continue}
-edges:
-  - {from: START, to: first}
-  - {from: first, to: second}
-  - {from: second, to: END}
-"""
-EACH = """
-flow: {name: each}
-state: {fields: {message: {type: str, required: true}, said: {type: "list[str]", default: []}}}
-nodes:
-  - id: every
-    for_each: {items: [a, b, c, d, e], as: item, max_concurrency: 1}
-    prompt: "Say {item}"
-    outputs: [said]
-edges: [{from: START, to: every}, {from: every, to: END}]
-"""
 TOOLS = """
 flow: {name: tools}
 state: {fields: {message: {type: str, required: true}, said: {type: str, default: ""}}}
@@ -57,59 +34,6 @@ nodes:
   - {id: call, workflow: twice, inputs: {message: "{state.message}"}, outputs: {said: two}}
 edges: [{from: START, to: call}, {from: call, to: END}]
 """
-Open = Callable[[], AbstractAsyncContextManager[Executor]]
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[ProviderServer]:
-    async with provider_server(openai_reply("hello")) as server:
-        yield server
-
-
-@pytest.fixture
-async def opened(
-    tmp_path: Path, near: Neighbours, tools: FakeTools, provider: ProviderServer
-) -> AsyncIterator[Open]:
-    """Opens the executor on the test's folder; opening it again is a restart."""
-    home = tmp_path / "llm-proxy"
-    home.mkdir()
-    settings = Settings(home=home, traces_endpoint="", _env_file=None)
-    keys = {"OPENAI_API_KEY": "sk-any", "OPENAI_API_BASE": f"{provider.url}/v1"}
-    async with (
-        build_with(settings, ProcessEnvironment(keys)) as services,
-        serving(services, host="127.0.0.1", port=0) as address,
-    ):
-
-        @asynccontextmanager
-        async def executor() -> AsyncIterator[Executor]:
-            async with executor_in(tmp_path, near, tools=tools, llm_proxy_address=address) as found:
-                yield found
-
-        yield executor
-
-
-async def paused(executor: Executor, source: str) -> runs_pb2.Run:
-    """A run of the file, once it waits."""
-    run = await executor.start(source, message="x")
-    await executor.until(run.id, lambda event: event.type == runs_pb2.EVENT_TYPE_NODE_WAITING)
-    return await waiting(executor, run.id)
-
-
-async def waiting(executor: Executor, run_id: str) -> runs_pb2.Run:
-    while True:
-        run = await executor.get(run_id)
-        if run.status == runs_pb2.RUN_STATUS_WAITING:
-            return run
-
-
-async def answer(executor: Executor, run_id: str, choice: str) -> None:
-    request = runs_pb2.AnswerRunRequest(run_id=run_id, choice=choice, answered_by="Ada")
-    await executor.ask(executor.runs.AnswerRun, request)
-
-
-async def resume(executor: Executor, run_id: str, **budget: Any) -> None:
-    request = runs_pb2.ResumeRunRequest(run_id=run_id, **budget)
-    await executor.ask(executor.runs.ResumeRun, request)
 
 
 async def test_a_run_waits_over_a_restart_and_goes_on_with_more(

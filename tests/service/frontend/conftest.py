@@ -9,7 +9,6 @@ from streamlit.testing.v1 import AppTest
 from tests.platform import Platform, platform
 
 import cadre_frontend
-from cadre_frontend.gateway import gateway
 
 APP = Path(cadre_frontend.__file__).with_name("app.py")
 DRAW_SECONDS = 30
@@ -40,4 +39,5 @@ def opened(services: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open
         return drawn.run()
 
     yield open_page
-    gateway().close()
+    # Closes the clients too.
+    st.cache_resource.clear()

@@ -68,7 +68,14 @@ def start(tmp_path: Path) -> Start:
             stopping = Stopping()
             app = await stack.enter_async_context(build(chosen, stopping=stopping))
             address = await stack.enter_async_context(
-                serving(app, host="127.0.0.1", port=0, drain_seconds=1, stopping=stopping)
+                serving(
+                    app,
+                    host="127.0.0.1",
+                    port=0,
+                    drain_seconds=1,
+                    stopping=stopping,
+                    read_seconds=chosen.gateway_read_seconds,
+                )
             )
             yield Running(
                 url=f"http://{address}",

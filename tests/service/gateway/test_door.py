@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
@@ -268,7 +269,7 @@ async def test_the_description_is_typed_and_complete(anybody: httpx.AsyncClient)
     assert "ValidationError" not in text
     run = spec["components"]["schemas"]["Run"]
     assert set(run["required"]) == run["properties"].keys()
-    assert spec["paths"]["/api/v1/runs"]["post"]["security"] == [{"key": []}]
+    assert spec["paths"]["/api/v1/runs"]["post"]["security"] == [{"key": ["run"]}]
     assert "security" not in spec["paths"]["/healthz"]["get"]
 
 
@@ -279,6 +280,99 @@ async def test_the_reference_page_shows_every_route_without_the_network(
     paths = (await anybody.get("/openapi.json")).json()["paths"]
 
     assert all(f"<code>{path}</code>" in page for path in paths)
+    assert page.count("needs a key that may admin") == len(
+        [
+            1
+            for methods in paths.values()
+            for one in methods.values()
+            if one.get("security") == [{"key": ["admin"]}]
+        ]
+    )
     assert "<script" not in page
     assert "http://" not in page
     assert "https://" not in page
+
+
+async def connected(running: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = running.url.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def dripped(writer: asyncio.StreamWriter, first: bytes) -> None:
+    """Sends a byte now and then, for as long as somebody takes it."""
+    writer.write(first)
+    with contextlib.suppress(ConnectionError):
+        while not writer.is_closing():
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+
+async def said_until_cut_off(reader: asyncio.StreamReader) -> bytes:
+    """What was said last; nothing when more was under way to whoever closed, which loses it."""
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"\r\n",
+        b"GET /healthz HTTP/1.1\r\nX: ",
+        b"POST /hooks/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n",
+        b"POST /hooks/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2000\r\n",
+    ],
+)
+async def test_whoever_sends_in_drops_is_cut_off(start: Callable[..., Any], first: bytes) -> None:
+    async with start(gateway_read_seconds=0.5) as running:
+        reader, writer = await connected(running)
+        dripping = asyncio.create_task(dripped(writer, first))
+
+        said = await asyncio.wait_for(said_until_cut_off(reader), 20)
+
+        dripping.cancel()
+        writer.close()
+        async with httpx.AsyncClient(base_url=running.url, verify=False) as http:
+            assert (await http.get("/healthz")).status_code == 200
+    assert said == b"" or said.startswith(b"HTTP/1.1 40")
+
+
+async def test_whoever_says_nothing_is_cut_off(start: Callable[..., Any]) -> None:
+    async with start(gateway_read_seconds=0.3) as running:
+        reader, writer = await connected(running)
+
+        assert b"408" in await asyncio.wait_for(reader.read(), 20)
+
+        writer.close()
+
+
+async def test_a_slow_answer_is_not_taken_for_a_slow_client(start: Callable[..., Any]) -> None:
+    async with start(gateway_read_seconds=0.2, gateway_heartbeat_seconds=0.1) as running:
+        headers = {"Authorization": f"Bearer {running.key}"}
+        async with httpx.AsyncClient(base_url=running.url, headers=headers, verify=False) as http:
+            run = (await http.post("/api/v1/runs", json={"source": "flow: x"})).json()
+            beats = 0
+            async with http.stream("GET", f"/api/v1/runs/{run['id']}/events") as events:
+                async for line in events.aiter_lines():
+                    beats += line.startswith(": keep-alive")
+                    if beats == 6:
+                        break
+
+    assert beats == 6
+
+
+@pytest.mark.parametrize("path", ["/api/v1/runs", "/docs", "/healthz", "/nothing", "/hooks/none"])
+async def test_no_other_page_may_show_or_read_an_answer(http: httpx.AsyncClient, path: str) -> None:
+    answer = await http.get(path, headers={"Origin": "https://elsewhere.example"})
+
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    assert (await http.options(path, headers=asked)).status_code >= 400

@@ -265,7 +265,9 @@ async def test_a_memory_is_kept_found_and_removed(client: Client) -> None:
 
     assert stored == await of(client.get_memory, place, "k")
     assert (stored.version, stored.value, stored.expires_time) == (1, {"text": "a parcel"}, None)
-    assert (hits[0].score, hits[0].text_score, hits[0].vector_score) == (0.5, 0.25, -0.5)
+    (hit,) = hits.hits
+    assert (hit.score, hit.text_score, hit.vector_score) == (0.5, 0.25, -0.5)
+    assert hits.without_meaning == ""
     assert [item.key for item in listed] == ["k"]
     assert await of(client.delete_memory, place, "k") is True
     assert await of(client.delete_memory, place, "k") is False
@@ -380,7 +382,7 @@ async def test_a_search_is_narrowed_asked_at_a_time_and_brings_neighbours(
     talk = ["conversation", "c1"]
     await of(client.append_messages, talk, [{"text": "Where to?"}, {"text": "Berlin."}])
 
-    (hit,) = await of(
+    answer = await of(
         client.search_memories,
         talk,
         "Where",
@@ -389,6 +391,7 @@ async def test_a_search_is_narrowed_asked_at_a_time_and_brings_neighbours(
         metadata={"kind": "fact"},
     )
 
+    (hit,) = answer.hits
     assert hit.message is not None
     assert (hit.message.text, [m.text for m in hit.neighbours]) == ("Where to?", ["Berlin."])
     asked = running.memory.requests["search"]

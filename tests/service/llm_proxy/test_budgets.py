@@ -232,6 +232,24 @@ async def test_a_runs_own_budget_comes_with_its_calls(proxy: Any) -> None:
     assert codes == ["answered", "answered", "BUDGET_EXCEEDED", "BUDGET_EXCEEDED"]
 
 
+async def test_the_call_that_brings_a_budget_near_its_limit_says_so_also_when_it_is_replayed(
+    proxy: Any,
+) -> None:
+    await set_budget(proxy, tokens=1000, warn_percent=3)
+    first = await proxy.ask(max_tokens=10, cache_seconds=60)
+    second = await proxy.ask("ho", key="k", max_tokens=10, cache_seconds=60)
+    again = await proxy.ask("ho", key="k", max_tokens=10, cache_seconds=60)
+    cached = await proxy.ask("ho", max_tokens=10, cache_seconds=60)
+
+    (warning,) = second.budget_warnings
+    assert (warning.budget, warning.used_tokens, warning.limit_tokens) == ("b", 34, 1000)
+    assert not warning.HasField("limit_usd")
+    assert again.replayed
+    assert again.budget_warnings == second.budget_warnings
+    assert not [*first.budget_warnings, *cached.budget_warnings]
+    assert (await one_use(proxy)).warned
+
+
 async def test_a_deleted_budget_bounds_nothing(proxy: Any) -> None:
     await set_budget(proxy, tokens=1)
     refused = await outcome(proxy.ask())

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -86,6 +87,20 @@ async def test_tries_have_an_end(
     assert len(provider.asked) == 3
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_provider_is_not_asked_again_before_it_wants_to_be(
+    status: int, proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_error(status, "some_code", retry_after="1.2"), openai_reply("at last"))
+
+    began = monotonic()
+    reply = await proxy.ask()
+
+    # Longer than the pause before a first try that nobody asked for.
+    assert monotonic() - began >= 1.2
+    assert (reply.content, reply.usage.calls) == ("at last", 2)
+
+
 async def test_a_provider_that_wants_a_long_wait_is_not_waited_for(
     proxy: Any, provider: ProviderServer
 ) -> None:
@@ -112,15 +127,29 @@ async def test_nobody_at_the_address_is_said_so(
 async def test_a_provider_that_stalls_is_given_up_in_time_and_its_cost_is_unknown(
     proxy: Any, provider: ProviderServer
 ) -> None:
+    # What is loaded once is loaded then.
+    await proxy.ask()
     provider.will(Answer(stall=True))
 
     with pytest.raises(DeadlineExceeded) as caught:
-        await proxy.ask(timeout_seconds=0.5)
+        await proxy.ask(timeout_seconds=2)
 
     assert caught.value.code == "PROVIDER_TIMEOUT"
     total = (await proxy.sums()).total
     assert total.unpriced_calls == 1
     await asyncio.wait_for(provider.gone.wait(), 10)
+
+
+async def test_a_call_whose_time_is_over_before_it_is_sent_costs_nothing(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    with pytest.raises(DeadlineExceeded) as caught:
+        await proxy.ask(timeout_seconds=0.000001)
+
+    assert caught.value.code == "PROVIDER_TIMEOUT"
+    total = (await proxy.sums()).total
+    assert (total.calls, total.cost_usd) == (1, "0")
+    assert not provider.asked
 
 
 @pytest.mark.parametrize(
@@ -237,6 +266,7 @@ async def test_a_missing_key_is_named_before_anything_is_sent(
         ({"api_key_env": "PATH"}, "PROVIDER_KEY_VARIABLE_REFUSED"),
         ({"api_key_env": "ANTHROPIC_API_KEY"}, "PROVIDER_KEY_VARIABLE_REFUSED"),
         ({"temperature": 3.0}, "REQUEST_INVALID"),
+        ({"text": "a" * (4 * 1024 * 1024 + 1)}, "REQUEST_INVALID"),
         ({"max_tokens": 0}, "REQUEST_INVALID"),
         ({"timeout_seconds": 4000.0}, "REQUEST_INVALID"),
         ({"schema": {"type": "nonsense"}}, "OUTPUT_SCHEMA_INVALID"),
@@ -312,3 +342,26 @@ async def test_the_proxy_serves_on_after_a_key_was_revoked(
         await proxy.ask()
 
     assert (await proxy.ask()).content == "again"
+
+
+async def test_a_key_in_a_file_can_be_changed_without_a_restart(
+    start: Any, variables: dict[str, str], provider: ProviderServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "openai-key"
+    file.write_text("sk-secret-old\n")
+    del variables["OPENAI_API_KEY"]
+    variables["OPENAI_API_KEY_FILE"] = str(file)
+
+    async with start() as proxy:
+        provider.will(openai_error(401, "invalid_api_key"), openai_reply("again"))
+        with pytest.raises(CadreError):
+            await proxy.ask()
+        file.write_text("sk-secret-new\n")
+        await proxy.ask()
+        file.unlink()
+        with pytest.raises(CadreError) as caught:
+            await proxy.ask()
+
+    keys = [each.headers["authorization"] for each in provider.asked]
+    assert keys == ["Bearer sk-secret-old", "Bearer sk-secret-new"]
+    assert caught.value.code == "SECRET_FILE_UNREADABLE"

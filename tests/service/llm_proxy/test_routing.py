@@ -185,18 +185,29 @@ async def test_calls_beyond_the_limits_wait_and_those_beyond_the_queue_are_refus
     assert len(provider.asked) == 1
 
 
-async def test_requests_a_minute_are_kept_to(
-    start: Any, tmp_path: Path, provider: ProviderServer
+@pytest.mark.parametrize(
+    ("limit", "tokens"),
+    [({"requests_per_minute": 2}, (1, 1, 1)), ({"tokens_per_minute": 100}, (60, 30, 30))],
+)
+async def test_what_a_minute_allows_is_kept_to(
+    limit: dict[str, int],
+    tokens: tuple[int, ...],
+    start: Any,
+    tmp_path: Path,
+    provider: ProviderServer,
 ) -> None:
-    deployment = {"model": "openai/gpt-4.1", "requests_per_minute": 2}
+    deployment = {"model": "openai/gpt-4.1", **limit}
     path = models_file(tmp_path, {"groups": {"slow": {"deployments": [deployment]}}})
+    *fit, too_many = tokens
 
     async with start(llm_models_file=path) as proxy:
-        calls = [proxy.ask(provider="", model="slow", timeout_seconds=1) for _ in range(3)]
-        results = await asyncio.gather(*calls, return_exceptions=True)
+        for each in fit:
+            await proxy.ask(provider="", model="slow", max_tokens=each)
+        with pytest.raises(CadreError) as caught:
+            await proxy.ask(provider="", model="slow", max_tokens=too_many, timeout_seconds=0.5)
 
     assert len(provider.asked) == 2
-    assert [each.code for each in results if isinstance(each, CadreError)] == ["MODEL_BUSY"]
+    assert caught.value.code == "MODEL_BUSY"
 
 
 async def test_a_file_of_models_that_is_wrong_says_where(start: Any, tmp_path: Path) -> None:

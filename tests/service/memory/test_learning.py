@@ -85,7 +85,8 @@ def test_what_a_run_says_is_learned_metered_and_replaced_by_date(
 
     def lives(when: datetime) -> list[Any]:
         return [
-            h.item.value for h in client.search_memories(FACTS, "Where does Ada live?", asked=when)
+            hit.item.value
+            for hit in client.search_memories(FACTS, "Where does Ada live?", asked=when).hits
         ]
 
     assert lives(datetime(2023, 4, 1, tzinfo=UTC)) == ["Ada lives in Paris."]

@@ -71,3 +71,9 @@ def test_tools_are_shown_with_what_they_were_given_and_gave() -> None:
     assert lines[0] == '  [dim]→ say calls shell {"command": "ls \\[x]"}[/]'
     assert lines[1].endswith("a…[/]")
     assert "failed after" in lines[2]
+
+
+def test_a_budget_that_is_nearly_used_up_is_printed() -> None:
+    lines, _ = shown(event(EventType.BUDGET_WARNED, message="the budget 'b' is nearly used up"))
+
+    assert lines == ["  [yellow]! the budget 'b' is nearly used up[/]"]

@@ -32,7 +32,13 @@ def context(
         mcp_servers={server.name: server for server in servers},
     )
     return ToolContext(
-        workflow=workflow, version=1, run_id=run_id, root_run_id=run_id, node="n", key="k"
+        workflow=workflow,
+        version=1,
+        run_id=run_id,
+        root_run_id=run_id,
+        node="n",
+        key="k",
+        namespace=("workflow", "triage"),
     )
 
 

@@ -124,30 +124,26 @@ async def test_a_tool_that_is_not_there_is_said(bench: Bench, name: str) -> None
         await bench(name)
 
 
-async def test_memory_is_the_workflow_s_own(bench: Bench) -> None:
-    await bench("memory_save", key="city", value={"name": "Ulm"})
+async def test_memory_is_what_the_node_gives(tmp_path: Path) -> None:
+    async with neighbours() as near, bench_in(tmp_path, memory_address=near.address) as bench:
+        await bench("memory_save", key="city", value={"name": "Ulm"})
 
-    found = await bench("memory_search", query="Ulm")
+        found = await bench("memory_search", query="Ulm")
 
     assert found == {"hits": [{"key": "city", "value": {"name": "Ulm"}, "score": 0.5}]}
+    assert list(near.memory.items) == [(context().namespace, "city")]
 
 
-async def test_a_config_says_whose_memory_it_is(tmp_path: Path) -> None:
-    async with neighbours() as near, bench_in(tmp_path, memory_address=near.address) as bench:
-        for scope in ("workflow", "node", "run", "shared"):
-            config = {"scope": scope, "namespace": ["a"]}
-            await bench("memory_save", config=config, key="k", value=scope)
-        with pytest.raises(ToolFailed) as refused:
-            await bench("memory_save", config={"scope": "user"}, key="k", value=1)
-
-        own = context()
-    assert refused.value.code == "TOOL_CONFIG_REFUSED"
-    assert {namespace: value for (namespace, _), value in near.memory.items.items()} == {
-        ("workflow", own.workflow.name, "a"): "workflow",
-        ("node", own.workflow.name, own.node, "a"): "node",
-        ("run", own.run_id, "a"): "run",
-        ("shared", "a"): "shared",
-    }
+@pytest.mark.parametrize("arguments", [{"namespace": ["user", "ben"]}, {"scope": "user"}])
+async def test_a_model_cannot_say_whose_memory_it_wants(
+    bench: Bench, arguments: dict[str, Any]
+) -> None:
+    for name, needed in (
+        ("memory_search", {"query": "q"}),
+        ("memory_save", {"key": "k", "value": 1}),
+    ):
+        with pytest.raises(InvalidInput):
+            await bench(name, **needed, **arguments)
 
 
 async def test_python_runs_in_the_sandbox(bench: Bench) -> None:

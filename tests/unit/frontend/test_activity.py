@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from streamlit.testing.v1 import AppTest
+
 from cadre_client import Event, EventType, Failure
 from cadre_frontend.widgets.activity import tool_uses, writings
 from cadre_frontend.widgets.timeline import visits
@@ -73,3 +75,21 @@ def test_items_are_counted_in_the_row_of_their_step() -> None:
     )
 
     assert [(visit.items_done, visit.items, visit.state) for visit in found] == [(2, 3, "running")]
+
+
+def test_a_budget_that_is_nearly_used_up_is_shown() -> None:
+    def page() -> None:
+        import datetime
+
+        from cadre_client import Event, EventType
+        from cadre_frontend.widgets.activity import draw_activity
+
+        time = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        said = {"message": "the budget 'b' is nearly used up: $8 of $10"}
+        draw_activity([Event(sequence=1, time=time, type=EventType.BUDGET_WARNED, data=said)])
+
+    at = AppTest.from_function(page, default_timeout=30).run()
+
+    (warning,) = at.warning
+    assert warning.value.startswith("The budget 'b' is nearly used up")
+    assert not at.exception

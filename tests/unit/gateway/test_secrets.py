@@ -6,34 +6,34 @@ from pathlib import Path
 import pytest
 
 from cadre_gateway.adapters.secret_files import SecretFileUnusable, read_or_make
-from cadre_gateway.domain.api_keys import ApiKey, new_api_key
+from cadre_gateway.domain.api_keys import AdminKey, new_admin_key
 from cadre_gateway.settings import GatewaySettings, process_variables
 
 
 def test_a_key_opens_with_itself_only() -> None:
-    text = new_api_key()
-    key = ApiKey(text)
+    text = new_admin_key()
+    key = AdminKey(text)
 
     assert text.startswith("cadre_")
     assert len(text) == 49
     assert key.opens_with(text)
-    assert not any(map(key.opens_with, ["", text[:-1], text + "x", new_api_key(), "ü"]))
+    assert not any(map(key.opens_with, ["", text[:-1], text + "x", new_admin_key(), "ü"]))
     assert text not in repr(vars(key))
 
 
 def test_a_secret_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "new" / "api-key"
 
-    first = read_or_make(path, new_api_key)
+    first = read_or_make(path, new_admin_key)
 
-    assert read_or_make(path, new_api_key) == first
+    assert read_or_make(path, new_admin_key) == first
     assert path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in path.parent.iterdir()] == ["api-key"]
 
 
 def test_of_several_starts_at_once_one_makes_the_secret_for_all(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: read_or_make(tmp_path / "key", new_api_key), range(32)))
+        made = list(pool.map(lambda _: read_or_make(tmp_path / "key", new_admin_key), range(32)))
 
     assert len(set(made)) == 1
     assert len(list(tmp_path.iterdir())) == 1
@@ -45,12 +45,12 @@ def test_a_file_without_a_secret_is_named(tmp_path: Path, content: bytes) -> Non
     path.write_bytes(content)
 
     with pytest.raises(SecretFileUnusable, match=str(path)):
-        read_or_make(path, new_api_key)
+        read_or_make(path, new_admin_key)
 
 
 def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(SecretFileUnusable, match="IsADirectoryError"):
-        read_or_make(tmp_path, new_api_key)
+        read_or_make(tmp_path, new_admin_key)
 
 
 def test_settings_do_not_show_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

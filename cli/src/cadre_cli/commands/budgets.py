@@ -48,7 +48,9 @@ def set_budget(
     usd: Annotated[str | None, typer.Option(help="US dollars, such as 2.50.")] = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Tokens, in and out.")] = None,
     workflow: Annotated[str | None, typer.Option(help="Only calls of this workflow.")] = None,
-    key: Annotated[str | None, typer.Option(help="Only calls of this API key's prefix.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Only calls of this API key, by its name.")
+    ] = None,
     run_id: Annotated[str | None, typer.Option("--run", help="Only calls of this run.")] = None,
     warn: Annotated[
         int, typer.Option(min=1, max=100, help="Nearly used up from so many percent on.")

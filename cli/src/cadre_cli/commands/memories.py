@@ -10,7 +10,7 @@ import typer
 
 from cadre_cli.errors import CliError
 from cadre_cli.options import JsonFlag, read_text
-from cadre_cli.screen import escape, output, print_json, print_table
+from cadre_cli.screen import errors, escape, output, print_json, print_table
 from cadre_cli.session import gateway
 from cadre_cli.words import as_text, moment
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cadre_client import MemoryHit, MemoryItem
 
 __all__ = ["Asked", "Namespace", "app", "in_utc"]
+
+_AT_ONCE = 500
 
 app = typer.Typer(help="Read and write what agents remember.")
 Namespace = Annotated[
@@ -34,6 +36,21 @@ Tags = Annotated[
 ]
 
 _DAYS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+Meta = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--meta",
+        metavar="NAME=VALUE",
+        help="Only with this in its metadata, such as kind=fact; give it once for each.",
+        show_default=False,
+    ),
+]
+Since = Annotated[
+    datetime | None, typer.Option(help="Only what was said, or stored, since.", formats=_DAYS)
+]
+Before = Annotated[
+    datetime | None, typer.Option(help="Only what was said, or stored, before.", formats=_DAYS)
+]
 Asked = Annotated[
     datetime | None,
     typer.Option(
@@ -72,29 +89,77 @@ def put(
     output().print(f"{key} is stored (version {item.version})", markup=False, highlight=False)
 
 
-@app.command(epilog="Example: cadre memory get team/facts office")
-def get(namespace: Namespace, key: Key, json_: JsonFlag = False) -> None:
+@app.command("import", epilog="Example: cadre memory import team/facts facts.jsonl")
+def import_items(
+    namespace: Namespace,
+    file: Annotated[
+        Path, typer.Argument(help="A JSON document a line; - reads stdin.", show_default=False)
+    ],
+    json_: JsonFlag = False,
+) -> None:
+    """Store many values, one a line: {"key": ..., "value": ...}, which may have tags, metadata, ttl_seconds and
+    if_version.
+
+    500 lines at a time are stored, all or none of them; of one that is refused is said how many were stored before.
+    """
+    lines = enumerate(read_text(file).splitlines(), 1)
+    puts = [{"put": _read(number, line, namespace)} for number, line in lines]
+    stored = 0
+    try:
+        with gateway() as client:
+            for start in range(0, len(puts), _AT_ONCE):
+                stored += len(client.batch_memories(puts[start : start + _AT_ONCE]))
+    except CliError as error:
+        error.details += (f"stored before: {stored} lines",)
+        raise
+    if json_:
+        print_json({"stored": stored})
+        return
+    output().print(f"{stored} stored", markup=False, highlight=False)
+
+
+@app.command(epilog="Example: cadre memory get team/facts office --version 1")
+def get(
+    namespace: Namespace,
+    key: Key,
+    version: Annotated[
+        int, typer.Option(min=0, help="As of this version; 0 means the newest.")
+    ] = 0,
+    json_: JsonFlag = False,
+) -> None:
     """Print a value."""
     with gateway() as client:
-        item = client.get_memory(namespace.split("/"), key)
+        item = client.get_memory(namespace.split("/"), key, version)
     if json_:
         print_json(item.model_dump(mode="json"))
         return
     output().print(as_text(item.value), markup=False, highlight=False, soft_wrap=True)
 
 
-@app.command("list", epilog="Example: cadre memory list team/facts --prefix off")
+@app.command(
+    "list",
+    epilog="Examples: cadre memory list team/facts --prefix off · cadre memory list user/ada/facts --meta kind=fact",
+)
 def list_items(
     namespace: Namespace,
     prefix: Annotated[str, typer.Option(help="Only keys that begin so.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
     tag: Tags = None,
+    meta: Meta = None,
+    since: Since = None,
+    before: Before = None,
     json_: JsonFlag = False,
 ) -> None:
     """List the values of a namespace by key; namespaces below it are left out."""
     with gateway() as client:
         items = client.list_memories(
-            namespace.split("/"), key_prefix=prefix, limit=limit, tags=tag or ()
+            namespace.split("/"),
+            key_prefix=prefix,
+            limit=limit,
+            tags=tag or (),
+            metadata=_named(meta or ()),
+            since=in_utc(since),
+            before=in_utc(before),
         )
     if json_:
         print_json({"items": [item.model_dump(mode="json") for item in items]})
@@ -116,25 +181,37 @@ def search(
     ] = 0,
     asked: Asked = None,
     tag: Tags = None,
+    meta: Meta = None,
+    since: Since = None,
+    before: Before = None,
     json_: JsonFlag = False,
 ) -> None:
     """Find the values in a namespace, and below it, that match a question best."""
     with gateway() as client:
-        hits = client.search_memories(
+        found = client.search_memories(
             namespace.split("/"),
             query,
             top_k=top,
             mode=mode,
             tags=tag or (),
+            metadata=_named(meta or ()),
+            since=in_utc(since),
+            before=in_utc(before),
             window=window,
             asked=in_utc(asked),
         )
     if json_:
-        print_json({"hits": [hit.model_dump(mode="json") for hit in hits]})
+        print_json(found.model_dump(mode="json"))
         return
+    if found.without_meaning:
+        errors().print(
+            f"Only words were searched, not meaning: {found.without_meaning}.",
+            markup=False,
+            highlight=False,
+        )
     print_table(
         ["Score", "Words", "Meaning", "Namespace", "Key", "Matched text"],
-        [row for hit in hits for row in _hit_rows(hit)],
+        [row for hit in found.hits for row in _hit_rows(hit)],
         empty="Nothing matches.",
     )
 
@@ -169,21 +246,9 @@ def delete(namespace: Namespace, key: Key, json_: JsonFlag = False) -> None:
 def forget(
     namespace: Namespace,
     tag: Tags = None,
-    meta: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--meta",
-            metavar="NAME=VALUE",
-            help="Only with this in its metadata, such as kind=fact; give it once for each.",
-            show_default=False,
-        ),
-    ] = None,
-    since: Annotated[
-        datetime | None, typer.Option(help="Only what was said, or stored, since.", formats=_DAYS)
-    ] = None,
-    before: Annotated[
-        datetime | None, typer.Option(help="Only what was said, or stored, before.", formats=_DAYS)
-    ] = None,
+    meta: Meta = None,
+    since: Since = None,
+    before: Before = None,
     everything: Annotated[
         bool, typer.Option("--everything", help="Forget all of the namespace.")
     ] = False,
@@ -203,6 +268,20 @@ def forget(
         print_json({"forgotten": forgotten})
         return
     output().print(f"{forgotten} forgotten", markup=False, highlight=False)
+
+
+def _read(number: int, text: str, namespace: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise CliError(
+            f"line {number} is not a JSON object",
+            code="INPUT_INVALID",
+            resolution='Write each line like {"key": "office", "value": "Berlin"}.',
+        )
+    return {**found, "namespace": namespace.split("/")}
 
 
 def _named(pairs: Sequence[str]) -> dict[str, Any]:

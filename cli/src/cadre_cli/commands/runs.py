@@ -225,7 +225,8 @@ def resume(
 ) -> None:
     """Go on with a failed run from the step that failed, once its cause is mended. Steps that were done stay done.
 
-    With --usd or --tokens, also with a run that waits for more of its budget.
+    With --usd or --tokens, also with a run that waits for more of its budget; without, with one that waits for a budget
+    that it shares.
     """
     amount = usd_of(usd)
     with gateway() as client:

@@ -54,12 +54,14 @@ def draw_search(namespace: Sequence[str]) -> None:
             "Words and meaning are searched; facts that do not hold as of the day are left out."
         )
         return
-    hits = gateway().search_memories(
+    found = gateway().search_memories(
         namespace, question, mode=chosen, window=int(around), asked=day_start(when)
     )
-    for hit in hits:
+    if found.without_meaning:
+        st.warning(f"Only words were searched, not meaning: {found.without_meaning}.")
+    for hit in found.hits:
         draw_hit(hit)
-    if not hits:
+    if not found.hits:
         st.info("Nothing matches.")
 
 

@@ -76,7 +76,8 @@ def tool_uses(events: Sequence[Event]) -> list[ToolUse]:
 
 
 def draw_activity(events: Sequence[Event]) -> None:
-    """Texts that are being written, then the tools, each to be opened."""
+    """Budgets that are nearly used up, texts that are being written, then the tools, each to be opened."""
+    draw_budget_warnings(events)
     for written in writings(events):
         if not written.done:
             with st.container(border=True):
@@ -91,6 +92,14 @@ def draw_activity(events: Sequence[Event]) -> None:
         _draw_tool(use)
     if len(uses) > _SHOWN_TOOLS:
         st.caption(f"The last {_SHOWN_TOOLS} of {len(uses)} calls.")
+
+
+def draw_budget_warnings(events: Sequence[Event]) -> None:
+    """Which budgets the run brought near their limits."""
+    for event in events:
+        if event.type is EventType.BUDGET_WARNED:
+            said = str((event.data or {}).get("message"))
+            st.warning(plain(said[:1].upper() + said[1:]), icon=":material/account_balance_wallet:")
 
 
 def draw_remote_tasks(events: Sequence[Event]) -> None:

@@ -11,6 +11,7 @@ from cadre_client._explanations import (
     compare,
     explain,
 )
+from cadre_client._keys import ApiKey, AuditEntry, KeyRate, MadeKey, WhoAmI
 from cadre_client._local import LocalPlatform, local_platform
 from cadre_client._models import (
     Agent,
@@ -40,6 +41,7 @@ from cadre_client._models import (
     MemoryBatchResult,
     MemoryFound,
     MemoryHit,
+    MemoryHits,
     MemoryItem,
     Messages,
     Model,
@@ -85,7 +87,9 @@ __all__ = [
     "Agent",
     "AgentSkill",
     "ApiError",
+    "ApiKey",
     "Applied",
+    "AuditEntry",
     "Batch",
     "BatchRow",
     "Budget",
@@ -116,10 +120,13 @@ __all__ = [
     "GraphNode",
     "Input",
     "JsonObject",
+    "KeyRate",
     "LocalPlatform",
+    "MadeKey",
     "MemoryBatchResult",
     "MemoryFound",
     "MemoryHit",
+    "MemoryHits",
     "MemoryItem",
     "Messages",
     "Model",
@@ -155,6 +162,7 @@ __all__ = [
     "UsageReport",
     "Validation",
     "Visit",
+    "WhoAmI",
     "Workflow",
     "compare",
     "explain",

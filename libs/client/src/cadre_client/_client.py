@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from cadre_client._errors import ApiError, GatewayUnreachable
+from cadre_client._keys import ApiKey, AuditEntry, MadeKey, WhoAmI
 from cadre_client._local import local_platform
 from cadre_client._models import (
     Agent,
@@ -34,7 +36,7 @@ from cadre_client._models import (
     FileList,
     JsonObject,
     MemoryBatchResult,
-    MemoryHit,
+    MemoryHits,
     MemoryItem,
     Messages,
     Model,
@@ -694,9 +696,9 @@ class Client:
         answer = self._post(dict[str, list[MemoryBatchResult]], "/api/v1/memories/batch", body)
         return answer["results"]
 
-    def get_memory(self, namespace: Sequence[str], key: str) -> MemoryItem:
-        """A stored value."""
-        query: Query = {"namespace": list(namespace), "key": key}
+    def get_memory(self, namespace: Sequence[str], key: str, version: int = 0) -> MemoryItem:
+        """A stored value, as of a version; 0 is the newest."""
+        query: Query = {"namespace": list(namespace), "key": key, "version": version}
         return self._get(MemoryItem, "/api/v1/memories/item", query)
 
     def list_memories(
@@ -706,12 +708,17 @@ class Client:
         limit: int = 100,
         *,
         tags: Sequence[str] = (),
+        metadata: Mapping[str, JsonValue] | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
     ) -> list[MemoryItem]:
-        """A namespace's values by key that have all the tags, at most `limit`."""
+        """A namespace's values by key that pass all of these, at most `limit`."""
         query: Query = {
             "namespace": list(namespace),
             "key_prefix": key_prefix,
             "tag": list(tags),
+            "metadata": json.dumps(metadata) if metadata else None,
+            **_times(since, before),
         }
         return list(self._pages(MemoryItem, "/api/v1/memories", "items", query, limit=limit))
 
@@ -732,9 +739,11 @@ class Client:
         *,
         tags: Sequence[str] = (),
         metadata: Mapping[str, JsonValue] | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
         window: int = 0,
         asked: datetime | None = None,
-    ) -> list[MemoryHit]:
+    ) -> MemoryHits:
         """What matches best in a namespace and below it; `mode` is hybrid, text or vector.
 
         Each message comes with `window` before and after it. What did not hold when the question is `asked`, now by
@@ -742,8 +751,8 @@ class Client:
         """
         body: dict[str, Any] = {"namespace": list(namespace), "query": query, "top_k": top_k}
         body |= {"mode": mode, "window": window, **_conditions(tags, metadata)}
-        body["asked_time"] = asked.isoformat() if asked else None
-        return self._post(dict[str, list[MemoryHit]], "/api/v1/memories/search", body)["hits"]
+        body |= {**_times(since, before), "asked_time": asked.isoformat() if asked else None}
+        return self._post(MemoryHits, "/api/v1/memories/search", body)
 
     def forget_memories(
         self,
@@ -757,11 +766,7 @@ class Client:
     ) -> int:
         """Really removes what passes all of these, in a namespace and below it; says how many values."""
         body: dict[str, Any] = {"namespace": list(namespace), **_conditions(tags, metadata)}
-        body |= {
-            "since_time": since.isoformat() if since else None,
-            "before_time": before.isoformat() if before else None,
-            "everything": everything,
-        }
+        body |= {**_times(since, before), "everything": everything}
         return self._post(dict[str, int], "/api/v1/memories/forget", body)["forgotten"]
 
     def memory_namespaces(self, namespace: Sequence[str], limit: int = 500) -> list[list[str]]:
@@ -769,6 +774,68 @@ class Client:
         query: Query = {"namespace": list(namespace)}
         path = "/api/v1/memories/namespaces"
         return list(self._pages(list[str], path, "namespaces", query, limit=limit))
+
+    # Keys
+
+    def who_am_i(self) -> WhoAmI:
+        """Whose key this client sends, and what it may do."""
+        return self._get(WhoAmI, "/api/v1/whoami")
+
+    def create_key(
+        self,
+        name: str,
+        scope: str,
+        *,
+        expires_seconds: float | None = None,
+        rate: tuple[int, float] | None = None,
+        budget_usd: Decimal | None = None,
+        budget_tokens: int | None = None,
+        budget_period: str = "day",
+    ) -> MadeKey:
+        """Makes a key; its secret is in the answer and nowhere else. `rate` is so many requests in so many seconds; a
+        budget bounds what its model calls may use in each run, day, week or month."""
+        body: dict[str, Any] = {"name": name, "scope": scope, "expires_seconds": expires_seconds}
+        if rate is not None:
+            body["rate"] = {"requests": rate[0], "seconds": rate[1]}
+        if budget_usd is not None or budget_tokens is not None:
+            usd = None if budget_usd is None else format(budget_usd, "f")
+            body["budget"] = {"usd": usd, "tokens": budget_tokens, "period": budget_period}
+        return self._post(MadeKey, "/api/v1/keys", body)
+
+    def api_keys(self) -> list[ApiKey]:
+        """The keys that were made, by name, those too that are not valid any more."""
+        return self._get(dict[str, list[ApiKey]], "/api/v1/keys")["keys"]
+
+    def rotate_key(self, name: str, *, grace_seconds: float = 0.0) -> MadeKey:
+        """Gives a key another secret; the one before stays valid for `grace_seconds`."""
+        path = _path("/api/v1/keys", name, "rotate")
+        return self._post(MadeKey, path, {"grace_seconds": grace_seconds})
+
+    def revoke_key(self, name: str) -> ApiKey:
+        """Takes a key back, at once and for good."""
+        return self._post(ApiKey, _path("/api/v1/keys", name, "revoke"), {})
+
+    def audit(
+        self,
+        *,
+        key: str = "",
+        method: str = "",
+        route: str = "",
+        refused: bool | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 50,
+    ) -> list[AuditEntry]:
+        """Requests that changed something or were refused, newest first."""
+        query: Query = {
+            "key": key,
+            "method": method,
+            "route": route,
+            "refused": None if refused is None else str(refused).lower(),
+            "start": start.isoformat() if start else None,
+            "end": end.isoformat() if end else None,
+        }
+        return list(self._pages(AuditEntry, "/api/v1/audit", "entries", query, limit=limit))
 
     # Conversations
 
@@ -863,6 +930,13 @@ class Client:
 
 def _conditions(tags: Sequence[str], metadata: Mapping[str, JsonValue] | None) -> dict[str, Any]:
     return {"tags": list(tags), "metadata": dict(metadata or {})}
+
+
+def _times(since: datetime | None, before: datetime | None) -> dict[str, str | None]:
+    return {
+        "since_time": since.isoformat() if since else None,
+        "before_time": before.isoformat() if before else None,
+    }
 
 
 def _selection(

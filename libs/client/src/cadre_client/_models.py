@@ -29,6 +29,7 @@ __all__ = [
     "MemoryBatchResult",
     "MemoryFound",
     "MemoryHit",
+    "MemoryHits",
     "MemoryItem",
     "Messages",
     "Model",
@@ -100,6 +101,7 @@ class EventType(StrEnum):
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
+    BUDGET_WARNED = "budget_warned"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -273,6 +275,7 @@ class Run(Answer):
     parent_run_id: str = ""
     forked_from_run_id: str = ""
     schedule: str = ""
+    api_key: str = ""
     batch_id: str = ""
     batch_row: int = 0
     questions: list[Question] = []
@@ -687,6 +690,13 @@ class MemoryHit(Answer):
     matched_text: str = ""
     message: ConversationMessage | None = None
     neighbours: list[ConversationMessage] = []
+
+
+class MemoryHits(Answer):
+    """What a search found, best first; `without_meaning` is the code of the error for which only words counted."""
+
+    hits: list[MemoryHit]
+    without_meaning: str = ""
 
 
 class MemoryFound(Answer):

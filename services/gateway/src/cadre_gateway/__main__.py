@@ -55,6 +55,7 @@ async def _serve(settings: GatewaySettings) -> None:
             port=settings.gateway_port,
             drain_seconds=settings.drain_seconds,
             stopping=stopping,
+            read_seconds=settings.gateway_read_seconds,
         ) as address,
     ):
         log.info("service_ready", address=address, version=metadata.version("cadre-gateway"))

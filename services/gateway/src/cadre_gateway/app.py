@@ -2,13 +2,17 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib import metadata
 
 from fastapi import FastAPI
 
 from cadre_gateway.accepting import Reception
+from cadre_gateway.adapters.answers import Answers
+from cadre_gateway.adapters.audit_log import AuditLog
 from cadre_gateway.adapters.database import open_gateway_database
 from cadre_gateway.adapters.inbox import Inbox
+from cadre_gateway.adapters.keys import Keys
 from cadre_gateway.adapters.outbox import Outbox
 from cadre_gateway.adapters.probes import Probe, grpc_probe, http_probe
 from cadre_gateway.adapters.secret_files import read_or_make
@@ -22,10 +26,11 @@ from cadre_gateway.connectors.webhook import WebhookConnector
 from cadre_gateway.connectors.whatsapp import LastHeard, WhatsAppConnector
 from cadre_gateway.connectors.whatsapp_api import WhatsAppApi
 from cadre_gateway.dispatching import Dispatcher
-from cadre_gateway.domain.api_keys import ApiKey, new_api_key
+from cadre_gateway.domain.api_keys import AdminKey, new_admin_key
 from cadre_gateway.domain.connectors import Connector
 from cadre_gateway.domain.rates import Rates
 from cadre_gateway.domain.webhooks import WebhookSecret, new_webhook_secret
+from cadre_gateway.entrypoint.access import Authentication
 from cadre_gateway.entrypoint.api import application
 from cadre_gateway.entrypoint.dependencies import Parts, Waits
 from cadre_gateway.entrypoint.mcp_door import McpDoor
@@ -34,6 +39,7 @@ from cadre_gateway.entrypoint.middleware import Limits
 from cadre_gateway.entrypoint.streams import Stopping
 from cadre_gateway.listening import Listening
 from cadre_gateway.settings import GatewaySettings, process_variables
+from cadre_gateway.sweeping import Sweep, sweeping
 from cadre_kit.addresses import AddressRules
 from cadre_kit.outgoing import outgoing_client
 from cadre_kit.transactions import Transactions
@@ -41,12 +47,14 @@ from cadre_kit.transactions import Transactions
 __all__ = ["build"]
 
 _WEBHOOK_BODY_BYTES = 1024 * 1024
+# Registering an agent takes longer than other calls: its card is read first.
+_ANSWER_GRACE_SECONDS = 30.0
 
 
 @asynccontextmanager
 async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterator[FastAPI]:
     """The application. Its streams end when `stopping` is set. Makes the secrets that are not there yet."""
-    key, secret = _api_key(settings), _webhook_secret(settings)
+    admin, secret = _admin_key(settings), _webhook_secret(settings)
     addresses = Addresses(
         executor=settings.executor_address,
         llm_proxy=settings.llm_proxy_address,
@@ -62,13 +70,16 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
         inbox, outbox = Inbox(database), Outbox(database)
         telegram = await _telegram(settings, secret, stack)
         connectors = await _connectors(settings, secret, stack, telegram, inbox.last_heard)
+        keys, audit = Keys(database), AuditLog(database)
+        answers = Answers(
+            database, hold_seconds=settings.gateway_call_seconds + _ANSWER_GRACE_SECONDS
+        )
         dispatcher = Dispatcher(
             inbox=inbox,
             outbox=outbox,
             executor=services.executor,
             connectors=connectors,
             metrics=metrics,
-            keep_days=settings.gateway_delivery_days,
         )
         await stack.enter_async_context(dispatcher.running())
         reception = Reception(
@@ -81,6 +92,7 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
         )
         listening = Listening(connectors=connectors, reception=reception)
         await stack.enter_async_context(listening.running())
+        await stack.enter_async_context(sweeping(_sweeps(settings, inbox, answers, audit)))
         parts = Parts(
             services=services,
             probes=_probes(settings),
@@ -90,23 +102,51 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             inbox=inbox,
             reception=reception,
             hook_rates=Rates(settings.gateway_hook_rate),
+            keys=keys,
+            answers=answers,
+            audit=audit,
             metrics=metrics,
             stopping=stopping,
-            waits=Waits(
-                completion_seconds=settings.gateway_completion_seconds,
-                heartbeat_seconds=settings.gateway_heartbeat_seconds,
-                reconnect_seconds=settings.gateway_reconnect_seconds,
-            ),
+            waits=_waits(settings),
             version=metadata.version("cadre-gateway"),
         )
-        limits = Limits(
-            body_bytes=settings.gateway_body_bytes,
-            webhook_body_bytes=min(_WEBHOOK_BODY_BYTES, settings.gateway_body_bytes),
-            concurrent_requests=settings.gateway_concurrent_requests,
-        )
+        authentication = Authentication(admin=admin, keys=keys)
         mcp = McpDoor(parts, body_bytes=settings.gateway_body_bytes)
         await stack.enter_async_context(mcp.open())
-        yield application(parts, key=key, limits=limits, mcp=mcp)
+        yield application(parts, authentication=authentication, limits=_limits(settings), mcp=mcp)
+
+
+def _sweeps(
+    settings: GatewaySettings, inbox: Inbox, answers: Answers, audit: AuditLog
+) -> Mapping[str, Sweep]:
+    days = settings.gateway_delivery_days
+    return {
+        "deliveries": partial(inbox.sweep, keep_days=days),
+        "answers": partial(answers.sweep, keep_days=days),
+        "audit": partial(
+            audit.sweep,
+            keep_days=settings.gateway_audit_days,
+            most=settings.gateway_audit_entries,
+        ),
+    }
+
+
+def _waits(settings: GatewaySettings) -> Waits:
+    return Waits(
+        completion_seconds=settings.gateway_completion_seconds,
+        heartbeat_seconds=settings.gateway_heartbeat_seconds,
+        reconnect_seconds=settings.gateway_reconnect_seconds,
+        answer_seconds=settings.gateway_call_seconds,
+    )
+
+
+def _limits(settings: GatewaySettings) -> Limits:
+    return Limits(
+        body_bytes=settings.gateway_body_bytes,
+        webhook_body_bytes=min(_WEBHOOK_BODY_BYTES, settings.gateway_body_bytes),
+        concurrent_requests=settings.gateway_concurrent_requests,
+        read_seconds=settings.gateway_read_seconds,
+    )
 
 
 async def _database(settings: GatewaySettings, stack: AsyncExitStack) -> Transactions:
@@ -155,10 +195,10 @@ async def _connectors(
     return {connector.kind: connector for connector in connectors}
 
 
-def _api_key(settings: GatewaySettings) -> ApiKey:
+def _admin_key(settings: GatewaySettings) -> AdminKey:
     if settings.api_key is not None:
-        return ApiKey(settings.api_key.get_secret_value())
-    return ApiKey(read_or_make(settings.key_file, new_api_key))
+        return AdminKey(settings.api_key.get_secret_value())
+    return AdminKey(read_or_make(settings.key_file, new_admin_key))
 
 
 def _webhook_secret(settings: GatewaySettings) -> str:

@@ -52,7 +52,6 @@ _CLAIMED_AT_ONCE = 100
 _LOOK_SECONDS = 0.2
 _PAUSE_AFTER_TROUBLE_SECONDS = 1.0
 _LAST_SENDS_SECONDS = 2.0
-_SWEEP_SECONDS = 60.0
 # So often a delivery may take its gateway down with it, or fail by a mistake of ours, before it is parked.
 _MOST_TRIES = 5
 _LONGEST_WAIT_SECONDS = 86_400.0
@@ -67,14 +66,13 @@ _Found = TypeVar("_Found", Delivery, Post)
 
 @dataclass(frozen=True, kw_only=True)
 class Dispatcher:
-    """Works in the background while `running` is entered. `keep_days` is for how long what is done is kept."""
+    """Works in the background while `running` is entered."""
 
     inbox: Inbox
     outbox: Outbox
     executor: Executor
     connectors: Mapping[str, Connector]
     metrics: Metrics
-    keep_days: float
     queue: "asyncio.Queue[Delivery]" = field(default_factory=lambda: asyncio.Queue(maxsize=_QUEUED))
     sending: "set[asyncio.Task[None]]" = field(default_factory=set)
     showing: "set[asyncio.Task[None]]" = field(default_factory=set)
@@ -84,7 +82,7 @@ class Dispatcher:
         """Works until the block is left; what is under way then is done again later."""
         await self.inbox.release_all()
         tasks = [asyncio.create_task(self._work()) for _ in range(_WORKERS)]
-        tasks += [asyncio.create_task(self._look()), asyncio.create_task(self._sweep())]
+        tasks.append(asyncio.create_task(self._look()))
         try:
             yield
         finally:
@@ -121,16 +119,6 @@ class Dispatcher:
             task = asyncio.create_task(self._guarded(post, self._send))
             self.sending.add(task)
             task.add_done_callback(self.sending.discard)
-
-    async def _sweep(self) -> None:
-        while True:
-            try:
-                forgotten = await self.inbox.sweep(keep_days=self.keep_days)
-                if forgotten:
-                    log.info("inbox_swept", forgotten=forgotten)
-            except CadreError as error:
-                log.warning("inbox_not_swept", code=error.code, reason=error.message)
-            await asyncio.sleep(_SWEEP_SECONDS)
 
     async def _work(self) -> None:
         while True:

@@ -5,11 +5,12 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from cadre_gateway.entrypoint.streams import Stopping
 from cadre_kit.errors import Unavailable
@@ -20,6 +21,7 @@ _HEAD_BYTES = 64 * 1024
 # Longer than clients keep a connection, so that they close it and not we, just as they use it again.
 _KEEP_ALIVE_SECONDS = 30
 _LONGEST_DRAIN_SECONDS = 4
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class AddressInUse(Unavailable):
@@ -30,16 +32,23 @@ class AddressInUse(Unavailable):
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: ASGIApp, *, host: str, port: int, drain_seconds: float, stopping: Stopping
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    drain_seconds: float,
+    stopping: Stopping,
+    read_seconds: float = 20.0,
 ) -> AsyncIterator[str]:
     """Serves, and yields the address `host:port`, port 0 chosen. Raises AddressInUse.
 
+    A connection on which a request's headers have not come whole after `read_seconds` is closed.
     On leaving, `stopping` is set, nothing new is accepted, and what is under way gets `drain_seconds`, at most 4.
     """
     listening = _listen(host, port)
     config = uvicorn.Config(
         app,
-        http=BoundedHttp,
+        http=partial(BoundedHttp, read_seconds=read_seconds),  # type: ignore[arg-type]  # it is only called
         ws="none",
         lifespan="off",
         log_config=None,
@@ -78,29 +87,70 @@ class _Server(uvicorn.Server):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Refuses a request whose first line and headers do not end; httptools would take them for ever."""
+    """Refuses a request whose first line and headers do not end, or not in time; httptools would take them for ever."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, read_seconds: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._read_seconds = read_seconds
         self._head_bytes = 0
         self._in_head = False
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Somebody connected, and has to ask something."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        self._stop_waiting()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Reads what came."""
+        if _is_idle(self.cycle):
+            # Whatever it is: from now on uvicorn does not count the time between two requests any more.
+            self._wait_for_head()
         super().data_received(data)
         self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
         if self._head_bytes > _HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The request's headers are too large.")
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """A request begins. Between two of them uvicorn has a time limit of its own."""
         self._in_head = True
+        self._wait_for_head()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Its head has ended."""
         self._in_head = False
+        self._stop_waiting()
         super().on_headers_complete()
+
+    def _wait_for_head(self) -> None:
+        if self._head_timer is None:
+            loop = asyncio.get_running_loop()
+            self._head_timer = loop.call_later(self._read_seconds, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        if self.transport.is_closing():
+            return
+        if _is_idle(self.cycle):
+            self.transport.write(_TOO_SLOW)
+        # Else within the answer to the request before, which is broken off.
+        self.transport.close()
+
+
+def _is_idle(cycle: RequestResponseCycle | None) -> bool:
+    """Whether no request is being answered; there is none before the first."""
+    return cycle is None or cycle.response_complete
 
 
 def _listen(host: str, port: int) -> socket.socket:

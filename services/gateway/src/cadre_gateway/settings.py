@@ -55,7 +55,22 @@ class GatewaySettings(ServiceSettings):
         description="strict: what was acknowledged survives a power failure too; each step waits for the disk.",
     )
     gateway_delivery_days: float = Field(
-        7.0, gt=0, le=3650, description="For how many days a delivery that is done is kept."
+        7.0,
+        gt=0,
+        le=3650,
+        description="For how many days a delivery that is done, or the answer to an Idempotency-Key, is kept.",
+    )
+    gateway_audit_days: float = Field(
+        90.0, gt=0, le=3650, description="For how many days the audit log keeps an entry."
+    )
+    gateway_audit_entries: int = Field(
+        1_000_000, ge=1000, description="How many entries the audit log keeps at most."
+    )
+    gateway_read_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=600,
+        description="How long a request's headers may take to come, and its body beyond 1 kB a second.",
     )
     gateway_hook_rate: float = Field(
         500.0,

@@ -74,6 +74,8 @@ async def build_with(
     )
     patient = PatientLedger(ledger)
     tokenizer = TiktokenTokenizer()
+    # No call shall wait for it.
+    tokenizer.begin()
     metering = Metering(entries=patient, tokenizer=tokenizer, target_of=target_of)
     traced = TracedModels(models, with_content=settings.trace_content)
     completions = Completions(

@@ -72,6 +72,7 @@ RUNS = sa.Table(
     sa.Column("root_run_id", sa.String),
     sa.Column("depth", sa.Integer),
     sa.Column("schedule", sa.String),
+    sa.Column("api_key", sa.String),
     sa.Column("batch_id", sa.String),
     sa.Column("batch_row", sa.Integer),
     sa.Column("raised", sa.Text),
@@ -92,6 +93,7 @@ BATCHES = sa.Table(
     sa.Column("driven_time", sa.Float),
     sa.Column("cancelled", sa.Boolean),
     sa.Column("resumed_time", sa.Float),
+    sa.Column("api_key", sa.String),
 )
 BATCH_ROWS = sa.Table(
     "batch_rows",

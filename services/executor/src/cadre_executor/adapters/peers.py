@@ -11,6 +11,7 @@ from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
 from cadre_executor.domain.peers import (
+    BudgetWarning,
     Call,
     Execution,
     Hit,
@@ -414,6 +415,7 @@ def _attribution(call: Call) -> llm_pb2.Attribution:
         root_run_id=call.root_run_id,
         node=call.node,
         schedule=call.schedule,
+        api_key=call.api_key,
         run_budgets=[_run_budget(each) for each in call.budgets],
     )
 
@@ -460,6 +462,18 @@ def reply_of(reply: llm_pb2.Reply) -> Reply:
         usage=_usage(reply.usage),
         complete=reply.finish_reason != llm_pb2.FINISH_REASON_LENGTH,
         tool_calls=tuple(calls),
+        warnings=tuple(map(_budget_warning, reply.budget_warnings)),
+    )
+
+
+def _budget_warning(warning: llm_pb2.BudgetWarning) -> BudgetWarning:
+    return BudgetWarning(
+        budget=warning.budget,
+        period=warning.period,
+        used_usd=warning.used_usd,
+        used_tokens=warning.used_tokens,
+        limit_usd=warning.limit_usd if warning.HasField("limit_usd") else None,
+        limit_tokens=warning.limit_tokens if warning.HasField("limit_tokens") else None,
     )
 
 

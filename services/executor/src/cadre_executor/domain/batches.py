@@ -65,7 +65,7 @@ class Batch:
     """Rows of one version of a workflow; `version` 0 is a file that was not applied.
 
     `fingerprint` is equal for equal rows of the same file. `launches` is how often it was handed to Prefect, whose last
-    flow run alone counts.
+    flow run alone counts. `api_key` is the name of the key that its runs are attributed to.
     """
 
     id: str
@@ -80,6 +80,7 @@ class Batch:
     launches: int = 0
     driven_time: datetime | None = None
     cancelled: bool = False
+    api_key: str = ""
 
     @property
     def status(self) -> RunStatus:

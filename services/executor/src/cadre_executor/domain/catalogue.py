@@ -90,15 +90,18 @@ _PROGRAM_SECONDS: Schema = {
 }
 _NAMESPACE: Schema = {
     "type": "array",
-    "description": "Where in the scope, such as [lookups].",
+    "description": "Where in the scope, such as [lookups] or ['{state.user}']; without `scope`, below the node's"
+    " memory.",
     "items": {"type": "string", "minLength": 1, "maxLength": 128},
     "minItems": 1,
     "maxItems": 16,
 }
 _MEMORY_SCOPE: Schema = {
     "type": "string",
-    "description": "Whose memory: workflow (default), node and run are this one's, shared is all workflows'.",
-    "enum": ["workflow", "node", "run", "shared"],
+    "description": "Whose memory: workflow, node and run are this one's, shared is all workflows', agent,"
+    " conversation and user are of the one that `namespace` begins with. Default: the node's `memory`, else"
+    " config.memory, else workflow.",
+    "enum": ["agent", "workflow", "node", "conversation", "user", "run", "shared"],
 }
 _SEARCH = _object(
     {
@@ -407,6 +410,7 @@ _PROGRAMS = (
         config=_object({"timeout_seconds": _PROGRAM_SECONDS}),
     ),
 )
+MEMORY_TOOLS = frozenset({"memory_search", "memory_save"})
 _MEMORY = (
     _tool(
         "memory_search",

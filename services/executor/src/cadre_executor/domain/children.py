@@ -86,6 +86,7 @@ def _child(action: WorkflowAction, task: Task) -> ChildRun:
         root_run_id=means.root_run_id,
         depth=means.depth + 1,
         schedule=means.schedule,
+        api_key=means.api_key,
     )
 
 

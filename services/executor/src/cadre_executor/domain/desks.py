@@ -19,7 +19,7 @@ from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.drivers import Driver, ending_of, mistake
 from cadre_executor.domain.journals import Journal, LeaseLost
-from cadre_executor.domain.overruns import RAISE
+from cadre_executor.domain.overruns import CONTINUE, RAISE
 from cadre_executor.domain.peers import Children, ChildRun
 from cadre_executor.domain.runs import (
     FINAL,
@@ -93,6 +93,7 @@ class StartRun:
     source: str = ""
     trigger: str = "api"
     schedule: str = ""
+    api_key: str = ""
     batch_id: str = ""
     batch_row: int = 0
     key: str = ""
@@ -117,6 +118,7 @@ class ForkRun:
     run_id: str
     changes: Mapping[str, Any]
     checkpoint_id: str = ""
+    api_key: str = ""
     key: str = ""
 
     @property
@@ -215,6 +217,7 @@ class Desk:
             inputs=inputs,
             trigger=request.trigger,
             schedule=request.schedule,
+            api_key=request.api_key,
             batch_id=request.batch_id,
             batch_row=request.batch_row,
             created_time=datetime.now(UTC),
@@ -238,6 +241,7 @@ class Desk:
             status=RunStatus.QUEUED,
             inputs=inputs,
             trigger="fork",
+            api_key=request.api_key,
             created_time=datetime.now(UTC),
             trace_parent=_trace_parent(),
             forked_from=origin.id,
@@ -253,27 +257,31 @@ class Desk:
         return await self._store.checkpoints(run_id)
 
     async def resume(self, run_id: str, raised: RaisedBudget | None = None) -> Run:
-        """Lets a failed run go on from the step that failed, or with a budget one that waits for more of it. Raises
-        RunNotFound and NotFailed."""
-        if raised is not None:
-            run = await self._store.get(run_id)
-            asks = [question for question in run.questions if question.raises is not None]
-            if asks:
-                return await self._answer_all(run, asks, raised)
-            if run.status is RunStatus.FAILED:
-                await self._store.raise_budget(raised)
+        """Lets a failed run go on from the step that failed, or one that waits for a budget: with an amount for its
+        own, without for one that it shares. Raises RunNotFound and NotFailed."""
+        run = await self._store.get(run_id)
+        asks = [
+            q for q in run.questions if q.raises and q.raises.has_amount == (raised is not None)
+        ]
+        if asks:
+            return await self._answer_all(run, asks, raised)
+        if raised is not None and run.status is RunStatus.FAILED:
+            await self._store.raise_budget(raised)
         await self._store.resume(run_id, Event(type=EventType.RUN_RESUMED, time=datetime.now(UTC)))
         return await self._sent_on(run_id)
 
-    async def _answer_all(self, run: Run, asks: Sequence[Question], raised: RaisedBudget) -> Run:
+    async def _answer_all(
+        self, run: Run, asks: Sequence[Question], raised: RaisedBudget | None
+    ) -> Run:
+        choice = CONTINUE if raised is None else RAISE
         for question in asks:
             assert question.raises is not None
             request = AnswerRun(
                 run_id=run.id,
                 node=question.node,
                 iteration=question.iteration,
-                answer=Answer(choice=RAISE, time=datetime.now(UTC)),
-                raises=replace(raised, run_id=question.raises.run_id),
+                answer=Answer(choice=choice, time=datetime.now(UTC)),
+                raises=raised and replace(raised, run_id=question.raises.run_id),
             )
             await self._store.answer(request)
         return await self._sent_on(run.id)
@@ -342,6 +350,7 @@ class Desk:
             root_run_id=child.root_run_id,
             depth=child.depth,
             schedule=child.schedule,
+            api_key=child.api_key,
             # Whoever waits for it has its turn already.
             max_concurrent_runs=None,
         )

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cadre_executor.domain.concurrency import side_by_side
@@ -91,7 +91,7 @@ async def _opening(action: LlmAction, prompt: str, task: Task) -> list[Message]:
     found = []
     if action.system is not None:
         found.append(Message(role=Role.SYSTEM, text=action.system.render(task.scope)))
-    if action.recall is not None:
+    if action.recall is not None and action.recall.top_k:
         prompt = await recalled(action.recall, prompt, task=task) + prompt
     return [*found, Message(role=Role.USER, text=prompt)]
 
@@ -173,7 +173,11 @@ async def _reply(question: Question, task: Task, step: int, *, stream: bool) -> 
         reply = _reply_of(known)
     else:
         reply = await _asked(question, task, step, stream=stream)
+        # Stored together: a call that is recorded has told of its budgets.
         task.record(str(step), _document(reply), usage=reply.usage)
+        for warning in reply.warnings:
+            data = {**asdict(warning), "message": warning.in_words}
+            task.tell(EventType.BUDGET_WARNED, data)
     task.usage = task.usage + reply.usage
     return reply
 

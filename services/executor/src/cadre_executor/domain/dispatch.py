@@ -64,6 +64,7 @@ class CreateBatch:
     source: str = ""
     max_concurrent: int = 0
     resume: bool = False
+    api_key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,7 @@ class Dispatch:
             fingerprint=digest,
             max_concurrent=request.max_concurrent or _CONCURRENT,
             created_time=datetime.now(UTC),
+            api_key=request.api_key,
             rows=RowCounts(total=len(request.rows), pending=len(request.rows)),
         )
         return await self._added(batch, request.rows), True
@@ -225,6 +227,7 @@ class Dispatch:
                 source=batch.source,
                 inputs=row.inputs,
                 trigger="batch",
+                api_key=batch.api_key,
                 batch_id=batch.id,
                 batch_row=row.number,
                 key=f"batch/{batch.id}/{row.number}{after}",

@@ -185,6 +185,7 @@ class Driver:
             root_run_id=run.root_run_id or run.id,
             depth=run.depth,
             schedule=run.schedule,
+            api_key=run.api_key,
             version=run.version,
             workflow=workflow,
             journal=journal,

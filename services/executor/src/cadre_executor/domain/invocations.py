@@ -6,7 +6,7 @@ when the executor died may or may not have had its effect: it is made again only
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cadre_executor.domain.cuts import shown
@@ -80,10 +80,18 @@ def tool_context(task: Task, step: str, loop: str = "") -> ToolContext:
     )
 
 
+def _context_of(use: ToolUse, task: Task, step: str, loop: str) -> ToolContext:
+    context = tool_context(task, step, loop)
+    if use.place is None:
+        return context
+    namespace = use.place.path(task.scope, run_id=task.means.run_id)
+    return replace(context, namespace=tuple(namespace))
+
+
 async def _made(
     use: ToolUse, arguments: Mapping[str, Any], *, task: Task, step: str, loop: str
 ) -> Returned:
-    tools, context = task.means.peers.tools, tool_context(task, step, loop)
+    tools, context = task.means.peers.tools, _context_of(use, task, step, loop)
     seconds = task.call.seconds(_TOOL_SECONDS)
     started = time.monotonic()
     data: dict[str, Any] = {"tool": use.name, "call": step}

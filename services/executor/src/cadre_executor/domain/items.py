@@ -12,7 +12,7 @@ from typing import Any
 
 from cadre_executor.domain.children import abandon
 from cadre_executor.domain.concurrency import side_by_side
-from cadre_executor.domain.overruns import paused_by
+from cadre_executor.domain.overruns import pauses
 from cadre_executor.domain.runs import EventType, Usage
 from cadre_executor.domain.states import item_of
 from cadre_executor.domain.tasks import Means, Place
@@ -103,7 +103,7 @@ class Items:
             return None
         started = time.monotonic()
         tried = await self._try(item, replace(place, attempt=first_attempt(place, records)))
-        if tried.error is not None and paused_by(tried.error, self.means.budgets):
+        if tried.error is not None and pauses(tried.error):
             self.paused = tried.error
             return None
         self.usage = self.usage + tried.usage

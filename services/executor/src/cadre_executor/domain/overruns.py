@@ -1,6 +1,6 @@
-"""What a run asks a person when its budget is used up and its file says `on_exceed: pause`."""
+"""What a run asks a person when a budget that says `pause` is used up: its file's own, or one that it shares."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -10,9 +10,19 @@ from cadre_executor.domain.runs import Question, RaisedBudget
 from cadre_executor.domain.workflows import Budget, OnExceed
 from cadre_kit.errors import CadreError, InvalidInput, LimitExceeded
 
-__all__ = ["RAISE", "StoppedByPerson", "asks_for_more", "effective", "paused_by", "raised_budget"]
+__all__ = [
+    "CONTINUE",
+    "RAISE",
+    "STOP",
+    "StoppedByPerson",
+    "asks_for_more",
+    "effective",
+    "pauses",
+    "raised_budget",
+]
 
 RAISE = "raise"
+CONTINUE = "continue"
 STOP = "stop"
 _EXCEEDED = "BUDGET_EXCEEDED"
 
@@ -26,7 +36,7 @@ class StoppedByPerson(LimitExceeded):
         by = asked.answer.by if asked.answer is not None else ""
         super().__init__(
             f"the budget was used up, and {by or 'a person'} stopped the run",
-            resolution="Go on with more: `cadre runs resume RUN --usd 2.00`, or --tokens.",
+            resolution=_way_on(asked.question),
             metadata={"node": asked.question.node},
         )
 
@@ -37,19 +47,24 @@ class BudgetInvalid(InvalidInput):
     code = "BUDGET_INVALID"
 
 
-def paused_by(error: CadreError, budgets: Iterable[RunBudget]) -> RunBudget | None:
-    """The run's own budget, or that of the run at the top, that refused a call and lets the run wait; None for any
-    other error."""
-    if error.code != _EXCEEDED:
-        return None
+def pauses(error: CadreError) -> bool:
+    """Whether a budget refused a call and lets the run wait rather than fail."""
+    said = error.metadata.get("on_exceed")
+    return error.code == _EXCEEDED and said == OnExceed.PAUSE.value
+
+
+def asks_for_more(
+    node: str, iteration: int, error: CadreError, *, run_id: str, budgets: Iterable[RunBudget]
+) -> Question:
+    """What to do about the budget that refused: one of `budgets`, or one that is set for more than the run."""
     refused = error.metadata.get("budget")
-    for own in budgets:
-        if own.budget.on_exceed is OnExceed.PAUSE and refused == f"run:{own.run_id}":
-            return own
-    return None
+    own = next((each for each in budgets if refused == f"run:{each.run_id}"), None)
+    if own is None:
+        return _of_shared(node, iteration, error.metadata, run_id)
+    return _of_own(node, iteration, error.metadata, own)
 
 
-def asks_for_more(node: str, iteration: int, error: CadreError, own: RunBudget) -> Question:
+def _of_own(node: str, iteration: int, said: Mapping[str, str], own: RunBudget) -> Question:
     """Whether the budget may be doubled, or the run is to stop."""
     usd, tokens = own.budget.usd, own.budget.tokens
     raises = RaisedBudget(
@@ -57,16 +72,52 @@ def asks_for_more(node: str, iteration: int, error: CadreError, own: RunBudget) 
         usd=None if usd is None else usd * 2,
         tokens=None if tokens is None else tokens * 2,
     )
-    said = error.metadata
     return Question(
         node=node,
         iteration=iteration,
-        message=f"The run's budget of {said.get('limit')} has {said.get('left')} left, and the next call may use "
-        f"{said.get('worst_case')}. Raise the budget to {raises.in_words}, or stop the run?",
+        message=f"The run's budget of {_standing(said)}. Raise the budget to {raises.in_words}, or stop the run?",
         choices=(RAISE, STOP),
         asked_time=datetime.now(UTC),
         raises=raises,
     )
+
+
+def _of_shared(node: str, iteration: int, said: Mapping[str, str], run_id: str) -> Question:
+    """Whether the run may try again, which it does by itself when the budget begins anew, or is to stop. It is not the
+    run's to raise."""
+    name, resets = said.get("budget", ""), _reset_time(said)
+    anew = (
+        "" if resets is None else f" It begins anew at {said['resets']}, and the run goes on then."
+    )
+    return Question(
+        node=node,
+        iteration=iteration,
+        message=f"The budget {name!r} of {_standing(said)}.{anew} Continue once it was raised "
+        f"(`cadre budgets set {name}`), or stop the run?",
+        choices=(CONTINUE, STOP),
+        asked_time=datetime.now(UTC),
+        deadline=resets,
+        on_timeout="" if resets is None else CONTINUE,
+        raises=RaisedBudget(run_id=run_id),
+    )
+
+
+def _standing(said: Mapping[str, str]) -> str:
+    limit, left, worst = (said.get(name) for name in ("limit", "left", "worst_case"))
+    return f"{limit} has {left} left, and the next call may use {worst}"
+
+
+def _reset_time(said: Mapping[str, str]) -> datetime | None:
+    try:
+        return datetime.fromisoformat(said.get("resets", ""))
+    except ValueError:
+        return None
+
+
+def _way_on(question: Question) -> str:
+    if question.raises is not None and question.raises.has_amount:
+        return "Go on with more: `cadre runs resume RUN --usd 2.00`, or --tokens."
+    return "Raise the budget with `cadre budgets set`, and go on: `cadre runs resume RUN`."
 
 
 def effective(budget: Budget, raised: RaisedBudget | None) -> Budget:

@@ -11,6 +11,7 @@ from cadre_executor.domain.tools import Tools, ToolSpec
 from cadre_executor.domain.workflows import Budget, ModelChoice, SandboxLimits, Upkeep
 
 __all__ = [
+    "BudgetWarning",
     "Call",
     "ChildRun",
     "Children",
@@ -45,7 +46,7 @@ class RunBudget:
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """For whom a service is called. `key` is the step's idempotency key: the same when the step is repeated. `budgets`
-    are those of the run and of the one at the top. `schedule` names the one that started the run."""
+    are those of the run and of the one at the top. `schedule` and `api_key` name what started the run."""
 
     workflow: str
     version: int
@@ -54,6 +55,7 @@ class Call:
     node: str
     key: str
     schedule: str = ""
+    api_key: str = ""
     budgets: tuple[RunBudget, ...] = ()
     timeout_seconds: float | None = None
 
@@ -106,13 +108,35 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetWarning:
+    """How a period of a budget stood when a call brought it near its limit; a limit of None is none."""
+
+    budget: str
+    period: str
+    used_usd: str
+    used_tokens: int
+    limit_usd: str | None = None
+    limit_tokens: int | None = None
+
+    @property
+    def in_words(self) -> str:
+        """That it is nearly used up, and how far."""
+        usd = [] if self.limit_usd is None else [f"${self.used_usd} of ${self.limit_usd}"]
+        tokens = self.limit_tokens
+        counted = [] if tokens is None else [f"{self.used_tokens} of {tokens} tokens"]
+        return f"the budget {self.budget!r} is nearly used up: {' and '.join([*usd, *counted])}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What a model answered. `complete` is false when it was cut off; with `tool_calls` it is no final answer."""
+    """What a model answered. `complete` is false when it was cut off; with `tool_calls` it is no final answer.
+    `warnings` are of budgets that the call brought near their limits."""
 
     text: str
     usage: Usage
     complete: bool = True
     tool_calls: tuple[ToolCall, ...] = ()
+    warnings: tuple[BudgetWarning, ...] = ()
 
 
 class Outcome(Enum):
@@ -191,6 +215,7 @@ class ChildRun:
     root_run_id: str
     depth: int
     schedule: str = ""
+    api_key: str = ""
 
 
 class Models(Protocol):

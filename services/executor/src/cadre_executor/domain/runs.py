@@ -128,6 +128,7 @@ class EventType(Enum):
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
+    BUDGET_WARNED = "budget_warned"
 
     @property
     def is_last(self) -> bool:
@@ -232,6 +233,11 @@ class RaisedBudget:
     tokens: int | None = None
 
     @property
+    def has_amount(self) -> bool:
+        """Whether it changes anything."""
+        return self.usd is not None or self.tokens is not None
+
+    @property
     def in_words(self) -> str:
         """The amounts."""
         usd = [] if self.usd is None else [f"${self.usd:f}"]
@@ -250,8 +256,9 @@ class RaisedBudget:
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """What a node asks a person on one of its visits. Without `choices` the answer is in the person's own words.
-    `on_timeout` is the choice that counts when `deadline` is over; without one the node fails then. `raises` is the
-    budget that the choice `raise` gives."""
+    `on_timeout` is the choice that counts when `deadline` is over; without one the node fails then. `raises` is of
+    questions about budgets: what the choice `raise` gives the run; without an amount the budget is not the run's own.
+    """
 
     node: str
     iteration: int
@@ -270,7 +277,8 @@ class Run:
     `questions` are those that nobody has answered. `paused_seconds` is how long it waited for people, which its time
     limit leaves out. `parent_run_id` names the run that it is a step of, `root_run_id` the one at the top; empty when
     it is no step. `depth` is how many runs are above it. `schedule` is the one that started it, or the run at the top;
-    empty when none did. `batch_row` is the row of the batch `batch_id` that it is for, from 1; 0 when it is for none.
+    empty when none did; so is `api_key`, the name of a key. `batch_row` is the row of the batch `batch_id` that it is
+    for, from 1; 0 when it is for none.
     `raised` is the budget that a person gave it.
     """
 
@@ -297,6 +305,7 @@ class Run:
     root_run_id: str = ""
     depth: int = 0
     schedule: str = ""
+    api_key: str = ""
     batch_id: str = ""
     batch_row: int = 0
     raised: RaisedBudget | None = None

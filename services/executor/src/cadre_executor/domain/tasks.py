@@ -53,6 +53,7 @@ class Means:
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     open_children: dict[str, str] = field(default_factory=dict)
     budgets: tuple[RunBudget, ...] = ()
+    api_key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,7 @@ class Task:
             root_run_id=means.root_run_id,
             node=self.place.node.id,
             schedule=means.schedule,
+            api_key=means.api_key,
             key=f"{means.run_id}/{self.place.visit}/{self.place.attempt}",
             budgets=means.budgets,
             timeout_seconds=self.place.node.timeout_seconds,

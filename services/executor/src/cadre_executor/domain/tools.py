@@ -38,7 +38,7 @@ class ToolSpec:
 @dataclass(frozen=True, kw_only=True)
 class ToolContext:
     """For whom a tool is called. `key` is the step's idempotency key; files are the run's own; `loop` names the talk of
-    a model with its tools that the call is part of, and is empty without one."""
+    a model with its tools that the call is part of, and is empty without one; `namespace` is where a tool remembers."""
 
     workflow: Workflow
     version: int
@@ -47,6 +47,7 @@ class ToolContext:
     node: str
     key: str
     loop: str = ""
+    namespace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from cadre_executor.domain.actions import perform
 from cadre_executor.domain.caches import cached, keep
 from cadre_executor.domain.children import abandon
-from cadre_executor.domain.overruns import paused_by
+from cadre_executor.domain.overruns import pauses
 from cadre_executor.domain.records import Records
 from cadre_executor.domain.results import Result
 from cadre_executor.domain.runs import EventType, Usage
@@ -53,7 +53,7 @@ async def try_often(
         started = time.monotonic()
         tried = await _try(Task(place=place, scope=scope, means=means), accept)
         retry = place.node.retry
-        if tried.error is not None and paused_by(tried.error, means.budgets):
+        if tried.error is not None and pauses(tried.error):
             # The same try goes on, under the same keys, once a person has answered.
             return tried
         if tried.error is not None and place.item:

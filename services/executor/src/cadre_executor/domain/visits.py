@@ -18,10 +18,10 @@ from cadre_executor.domain.decisions import Decisions
 from cadre_executor.domain.items import Items, items_of
 from cadre_executor.domain.journals import Journal, VisitWrites
 from cadre_executor.domain.overruns import (
-    RAISE,
+    STOP,
     StoppedByPerson,
     asks_for_more,
-    paused_by,
+    pauses,
 )
 from cadre_executor.domain.routes import Plan
 from cadre_executor.domain.runs import Event, EventType, Failure, Question, Usage
@@ -321,10 +321,12 @@ async def _run(
     if asked is not None and (stands := _without_budget(asked, attempt)):
         return stands
     outcome = await _tried(place, state, drive=drive, is_new=asked is None)
-    own = None if outcome.error is None else paused_by(outcome.error, drive.means.budgets)
-    if outcome.error is None or own is None:
+    if outcome.error is None or not pauses(outcome.error):
         return outcome
-    drive.ask(asks_for_more(node.id, iteration, outcome.error, own), attempt=attempt)
+    question = asks_for_more(
+        node.id, iteration, outcome.error, run_id=drive.run_id, budgets=drive.means.budgets
+    )
+    drive.ask(question, attempt=attempt)
     return _Outcome(attempt=attempt, waits=True)
 
 
@@ -334,7 +336,7 @@ def _without_budget(asked: Asked, attempt: int) -> _Outcome | None:
         return None
     if asked.answer is None:
         return _Outcome(attempt=attempt, waits=True)
-    if asked.answer.choice != RAISE:
+    if asked.answer.choice == STOP:
         return _Outcome(attempt=attempt, error=StoppedByPerson(asked), stopped=True)
     return None
 

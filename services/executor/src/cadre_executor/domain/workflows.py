@@ -161,18 +161,6 @@ class ModelChoice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToolUse:
-    """A tool that a node may call. `name` is the catalogue's, or `mcp:<server>/<tool>`; `config` is the tool's own.
-
-    `on_error` CONTINUE tells the model, or the next node, of a failure instead of failing the node.
-    """
-
-    name: str
-    on_error: OnError = OnError.FAIL
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
 class MemoryPlace:
     """A namespace: fixed segments, then, in a run's own, the run's id, then templates."""
 
@@ -184,6 +172,20 @@ class MemoryPlace:
         """Its segments; a value that was put in stays one of them."""
         own = [run_id] if self.of_run else []
         return [*self.fixed, *own, *(segment.render(scope) for segment in self.segments)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolUse:
+    """A tool that a node may call. `name` is the catalogue's, or `mcp:<server>/<tool>`; `config` is the tool's own.
+
+    `on_error` CONTINUE tells the model, or the next node, of a failure instead of failing the node. `place` is what a
+    tool that remembers is given, and all that it reaches; no other tool has one.
+    """
+
+    name: str
+    on_error: OnError = OnError.FAIL
+    config: Mapping[str, Any] = field(default_factory=dict)
+    place: MemoryPlace | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +201,8 @@ class Upkeep:
 @dataclass(frozen=True, kw_only=True)
 class Recall:
     """What an llm node remembers: the `top_k` best matches for its prompt in `place`, at most `max_tokens` of them,
-    go before the prompt, and the exchange is added to the conversation there after the reply."""
+    go before the prompt, and the exchange is added to the conversation there after the reply. With a `top_k` of 0
+    nothing goes before it."""
 
     place: MemoryPlace
     top_k: int = 5

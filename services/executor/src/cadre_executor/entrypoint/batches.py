@@ -10,6 +10,7 @@ from cadre.executor.v1 import batches_pb2, batches_pb2_grpc
 from cadre_executor.domain.batches import Batch, BatchRow, Row
 from cadre_executor.domain.dispatch import CreateBatch, Dispatch, Refused
 from cadre_executor.entrypoint.messages import (
+    checked_name,
     page_size,
     page_token,
     run_message,
@@ -48,6 +49,7 @@ class BatchServicer(batches_pb2_grpc.BatchServiceServicer):
             source=request.source,
             max_concurrent=request.max_concurrent,
             resume=request.resume,
+            api_key=checked_name(request.api_key, field="api_key"),
         )
         made = await self._dispatch.create(asked)
         if isinstance(made, Refused):

@@ -20,6 +20,7 @@ from cadre_kit.errors import InvalidInput
 
 __all__ = [
     "catch_up_from_message",
+    "checked_name",
     "checkpoint_message",
     "clock_from_request",
     "event_message",
@@ -35,6 +36,7 @@ __all__ = [
     "workflow_message",
 ]
 
+_NAME_CHARACTERS = 100
 _STATUSES = {
     RunStatus.QUEUED: runs_pb2.RUN_STATUS_QUEUED,
     RunStatus.RUNNING: runs_pb2.RUN_STATUS_RUNNING,
@@ -68,6 +70,7 @@ _EVENT_TYPES = {
     EventType.TOOL_CALLED: runs_pb2.EVENT_TYPE_TOOL_CALLED,
     EventType.TOOL_RETURNED: runs_pb2.EVENT_TYPE_TOOL_RETURNED,
     EventType.AGENT_TASK: runs_pb2.EVENT_TYPE_AGENT_TASK,
+    EventType.BUDGET_WARNED: runs_pb2.EVENT_TYPE_BUDGET_WARNED,
 }
 _LARGEST_PAGE = 500
 
@@ -145,6 +148,7 @@ def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
         parent_run_id=run.parent_run_id,
         forked_from_run_id=run.forked_from,
         schedule=run.schedule,
+        api_key=run.api_key,
         batch_id=run.batch_id,
         batch_row=run.batch_row,
         questions=[] if listed else [_question(question) for question in run.questions],
@@ -241,6 +245,15 @@ def trigger_messages(triggered: Triggered) -> list[workflows_pb2.Trigger]:
         for index, trigger in enumerate(triggered.triggers)
         if isinstance(trigger, OutsideTrigger)
     ]
+
+
+def checked_name(name: str, *, field: str) -> str:
+    """A name that a request gives. Raises InvalidInput when it is too long to be kept."""
+    if len(name) > _NAME_CHARACTERS:
+        raise InvalidInput(
+            f"{field} has more than {_NAME_CHARACTERS} characters", code="BAD_REQUEST"
+        )
+    return name
 
 
 def schedule_message(schedule: Schedule) -> schedules_pb2.Schedule:

@@ -16,6 +16,7 @@ from cadre_executor.domain.overruns import raised_budget
 from cadre_executor.domain.recordings import Recorder
 from cadre_executor.domain.runs import RunQuery
 from cadre_executor.entrypoint.messages import (
+    checked_name,
     checkpoint_message,
     event_message,
     page_size,
@@ -35,7 +36,6 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _INPUT_BYTES = 4 * 1024 * 1024
 _TRIGGER_CHARACTERS = 50
 _COMMENT_CHARACTERS = 10_000
-_NAME_CHARACTERS = 100
 _TEST_NAME_CHARACTERS = 200
 _RUNS = 50
 _RUN_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -159,15 +159,14 @@ def _start(request: runs_pb2.StartRunRequest, key: str) -> StartRun:
         raise BadRequest(f"trigger has more than {_TRIGGER_CHARACTERS} characters")
     if request.run_id and not _RUN_ID.fullmatch(request.run_id):
         raise BadRequest("run_id is not a ULID: 26 characters of Crockford's base 32")
-    if len(request.schedule) > _NAME_CHARACTERS:
-        raise BadRequest(f"schedule has more than {_NAME_CHARACTERS} characters")
     return StartRun(
         workflow=request.workflow,
         version=request.version if request.workflow else 0,
         source=request.source,
         inputs=object_from_json(request.inputs, field="inputs"),
         trigger=request.trigger or ("schedule" if request.schedule else "api"),
-        schedule=request.schedule,
+        schedule=checked_name(request.schedule, field="schedule"),
+        api_key=checked_name(request.api_key, field="api_key"),
         key=key,
         run_id=request.run_id,
         arrival=_arrival(request) if request.HasField("arrival") else None,
@@ -189,14 +188,12 @@ def _answer(request: runs_pb2.AnswerRunRequest) -> AnswerRun:
         raise BadRequest(f"comment has more than {_COMMENT_CHARACTERS:,} characters")
     if len(request.choice) > _COMMENT_CHARACTERS:
         raise BadRequest(f"choice has more than {_COMMENT_CHARACTERS:,} characters")
-    if len(request.answered_by) > _NAME_CHARACTERS:
-        raise BadRequest(f"answered_by has more than {_NAME_CHARACTERS} characters")
     if request.iteration < 0:
         raise BadRequest(f"iteration is {request.iteration}; it must be 0 or more")
     answer = Answer(
         choice=request.choice,
         comment=request.comment,
-        by=request.answered_by,
+        by=checked_name(request.answered_by, field="answered_by"),
         time=datetime.now(UTC),
     )
     return AnswerRun(
@@ -211,5 +208,6 @@ def _fork(request: runs_pb2.ForkRunRequest, key: str) -> ForkRun:
         run_id=request.run_id,
         checkpoint_id=request.checkpoint_id,
         changes=object_from_json(request.state, field="state"),
+        api_key=checked_name(request.api_key, field="api_key"),
         key=key,
     )

@@ -1,8 +1,9 @@
 """Compiles what a node does: which kind it is, and all that its kind needs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from cadre_executor.domain.catalogue import MEMORY_TOOLS
 from cadre_executor.domain.workflows import (
     Action,
     AgentAction,
@@ -133,23 +134,33 @@ class ActionCompiler:
         system = None
         if shape.system is not None:
             system = self.templates.text(shape.system, (*path, "system"))
-        recall = None
-        if shape.memory is not None and shape.memory.action is None:
-            recall = self.memories.recall(shape.memory, (*path, "memory"))
         return LlmAction(
             prompt=self.templates.text(shape.prompt or "", (*path, "prompt")),
             system=system,
             model=self.models.choice(shape.llm, path),
-            tools=self.tools.uses(shape.tools or [], (*path, "tools")),
+            tools=self._tools(shape, (*path, "tools")),
             max_steps=shape.max_steps or DEFAULT_STEPS,
             stream=bool(shape.stream),
-            recall=recall,
+            recall=self.memories.recall(shape.memory, (*path, "memory")),
         )
+
+    def _tools(self, shape: NodeShape, path: Path) -> tuple[ToolUse, ...]:
+        uses = self.tools.uses(shape.tools or [], path)
+        return tuple(
+            self._placed(use, shape.memory, (*path, place)) for place, use in enumerate(uses)
+        )
+
+    def _placed(self, use: ToolUse, own: MemoryShape | None, path: Path) -> ToolUse:
+        if use.name not in MEMORY_TOOLS:
+            return use
+        place = self.memories.of_tool(use.config, own, (*path, "config"))
+        return replace(use, place=place)
 
     def _tool(self, shape: NodeShape, path: Path) -> ToolAction:
         use = ToolUse(name="")
         if shape.tool is not None:
-            use = self.tools.use(shape.tool, (*path, "tool"))
+            at = (*path, "tool")
+            use = self._placed(self.tools.use(shape.tool, at), None, at)
         arguments = {
             name: self.templates.value(value, (*path, "arguments", name))
             for name, value in (shape.arguments or {}).items()

@@ -66,7 +66,7 @@ def note_unlearned(config: ConfigShape, nodes: Collection[Node], report: Report)
                 "NO_EFFECT",
                 ("config", "memory", key),
                 f"`{key}` has no effect: no node keeps a conversation",
-                "give a node with a prompt memory: {namespace: chat}, or append to a conversation",
+                "give a node a prompt, or append to a conversation",
                 at_key=True,
             )
 

@@ -129,7 +129,8 @@ class MemoryDefaultsShape(Shape):
     namespace: OneOrMore | None = Field(None, description="The namespace of nodes that name none.")
     learn: bool | None = Field(
         None,
-        description="A model learns facts from what the workflow's conversations say, in the background.",
+        description="A model learns facts from what the workflow's conversations say, in the background; if no node"
+        " has one, from what its llm nodes ask and are answered, which is kept in `scope` and `namespace`.",
     )
     summary_tokens: int | None = Field(
         None,

@@ -1,8 +1,9 @@
 """Compiles what nodes remember: memory nodes, and the recall of llm nodes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cadre_executor.domain.workflows import (
     MemoryAction,
@@ -14,7 +15,7 @@ from cadre_executor.domain.workflows import (
 )
 from cadre_executor.language.file_shapes import MemoryDefaultsShape
 from cadre_executor.language.models import ModelCompiler
-from cadre_executor.language.node_shapes import DEFAULT_TOP_K, MemoryShape
+from cadre_executor.language.node_shapes import DEFAULT_TOP_K, MemoryShape, NodeShape
 from cadre_executor.language.positions import Path
 from cadre_executor.language.reports import Report
 from cadre_executor.language.templates import Compiler
@@ -42,13 +43,22 @@ _OF_OTHERS = ("agent", "conversation", "user")
 """Scopes of one of many: the namespace begins with which."""
 
 
+def keeps_all(shared: MemoryDefaultsShape | None, nodes: Iterable[NodeShape]) -> bool:
+    """Whether the file has facts learned, and names no conversation to learn them from."""
+    blocks = [node.memory for node in nodes if node.memory is not None]
+    named = any(m.action is None or (m.action == "append" and m.key is None) for m in blocks)
+    return shared is not None and bool(shared.learn) and not named
+
+
 @dataclass(frozen=True, kw_only=True)
 class MemoryCompiler:
-    """Compiles the memory blocks of one node; `shared` is what the file says for all."""
+    """Compiles the memory blocks of one node; `shared` is what the file says for all, `keeps_all` that every exchange
+    with a model is kept."""
 
     workflow: str
     node: str
     shared: MemoryDefaultsShape | None
+    keeps_all: bool
     models: ModelCompiler
     templates: Compiler
     report: Report
@@ -78,8 +88,21 @@ class MemoryCompiler:
             upkeep=self._upkeep(shape, path) if "learn" in allowed else Upkeep(),
         )
 
-    def recall(self, shape: MemoryShape, path: Path) -> Recall:
-        """What an llm node remembers."""
+    def recall(self, shape: MemoryShape | None, path: Path) -> Recall | None:
+        """What an llm node remembers, and keeps."""
+        if shape is not None and shape.action is None:
+            return self._recall(shape, path)
+        if not self.keeps_all:
+            return None
+        unsaid = MemoryShape()
+        return Recall(
+            place=self._place(unsaid, ("config", "memory")),
+            top_k=0,
+            max_tokens=0,
+            upkeep=self._upkeep(unsaid, path),
+        )
+
+    def _recall(self, shape: MemoryShape, path: Path) -> Recall:
         self._note_unused(_OF_RECALL, "an llm node without memory.action", shape, path)
         return Recall(
             place=self._place(shape, path),
@@ -87,6 +110,17 @@ class MemoryCompiler:
             max_tokens=shape.max_tokens or DEFAULT_RECALL_TOKENS,
             upkeep=self._upkeep(shape, path),
         )
+
+    def of_tool(
+        self, config: Mapping[str, Any], own: MemoryShape | None, path: Path
+    ) -> MemoryPlace:
+        """Where a tool remembers: where its config says, else where the node or the file does, or below."""
+        written, scope = config.get("namespace"), config.get("scope")
+        below = [str(segment) for segment in written] if isinstance(written, list) else []
+        if isinstance(scope, str):
+            return self._built(scope, below, path)
+        shape = own or MemoryShape()
+        return self._built(self._scope(shape), [*self._segments(shape), *below], path)
 
     def _upkeep(self, shape: MemoryShape, path: Path) -> Upkeep:
         """What is made of the node's conversation; the node says it over the file."""
@@ -125,12 +159,16 @@ class MemoryCompiler:
         return (shape.ttl_seconds or shared or 0.0) if verb is MemoryVerb.SAVE else 0.0
 
     def _place(self, shape: MemoryShape, path: Path) -> MemoryPlace:
-        """The path of templates; a text is split before values are put in, so that a value stays one segment."""
-        scope = self._scope(shape)
+        return self._built(self._scope(shape), self._segments(shape), path)
+
+    def _segments(self, shape: MemoryShape) -> list[str]:
+        """Those of the namespace; a text is split before values are put in, so that a value stays one segment."""
         written: str | list[str] | None = shape.namespace
         if written is None and self.shared:
             written = self.shared.namespace
-        segments = _SEGMENT.split(written) if isinstance(written, str) else list(written or [])
+        return _SEGMENT.split(written) if isinstance(written, str) else list(written or [])
+
+    def _built(self, scope: str, segments: Sequence[str], path: Path) -> MemoryPlace:
         at = (*path, "namespace")
         if any(not segment.strip() for segment in segments) or len(segments) > MAX_SEGMENTS:
             self.report.error(

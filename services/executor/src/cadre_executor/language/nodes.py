@@ -52,6 +52,7 @@ class NodeCompiler:
     servers: Mapping[str, McpServer]
     secrets: Sequence[str]
     iterations: Mapping[str, WrittenIteration]
+    keeps_all: bool
     report: Report
     whole: bool
 
@@ -88,6 +89,7 @@ class NodeCompiler:
             node=node,
             models=models,
             shared=self.config.memory,
+            keeps_all=self.keeps_all,
             templates=templates,
             report=self.report,
         )

@@ -28,6 +28,7 @@ from cadre_executor.language.file_shapes import ConfigShape, FileShape
 from cadre_executor.language.flows import FlowChecker
 from cadre_executor.language.inputs import Input, inputs_of
 from cadre_executor.language.iterations import written_at_edges
+from cadre_executor.language.memories import keeps_all
 from cadre_executor.language.nodes import NodeCompiler, check_ids, with_memory_defaults
 from cadre_executor.language.references import Names
 from cadre_executor.language.reports import Report, shown
@@ -112,6 +113,7 @@ def _compiled(structure: Structure, file: FileShape, report: Report) -> Parsed:
         servers=servers,
         secrets=secrets,
         iterations=written_at_edges(file.edges or (), report),
+        keeps_all=keeps_all(config.memory, file.nodes),
         report=report,
         whole=structure.whole,
     )

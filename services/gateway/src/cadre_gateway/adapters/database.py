@@ -9,7 +9,15 @@ import cadre_gateway
 from cadre_kit.databases import migrate
 from cadre_kit.transactions import Transactions, open_transactions
 
-__all__ = ["DELIVERIES", "GONE_ENDPOINTS", "POSTS", "open_gateway_database"]
+__all__ = [
+    "ANSWERS",
+    "API_KEYS",
+    "AUDIT_LOG",
+    "DELIVERIES",
+    "GONE_ENDPOINTS",
+    "POSTS",
+    "open_gateway_database",
+]
 
 _NAME = "gateway"
 _MIGRATIONS = Path(cadre_gateway.__file__).parent / "migrations"
@@ -62,6 +70,52 @@ GONE_ENDPOINTS = sa.Table(
     _METADATA,
     sa.Column("endpoint", sa.String),
     sa.Column("time", sa.Float),
+)
+API_KEYS = sa.Table(
+    "api_keys",
+    _METADATA,
+    sa.Column("name", sa.String),
+    sa.Column("prefix", sa.String),
+    sa.Column("digest", sa.String),
+    sa.Column("old_digest", sa.String),
+    sa.Column("old_expires_time", sa.Float),
+    sa.Column("scope", sa.String),
+    sa.Column("created_time", sa.Float),
+    sa.Column("expires_time", sa.Float),
+    sa.Column("revoked_time", sa.Float),
+    sa.Column("last_used_time", sa.Float),
+    sa.Column("rate_requests", sa.Integer),
+    sa.Column("rate_seconds", sa.Float),
+    sa.Column("full_time", sa.Float),
+)
+ANSWERS = sa.Table(
+    "answers",
+    _METADATA,
+    sa.Column("caller", sa.String),
+    sa.Column("key", sa.String),
+    sa.Column("fingerprint", sa.String),
+    sa.Column("token", sa.String),
+    sa.Column("held_until", sa.Float),
+    sa.Column("status", sa.Integer),
+    sa.Column("media_type", sa.String),
+    sa.Column("location", sa.Text),
+    sa.Column("body", sa.LargeBinary),
+    sa.Column("begun_time", sa.Float),
+)
+AUDIT_LOG = sa.Table(
+    "audit_log",
+    _METADATA,
+    sa.Column("id", sa.String),
+    sa.Column("time", sa.Float),
+    sa.Column("key", sa.String),
+    sa.Column("prefix", sa.String),
+    sa.Column("address", sa.String),
+    sa.Column("method", sa.String),
+    sa.Column("route", sa.String),
+    sa.Column("ids", sa.Text),
+    sa.Column("status", sa.Integer),
+    sa.Column("code", sa.String),
+    sa.Column("request_id", sa.String),
 )
 
 

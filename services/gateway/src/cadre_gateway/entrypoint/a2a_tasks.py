@@ -42,12 +42,13 @@ _ANSWERS = frozenset({"choice", "node", "comment"})
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
-    """The runs of one workflow, as tasks of one agent. Methods raise A2aError, and CadreError for what is wrong with
-    the platform or the workflow's name."""
+    """The runs of one workflow, as tasks of one agent; what starts is the API key's. Methods raise A2aError,
+    and CadreError for what is wrong with the platform or the workflow's name."""
 
     workflow: str
     executor: Executor
     waits: Waits
+    api_key: str
 
     async def card(self, url: str) -> dict[str, Any]:
         """The agent's card, when it is reached at an address."""
@@ -155,7 +156,10 @@ class Tasks:
         # The same for a repeated message: a request that differs would be refused.
         context = message.context_id or str(uuid.uuid5(uuid.NAMESPACE_OID, message.message_id))
         request = runs_pb2.StartRunRequest(
-            workflow=self.workflow, inputs=to_json(inputs), trigger=f"{a2a.TRIGGER}{context}"
+            workflow=self.workflow,
+            inputs=to_json(inputs),
+            trigger=f"{a2a.TRIGGER}{context}",
+            api_key=self.api_key,
         )
         answer = await self._refusing(
             self.executor.runs.StartRun, request, key=f"a2a/{self.workflow}/{key}"

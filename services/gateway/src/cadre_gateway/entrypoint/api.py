@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from fastapi import FastAPI, Security
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.security import HTTPBearer
+from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from cadre_gateway.domain.api_keys import ApiKey
+from cadre_gateway.entrypoint.access import Authentication, is_open, scope_of
+from cadre_gateway.entrypoint.auditing import Auditing
 from cadre_gateway.entrypoint.dependencies import Parts
 from cadre_gateway.entrypoint.documents import Event, ProblemDetails
 from cadre_gateway.entrypoint.errors import PROBLEM_RESPONSES, add_error_handlers
@@ -16,6 +17,7 @@ from cadre_gateway.entrypoint.middleware import Around, Limits
 from cadre_gateway.entrypoint.routes import (
     a2a,
     agents,
+    audit,
     batches,
     budgets,
     chat,
@@ -23,6 +25,7 @@ from cadre_gateway.entrypoint.routes import (
     deliveries,
     executions,
     hooks,
+    keys,
     memories,
     platform,
     run_files,
@@ -49,6 +52,8 @@ _KEYED = (
     memories,
     conversations,
     executions,
+    keys,
+    audit,
 )
 _ABOUT = "The door of Cadre, a platform that runs agent workflows described in YAML."
 _PROBLEM = {
@@ -56,13 +61,11 @@ _PROBLEM = {
         "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
     }
 }
-_PUBLIC = ("/healthz", "/readyz", "/api/v1/schema", "/hooks/{workflow}", "/hooks/{kind}/{name}")
-_KEY = HTTPBearer(
-    auto_error=False, scheme_name="key", description="The key in the file api-key in CADRE_HOME."
-)
 
 
-def application(parts: Parts, *, key: ApiKey, limits: Limits, mcp: McpDoor) -> FastAPI:
+def application(
+    parts: Parts, *, authentication: Authentication, limits: Limits, mcp: McpDoor
+) -> FastAPI:
     """The ASGI application."""
     app = FastAPI(
         title="Cadre",
@@ -76,18 +79,32 @@ def application(parts: Parts, *, key: ApiKey, limits: Limits, mcp: McpDoor) -> F
     )
     app.state.parts = parts
     add_error_handlers(app)
-    # The key is checked before the body is read, by Around; here it is only described.
     for resource in _KEYED:
-        app.include_router(resource.router, responses=_problems(), dependencies=[Security(_KEY)])
-    app.include_router(chat.router, dependencies=[Security(_KEY)])
+        app.include_router(_declaring(resource.router), responses=_problems())
+    app.include_router(_declaring(chat.router))
     # Described by its own specification, and by the cards.
-    app.include_router(a2a.router, include_in_schema=False)
+    app.include_router(_declaring(a2a.router), include_in_schema=False)
     app.router.routes.append(Route("/mcp", endpoint=mcp, name="mcp"))
-    app.include_router(platform.router)
-    app.include_router(hooks.router, responses=_problems())
-    app.add_middleware(Around, key=key, limits=limits, metrics=parts.metrics)
+    app.include_router(_declaring(platform.router))
+    app.include_router(_declaring(hooks.router), responses=_problems())
+    app.add_middleware(
+        Around,
+        authentication=authentication,
+        limits=limits,
+        metrics=parts.metrics,
+        auditing=Auditing(parts.audit),
+    )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # as FastAPI's manual says
     return app
+
+
+def _declaring(router: APIRouter) -> APIRouter:
+    """The router, if each of its routes declares the scope that it needs, or is open to anybody."""
+    for route in router.routes:
+        assert isinstance(route, APIRoute), f"{route} is no route of the API"
+        if (scope_of(route.dependencies) is None) != is_open(route.path):
+            raise AssertionError(f"{route.path} must declare what it needs of a key")
+    return router
 
 
 def _problems() -> dict[int | str, dict[str, Any]]:
@@ -119,8 +136,6 @@ def _correct(spec: dict[str, Any]) -> None:
         for name, schema in described.pop("$defs", {}).items():
             schemas.setdefault(name, schema)
         schemas[model.__name__] = described
-    for path, methods in spec["paths"].items():
+    for methods in spec["paths"].values():
         for operation in methods.values():
             operation["responses"].pop("422", None)
-            if path in _PUBLIC:
-                operation.pop("security", None)

@@ -46,8 +46,8 @@ class NewBatch(Asked):
         description="Go on with the newest batch of these rows, also when it was cancelled or rows failed.",
     )
 
-    def message(self) -> batches_pb2.CreateBatchRequest:
-        """As the executor is asked."""
+    def message(self, *, api_key: str) -> batches_pb2.CreateBatchRequest:
+        """As the executor is asked, for a key."""
         request = batches_pb2.CreateBatchRequest(
             version=self.version,
             rows=[
@@ -56,6 +56,7 @@ class NewBatch(Asked):
             ],
             max_concurrent=self.max_concurrent,
             resume=self.resume,
+            api_key=api_key,
         )
         if self.source is not None:
             request.source = self.source

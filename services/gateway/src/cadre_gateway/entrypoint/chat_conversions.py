@@ -79,9 +79,9 @@ _BASE64 = ";base64"
 
 
 def request_of(
-    asked: ChatRequest, *, provider: str, model: str, timeout_seconds: float
+    asked: ChatRequest, *, provider: str, model: str, api_key: str, timeout_seconds: float
 ) -> llm_pb2.CompleteRequest:
-    """What the llm-proxy is asked. Raises InvalidRequest."""
+    """What the llm-proxy is asked for a key. Raises InvalidRequest."""
     options = llm_pb2.ModelOptions(
         provider=provider,
         model=model,
@@ -102,6 +102,7 @@ def request_of(
         tools=tools,
         tool_choice=choice,
         timeout_seconds=timeout_seconds,
+        attribution=llm_pb2.Attribution(api_key=api_key),
     )
     schema = _schema_of(asked.response_format)
     if schema is not None:
@@ -266,15 +267,16 @@ def _usage(reply: llm_pb2.Reply) -> ChatUsage:
 
 
 def embedding_request(
-    asked: EmbeddingRequest, *, provider: str, model: str, timeout_seconds: float
+    asked: EmbeddingRequest, *, provider: str, model: str, api_key: str, timeout_seconds: float
 ) -> llm_pb2.EmbedRequest:
-    """What the llm-proxy is asked."""
+    """What the llm-proxy is asked for a key."""
     return llm_pb2.EmbedRequest(
         provider=provider,
         model=model,
         texts=asked.input,
         dimensions=asked.dimensions or 0,
         timeout_seconds=timeout_seconds,
+        attribution=llm_pb2.Attribution(api_key=api_key),
     )
 
 

@@ -7,7 +7,10 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from cadre_gateway.accepting import Reception
+from cadre_gateway.adapters.answers import Answers
+from cadre_gateway.adapters.audit_log import AuditLog
 from cadre_gateway.adapters.inbox import Inbox
+from cadre_gateway.adapters.keys import Keys
 from cadre_gateway.adapters.probes import Probe
 from cadre_gateway.adapters.services import Executor, LlmProxy, Memory, Sandbox, Services
 from cadre_gateway.adapters.trigger_list import TriggerList
@@ -27,6 +30,8 @@ __all__ = [
     "TheParts",
     "TheSandbox",
     "Waits",
+    "checked_key",
+    "idempotency_key",
 ]
 
 _KEY_CHARACTERS = 255
@@ -34,11 +39,13 @@ _KEY_CHARACTERS = 255
 
 @dataclass(frozen=True, kw_only=True)
 class Waits:
-    """How long a model may take, how long a stream may be silent, and how long one waits for a lost executor."""
+    """How long a model may take, how long a stream may be silent, how long one waits for a lost executor, and for the
+    first answer to a request that comes again."""
 
     completion_seconds: float
     heartbeat_seconds: float
     reconnect_seconds: float
+    answer_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +60,9 @@ class Parts:
     inbox: Inbox
     reception: Reception
     hook_rates: Rates
+    keys: Keys
+    answers: Answers
+    audit: AuditLog
     metrics: Metrics
     stopping: Stopping
     waits: Waits
@@ -86,7 +96,20 @@ async def _sandbox(parts: TheParts) -> Sandbox:
     return parts.services.sandbox
 
 
-async def _idempotency_key(
+def checked_key(text: str) -> str:
+    """A text as an idempotency key. Raises InvalidRequest."""
+    if not text.isascii() or not text.isprintable():
+        raise InvalidRequest("the header Idempotency-Key may hold visible ASCII characters only")
+    if len(text) > _KEY_CHARACTERS:
+        raise InvalidRequest(
+            f"the header Idempotency-Key has {len(text)} characters; "
+            f"at most {_KEY_CHARACTERS} are allowed",
+            code="IDEMPOTENCY_KEY_TOO_LONG",
+        )
+    return text
+
+
+async def idempotency_key(
     idempotency_key: Annotated[
         str,
         Header(
@@ -95,19 +118,12 @@ async def _idempotency_key(
         ),
     ] = "",
 ) -> str:
-    if not idempotency_key.isascii() or not idempotency_key.isprintable():
-        raise InvalidRequest("the header Idempotency-Key may hold visible ASCII characters only")
-    if len(idempotency_key) > _KEY_CHARACTERS:
-        raise InvalidRequest(
-            f"the header Idempotency-Key has {len(idempotency_key)} characters; "
-            f"at most {_KEY_CHARACTERS} are allowed",
-            code="IDEMPOTENCY_KEY_TOO_LONG",
-        )
-    return idempotency_key
+    """What the header Idempotency-Key holds; empty without it. Raises InvalidRequest."""
+    return checked_key(idempotency_key)
 
 
 TheExecutor = Annotated[Executor, Depends(_executor)]
 TheLlmProxy = Annotated[LlmProxy, Depends(_llm_proxy)]
 TheMemory = Annotated[Memory, Depends(_memory)]
 TheSandbox = Annotated[Sandbox, Depends(_sandbox)]
-IdempotencyKey = Annotated[str, Depends(_idempotency_key)]
+IdempotencyKey = Annotated[str, Depends(idempotency_key)]

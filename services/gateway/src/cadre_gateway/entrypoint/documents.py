@@ -322,6 +322,7 @@ class EventType(StrEnum):
     TOOL_CALLED = "tool_called"
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
+    BUDGET_WARNED = "budget_warned"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -436,6 +437,9 @@ class Run(Answer):
     forked_from_run_id: str = Field(description="The run that it was forked from, if it was.")
     schedule: str = Field(
         description="The schedule that started it, or the run at the top; empty when none did."
+    )
+    api_key: str = Field(
+        description="The name of the API key that started it, or the run at the top; empty when none did."
     )
     batch_id: str = Field(
         description="The batch that it belongs to; empty when it belongs to none."

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -21,7 +22,9 @@ __all__ = [
     "InvalidRequest",
     "OpenAiError",
     "TooManyRequests",
+    "TooSlow",
     "add_error_handlers",
+    "code_of",
     "details_of",
     "openai_error",
     "response_to",
@@ -32,8 +35,10 @@ _OPENAI_PATHS = "/v1/"
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"description": "The request is wrong; `problems` says where."},
     401: {"description": "The key is missing or wrong."},
+    403: {"description": "The key may not do this; `detail` names the scope that it needs."},
     404: {"description": "What the request names is not there."},
     409: {"description": "It contradicts an earlier request."},
+    408: {"description": "The request came too slowly."},
     413: {"description": "The body is too large."},
     429: {"description": "A limit or a budget is used up."},
     500: {"description": "A mistake of ours; the log has the details."},
@@ -70,6 +75,13 @@ class OpenAiError(BaseModel):
     error: OpenAiErrorDetails
 
 
+class TooSlow(HTTPException):
+    """The body comes more slowly than it may. An HTTPException for the same reason as BodyTooLarge."""
+
+    def __init__(self) -> None:
+        super().__init__(408, headers={"Connection": "close"})
+
+
 class BodyTooLarge(HTTPException):
     """The body has more bytes than it may. An HTTPException, because FastAPI turns any other into a 400 of its own."""
 
@@ -89,6 +101,11 @@ _HTTP_ERRORS: Mapping[int, tuple[str, str | None, str]] = {
         "METHOD_NOT_ALLOWED",
         "this path does not take this method",
         "See /docs for what there is.",
+    ),
+    408: (
+        "REQUEST_TOO_SLOW",
+        "the request's body came too slowly",
+        "Send it over a faster connection, or raise CADRE_GATEWAY_READ_SECONDS.",
     ),
     413: ("BODY_TOO_LARGE", None, "Send less, or raise CADRE_GATEWAY_BODY_BYTES."),
 }
@@ -120,6 +137,11 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(CadreError, _on_refusal)
     app.add_exception_handler(HTTPException, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
+
+
+def code_of(error: CadreError | HTTPException) -> str:
+    """The fact that an error states."""
+    return _said(error).code
 
 
 def response_to(error: CadreError | HTTPException, *, path: str, request_id: str) -> Response:
@@ -206,6 +228,7 @@ def _said(error: CadreError | HTTPException) -> _Said:
 async def _on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, CadreError | HTTPException)
     request_id = str(request.scope.get("cadre.request_id", ""))
+    request.scope["cadre.code"] = code_of(error)
     return response_to(error, path=request.url.path, request_id=request_id)
 
 
@@ -244,5 +267,6 @@ def _headers(error: CadreError | HTTPException) -> dict[str, str]:
     if error.kind is Kind.UNAUTHENTICATED:
         return {"WWW-Authenticate": 'Bearer realm="cadre"'}
     if error.kind in (Kind.UNAVAILABLE, Kind.LIMIT_EXCEEDED):
-        return {"Retry-After": "1"}
+        # In whole seconds, and never too early.
+        return {"Retry-After": str(ceil(float(error.metadata.get("retry_after_seconds", 1))))}
     return {}

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.types import Receive, Scope, Send
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 
+from cadre_gateway.domain.api_keys import Scope
+from cadre_gateway.entrypoint.access import require
 from cadre_gateway.entrypoint.dependencies import Parts
 from cadre_kit.errors import PermissionDenied, Unavailable
 from cadre_kit.logs import logger
@@ -56,8 +60,10 @@ class McpDoor:
             if self._serving is not None:
                 await self._serving
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves a request whose key was checked. Raises ForeignOrigin: the protocol has servers look at it."""
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Serves a request whose key was checked. Raises ScopeMissing: what it will ask is not known yet; and
+        ForeignOrigin: the protocol has servers look at it."""
+        require(HTTPConnection(scope), Scope.RUN)
         _check_origin(Headers(scope=scope))
         if self._over.is_set():
             raise _stops()

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 from cadre.executor.v1 import runs_pb2, workflows_pb2
 from cadre_gateway.entrypoint import conversions
 from cadre_gateway.entrypoint import documents as d
+from cadre_gateway.entrypoint.access import caller_of
 from cadre_gateway.entrypoint.dependencies import Parts
 from cadre_gateway.entrypoint.memory_documents import MemoryQuery
 from cadre_gateway.entrypoint.routes import memories, runs, usage
@@ -142,7 +143,7 @@ class Tools:
             if params.request_state:
                 run = await self._went_on(params)
             else:
-                run = await self._started(params.name, arguments)
+                run = await self._started(context, params.name, arguments)
             return await self._followed(context, run)
         except ValidationError as error:
             told = "; ".join(f"{_path(one['loc'])}: {one['msg']}" for one in error.errors())
@@ -173,9 +174,15 @@ class Tools:
             known = self._known[name] = conversions.workflow(answer.workflow)
         return known
 
-    async def _started(self, name: str, inputs: Mapping[str, Any]) -> d.Run:
+    async def _started(self, context: Context, name: str, inputs: Mapping[str, Any]) -> d.Run:
         executor = self._parts.services.executor
-        request = runs_pb2.StartRunRequest(workflow=name, inputs=to_json(inputs), trigger=_TRIGGER)
+        assert context.request is not None, "tools are called over HTTP only"
+        request = runs_pb2.StartRunRequest(
+            workflow=name,
+            inputs=to_json(inputs),
+            trigger=_TRIGGER,
+            api_key=caller_of(context.request).name,
+        )
         answer = await executor.call(
             executor.runs.StartRun, request, idempotency_key=f"request/{new_id()}"
         )
@@ -274,6 +281,8 @@ class Tools:
             where = f" (node {failure.node})" if failure.node else ""
             return _refused(failure.code, f"{failure.message}{where}", failure.resolution, said)
         if run.questions:
+            # Also while other branches go on.
+            said["status"] = d.RunStatus.WAITING.value
             said["questions"] = [one.model_dump(mode="json") for one in run.questions]
             asks = "; ".join(f"{one.node}: {one.message}" for one in run.questions)
             return _told(

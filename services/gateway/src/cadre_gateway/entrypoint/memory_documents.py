@@ -173,6 +173,9 @@ class MemoryHits(Answer):
     """What was found, best first."""
 
     hits: list[MemoryHit]
+    without_meaning: str = Field(
+        description="The code of the error for which only words counted, not meaning; empty if there was none."
+    )
 
 
 class Deleted(Answer):

@@ -1,12 +1,14 @@
-"""What happens around every request: its id, the key, the limits, its trace, its metrics and its line in the log."""
+"""What happens around every request: its id, the key, the limits, what is written down about it."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import ceil
 
 import structlog
 from opentelemetry import trace
@@ -14,10 +16,18 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cadre_gateway.domain.api_keys import ApiKey
-from cadre_gateway.entrypoint.errors import BodyTooLarge, TooManyRequests, response_to
+from cadre_gateway.domain.api_keys import Allowance, Caller
+from cadre_gateway.entrypoint.access import Authentication, is_by_signature, is_open
+from cadre_gateway.entrypoint.auditing import Auditing
+from cadre_gateway.entrypoint.errors import (
+    BodyTooLarge,
+    TooManyRequests,
+    TooSlow,
+    code_of,
+    response_to,
+)
 from cadre_gateway.entrypoint.metrics import Metrics
-from cadre_kit.errors import CadreError, Internal, Unauthenticated
+from cadre_kit.errors import CadreError, Internal
 from cadre_kit.ids import new_id
 from cadre_kit.logs import logger
 from cadre_kit.tracing import context_from, tracer
@@ -28,30 +38,30 @@ log = logger()
 
 # Asked every few seconds by supervisors, balancers and scrapers.
 _QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/api/v1/schema"})
-_OPEN_PREFIXES = ("/hooks/",)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-
-
-class MissingKey(Unauthenticated):
-    """The request carries no key."""
-
-    code = "API_KEY_MISSING"
-
-
-class WrongKey(Unauthenticated):
-    """The request carries a key that is not ours."""
-
-    code = "API_KEY_WRONG"
+# A body may take longer than `read_seconds`, if no less than this comes of it in a second.
+_LEAST_BYTES_PER_SECOND = 1000
+# No page of another origin may show, embed or read what is answered here; CORS stays off. Answers are data and not
+# pages, but for the reference, which has its style within.
+_SECURITY_HEADERS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The largest body in bytes, with the key and by webhook, and how many requests may be under way at once."""
+    """The largest body in bytes, with the key and by webhook, how many requests may be under way at once, and how long
+    a body may take that comes slowly."""
 
     body_bytes: int
     webhook_body_bytes: int
     concurrent_requests: int
+    read_seconds: float
 
 
 @dataclass(kw_only=True)
@@ -63,6 +73,8 @@ class _Exchange:
     request_id: str
     started: float
     status: int = 0
+    caller: Caller | None = None
+    more_headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -78,9 +90,18 @@ class _Exchange:
 class Around:
     """The outermost ASGI application."""
 
-    def __init__(self, app: ASGIApp, *, key: ApiKey, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        authentication: Authentication,
+        limits: Limits,
+        metrics: Metrics,
+        auditing: Auditing,
+    ) -> None:
         self._app = app
-        self._key = key
+        self._authentication = authentication
+        self._auditing = auditing
         self._limits = limits
         self._metrics = metrics
         self._under_way = 0
@@ -111,14 +132,19 @@ class Around:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = exchange.request_id
+                _add_headers(MutableHeaders(scope=message), exchange)
+                await self._write_down(exchange, message)
             await send(message)
 
         try:
             self._check(exchange)
-            limited = _limited(receive, self._body_limit(exchange))
+            if not is_open(exchange.path):
+                await self._identify(exchange)
+            limited = _limited(
+                receive, self._body_limit(exchange), read_seconds=self._limits.read_seconds
+            )
             await self._app(exchange.scope, limited, send_with_id)
-        except (CadreError, BodyTooLarge) as error:
+        except (CadreError, BodyTooLarge, TooSlow) as error:
             await _refuse(error, exchange, receive, send_with_id)
         except Exception as exc:
             log.error("request_failed", route=exchange.route, exc_info=exc)
@@ -130,8 +156,6 @@ class Around:
                 f"{self._limits.concurrent_requests} requests are under way already",
                 resolution="Try again shortly, or raise CADRE_GATEWAY_CONCURRENT_REQUESTS.",
             )
-        if exchange.path not in _OPEN_PATHS and not exchange.path.startswith(_OPEN_PREFIXES):
-            self._check_key(exchange.headers.get("authorization", ""))
         # The server has made sure that it is a number.
         limit = self._body_limit(exchange)
         if int(exchange.headers.get("content-length", 0)) > limit:
@@ -139,21 +163,29 @@ class Around:
 
     def _body_limit(self, exchange: _Exchange) -> int:
         # What anybody can send must not fill the memory.
-        by_webhook = exchange.path.startswith(_OPEN_PREFIXES)
+        by_webhook = is_by_signature(exchange.path)
         return self._limits.webhook_body_bytes if by_webhook else self._limits.body_bytes
 
-    def _check_key(self, authorization: str) -> None:
-        scheme, _, presented = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not presented.strip():
-            raise MissingKey(
-                "the request carries no API key",
-                resolution="Send the header `Authorization: Bearer KEY`; the key is in the file api-key in CADRE_HOME.",
-            )
-        if not self._key.opens_with(presented.strip()):
-            raise WrongKey(
-                "the API key is not the gateway's",
-                resolution="Send the key that is in the file api-key in the CADRE_HOME of this gateway.",
-            )
+    async def _identify(self, exchange: _Exchange) -> None:
+        """Before the body is read: whoever may not send it shall not make us read it."""
+        found = await self._authentication.identify(exchange.headers.get("authorization", ""))
+        exchange.caller = exchange.scope["cadre.caller"] = found.caller
+        if found.allowance is not None:
+            exchange.more_headers.update(_rate_headers(found.allowance))
+        if found.refusal is not None:
+            raise found.refusal
+
+    async def _write_down(self, exchange: _Exchange, start: Message) -> None:
+        """Before the answer is sent: what was answered has its entry."""
+        scope = exchange.scope
+        await self._auditing.write_down(
+            caller=exchange.caller,
+            scope=scope,
+            route=exchange.route,
+            status=exchange.status,
+            created=Headers(raw=start["headers"]).get("location", ""),
+            request_id=exchange.request_id,
+        )
 
     def _record(self, exchange: _Exchange) -> None:
         seconds = time.perf_counter() - exchange.started
@@ -172,10 +204,11 @@ class Around:
 
 
 async def _refuse(
-    error: CadreError | BodyTooLarge, exchange: _Exchange, receive: Receive, send: Send
+    error: CadreError | BodyTooLarge | TooSlow, exchange: _Exchange, receive: Receive, send: Send
 ) -> None:
     # An answer that has begun can only be broken off, which the server does when it lacks its end.
     if exchange.status == 0:
+        exchange.scope["cadre.code"] = code_of(error)
         response = response_to(error, path=exchange.path, request_id=exchange.request_id)
         await response(exchange.scope, receive, send)
 
@@ -185,16 +218,42 @@ def _request_id(headers: Headers) -> str:
     return given if _REQUEST_ID.fullmatch(given) else new_id()
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    """Raises BodyTooLarge once more than `limit` bytes came, whatever Content-Length said."""
-    received = 0
+def _add_headers(headers: MutableHeaders, exchange: _Exchange) -> None:
+    headers["X-Request-Id"] = exchange.request_id
+    headers.update(exchange.more_headers)
+    for name, value in _SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+
+
+def _rate_headers(allowance: Allowance) -> dict[str, str]:
+    return {
+        "RateLimit-Limit": str(allowance.rate.requests),
+        "RateLimit-Remaining": str(allowance.remaining),
+        "RateLimit-Reset": str(ceil(allowance.reset_seconds)),
+    }
+
+
+def _limited(receive: Receive, limit: int, *, read_seconds: float) -> Receive:
+    """Raises BodyTooLarge once more than `limit` bytes came, whatever Content-Length said, and TooSlow when the body
+    comes in drops."""
+    received, ended = 0, False
+    deadline = time.monotonic() + read_seconds
 
     async def limited() -> Message:
-        nonlocal received
-        message = await receive()
+        nonlocal received, ended
+        if ended:
+            # What comes now is that the caller leaves, whenever that is.
+            return await receive()
+        left = deadline + received / _LEAST_BYTES_PER_SECOND - time.monotonic()
+        try:
+            async with asyncio.timeout(left):
+                message = await receive()
+        except TimeoutError as exc:
+            raise TooSlow from exc
         received += len(message.get("body", b""))
         if received > limit:
             raise BodyTooLarge(limit)
+        ended = not message.get("more_body", False)
         return message
 
     return limited

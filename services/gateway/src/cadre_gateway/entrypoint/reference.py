@@ -46,6 +46,9 @@ def _operations(spec: Spec) -> Iterator[str]:
 
 
 def _rows(operation: Spec) -> Iterator[str]:
+    for needed in operation.get("security", []):
+        scopes = ", ".join(scope for scopes in needed.values() for scope in scopes)
+        yield _row("scope", f"needs a key that may {escape(scopes)}")
     for parameter in operation.get("parameters", []):
         about = parameter.get("description") or parameter["schema"].get("description", "")
         yield _row(f"{parameter['name']} ({parameter['in']})", escape(about))

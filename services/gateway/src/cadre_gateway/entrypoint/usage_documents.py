@@ -25,7 +25,7 @@ __all__ = [
     "UsageReport",
 ]
 
-_Usd = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}(\.[0-9]{1,18})?$")]
+Usd = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}(\.[0-9]{1,18})?$")]
 
 
 class UsageDimension(StrEnum):
@@ -97,7 +97,9 @@ class Call(Answer):
     root_run_id: str
     node: str
     schedule: str
-    api_key: str = Field(description="The public prefix of the key that started the run.")
+    api_key: str = Field(
+        description="The name of the API key that started the run, or asked itself."
+    )
     provider: str
     model: str
     status: CallStatus
@@ -157,10 +159,10 @@ class Budget(Asked):
     name: Text = Field(min_length=1, max_length=100)
     scope: BudgetScope = BudgetScope.PLATFORM
     subject: Text = Field(
-        "", max_length=200, description="The workflow, the key's prefix or the run; else empty."
+        "", max_length=200, description="The workflow, the key's name or the run; else empty."
     )
     period: BudgetPeriod
-    usd: _Usd | None = Field(None, description="US dollars as a decimal; null is no bound.")
+    usd: Usd | None = Field(None, description="US dollars as a decimal; null is no bound.")
     tokens: int | None = Field(None, ge=1, le=2**62, description="In and out; null is no bound.")
     warn_percent: int = Field(80, ge=1, le=100, description="From here on it is nearly used up.")
     on_exceed: BudgetExceed = BudgetExceed.FAIL

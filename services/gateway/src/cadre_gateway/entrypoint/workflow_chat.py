@@ -36,16 +36,19 @@ class WorkflowChat:
     name: str
     parts: Parts
 
-    async def start(self, asked: ChatRequest, *, key: str) -> Conversation:
-        """Starts the run that answers. A repeated key is answered by the first run. Raises InvalidRequest, and what the
-        executor refuses with."""
+    async def start(self, asked: ChatRequest, *, api_key: str, key: str) -> Conversation:
+        """Starts the run that answers, for an API key. A repeated idempotency key is answered by the first run. Raises
+        InvalidRequest, and what the executor refuses with."""
         executor = self.parts.services.executor
         found = await executor.call(
             executor.workflows.GetWorkflow, workflows_pb2.GetWorkflowRequest(name=self.name)
         )
         workflow = conversions.workflow(found.workflow)
         request = runs_pb2.StartRunRequest(
-            workflow=self.name, inputs=to_json(_inputs(asked, workflow)), trigger=_TRIGGER
+            workflow=self.name,
+            inputs=to_json(_inputs(asked, workflow)),
+            trigger=_TRIGGER,
+            api_key=api_key,
         )
         answer = await executor.call(executor.runs.StartRun, request, idempotency_key=key)
         return Conversation(

@@ -16,7 +16,7 @@ from cadre_llm_proxy.domain.schemas import bounded
 
 __all__ = ["AnyModels"]
 
-_SPEAK_OPENAI = frozenset({OPENAI, OLLAMA, EMBEDDED, OPENAI_COMPATIBLE})
+_SPEAK_OPENAI = frozenset({OPENAI, OLLAMA, OPENAI_COMPATIBLE})
 _EMBEDDED_TEXT_TOKENS = 256
 _EMBEDDED_JSON_TOKENS = 512
 
@@ -39,14 +39,21 @@ class AnyModels:
 
     async def ask(self, ask: Ask) -> Answer:
         """One answer. Raises a ProviderFailure; cancelling closes the connection."""
-        async with self._reached(ask) as reached:
-            return await self._way(ask.target.provider).ask(reached)
+        if ask.target.provider != EMBEDDED:
+            return await self._way(ask.target.provider).ask(ask)
+        async with self._embedded_place(ask) as placed:
+            return await self._direct.ask(placed)
 
-    async def stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
+    def stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
         """Text as it is written, then the whole answer. Raises a ProviderFailure; closing closes the connection."""
+        if ask.target.provider == EMBEDDED:
+            return self._embedded_stream(ask)
+        return self._way(ask.target.provider).stream(ask)
+
+    async def _embedded_stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
         async with (
-            self._reached(ask) as reached,
-            aclosing(self._way(ask.target.provider).stream(reached)) as parts,
+            self._embedded_place(ask) as placed,
+            aclosing(self._direct.stream(placed)) as parts,
         ):
             async for part in parts:
                 yield part
@@ -61,10 +68,8 @@ class AnyModels:
         return self._direct if provider in _SPEAK_OPENAI else self._litellm
 
     @asynccontextmanager
-    async def _reached(self, ask: Ask) -> AsyncIterator[Ask]:
-        if ask.target.provider != EMBEDDED:
-            yield ask
-            return
+    async def _embedded_place(self, ask: Ask) -> AsyncIterator[Ask]:
+        """The request as the embedded model takes it, once there is a place for it. Raises ProviderTimeout."""
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(ask.seconds):

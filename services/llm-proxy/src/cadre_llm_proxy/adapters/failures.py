@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any
 
 from cadre_llm_proxy.domain import facts
@@ -170,7 +171,8 @@ def identifiers(body: Mapping[str, Any]) -> dict[str, str]:
 def seconds_to_wait(retry_after: str) -> float | None:
     """What a Retry-After header says: seconds, or a date; None when it says nothing."""
     try:
-        return max(0.0, float(retry_after))
+        seconds = float(retry_after)
+        return max(0.0, seconds) if isfinite(seconds) else None
     except ValueError:
         pass
     try:

@@ -11,6 +11,7 @@ from cadre_llm_proxy.adapters.failures import (
     meaning,
     seconds_to_wait,
 )
+from cadre_llm_proxy.adapters.openai_format import Unreadable
 from cadre_llm_proxy.domain import facts
 from cadre_llm_proxy.domain.calls import Target
 
@@ -59,6 +60,9 @@ _EXACT = (facts.ContextTooLong, facts.ContentRefused, facts.OptionUnsupported)
 _REFUSED = 400
 # The HTTP clients' names for a connection that ended before the reply did; litellm makes a status up for it.
 _CUT = frozenset({"ReadError", "RemoteProtocolError", "ClientPayloadError"})
+_NOT_CONNECTED = "ConnectTimeout"
+# What ends a stream with a line that is no JSON, by whoever read it.
+_UNREADABLE = (Unreadable, json.JSONDecodeError)
 # What litellm calls a body that it could not read.
 _MAYBE_MALFORMED = (facts.ProviderUnreachable, facts.ProviderFailed, facts.RequestRefused)
 _NOT_JSON = ("JSONDecodeError", "Expecting value", "Invalid response object", "Unable to get json")
@@ -86,6 +90,10 @@ def _class_of(
     cls = next(FAILURES[c.__name__] for c in type(error).__mro__ if c.__name__ in FAILURES)
     if cls in _EXACT:
         return cls
+    if any(type(each).__name__ == _NOT_CONNECTED for each in _chain(error)):
+        return facts.ProviderUnreachable
+    if cls is facts.StreamCut and any(isinstance(each, _UNREADABLE) for each in _chain(error)):
+        return facts.ReplyMalformed
     if any(type(each).__name__ in _CUT for each in _chain(error)):
         return facts.StreamCut
     if status >= _REFUSED and _answered(error):

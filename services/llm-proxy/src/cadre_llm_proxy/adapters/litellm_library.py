@@ -6,8 +6,9 @@ import logging
 import os
 import threading
 from contextlib import suppress
+from contextvars import ContextVar
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,7 @@ from cadre_llm_proxy.domain.calls import Abilities
 from cadre_llm_proxy.domain.prices import Price
 from cadre_llm_proxy.domain.providers import ModelFacts
 
-__all__ = ["LitellmLibrary", "PublishedByLitellm", "litellm_provider"]
+__all__ = ["CONNECT_SECONDS", "LitellmLibrary", "PublishedByLitellm", "litellm_provider"]
 
 # What litellm calls the providers that we call otherwise. Its hosted_vllm is any server that speaks OpenAI's words, at
 # two thirds of the CPU of its openai, and without the rules that it has for models of OpenAI's names.
@@ -28,6 +29,9 @@ _NAMES = {
     "embedded": "hosted_vllm",
     "openai_compatible": "hosted_vllm",
 }
+CONNECT_SECONDS: ContextVar[float] = ContextVar("CONNECT_SECONDS", default=10.0)
+"""How long requests that litellm makes in this context wait for a connection."""
+
 _TABLE = "model_prices_and_context_window_backup.json"
 _MILLION = Decimal(1_000_000)
 _MODELS_REMEMBERED = 500
@@ -163,4 +167,21 @@ def _imported() -> ModuleType:
     litellm.suppress_debug_info = True
     # Its debug events quote prompts.
     logging.getLogger("LiteLLM").setLevel(logging.WARNING)
+    _bound_connecting()
     return litellm
+
+
+@cache
+def _bound_connecting() -> None:
+    """Lets requests wait for a connection as CONNECT_SECONDS says: litellm itself has one bound for all waits."""
+    from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
+
+    transport: Any = LiteLLMAiohttpTransport
+    send = transport.handle_async_request
+
+    async def bounded(self: Any, request: Any) -> Any:
+        waits = request.extensions.get("timeout", {})
+        request.extensions["timeout"] = {**waits, "connect": CONNECT_SECONDS.get()}
+        return await send(self, request)
+
+    transport.handle_async_request = bounded

@@ -1,13 +1,18 @@
 """Models through litellm: one request, one answer or one stream of it."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
 
 from cadre_llm_proxy.adapters.failures import failure
 from cadre_llm_proxy.adapters.litellm_errors import failure_of, is_ours
-from cadre_llm_proxy.adapters.litellm_library import LitellmLibrary, litellm_provider
+from cadre_llm_proxy.adapters.litellm_library import (
+    CONNECT_SECONDS,
+    LitellmLibrary,
+    litellm_provider,
+)
 from cadre_llm_proxy.adapters.openai_format import (
     Unreadable,
     WrittenReply,
@@ -16,7 +21,7 @@ from cadre_llm_proxy.adapters.openai_format import (
     embeddings_body,
     embeddings_of,
 )
-from cadre_llm_proxy.adapters.openai_http import Patience
+from cadre_llm_proxy.adapters.openai_http import DATA, DONE, Patience
 from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Target
 from cadre_llm_proxy.domain.facts import (
     OptionUnsupported,
@@ -52,7 +57,7 @@ class LitellmModels:
 
     async def ask(self, ask: Ask) -> Answer:
         """One answer. Raises a ProviderFailure; cancelling closes the connection."""
-        litellm = await self._library.loaded()
+        litellm = await self._loaded()
         with _failures(ask.target, ask.seconds):
             arguments = _arguments(litellm, ask)
             async with asyncio.timeout(ask.seconds):
@@ -61,7 +66,7 @@ class LitellmModels:
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
         """Text as it is written, then the whole answer. Raises a ProviderFailure; closing closes the connection."""
-        litellm = await self._library.loaded()
+        litellm = await self._loaded()
         now = asyncio.get_running_loop().time()
         first = now + min(ask.seconds, self._patience.first_token_seconds)
         with _failures(ask.target, ask.seconds):
@@ -70,6 +75,7 @@ class LitellmModels:
                 response = await litellm.acompletion(
                     **arguments, stream=True, stream_options=_WITH_USAGE
                 )
+            _refuse_unreadable(response)
             # Both: that of ours does not close litellm's, nor that of litellm the connection.
             async with (
                 aclosing(response),
@@ -80,11 +86,15 @@ class LitellmModels:
 
     async def embed(self, ask: EmbedAsk) -> Embeddings:
         """Vectors of texts. Raises a ProviderFailure."""
-        litellm = await self._library.loaded()
+        litellm = await self._loaded()
         with _failures(ask.target, ask.seconds):
             async with asyncio.timeout(ask.seconds):
                 response = await litellm.aembedding(**embeddings_body(ask), **_reached(ask.target))
             return embeddings_of(response.model_dump(), ask)
+
+    async def _loaded(self) -> Any:
+        CONNECT_SECONDS.set(self._patience.connect_seconds)
+        return await self._library.loaded()
 
 
 def _arguments(litellm: Any, ask: Ask) -> dict[str, Any]:
@@ -138,6 +148,44 @@ def _failures(target: Target, seconds: float) -> Iterator[None]:
         if not is_ours(exc):
             raise
         raise failure_of(exc, target, seconds=seconds) from exc
+
+
+def _refuse_unreadable(response: Any) -> None:
+    """Puts a reader before those of litellm, most of which pass over lines of a stream that are no JSON."""
+    if response.completion_stream is not None:
+        _read_first(response.completion_stream)
+        return
+    asks = response.make_call
+
+    async def asked(**arguments: Any) -> Any:
+        return _read_first(await asks(**arguments))
+
+    # The request is not sent yet; litellm does that when the first part is wanted.
+    response.make_call = asked
+
+
+def _read_first(stream: Any) -> Any:
+    lines = getattr(stream, "streaming_response", None)
+    if isinstance(lines, AsyncGenerator):
+        stream.streaming_response = _readable(lines)
+    return stream
+
+
+async def _readable(lines: AsyncGenerator[str | bytes]) -> AsyncGenerator[str | bytes]:
+    """The lines of a stream of events. Raises Unreadable for data that is no JSON."""
+    async with aclosing(lines):
+        async for line in lines:
+            data = line.encode() if isinstance(line, str) else line
+            if data.startswith(DATA) and data[len(DATA) :].strip() != DONE:
+                _check_json(data[len(DATA) :])
+            yield line
+
+
+def _check_json(data: bytes) -> None:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise Unreadable("a line of a stream that is no JSON") from exc
 
 
 async def _parts(

@@ -31,7 +31,7 @@ from cadre_llm_proxy.domain import facts
 from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Target
 from cadre_llm_proxy.domain.providers import OLLAMA
 
-__all__ = ["OpenAiHttp", "Patience"]
+__all__ = ["DATA", "DONE", "OpenAiHttp", "Patience"]
 
 _OPENAI_API_BASE = "https://api.openai.com/v1"
 _OLLAMA_API_BASE = "http://127.0.0.1:11434"
@@ -39,8 +39,9 @@ _REPLY_BYTES = 32 * 1024 * 1024
 _LINE_BYTES = 1024 * 1024
 _OK = 200
 _LAST_WORDS_SECONDS = 0.5
-_DATA = b"data:"
-_DONE = b"[DONE]"
+DATA = b"data:"
+DONE = b"[DONE]"
+"""How a line of a stream of events begins, and the data of the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,9 +256,9 @@ async def _said(
             lines, rest = [rest], b""
         if len(rest) > _LINE_BYTES:
             raise Unreadable("a line of too many bytes")
-        data = [line[len(_DATA) :].strip() for line in lines if line.startswith(_DATA)]
-        done = data[-1:] == [_DONE]
-        if found := [each for each in data if each != _DONE]:
+        data = [line[len(DATA) :].strip() for line in lines if line.startswith(DATA)]
+        done = data[-1:] == [DONE]
+        if found := [each for each in data if each != DONE]:
             yield found
             until = last
         if done:

@@ -4,7 +4,14 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
-from cadre_llm_proxy.domain.calls import FinishReason, Likelihood, Reply, ToolCall, Usage
+from cadre_llm_proxy.domain.calls import (
+    BudgetWarning,
+    FinishReason,
+    Likelihood,
+    Reply,
+    ToolCall,
+    Usage,
+)
 
 __all__ = ["reply_document", "reply_from"]
 
@@ -33,6 +40,7 @@ def reply_document(reply: Reply) -> dict[str, Any]:
             "calls": usage.calls,
             "unpriced_calls": usage.unpriced_calls,
         },
+        "warnings": [_warning_document(each) for each in reply.warnings],
     }
 
 
@@ -52,7 +60,27 @@ def reply_from(document: dict[str, Any]) -> Reply:
         likelihoods=tuple(_likelihood(each) for each in document["likelihoods"]),
         dropped_options=tuple(document["dropped_options"]),
         usage=Usage(**{**usage, "cost_usd": None if cost is None else Decimal(cost)}),
+        # Replies that an earlier release kept have none.
+        warnings=tuple(map(_warning, document.get("warnings", ()))),
     )
+
+
+def _warning_document(warning: BudgetWarning) -> dict[str, Any]:
+    limit = warning.limit_usd
+    money = {
+        "used_usd": f"{warning.used_usd:f}",
+        "limit_usd": None if limit is None else f"{limit:f}",
+    }
+    return {**asdict(warning), **money}
+
+
+def _warning(document: dict[str, Any]) -> BudgetWarning:
+    limit = document["limit_usd"]
+    money = {
+        "used_usd": Decimal(document["used_usd"]),
+        "limit_usd": None if limit is None else Decimal(limit),
+    }
+    return BudgetWarning(**{**document, **money})
 
 
 def _likelihood(document: dict[str, Any]) -> Likelihood:

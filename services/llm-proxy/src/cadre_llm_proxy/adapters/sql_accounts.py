@@ -22,7 +22,9 @@ from cadre_llm_proxy.domain.budgets import (
     is_nearly_used,
     period_now,
     refusal,
+    warning,
 )
+from cadre_llm_proxy.domain.calls import BudgetWarning
 from cadre_llm_proxy.domain.entries import NOTHING, Amount, Bound, Entry
 from cadre_llm_proxy.domain.prices import times
 
@@ -66,17 +68,16 @@ def reserve(statements: Statements, entry: Entry, bound: Bound) -> bool:
         if refused is not None:
             raise refused
     for account, use in zip(accounts, used, strict=True):
-        _add(statements, account, use, entry.counted())
+        _put(statements, account, use.used + entry.counted(), warned=use.warned)
     return bool(accounts)
 
 
-def settle(statements: Statements, entry: Entry, change: Amount) -> None:
-    """Changes the accounts that an entry of the ledger counts in. One that is not kept needs no change: it will be
-    added up from the ledger."""
-    for account in accounts_of(_budgets(statements), entry.attribution, entry.time):
-        found = _kept(statements, account)
-        if found is not None:
-            _add(statements, account, found, change)
+def settle(statements: Statements, entry: Entry, change: Amount) -> tuple[BudgetWarning, ...]:
+    """Changes the accounts that an entry of the ledger counts in; the warnings that are due now. An account that is not
+    kept needs no change: it will be added up from the ledger."""
+    accounts = accounts_of(_budgets(statements), entry.attribution, entry.time)
+    settled = (_settled(statements, account, change) for account in accounts)
+    return tuple(each for each in settled if each is not None)
 
 
 def put_budget(connection: sa.Connection, budget: Budget) -> BudgetStatus:
@@ -136,12 +137,23 @@ def _kept(statements: Statements, account: Account) -> Use | None:
     return None
 
 
-def _add(statements: Statements, account: Account, use: Use, change: Amount) -> None:
+def _settled(statements: Statements, account: Account, change: Amount) -> BudgetWarning | None:
+    use = _kept(statements, account)
+    if use is None:
+        return None
     used = use.used + change
-    warned = use.warned or is_nearly_used(account.budget, used)
+    # Only now: the worst case of a call that has begun is mostly far from what it uses.
+    warns = not use.warned and is_nearly_used(account.budget, used)
+    _put(statements, account, used, warned=use.warned or warns)
+    if not warns:
+        return None
     name, period = account.key
-    if warned and not use.warned:
-        log.warning("budget_nearly_used", budget=name, period=period, used_usd=f"{used.usd:f}")
+    log.warning("budget_nearly_used", budget=name, period=period, used_usd=f"{used.usd:f}")
+    return warning(account, used)
+
+
+def _put(statements: Statements, account: Account, used: Amount, *, warned: bool) -> None:
+    name, period = account.key
     new = {f"new_{column}": value for column, value in _columns(used, warned).items()}
     statements.change(_UPDATE_ACCOUNT, {"of_budget": name, "of_period": period, **new})
 

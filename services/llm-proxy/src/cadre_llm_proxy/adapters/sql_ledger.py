@@ -22,7 +22,7 @@ from cadre_llm_proxy.adapters.living_processes import (
     say_alive,
 )
 from cadre_llm_proxy.domain.budgets import Budget, BudgetStatus
-from cadre_llm_proxy.domain.calls import Reply
+from cadre_llm_proxy.domain.calls import BudgetWarning, Reply
 from cadre_llm_proxy.domain.entries import Bound, Entry, KeptReply, StoredReply
 from cadre_llm_proxy.domain.metering import Kept
 from cadre_llm_proxy.domain.replies import Claim
@@ -113,19 +113,22 @@ class SqlLedger:
 
         return await self._transactions.write_fast(work)
 
-    async def settle(self, entry: Entry, kept: Kept | None) -> None:
-        """Ends an entry that is under way, or was given up as uncertain, and keeps its reply."""
+    async def settle(self, entry: Entry, kept: Kept | None) -> tuple[BudgetWarning, ...]:
+        """Ends an entry that is under way, or was given up as uncertain, and keeps its reply, with the warnings that
+        are due now."""
         new = {f"new_{name}": value for name, value in t.settled_row(entry).items()}
         settled = {"of_id": entry.id, **new}
         change = entry.counted() - entry.reserved()
 
-        def work(statements: Statements) -> None:
+        def work(statements: Statements) -> tuple[BudgetWarning, ...]:
+            warnings: tuple[BudgetWarning, ...] = ()
             if statements.change(_SETTLE_CALL, settled):
-                sql_accounts.settle(statements, entry, change)
+                warnings = sql_accounts.settle(statements, entry, change)
             if kept is not None:
-                self._keep(statements, entry, kept)
+                self._keep(statements, entry, kept.warned(warnings))
+            return warnings
 
-        await self._transactions.write_fast(work)
+        return await self._transactions.write_fast(work)
 
     async def add(self, entry: Entry) -> None:
         """Adds an entry for which nothing was sent. Adding it twice does no harm."""

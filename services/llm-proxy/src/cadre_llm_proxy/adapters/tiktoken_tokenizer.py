@@ -21,16 +21,22 @@ _AT_ONCE_CHARACTERS = 20_000
 
 
 class TiktokenTokenizer:
-    """Loaded at its first use, which takes half a second. Long texts are counted off the event loop."""
+    """Loaded in a thread, which takes half a second: `begin` it before its first use. Long texts are counted off the
+    event loop."""
 
     def __init__(self) -> None:
         self._loading: asyncio.Task[Encoding] | None = None
 
-    async def count(self, texts: Sequence[str]) -> int:
-        """How many tokens the texts have together."""
+    def begin(self) -> asyncio.Task[Encoding]:
+        """Starts loading, if it has not begun."""
         if self._loading is None:
             self._loading = asyncio.create_task(asyncio.to_thread(_loaded))
-        encoding = await asyncio.shield(self._loading)
+        return self._loading
+
+    async def count(self, texts: Sequence[str]) -> int:
+        """How many tokens the texts have together."""
+        loading = self.begin()
+        encoding = loading.result() if loading.done() else await asyncio.shield(loading)
         if sum(map(len, texts)) <= _AT_ONCE_CHARACTERS:
             return _counted(encoding, texts)
         return await asyncio.to_thread(_counted, encoding, texts)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import Enum
 
 from cadre_kit.errors import CadreError
-from cadre_llm_proxy.domain.calls import Attribution
+from cadre_llm_proxy.domain.calls import Attribution, BudgetWarning
 from cadre_llm_proxy.domain.entries import Amount, Bound
 from cadre_llm_proxy.domain.facts import (
     BudgetExceeded,
@@ -31,6 +31,7 @@ __all__ = [
     "is_nearly_used",
     "period_now",
     "refusal",
+    "warning",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -199,6 +200,18 @@ def is_nearly_used(budget: Budget, used: Amount) -> bool:
     share = Decimal(budget.warn_percent) / 100
     by_usd = budget.usd is not None and used.usd >= budget.usd * share
     return by_usd or (budget.tokens is not None and used.tokens >= budget.tokens * share)
+
+
+def warning(account: Account, used: Amount) -> BudgetWarning:
+    """That an account is nearly used up."""
+    return BudgetWarning(
+        budget=account.budget.name,
+        period=account.period,
+        used_usd=used.usd,
+        used_tokens=used.tokens,
+        limit_usd=account.budget.usd,
+        limit_tokens=account.budget.tokens,
+    )
 
 
 def _of_runs(who: Attribution) -> list[Budget]:

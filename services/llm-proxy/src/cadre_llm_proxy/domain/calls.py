@@ -17,6 +17,7 @@ __all__ = [
     "Answer",
     "Ask",
     "Attribution",
+    "BudgetWarning",
     "CompletionRequest",
     "Delta",
     "EmbedAsk",
@@ -137,6 +138,18 @@ class RunBudget:
     usd: Decimal | None = None
     tokens: int | None = None
     pauses: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetWarning:
+    """How a period of a budget stood when it became nearly used up; a limit of None is none."""
+
+    budget: str
+    period: str
+    used_usd: Decimal
+    used_tokens: int
+    limit_usd: Decimal | None = None
+    limit_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,7 +323,8 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A whole reply. `usage` covers every request to the provider that it took; of a cached one it is nothing."""
+    """A whole reply. `usage` covers every request to the provider that it took, `warnings` are of the budgets that
+    these brought near their limits; of a cached one both are nothing."""
 
     content: str = field(repr=False)
     finish_reason: FinishReason
@@ -325,3 +339,4 @@ class Reply:
     likelihoods: tuple[Likelihood, ...] = ()
     dropped_options: tuple[str, ...] = ()
     cached: bool = False
+    warnings: tuple[BudgetWarning, ...] = ()

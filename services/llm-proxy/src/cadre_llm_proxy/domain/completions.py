@@ -195,6 +195,7 @@ def _kept(tries: Tries, answer: Answer, said: Said, call_id: str) -> Kept:
         reasoning=answer.reasoning,
         likelihoods=answer.likelihoods,
         dropped_options=tries.dropped,
+        warnings=call.warnings,
     )
     return Kept(reply=reply, cache_key=cache_key(call))
 

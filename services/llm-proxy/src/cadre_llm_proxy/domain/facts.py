@@ -213,6 +213,13 @@ class ProviderTimeout(ProviderFailure, DeadlineExceeded):
     spent = Spent.UNKNOWN
 
 
+class TimeUsedUp(ProviderTimeout):
+    """The call's time was over before its next request was sent."""
+
+    is_of_the_server = False
+    spent = Spent.NOTHING
+
+
 class ReplyMalformed(ProviderFailure, Unavailable):
     """The provider answered something that is not a reply."""
 

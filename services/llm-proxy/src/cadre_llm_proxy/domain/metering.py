@@ -13,6 +13,7 @@ from cadre_kit.ids import new_id
 from cadre_kit.logs import logger
 from cadre_llm_proxy.domain.calls import (
     Answer,
+    BudgetWarning,
     CompletionRequest,
     Message,
     Options,
@@ -34,7 +35,7 @@ log = logger()
 
 @dataclass(kw_only=True)
 class Call:
-    """One call while it is under way; `usage` grows with every request to the provider.
+    """One call while it is under way; `usage` and `warnings` grow with every request to the provider.
 
     A budget puts a cheaper model in the target's place only if the call `may_downgrade`.
     """
@@ -46,6 +47,7 @@ class Call:
     may_downgrade: bool = True
     began: float = field(default_factory=monotonic)
     usage: Usage = field(default_factory=Usage)
+    warnings: tuple[BudgetWarning, ...] = ()
 
     def seconds_left(self) -> float:
         """How long it may still take, all requests together."""
@@ -63,6 +65,13 @@ class Kept:
     reply: Reply
     cache_key: str = ""
 
+    def warned(self, warnings: Sequence[BudgetWarning]) -> "Kept":
+        """The same with the warnings of budgets that are due now."""
+        if not warnings:
+            return self
+        reply = replace(self.reply, warnings=(*self.reply.warnings, *warnings))
+        return replace(self, reply=reply)
+
 
 class Entries(Protocol):
     """The ledger, for requests that are sent."""
@@ -72,9 +81,11 @@ class Entries(Protocol):
         whether one does. Raises BudgetExceeded, BudgetNeedsPrice and BudgetNeedsMaxTokens, and adds nothing then."""
         ...
 
-    async def settle(self, entry: Entry, *, kept: Kept | None, durable: bool) -> None:
-        """Ends an opened entry and, in the same step, keeps its reply. `durable`: returns when it is written, not when
-        it will be."""
+    async def settle(
+        self, entry: Entry, *, kept: Kept | None, durable: bool
+    ) -> tuple[BudgetWarning, ...]:
+        """Ends an opened entry and, in the same step, keeps its reply, with the warnings of budgets that are due now.
+        `durable`: returns them when it is written; otherwise none, and before it is."""
         ...
 
 
@@ -107,9 +118,11 @@ class Metering:
             call.target = cheaper
             return await self._open(call, messages)
 
-    async def settle(self, entry: Entry, *, kept: Kept | None, durable: bool) -> None:
-        """Ends an entry."""
-        await self._entries.settle(entry, kept=kept, durable=durable)
+    async def settle(
+        self, entry: Entry, *, kept: Kept | None, durable: bool
+    ) -> tuple[BudgetWarning, ...]:
+        """Ends an entry; the warnings of budgets that are due now."""
+        return await self._entries.settle(entry, kept=kept, durable=durable)
 
     async def _open(self, call: Call, messages: Sequence[Message]) -> tuple[Entry, bool]:
         bound = await bound_of(call.target, call.request, messages, tokenizer=self._tokenizer)
@@ -169,13 +182,14 @@ class Metered:
         ended = self._with_use(replace(self._entry, status=EntryStatus.SUCCEEDED))
         self._call.usage += ended.usage()
         kept = kept_of(ended.id)
-        await self._settle(ended, kept)
-        return kept.reply
+        return kept.warned(await self._settle(ended, kept)).reply
 
-    async def _settle(self, ended: Entry, kept: Kept | None = None) -> None:
+    async def _settle(self, ended: Entry, kept: Kept | None = None) -> tuple[BudgetWarning, ...]:
         self._settled = True
         durable = self._bounded or bool(self._call.key)
-        await self._metering.settle(ended, kept=kept, durable=durable)
+        warnings = await self._metering.settle(ended, kept=kept, durable=durable)
+        self._call.warnings += warnings
+        return warnings
 
     def _ended(self, error: BaseException | None) -> Entry:
         match error:

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from cadre_kit.errors import CadreError, Unavailable
 from cadre_kit.logs import logger
-from cadre_llm_proxy.domain.calls import Reply
+from cadre_llm_proxy.domain.calls import BudgetWarning, Reply
 from cadre_llm_proxy.domain.entries import Bound, Entry, EntryStatus, StoredReply
 from cadre_llm_proxy.domain.metering import Kept
 from cadre_llm_proxy.domain.prices import FREE, Tokens, cost_of
@@ -19,18 +19,23 @@ __all__ = ["Ledger", "PatientLedger"]
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 _SETTLED_SECONDS = 5.0
+Result = TypeVar("Result")
 log = logger()
 
 
 class Ledger(Protocol):
-    """Every request that was ever sent to a provider, and the replies that are kept."""
+    """Every request that was ever sent to a provider, and the replies that are kept.
+
+    Writes are done in the order in which they were begun, also those that whoever waited for them gave up.
+    """
 
     async def open(self, entry: Entry, bound: Bound) -> bool:
         """As of Entries."""
         ...
 
-    async def settle(self, entry: Entry, kept: Kept | None) -> None:
-        """Ends an opened entry and keeps its reply, in one step. Doing it twice does no harm."""
+    async def settle(self, entry: Entry, kept: Kept | None) -> tuple[BudgetWarning, ...]:
+        """Ends an opened entry and keeps its reply, in one step; the warnings of budgets that are due now. Doing it
+        twice does no harm."""
         ...
 
     async def add(self, entry: Entry) -> None:
@@ -65,27 +70,28 @@ class PatientLedger:
     async def open(self, entry: Entry, bound: Bound) -> bool:
         """Adds a request that is about to be sent. Raises what keeps entries from being written now."""
         self._refuse_while_waiting()
-        opening = self._begin(self._ledger.open(entry, bound))
         try:
-            return await asyncio.shield(opening)
+            return await self._ledger.open(entry, bound)
         except asyncio.CancelledError:
-            self._begin(self._withdraw(opening, entry))
+            # It may be written all the same. Ending one that is not does no harm.
+            self._begin(self._settle(_unsent(entry), None))
             raise
 
-    async def settle(self, entry: Entry, *, kept: Kept | None, durable: bool) -> None:
+    async def settle(
+        self, entry: Entry, *, kept: Kept | None, durable: bool
+    ) -> tuple[BudgetWarning, ...]:
         """Returns when the entry is settled or, unless it has to be `durable`, when it will be."""
         settling = self._begin(self._settle(entry, kept))
-        if durable:
-            await asyncio.shield(settling)
+        return await asyncio.shield(settling) if durable else ()
 
     async def claim(self, key: str, digest: str) -> StoredReply | Claim:
         """The reply kept for a key, or the claim to it. Raises what keeps entries from being written now."""
         self._refuse_while_waiting()
-        claiming = self._begin(self._ledger.claim(key, digest))
         try:
-            return await asyncio.shield(claiming)
+            return await self._ledger.claim(key, digest)
         except asyncio.CancelledError:
-            self._begin(self._unclaim(claiming, key))
+            # It may be ours all the same. Giving up one that is not does no harm.
+            await self.release(key)
             raise
 
     async def release(self, key: str) -> None:
@@ -109,38 +115,16 @@ class PatientLedger:
         for error in self._waiting.values():
             raise error
 
-    def _begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def _begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(work)
         self._working.add(task)
         task.add_done_callback(self._working.discard)
         return task
 
-    async def _settle(self, entry: Entry, kept: Kept | None) -> None:
-        await self._persist(entry.id, lambda: self._ledger.settle(entry, kept))
+    async def _settle(self, entry: Entry, kept: Kept | None) -> tuple[BudgetWarning, ...]:
+        return await self._persist(entry.id, lambda: self._ledger.settle(entry, kept))
 
-    async def _withdraw(self, opening: Awaitable[bool], entry: Entry) -> None:
-        try:
-            await opening
-        except CadreError:
-            return
-        unsent = replace(
-            entry,
-            status=EntryStatus.CANCELLED,
-            error_code="CANCELLED",
-            tokens=Tokens(),
-            cost_usd=cost_of(Tokens(), FREE),
-        )
-        await self._settle(unsent, None)
-
-    async def _unclaim(self, claiming: Awaitable[StoredReply | Claim], key: str) -> None:
-        try:
-            found = await claiming
-        except CadreError:
-            return
-        if isinstance(found, Claim) and found.is_ours:
-            await self._persist(key, lambda: self._ledger.release(key))
-
-    async def _persist(self, name: str, write: Callable[[], Awaitable[None]]) -> None:
+    async def _persist(self, name: str, write: Callable[[], Awaitable[Result]]) -> Result:
         pause = _FIRST_PAUSE_SECONDS
         try:
             while True:
@@ -153,3 +137,14 @@ class PatientLedger:
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         finally:
             self._waiting.pop(name, None)
+
+
+def _unsent(entry: Entry) -> Entry:
+    """An entry whose request was not sent after all."""
+    return replace(
+        entry,
+        status=EntryStatus.CANCELLED,
+        error_code="CANCELLED",
+        tokens=Tokens(),
+        cost_usd=cost_of(Tokens(), FREE),
+    )

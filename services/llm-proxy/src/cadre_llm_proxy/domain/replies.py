@@ -93,7 +93,7 @@ class Replies:
         if call.key:
             await self._shelf.release(call.key)
         await self._note(call.request, call.key, call.digest, found, EntryStatus.CACHED)
-        return replace(found, cached=True, usage=Usage())
+        return replace(found, cached=True, usage=Usage(), warnings=())
 
     async def _claimed(self, request: CompletionRequest, key: str, digest: str) -> Reply | None:
         give_up, pause = monotonic() + request.timeout_seconds, _FIRST_PAUSE_SECONDS

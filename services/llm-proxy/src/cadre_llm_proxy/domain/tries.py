@@ -11,7 +11,7 @@ from cadre_llm_proxy.domain.facts import (
     OptionUnsupported,
     OutputInvalid,
     ProviderFailure,
-    ProviderTimeout,
+    TimeUsedUp,
 )
 from cadre_llm_proxy.domain.forms import MENDS, Form, form_of
 from cadre_llm_proxy.domain.metering import Call
@@ -65,10 +65,10 @@ class Tries:
         self._begin(route)
 
     def ask(self) -> Ask:
-        """What is sent next. Raises ProviderTimeout when the call's time is used up."""
+        """What is sent next. Raises TimeUsedUp when the call's time is."""
         seconds = self.call.seconds_left()
         if seconds <= 0:
-            raise ProviderTimeout(
+            raise TimeUsedUp(
                 f"the call's {self.call.request.timeout_seconds:g} s were used up before another try",
                 resolution="Try again, or give the node a longer timeout.",
             )

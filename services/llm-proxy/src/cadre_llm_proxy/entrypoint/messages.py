@@ -10,6 +10,7 @@ from cadre.llm_proxy.v1 import llm_pb2
 from cadre_kit.documents import from_json, object_from_json, to_json
 from cadre_llm_proxy.domain.calls import (
     Attribution,
+    BudgetWarning,
     CompletionRequest,
     FinishReason,
     Image,
@@ -324,6 +325,19 @@ def reply_message(reply: Reply) -> llm_pb2.Reply:
         likelihoods=[_likelihood_message(each) for each in reply.likelihoods],
         dropped_options=reply.dropped_options,
         cached=reply.cached,
+        budget_warnings=[_warning_message(each) for each in reply.warnings],
+    )
+
+
+def _warning_message(warning: BudgetWarning) -> llm_pb2.BudgetWarning:
+    limit = warning.limit_usd
+    return llm_pb2.BudgetWarning(
+        budget=warning.budget,
+        period=warning.period,
+        used_usd=f"{warning.used_usd:f}",
+        limit_usd=None if limit is None else f"{limit:f}",
+        used_tokens=warning.used_tokens,
+        limit_tokens=warning.limit_tokens,
     )
 
 

@@ -51,6 +51,10 @@ class Connection(Protocol):
         """Runs a statement whose values stand as question marks."""
         ...
 
+    def executemany(self, statement: str, values: Sequence[Sequence[Any]]) -> object:
+        """Runs a statement that answers nothing, once with each of the values."""
+        ...
+
     def begin_writing(self) -> None:
         """Begins a transaction when no other writes; their changes are numbered in the order of their commits."""
         ...
@@ -68,6 +72,7 @@ class SqliteConnection:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.execute = connection.execute
+        self.executemany = connection.executemany
         self.close = connection.close
 
     @classmethod
@@ -114,9 +119,12 @@ class PostgresConnection:
     def execute(self, statement: str, values: Sequence[Any] = ()) -> Rows:
         """As Connection says."""
         with _postgres_errors():
-            # Statements are this package's own; what callers say is always a value.
-            own = cast("Any", statement.replace("?", "%s"))
-            return self._connection.execute(own, values)
+            return self._connection.execute(_own(statement), values)
+
+    def executemany(self, statement: str, values: Sequence[Sequence[Any]]) -> None:
+        """As Connection says."""
+        with _postgres_errors():
+            self._connection.cursor().executemany(_own(statement), values)
 
     def begin_writing(self) -> None:
         """As Connection says."""
@@ -126,6 +134,11 @@ class PostgresConnection:
     def close(self) -> None:
         """As Connection says."""
         self._connection.close()
+
+
+def _own(statement: str) -> Any:
+    # Statements are this package's own; what callers say is always a value.
+    return cast("Any", statement.replace("?", "%s"))
 
 
 @contextmanager

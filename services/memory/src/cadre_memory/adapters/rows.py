@@ -28,6 +28,14 @@ ENTRY = (
     "item_id, expires, said, thread, position, speaker, role, signs, first_day, last_day, terms,"
     " CASE WHEN model = ? THEN embedding END"
 )
+_STORE_ENTRY = (
+    "INSERT INTO entry (namespace, item_id, expires, said, thread, position, speaker, role, signs, first_day, last_day,"
+    " model, terms, embedding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (namespace, item_id) DO UPDATE SET expires = excluded.expires, said = excluded.said,"
+    " thread = excluded.thread, position = excluded.position, speaker = excluded.speaker, role = excluded.role,"
+    " signs = excluded.signs, first_day = excluded.first_day, last_day = excluded.last_day, model = excluded.model,"
+    " terms = excluded.terms, embedding = excluded.embedding"
+)
 _CHANGES_KEPT = 10_000
 _ANSWERS_KEPT = 100_000
 
@@ -92,7 +100,40 @@ def _number(value: object) -> int:
     return value
 
 
-def write(connection: Connection, draft: Draft, *, model: str, now: int) -> list[int | None]:
+class Pending:
+    """What a transaction under way has yet to store of the items that it wrote: what of them is searched, and that they
+    changed."""
+
+    def __init__(self, connection: Connection, *, model: str) -> None:
+        self._connection = connection
+        self._model = model
+        self._entries: list[tuple[object, ...]] = []
+
+    def add(self, draft: Draft, item_id: int, path: str) -> None:
+        """Has the entry of an item stored, in place of an earlier one."""
+        own = draft.entry
+        self._entries.append(
+            (
+                path,
+                item_id,
+                _micros_or_none(draft),
+                *own[2:10],
+                self._model,
+                own.terms,
+                own.embedding,
+            )
+        )
+
+    def store(self) -> None:
+        """Stores them; before anything is removed, and at the end."""
+        if not self._entries:
+            return
+        self._connection.executemany(_STORE_ENTRY, self._entries)
+        _log_changes(self._connection, [(item_id, path) for path, item_id, *_ in self._entries])
+        self._entries.clear()
+
+
+def write(connection: Connection, draft: Draft, pending: Pending, *, now: int) -> list[int | None]:
     """Stores a draft, and answers version, created, updated and expires. Raises VersionConflict."""
     path = path_of(draft.namespace)
     row = connection.execute(
@@ -100,6 +141,7 @@ def write(connection: Connection, draft: Draft, *, model: str, now: int) -> list
         (path, draft.key),
     ).fetchone()
     if row is not None and row[3] is not None and row[3] <= now:
+        pending.store()
         remove(connection, row[0], path)
         row = None
     found = 0 if row is None else row[1]
@@ -110,8 +152,7 @@ def write(connection: Connection, draft: Draft, *, model: str, now: int) -> list
     else:
         item_id, version, created = row[0], row[1] + 1, row[2]
         _update(connection, draft, item_id, version=version, now=now)
-    _write_entry(connection, draft, item_id, path, model=model)
-    log_change(connection, item_id, path)
+    pending.add(draft, item_id, path)
     return [version, created, now, _micros_or_none(draft)]
 
 
@@ -167,24 +208,13 @@ def _update(connection: Connection, draft: Draft, item_id: int, *, version: int,
     )
 
 
-def _write_entry(
-    connection: Connection, draft: Draft, item_id: int, path: str, *, model: str
-) -> None:
-    own = draft.entry
-    connection.execute("DELETE FROM entry WHERE namespace = ? AND item_id = ?", (path, item_id))
-    connection.execute(
-        "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (path, item_id, _micros_or_none(draft), *own[2:10], model, own.terms, own.embedding),
-    )
-
-
 def remove(connection: Connection, item_id: int, path: str) -> None:
     """Really removes an item: its row, its versions, and what of it is searched."""
     connection.execute("DELETE FROM item WHERE id = ?", (item_id,))
     connection.execute("DELETE FROM meaning WHERE item_id = ?", (item_id,))
     connection.execute("DELETE FROM version WHERE item_id = ?", (item_id,))
     connection.execute("DELETE FROM entry WHERE namespace = ? AND item_id = ?", (path, item_id))
-    log_change(connection, item_id, path)
+    _log_change(connection, item_id, path)
 
 
 def refresh(connection: Connection, refreshed: Refreshed, *, model: str) -> None:
@@ -208,7 +238,7 @@ def refresh(connection: Connection, refreshed: Refreshed, *, model: str) -> None
         ),
     ).fetchone()
     if updated is not None:
-        log_change(connection, stale.item_id, path)
+        _log_change(connection, stale.item_id, path)
         _keep_meaning(connection, refreshed, model=model)
 
 
@@ -239,16 +269,21 @@ def touch(connection: Connection, path: str, key: str, *, now: int) -> None:
             "UPDATE entry SET expires = ? WHERE namespace = ? AND item_id = ?",
             (row[1], path, row[0]),
         )
-        log_change(connection, row[0], path)
+        _log_change(connection, row[0], path)
 
 
-def log_change(connection: Connection, item_id: int, path: str) -> None:
-    """Tells whoever holds copies that an item changed."""
-    (sequence,) = connection.execute(
-        "INSERT INTO change (item_id, namespace) VALUES (?, ?) RETURNING sequence", (item_id, path)
-    ).fetchone()
-    if sequence % 1_000 == 0:
-        connection.execute("DELETE FROM change WHERE sequence <= ?", (sequence - _CHANGES_KEPT,))
+def _log_change(connection: Connection, item_id: int, path: str) -> None:
+    _log_changes(connection, [(item_id, path)])
+
+
+def _log_changes(connection: Connection, changed: Sequence[tuple[object, ...]]) -> None:
+    """Tells whoever holds copies that items changed."""
+    statement = "INSERT INTO change (item_id, namespace) VALUES (?, ?)"
+    if len(changed) > 1:
+        connection.executemany(statement, changed[:-1])
+    (last,) = connection.execute(f"{statement} RETURNING sequence", changed[-1]).fetchone()
+    if last // 1_000 > (last - len(changed)) // 1_000:
+        connection.execute("DELETE FROM change WHERE sequence <= ?", (last - _CHANGES_KEPT,))
 
 
 def last_turn(connection: Connection, namespace: Namespace) -> Turn | None:

@@ -20,6 +20,7 @@ from cadre_memory.adapters.queries import (
 from cadre_memory.adapters.rows import (
     ENTRY,
     ITEM,
+    Pending,
     answer_of,
     answered,
     forget_answers,
@@ -76,17 +77,22 @@ class SqlStore:
             with _writing(connection):
                 answers = answer_of(connection, once)
                 if answers is None:
-                    answers = [self._change(connection, change, now) for change in changes]
+                    pending = self._pending(connection)
+                    answers = [self._change(connection, each, pending, now) for each in changes]
+                    pending.store()
                     remember(connection, once, answers, now=micros(now))
             return [answered(*each) for each in zip(changes, answers, strict=True)]
 
         return await self._writes.run(job)
 
-    def _change(self, connection: Connection, change: Change, now: datetime) -> list[int | None]:
+    def _change(
+        self, connection: Connection, change: Change, pending: Pending, now: datetime
+    ) -> list[int | None]:
         match change:
             case Draft():
-                return self._write(connection, change, now)
+                return write(connection, change, pending, now=micros(now))
             case Removal(namespace=namespace, key=key):
+                pending.store()
                 return [int(delete(connection, namespace, key, now=micros(now)))]
 
     async def touch(self, places: Sequence[tuple[Namespace, str]], *, now: datetime) -> None:
@@ -114,17 +120,18 @@ class SqlStore:
                 answers = answer_of(connection, once)
                 if answers is None:
                     last = last_turn(connection, namespace)
+                    pending = self._pending(connection)
                     for draft in follow(last):
-                        self._write(connection, draft, now)
+                        write(connection, draft, pending, now=micros(now))
+                    pending.store()
                     answers = [[0 if last is None else last.position + 1]]
                     remember(connection, once, answers, now=micros(now))
             return answers[0][0] or 0
 
         return await self._writes.run(job)
 
-    def _write(self, connection: Connection, draft: Draft, now: datetime) -> list[int | None]:
-        model = self._model if self._understood else ""
-        return write(connection, draft, model=model, now=micros(now))
+    def _pending(self, connection: Connection) -> Pending:
+        return Pending(connection, model=self._model if self._understood else "")
 
     async def get(
         self, namespace: Namespace, key: str, *, version: int, now: datetime
@@ -309,8 +316,9 @@ class SqlStore:
 
         def job(connection: Connection) -> Changes | None:
             with _reading(connection):
+                # Asked for both at once, SQLite reads all of the log.
                 first, last = connection.execute(
-                    "SELECT min(sequence), max(sequence) FROM change"
+                    "SELECT (SELECT min(sequence) FROM change), (SELECT max(sequence) FROM change)"
                 ).fetchone()
                 if (last or 0) <= since:
                     return Changes(entries=(), removed=(), last=since)

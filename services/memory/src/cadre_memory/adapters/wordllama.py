@@ -16,6 +16,7 @@ from cadre_kit.errors import Internal
 from cadre_memory.domain.stores import Vector
 
 DIMENSIONS = 256
+_SHORT = 1_000
 
 _TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
 _TABLE = Path(f"weights/l2_supercat_{DIMENSIONS}.safetensors")
@@ -68,9 +69,10 @@ class WordLlamaEmbedder:
         tokens = model.tokenizer.encode(text, add_special_tokens=False).ids
         if not tokens:
             return None
-        mean: Vector = model.table[tokens].mean(axis=0, dtype=np.float32)
-        length = float(np.linalg.norm(mean))
-        return mean / np.float32(length) if length else None
+        # The sum points where the mean does.
+        total: Vector = np.add.reduce(model.table.take(tokens, axis=0).astype(np.float32))
+        length = np.sqrt(np.dot(total, total))
+        return total / length if length else None
 
     async def understand(self, texts: Sequence[str]) -> Sequence[Vector | None]:
         """As Embedder says."""
@@ -79,7 +81,9 @@ class WordLlamaEmbedder:
     async def question(self, text: str, words: Sequence[str]) -> Vector | None:
         """As Embedder says."""
         # Words that say nothing would draw the meaning of every question to the same place.
-        return await asyncio.to_thread(self.embed, " ".join(words) or text)
+        said = " ".join(words) or text
+        # What is short is understood sooner than another thread has begun to.
+        return self.embed(said) if len(said) < _SHORT else await asyncio.to_thread(self.embed, said)
 
     def _loaded(self) -> _Model:
         with self._lock:

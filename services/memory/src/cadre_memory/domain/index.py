@@ -21,7 +21,6 @@ _ROW = np.dtype(
         ("first_day", "<i4"),
         ("last_day", "<i4"),
         ("speaker", "<i4"),
-        ("length", "<f4"),
         ("role", "u1"),
         ("signs", "u1"),
         ("meant", "?"),
@@ -34,7 +33,7 @@ USUAL_WIDTH = 256
 
 def bytes_a_row(width: int) -> int:
     """Memory of one entry: its row, its vector of so many numbers, and some twenty terms."""
-    return _ROW.itemsize + width * 4 + 120
+    return _ROW.itemsize + 4 + width * 4 + 120
 
 
 # BM25's: how soon repeating a word stops to count, and how much a long text has to say it more often.
@@ -77,6 +76,8 @@ class NamespaceIndex:
         self._count = 0
         self._removed = 0
         self._rows = np.zeros(0, _ROW)
+        # Apart from the rows, since every search reads all of them.
+        self._lengths = np.zeros(0, np.float32)
         self._vectors = np.zeros((0, 0), np.float32)
         self._sorted = _no_postings()
         self._loose = _no_postings()
@@ -84,6 +85,7 @@ class NamespaceIndex:
         self._speaker_terms: list[frozenset[int]] = [frozenset()]
         self._row_of: dict[int, int] = {}
         self._links: _Links | None = None
+        self._present: _Present | None = None
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -114,37 +116,45 @@ class NamespaceIndex:
                 self._removed += 1
         if added:
             self._add(added)
-        self._links = None
+        self._links = self._present = None
         if self._removed > _FEWEST_LOOSE and self._removed > len(self):
             self._pack()
         self._sort_if_loose()
 
     def there(self, *, now: int) -> Mask:
-        """The rows that are there at a time."""
-        mask: Mask = self.rows["there"] & (self.rows["expires"] > now)
+        """The rows that are there at a time. Not to be changed."""
+        if self._present is None:
+            self._present = _present(self.rows)
+        present = self._present
+        if now < present.first_expiry:
+            return present.rows
+        mask: Mask = present.rows & (self.rows["expires"] > now)
         return mask
 
     def cosines(self, vector: Vector) -> Numbers:
         """How close in meaning each row is; 0 for those that mean nothing."""
         if len(vector) != self.width:
             return np.zeros(self._count, np.float32)
-        cosines: Numbers = self._vectors[: self._count] @ vector
-        cosines[~self.rows["meant"]] = 0.0
+        # Not `@`: its two threads wait for each other longer than one takes, where anything else is at work.
+        cosines: Numbers = np.vecdot(self._vectors[: self._count], vector)
         return cosines
 
     def by_words(self, terms: Sequence[int], there: Mask) -> Found:
         """The BM25 of each row and of each session, by how rare the terms are among those that are there."""
         texts = np.zeros(self._count, np.float32)
         sessions = np.zeros(self.links.sessions, np.float32)
-        whole = max(int(np.count_nonzero(there)), 1)
-        mean = float(self.rows["length"][there].mean()) if there.any() else 1.0
+        whole = int(np.count_nonzero(there))
+        all_there, lengths = whole == self._count, self._lengths[: self._count]
+        usual = max(float((lengths if all_there else lengths[there]).mean()), 1.0) if whole else 1.0
         for term in terms:
             rows, halves = self._posted(term)
-            kept = there[rows]
-            rows, often = rows[kept], halves[kept] / np.float32(2)
+            if not all_there:
+                kept = there[rows]
+                rows, halves = rows[kept], halves[kept]
             if not len(rows):
                 continue
-            long = 1 - _LENGTH_SHARE + _LENGTH_SHARE * self.rows["length"][rows] / max(mean, 1.0)
+            often = halves / np.float32(2)
+            long = (1 - _LENGTH_SHARE) + (_LENGTH_SHARE / usual) * lengths[rows]
             texts[rows] += _rarity(len(rows), whole) * often / (often + _SATURATION * long)
             self._add_sessions(sessions, rows)
         return Found(texts=texts, sessions=sessions)
@@ -186,6 +196,7 @@ class NamespaceIndex:
             self._grow(last)
         rows = self._rows[first:last]
         rows[:] = [self._row(entry) for entry in entries]
+        self._lengths[first:last] = [len(entry.terms) // TERM.itemsize for entry in entries]
         self._count = last
         for number, entry in enumerate(entries, first):
             self._row_of[entry.item_id] = number
@@ -202,7 +213,6 @@ class NamespaceIndex:
             entry.first_day,
             entry.last_day,
             self._speaker(entry.speaker),
-            len(entry.terms) // TERM.itemsize,
             entry.role,
             entry.signs,
             entry.embedding is not None and len(entry.embedding) == self.width * 2,
@@ -251,15 +261,18 @@ class NamespaceIndex:
     def _grow(self, room: int) -> None:
         room = max(room, len(self._rows) * 5 // 4)
         rows, vectors = np.zeros(room, _ROW), np.zeros((room, self.width), np.float32)
+        lengths = np.zeros(room, np.float32)
+        lengths[: self._count] = self._lengths[: self._count]
         rows[: self._count] = self._rows[: self._count]
         vectors[: self._count] = self._vectors[: self._count]
-        self._rows, self._vectors = rows, vectors
+        self._rows, self._vectors, self._lengths = rows, vectors, lengths
 
     def _pack(self) -> None:
         kept = np.flatnonzero(self.rows["there"])
         to = np.full(self._count, -1, np.int32)
         to[kept] = np.arange(len(kept), dtype=np.int32)
         self._rows, self._vectors = self._rows[kept], self._vectors[kept]
+        self._lengths = self._lengths[kept]
         self._count, self._removed = len(kept), 0
         self._row_of = {int(item_id): n for n, item_id in enumerate(self._rows["item_id"])}
         postings = _joined(self._sorted, self._loose)
@@ -269,8 +282,23 @@ class NamespaceIndex:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Present:
+    """The rows that were not removed, and when the first of them expires."""
+
+    rows: Mask
+    first_expiry: int
+
+
+def _present(rows: Table) -> _Present:
+    there: Mask = rows["there"].copy()
+    first = rows["expires"][there].min(initial=NEVER)
+    return _Present(rows=there, first_expiry=int(first))
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Links:
-    """For each row the rows before and after it in its session, and the session's number; -1 for none."""
+    """For each row the rows before and after it in its session, and the session's number; -1 for none, also as the
+    last element, which -1 reaches."""
 
     before: Rows
     after: Rows
@@ -278,15 +306,16 @@ class _Links:
     sessions: int
 
     def best_of_sessions(self, values: Numbers) -> Numbers:
-        """The greatest value of each session."""
-        best = np.zeros(self.sessions, np.float32)
-        inside = self.session_of >= 0
-        np.maximum.at(best, self.session_of[inside], values[inside])
+        """The greatest value of each session, of values from -1 on."""
+        best = np.full(self.sessions, -1, np.float32)
+        if self.sessions:
+            inside = np.flatnonzero(self.session_of >= 0)
+            np.maximum.at(best, self.session_of[inside], values[inside])
         return best
 
 
 def _linked(rows: Table) -> _Links:
-    before = np.full(len(rows), -1, np.intp)
+    before = np.full(len(rows) + 1, -1, np.intp)
     after, session_of = before.copy(), before.copy()
     inside = np.flatnonzero((rows["thread"] != 0) & rows["there"])
     if not len(inside):

@@ -180,13 +180,15 @@ def valid_together(field: str, values: Iterable[str]) -> None:
 
 def valid_metadata(text: str) -> str:
     """The JSON text of an object; empty means {}. Raises FieldInvalid and NotJson."""
+    if not text:
+        return "{}"
     if (size := len(text.encode())) > METADATA_BYTES:
         raise FieldInvalid(
             "metadata",
             f"metadata has {size} bytes; at most {METADATA_BYTES} are allowed",
             code="METADATA_INVALID",
         )
-    document = from_json_text(text, field="metadata") if text else {}
+    document = from_json_text(text, field="metadata")
     if not isinstance(document, dict):
         raise FieldInvalid("metadata", "metadata must be a JSON object", code="METADATA_INVALID")
     return json.dumps(document, separators=(",", ":"))

@@ -1,7 +1,7 @@
 """How well what was found matches: one score out of words, meaning, neighbours, sessions, speakers and times."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from enum import Enum
@@ -123,23 +123,30 @@ def signs_of_matches(index: NamespaceIndex, question: Question, *, there: Mask) 
     """The candidates and all that speaks for and against them."""
     found = index.by_words(question.terms, there)
     texts = _relative(found.texts)
-    cosines = _cosines(index, question)
-    close = _closeness(cosines, there)
+    cosines = _cosines(index, question, there)
+    closeness = _closeness(cosines, there)
+
+    def text_at(at: Rows) -> Numbers:
+        return np.where(at >= 0, texts[at], np.float32(0))
+
+    def close_at(at: Rows) -> Numbers:
+        return np.where(at >= 0, closeness.of(cosines[at]), np.float32(0))
+
     rows = _candidates(index, question.mode, texts=texts, cosines=cosines, there=there)
     links = index.links
-    session = links.session_of[rows]
+    text, close, session = texts[rows], closeness.of(cosines[rows]), links.session_of[rows]
     columns = [
-        texts[rows],
-        close[rows],
-        _beside(index, rows, texts),
-        _beside(index, rows, close),
-        _of_session(_relative(found.sessions), session, own=texts[rows]),
-        _of_session(links.best_of_sessions(close), session, own=close[rows]),
+        text,
+        close,
+        _beside(index, rows, text_at),
+        _beside(index, rows, close_at),
+        _of_session(_relative(found.sessions), session, own=text),
+        _of_session(closeness.of(links.best_of_sessions(cosines)), session, own=close),
         *_cues(index, question, rows),
     ]
     return Matches(
         rows=rows,
-        text=texts[rows],
+        text=text,
         cosines=cosines[rows],
         features=np.stack(columns, axis=1).astype(np.float32),
     )
@@ -148,15 +155,17 @@ def signs_of_matches(index: NamespaceIndex, question: Question, *, there: Mask) 
 def candidate_ids(index: NamespaceIndex, question: Question, *, there: Mask) -> frozenset[int]:
     """The items that would be looked at."""
     texts = index.by_words(question.terms, there).texts
-    cosines = _cosines(index, question)
+    cosines = _cosines(index, question, there)
     rows = _candidates(index, question.mode, texts=texts, cosines=cosines, there=there)
     return frozenset(int(item_id) for item_id in index.rows["item_id"][rows])
 
 
-def _cosines(index: NamespaceIndex, question: Question) -> Numbers:
+def _cosines(index: NamespaceIndex, question: Question, there: Mask) -> Numbers:
+    """How close in meaning each row is; -1 for those that are not there."""
     if question.vector is None:
-        return np.zeros(len(index.rows), np.float32)
-    return index.cosines(question.vector)
+        return np.where(there, np.float32(0), np.float32(-1))
+    cosines = index.cosines(question.vector)
+    return cosines if there.all() else np.where(there, cosines, np.float32(-1))
 
 
 def _scores(matches: Matches, mode: Mode) -> Numbers:
@@ -175,14 +184,15 @@ def _candidates(
 ) -> Rows:
     best: list[Rows] = []
     if mode is not Mode.VECTOR:
-        best.append(_greatest(np.where(there, texts, 0), above=0))
+        best.append(_greatest(texts, above=0))
     if mode is not Mode.TEXT:
-        best.append(_greatest(np.where(there, cosines, -1), above=-1))
+        best.append(_greatest(cosines, above=-1))
     rows = np.concatenate(best)
     if mode is Mode.HYBRID:
         links = index.links
-        rows = np.concatenate((rows, links.before[rows], links.after[rows]))
-        rows = rows[rows >= 0]
+        if links.sessions:
+            rows = np.concatenate((rows, links.before[rows], links.after[rows]))
+            rows = rows[rows >= 0]
         rows = rows[there[rows]]
     return np.unique(rows)
 
@@ -191,8 +201,8 @@ def _greatest(values: Numbers, *, above: float) -> Rows:
     rows: Rows = np.flatnonzero(values > above)
     if len(rows) <= CANDIDATES:
         return rows
-    best = np.argpartition(values[rows], -CANDIDATES)[-CANDIDATES:]
-    return rows[best]
+    best = np.argpartition(values if len(rows) == len(values) else values[rows], -CANDIDATES)
+    return rows[best[-CANDIDATES:]]
 
 
 def _relative(values: Numbers) -> Numbers:
@@ -201,30 +211,39 @@ def _relative(values: Numbers) -> Numbers:
     return values / best if best > 0 else values
 
 
-def _closeness(cosines: Numbers, there: Mask) -> Numbers:
+@dataclass(frozen=True, kw_only=True)
+class _Closeness:
     """Cosines from 0 for what is as close as anything to 1 for the closest: what all texts share says nothing."""
+
+    best: float
+    usual: float
+
+    def of(self, cosines: Numbers) -> Numbers:
+        """How close these are among all."""
+        if self.best <= 0:
+            return np.zeros_like(cosines)
+        close = (cosines - np.float32(self.usual)) / np.float32(max(self.best - self.usual, 1e-6))
+        clipped: Numbers = np.clip(close, 0, 1)
+        return clipped
+
+
+def _closeness(cosines: Numbers, there: Mask) -> _Closeness:
     if not there.any():
-        return np.zeros_like(cosines)
-    best = float(cosines[there].max())
-    usual = min(float(cosines[there].mean()), best / 2)
-    if best <= 0:
-        return np.zeros_like(cosines)
-    return np.where(there, np.clip((cosines - usual) / max(best - usual, 1e-6), 0, 1), 0)
+        return _Closeness(best=0, usual=0)
+    best = float(cosines.max())
+    mean = float((cosines if there.all() else cosines[there]).mean())
+    return _Closeness(best=best, usual=min(mean, best / 2))
 
 
-def _beside(index: NamespaceIndex, rows: Rows, values: Numbers) -> Numbers:
+def _beside(index: NamespaceIndex, rows: Rows, values_at: Callable[[Rows], Numbers]) -> Numbers:
     """The best value of the neighbours: in full for the next ones, by half for those after them."""
     links = index.links
-    padded = np.append(values, np.float32(0))
+    if not links.sessions:
+        return np.zeros(len(rows), np.float32)
     before, after = links.before[rows], links.after[rows]
-    farther = (_step(links.before, before), _step(links.after, after))
-    near = np.maximum(padded[before], padded[after])
-    far = np.maximum(padded[farther[0]], padded[farther[1]])
+    near = np.maximum(values_at(before), values_at(after))
+    far = np.maximum(values_at(links.before[before]), values_at(links.after[after]))
     return np.maximum(near, far / 2)
-
-
-def _step(links: Rows, rows: Rows) -> Rows:
-    return np.append(links, -1)[rows]
 
 
 def _of_session(values: Numbers, session: Rows, *, own: Numbers) -> Numbers:
@@ -238,13 +257,19 @@ def _cues(index: NamespaceIndex, question: Question, rows: Rows) -> Sequence[Num
     names_a_time = (signs & Signs.TIME) > 0
     has_a_number = (signs & Signs.NUMBER) > 0
     return (
-        np.isin(about["speaker"], named[named > 0]).astype(np.float32),
+        _said_by(named[named > 0], about["speaker"]),
         _role_fits(question.text, about["role"]),
         _when_fits(question, about),
         names_a_time.astype(np.float32) * asks_when(question.text),
         has_a_number.astype(np.float32) * bool(_HOW_MANY.search(question.text)),
         ((signs & Signs.QUESTION) > 0).astype(np.float32),
     )
+
+
+def _said_by(named: Rows, speakers: Numbers) -> Numbers:
+    if not len(named):
+        return np.zeros(len(speakers), np.float32)
+    return np.isin(speakers, named).astype(np.float32)
 
 
 def _role_fits(text: str, roles: Numbers) -> Numbers:

@@ -149,7 +149,7 @@ def _ranked(
 ) -> Sequence[Score]:
     there = index.there(now=now)
     if passing is not None:
-        there &= index.rows_with(passing)
+        there = there & index.rows_with(passing)
     return ranked(index, question, there=there, limit=limit)
 
 
@@ -160,6 +160,6 @@ def _best_of(
     index.replace((), block)
     there = index.there(now=now)
     if passing is not None:
-        there &= index.rows_with(passing)
+        there = there & index.rows_with(passing)
     kept = candidate_ids(index, question, there=there)
     return [entry for entry in block if entry.item_id in kept]

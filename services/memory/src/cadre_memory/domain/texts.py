@@ -2,10 +2,10 @@
 
 import json
 import re
+import struct
 import threading
 import unicodedata
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -20,6 +20,8 @@ QUERY_WORDS = 64
 
 TERM = np.dtype([("term", "<u4"), ("halves", "u1")])
 """A word's stem as a number, and how often a text has it, in halves: a word of the key counts half."""
+
+_RECORD = struct.Struct("<IB").pack
 
 PASSAGE_CHARACTERS = 500
 
@@ -114,13 +116,11 @@ def terms_of(question: str) -> tuple[int, ...]:
 
 def indexed(text: str, *, key: str) -> bytes:
     """The stems of a text and of its key, as TERM records."""
-    halves: Counter[int] = Counter()
-    for word in _telling(text):
-        halves[_term(word)] += 2
-    for word in _telling(key):
-        halves[_term(word)] += 1
-    counted = [(term, min(count, 255)) for term, count in halves.items()]
-    return np.array(counted, TERM).tobytes()
+    halves: dict[int, int] = {}
+    for said, worth in ((text, 2), (key, 1)):
+        for term in map(_term, _telling(said)):
+            halves[term] = halves.get(term, 0) + worth
+    return b"".join(_RECORD(term, min(count, 255)) for term, count in halves.items())
 
 
 def passage_of(text: str, terms: frozenset[int]) -> str:
@@ -143,9 +143,9 @@ def _telling(text: str) -> list[str]:
 
 def _words(text: str) -> list[str]:
     plain = text.lower()
-    if not plain.isascii():
-        plain = _without_accents(plain)
-    return [part for word in _WORD.findall(plain) for part in _parts(word)]
+    if plain.isascii():
+        return _WORD.findall(plain)
+    return [part for word in _WORD.findall(_without_accents(plain)) for part in _parts(word)]
 
 
 def _without_accents(text: str) -> str:

@@ -173,6 +173,7 @@ class CreateBatchRequest(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """An applied workflow's name."""
     source: _builtins.str
@@ -184,6 +185,10 @@ class CreateBatchRequest(_message.Message):
     resume: _builtins.bool
     """Whether to go on with the newest batch of these rows, also when it was cancelled or rows of it failed: those go on
     from the step that failed, cancelled ones begin anew. NOT_FOUND when there is none.
+    """
+    api_key: _builtins.str
+    """The name of the API key that starts it, which its runs are attributed to; empty when none does. At most 100
+    characters. One that goes on is still the first key's.
     """
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchInput]:
@@ -198,10 +203,11 @@ class CreateBatchRequest(_message.Message):
         rows: _abc.Iterable[Global___BatchInput] | None = ...,
         max_concurrent: _builtins.int = ...,
         resume: _builtins.bool = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "target", b"target", "workflow", b"workflow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_concurrent", b"max_concurrent", "resume", b"resume", "rows", b"rows", "source", b"source", "target", b"target", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "max_concurrent", b"max_concurrent", "resume", b"resume", "rows", b"rows", "source", b"source", "target", b"target", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["workflow", "source"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015

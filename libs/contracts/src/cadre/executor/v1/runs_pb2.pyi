@@ -103,6 +103,10 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """A tool returned, or failed with an error; data has its result, cut when it is long."""
     EVENT_TYPE_AGENT_TASK: _EventType.ValueType  # 17
     """What a remote agent does for a node changed; data has the agent, its task, the task's state, and what it says."""
+    EVENT_TYPE_BUDGET_WARNED: _EventType.ValueType  # 18
+    """A budget is nearly used up since a model call of this node; data has the budget, its period, what is used and the
+    limits, and a message.
+    """
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """What happened in a run."""
@@ -143,6 +147,10 @@ EVENT_TYPE_TOOL_RETURNED: EventType.ValueType  # 16
 """A tool returned, or failed with an error; data has its result, cut when it is long."""
 EVENT_TYPE_AGENT_TASK: EventType.ValueType  # 17
 """What a remote agent does for a node changed; data has the agent, its task, the task's state, and what it says."""
+EVENT_TYPE_BUDGET_WARNED: EventType.ValueType  # 18
+"""A budget is nearly used up since a model call of this node; data has the budget, its period, what is used and the
+limits, and a message.
+"""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 @_typing.final
@@ -171,6 +179,7 @@ class Run(_message.Message):
     SCHEDULE_FIELD_NUMBER: _builtins.int
     BATCH_ID_FIELD_NUMBER: _builtins.int
     BATCH_ROW_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, a ULID."""
     workflow: _builtins.str
@@ -195,6 +204,8 @@ class Run(_message.Message):
     """The batch that it belongs to; empty when it belongs to none."""
     batch_row: _builtins.int
     """Which row of the batch it is for, from 1; 0 without a batch, and when a later run took its place."""
+    api_key: _builtins.str
+    """The name of the API key that started it, or the run at the top; empty when none did, as with deliveries."""
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """What it was given, an object by state field. Absent in lists."""
@@ -250,10 +261,11 @@ class Run(_message.Message):
         schedule: _builtins.str = ...,
         batch_id: _builtins.str = ...,
         batch_row: _builtins.int = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "inputs", b"inputs", "outputs", b"outputs", "started_time", b"started_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "batch_row", b"batch_row", "created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "forked_from_run_id", b"forked_from_run_id", "id", b"id", "inputs", b"inputs", "outputs", b"outputs", "parent_run_id", b"parent_run_id", "questions", b"questions", "schedule", b"schedule", "source", b"source", "started_time", b"started_time", "status", b"status", "trace_id", b"trace_id", "trigger", b"trigger", "usage", b"usage", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "batch_id", b"batch_id", "batch_row", b"batch_row", "created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "forked_from_run_id", b"forked_from_run_id", "id", b"id", "inputs", b"inputs", "outputs", b"outputs", "parent_run_id", b"parent_run_id", "questions", b"questions", "schedule", b"schedule", "source", b"source", "started_time", b"started_time", "status", b"status", "trace_id", b"trace_id", "trigger", b"trigger", "usage", b"usage", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -387,6 +399,7 @@ class StartRunRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     ARRIVAL_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """An applied workflow's name."""
     source: _builtins.str
@@ -401,6 +414,10 @@ class StartRunRequest(_message.Message):
     """
     schedule: _builtins.str
     """The schedule that starts it; empty when none does. At most 100 characters. With it, an empty trigger means schedule."""
+    api_key: _builtins.str
+    """The name of the API key that starts it, whose budgets bound it and its steps; empty when none does. At most 100
+    characters. A repeated idempotency key leaves it as it was.
+    """
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """Values for state fields, an object. Absent means none. At most 4 MiB."""
@@ -422,10 +439,11 @@ class StartRunRequest(_message.Message):
         run_id: _builtins.str = ...,
         arrival: Global___Arrival | None = ...,
         schedule: _builtins.str = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival", "inputs", b"inputs", "source", b"source", "target", b"target", "workflow", b"workflow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival", "inputs", b"inputs", "run_id", b"run_id", "schedule", b"schedule", "source", b"source", "target", b"target", "trigger", b"trigger", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "arrival", b"arrival", "inputs", b"inputs", "run_id", b"run_id", "schedule", b"schedule", "source", b"source", "target", b"target", "trigger", b"trigger", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["workflow", "source"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
@@ -703,7 +721,9 @@ Global___CancelRunResponse: _TypeAlias = CancelRunResponse  # noqa: Y015
 
 @_typing.final
 class ResumeRunRequest(_message.Message):
-    """Which run to go on with."""
+    """Which run to go on with: one that failed, or one that waits for a budget: for its own with an amount, for one that it
+    shares without.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -836,10 +856,13 @@ class ForkRunRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run to start from, whatever its status."""
     checkpoint_id: _builtins.str
     """One of its checkpoints; empty means the last."""
+    api_key: _builtins.str
+    """As in StartRunRequest: the new run is this key's, whoever started the first."""
     @_builtins.property
     def state(self) -> _common_pb2.Json:
         """State fields to change, an object. Checked as inputs are. Absent means none."""
@@ -850,10 +873,11 @@ class ForkRunRequest(_message.Message):
         run_id: _builtins.str = ...,
         checkpoint_id: _builtins.str = ...,
         state: _common_pb2.Json | None = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "run_id", b"run_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "checkpoint_id", b"checkpoint_id", "run_id", b"run_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -129,8 +129,8 @@ class RunServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResumeRun(self, request, context):
-        """Goes on with a failed run from the step that failed, after its cause is mended; with a budget, also with one that
-        waits for more of it. FAILED_PRECONDITION for any other.
+        """Goes on with a failed run from the step that failed, after its cause is mended, or with one that waits for a budget.
+        FAILED_PRECONDITION for any other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

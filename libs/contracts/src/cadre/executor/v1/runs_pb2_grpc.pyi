@@ -48,8 +48,8 @@ class RunServiceStub:
     CancelRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.CancelRunRequest, _runs_pb2.CancelRunResponse]
     """Asks a run to stop. When the answer comes no further step of it can start. A run that had ended stays as it was."""
     ResumeRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ResumeRunRequest, _runs_pb2.ResumeRunResponse]
-    """Goes on with a failed run from the step that failed, after its cause is mended; with a budget, also with one that
-    waits for more of it. FAILED_PRECONDITION for any other.
+    """Goes on with a failed run from the step that failed, after its cause is mended, or with one that waits for a budget.
+    FAILED_PRECONDITION for any other.
     """
     AnswerRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.AnswerRunRequest, _runs_pb2.AnswerRunResponse]
     """Answers what a run waits for. The first answer counts; the same one again is accepted, another is ABORTED."""
@@ -83,8 +83,8 @@ class RunServiceAsyncStub(RunServiceStub):
     CancelRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.CancelRunRequest, _runs_pb2.CancelRunResponse]  # type: ignore[assignment]
     """Asks a run to stop. When the answer comes no further step of it can start. A run that had ended stays as it was."""
     ResumeRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.ResumeRunRequest, _runs_pb2.ResumeRunResponse]  # type: ignore[assignment]
-    """Goes on with a failed run from the step that failed, after its cause is mended; with a budget, also with one that
-    waits for more of it. FAILED_PRECONDITION for any other.
+    """Goes on with a failed run from the step that failed, after its cause is mended, or with one that waits for a budget.
+    FAILED_PRECONDITION for any other.
     """
     AnswerRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.AnswerRunRequest, _runs_pb2.AnswerRunResponse]  # type: ignore[assignment]
     """Answers what a run waits for. The first answer counts; the same one again is accepted, another is ABORTED."""
@@ -151,8 +151,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.ResumeRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.ResumeRunResponse, _abc.Awaitable[_runs_pb2.ResumeRunResponse]]:
-        """Goes on with a failed run from the step that failed, after its cause is mended; with a budget, also with one that
-        waits for more of it. FAILED_PRECONDITION for any other.
+        """Goes on with a failed run from the step that failed, after its cause is mended, or with one that waits for a budget.
+        FAILED_PRECONDITION for any other.
         """
 
     @_abc_1.abstractmethod

@@ -366,7 +366,7 @@ class Attribution(_message.Message):
     schedule: _builtins.str
     """The schedule that started the run; empty when none did."""
     api_key: _builtins.str
-    """The public prefix of the API key that started the run; empty when unknown."""
+    """The name of the API key that started the run, or asked by itself; empty when none did."""
     @_builtins.property
     def run_budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunBudget]:
         """What the runs that the call is made for may spend, by their workflow files; each of run_id or root_run_id. Every
@@ -546,6 +546,7 @@ class Reply(_message.Message):
     CACHED_FIELD_NUMBER: _builtins.int
     LIKELIHOODS_FIELD_NUMBER: _builtins.int
     DROPPED_OPTIONS_FIELD_NUMBER: _builtins.int
+    BUDGET_WARNINGS_FIELD_NUMBER: _builtins.int
     content: _builtins.str
     """The text; a JSON document when a schema was asked for."""
     finish_reason: Global___FinishReason.ValueType
@@ -582,6 +583,10 @@ class Reply(_message.Message):
         allows.
         """
 
+    @_builtins.property
+    def budget_warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetWarning]:
+        """Budgets that are nearly used up since this call: what it used passed the share of a limit at which they warn."""
+
     def __init__(
         self,
         *,
@@ -598,14 +603,64 @@ class Reply(_message.Message):
         cached: _builtins.bool = ...,
         likelihoods: _abc.Iterable[Global___Likelihood] | None = ...,
         dropped_options: _abc.Iterable[_builtins.str] | None = ...,
+        budget_warnings: _abc.Iterable[Global___BudgetWarning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "call_id", b"call_id", "content", b"content", "dropped_options", b"dropped_options", "finish_reason", b"finish_reason", "latency_ms", b"latency_ms", "likelihoods", b"likelihoods", "model", b"model", "provider", b"provider", "reasoning", b"reasoning", "replayed", b"replayed", "tool_calls", b"tool_calls", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_warnings", b"budget_warnings", "cached", b"cached", "call_id", b"call_id", "content", b"content", "dropped_options", b"dropped_options", "finish_reason", b"finish_reason", "latency_ms", b"latency_ms", "likelihoods", b"likelihoods", "model", b"model", "provider", b"provider", "reasoning", b"reasoning", "replayed", b"replayed", "tool_calls", b"tool_calls", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reply: _TypeAlias = Reply  # noqa: Y015
+
+@_typing.final
+class BudgetWarning(_message.Message):
+    """How a budget stood when it became nearly used up. Said once for each of its periods."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGET_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    USED_USD_FIELD_NUMBER: _builtins.int
+    LIMIT_USD_FIELD_NUMBER: _builtins.int
+    USED_TOKENS_FIELD_NUMBER: _builtins.int
+    LIMIT_TOKENS_FIELD_NUMBER: _builtins.int
+    budget: _builtins.str
+    """The budget's name; for what a run may spend by its file, `run:` and the run's id."""
+    period: _builtins.str
+    """The period: a day, its first day of a week, a month, or a run's id."""
+    used_usd: _builtins.str
+    """US dollars used, the worst case of calls under way included, an exact decimal."""
+    limit_usd: _builtins.str
+    """The limit in US dollars, an exact decimal. Absent when there is none."""
+    used_tokens: _builtins.int
+    """Tokens used, the worst case of calls under way included."""
+    limit_tokens: _builtins.int
+    """The limit in tokens. Absent when there is none."""
+    def __init__(
+        self,
+        *,
+        budget: _builtins.str = ...,
+        period: _builtins.str = ...,
+        used_usd: _builtins.str = ...,
+        limit_usd: _builtins.str | None = ...,
+        used_tokens: _builtins.int = ...,
+        limit_tokens: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit_tokens", b"_limit_tokens", "_limit_usd", b"_limit_usd", "limit_tokens", b"limit_tokens", "limit_usd", b"limit_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit_tokens", b"_limit_tokens", "_limit_usd", b"_limit_usd", "budget", b"budget", "limit_tokens", b"limit_tokens", "limit_usd", b"limit_usd", "period", b"period", "used_tokens", b"used_tokens", "used_usd", b"used_usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit_tokens: _TypeAlias = _typing.Literal["limit_tokens"]  # noqa: Y015
+    _WhichOneofArgType__limit_tokens: _TypeAlias = _typing.Literal["_limit_tokens", b"_limit_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__limit_usd: _TypeAlias = _typing.Literal["limit_usd"]  # noqa: Y015
+    _WhichOneofArgType__limit_usd: _TypeAlias = _typing.Literal["_limit_usd", b"_limit_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_tokens) -> _WhichOneofReturnType__limit_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_usd) -> _WhichOneofReturnType__limit_usd | None: ...
+
+Global___BudgetWarning: _TypeAlias = BudgetWarning  # noqa: Y015
 
 @_typing.final
 class Likelihood(_message.Message):

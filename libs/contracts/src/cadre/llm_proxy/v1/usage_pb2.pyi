@@ -45,7 +45,7 @@ class _UsageDimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UsageD
     USAGE_DIMENSION_HOUR: _UsageDimension.ValueType  # 7
     """The hour in UTC, as 2026-11-22T14."""
     USAGE_DIMENSION_KEY: _UsageDimension.ValueType  # 8
-    """The public prefix of the API key."""
+    """The API key's name."""
     USAGE_DIMENSION_SCHEDULE: _UsageDimension.ValueType  # 9
     """The schedule's name."""
 
@@ -69,7 +69,7 @@ USAGE_DIMENSION_DAY: UsageDimension.ValueType  # 6
 USAGE_DIMENSION_HOUR: UsageDimension.ValueType  # 7
 """The hour in UTC, as 2026-11-22T14."""
 USAGE_DIMENSION_KEY: UsageDimension.ValueType  # 8
-"""The public prefix of the API key."""
+"""The API key's name."""
 USAGE_DIMENSION_SCHEDULE: UsageDimension.ValueType  # 9
 """The schedule's name."""
 Global___UsageDimension: _TypeAlias = UsageDimension  # noqa: Y015
@@ -806,7 +806,7 @@ class Budget(_message.Message):
     scope: Global___BudgetScope.ValueType
     """Whose calls."""
     subject: _builtins.str
-    """The workflow's name, the key's public prefix, or the run's id. Empty, and only then, for the platform."""
+    """The workflow's name, the API key's name, or the run's id. Empty, and only then, for the platform."""
     period: Global___BudgetPeriod.ValueType
     """How often it begins anew. A run's budget has BUDGET_PERIOD_RUN."""
     usd: _builtins.str
@@ -873,7 +873,7 @@ class BudgetUse(_message.Message):
     left_tokens: _builtins.int
     """Tokens that are left. Absent without a limit in tokens."""
     warned: _builtins.bool
-    """Whether warn_percent was reached."""
+    """Whether warn_percent was reached by calls that have ended."""
     @_builtins.property
     def reset_time(self) -> _timestamp_pb2.Timestamp:
         """When it begins anew. Absent for runs."""

@@ -1,4 +1,4 @@
-"""memory_search and memory_save: the memory service, in the workflow's namespaces."""
+"""memory_search and memory_save: the memory service, in the namespace that the node gives them."""
 
 from cadre_executor.adapters.tools.invocations import Invocation
 from cadre_executor.domain.peers import Call, Memory
@@ -8,7 +8,7 @@ __all__ = ["MemoryTools"]
 
 
 class MemoryTools:
-    """Remembers for workflows. A node's config says whose memory, and where in it; a model cannot."""
+    """Remembers for workflows. The file says whose memory, and where in it; a model cannot."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
@@ -16,7 +16,7 @@ class MemoryTools:
     async def search(self, asked: Invocation) -> ToolResult:
         """The best hits, best first."""
         hits = await self._memory.search(
-            _namespace(asked),
+            asked.context.namespace,
             asked.arguments["query"],
             top_k=asked.arguments.get("top_k", 5),
             call=_call(asked),
@@ -29,7 +29,7 @@ class MemoryTools:
         """Stores a value."""
         key = asked.arguments["key"]
         await self._memory.put(
-            _namespace(asked),
+            asked.context.namespace,
             key,
             asked.arguments["value"],
             ttl_seconds=asked.arguments.get("ttl_seconds", 0.0),
@@ -37,17 +37,6 @@ class MemoryTools:
             seconds=asked.seconds,
         )
         return ToolResult(value={"key": key})
-
-
-def _namespace(asked: Invocation) -> tuple[str, ...]:
-    context, scope = asked.context, asked.config.get("scope", "workflow")
-    whose = {
-        "workflow": ("workflow", context.workflow.name),
-        "node": ("node", context.workflow.name, context.node),
-        "run": ("run", context.run_id),
-        "shared": ("shared",),
-    }
-    return (*whose[scope], *asked.config.get("namespace", ()))
 
 
 def _call(asked: Invocation) -> Call:

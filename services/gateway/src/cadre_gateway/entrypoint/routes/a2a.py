@@ -8,9 +8,11 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ValidationError
 
+from cadre_gateway.domain.api_keys import Scope
 from cadre_gateway.entrypoint import a2a_documents as a2a
 from cadre_gateway.entrypoint.a2a_documents import A2aError, Fault
 from cadre_gateway.entrypoint.a2a_tasks import Tasks
+from cadre_gateway.entrypoint.access import READ, RUN, caller_of, require
 from cadre_gateway.entrypoint.dependencies import Parts, TheParts
 from cadre_gateway.entrypoint.errors import details_of
 from cadre_gateway.entrypoint.streams import EventStream, aclosed, sse
@@ -29,11 +31,11 @@ Said = Callable[[dict[str, Any]], dict[str, Any]]
 Model = TypeVar("Model", bound=BaseModel)
 
 
-@router.get(f"{_BASE}/.well-known/agent-card.json")
+@router.get(f"{_BASE}/.well-known/agent-card.json", dependencies=[READ])
 async def get_card(workflow: _Workflow, request: Request, parts: TheParts) -> Response:
     """The workflow's agent card."""
     url = f"{str(request.base_url).rstrip('/')}/a2a/{workflow}"
-    body = json.dumps(await _tasks(workflow, parts).card(url), ensure_ascii=False).encode()
+    body = json.dumps(await _tasks(workflow, request, parts).card(url), ensure_ascii=False).encode()
     headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', "Cache-Control": _CACHED}
     known = [
         tag.strip().removeprefix("W/")
@@ -44,7 +46,7 @@ async def get_card(workflow: _Workflow, request: Request, parts: TheParts) -> Re
     return Response(body, media_type="application/json", headers=headers)
 
 
-@router.post(_BASE)
+@router.post(_BASE, dependencies=[READ])
 async def json_rpc(workflow: _Workflow, request: Request, parts: TheParts) -> Response:
     """Every method, by JSON-RPC."""
     call_id: object = None
@@ -53,7 +55,9 @@ async def json_rpc(workflow: _Workflow, request: Request, parts: TheParts) -> Re
         call_id = call.get("id")
         _check_version(request)
         method, params = _method(call)
-        return await _by_json_rpc(method, params, call_id, _tasks(workflow, parts), request, parts)
+        return await _by_json_rpc(
+            method, params, call_id, _tasks(workflow, request, parts), request, parts
+        )
     except A2aError as error:
         return _json(_failed(call_id, error))
 
@@ -71,9 +75,11 @@ async def _by_json_rpc(
 
     match method:
         case "SendMessage":
+            require(request, Scope.RUN)
             run = await tasks.send(_read(a2a.SendMessage, params))
             return _json(said({"task": a2a.task(run)}))
         case "SendStreamingMessage":
+            require(request, Scope.RUN)
             run = await tasks.begin(_read(a2a.SendMessage, params))
             return _stream(tasks.updates(run), said, _rpc_failure(call_id), request, parts)
         case "GetTask":
@@ -82,6 +88,7 @@ async def _by_json_rpc(
         case "ListTasks":
             return _json(said(await tasks.list(_read(a2a.ListTasks, params))))
         case "CancelTask":
+            require(request, Scope.RUN)
             run = await tasks.cancel(_read(a2a.GetTask, params).id)
             return _json(said(a2a.task(run)))
         case "SubscribeToTask":
@@ -90,12 +97,12 @@ async def _by_json_rpc(
     raise _unsupported(method)
 
 
-@router.post(f"{_BASE}/message:send")
+@router.post(f"{_BASE}/message:send", dependencies=[RUN])
 async def send_message(workflow: _Workflow, request: Request, parts: TheParts) -> Response:
     """SendMessage."""
 
     async def work() -> dict[str, Any]:
-        run = await _tasks(workflow, parts).send(
+        run = await _tasks(workflow, request, parts).send(
             _read(a2a.SendMessage, _body(await request.body()))
         )
         return {"task": a2a.task(run)}
@@ -103,10 +110,10 @@ async def send_message(workflow: _Workflow, request: Request, parts: TheParts) -
     return await _answered(request, work)
 
 
-@router.post(f"{_BASE}/message:stream")
+@router.post(f"{_BASE}/message:stream", dependencies=[RUN])
 async def stream_message(workflow: _Workflow, request: Request, parts: TheParts) -> Response:
     """SendStreamingMessage."""
-    tasks = _tasks(workflow, parts)
+    tasks = _tasks(workflow, request, parts)
     try:
         _check_version(request)
         run = await tasks.begin(_read(a2a.SendMessage, _body(await request.body())))
@@ -115,36 +122,38 @@ async def stream_message(workflow: _Workflow, request: Request, parts: TheParts)
     return _stream(tasks.updates(run), dict, _http_failure, request, parts)
 
 
-@router.get(f"{_BASE}/tasks")
+@router.get(f"{_BASE}/tasks", dependencies=[READ])
 async def list_tasks(workflow: _Workflow, request: Request, parts: TheParts) -> Response:
     """ListTasks."""
 
     async def work() -> dict[str, Any]:
-        return await _tasks(workflow, parts).list(_read(a2a.ListTasks, request.query_params))
+        return await _tasks(workflow, request, parts).list(
+            _read(a2a.ListTasks, request.query_params)
+        )
 
     return await _answered(request, work)
 
 
 # Before the task itself, whose path would take it for an id.
-@router.post(f"{_BASE}/tasks/{{task_id}}:cancel")
+@router.post(f"{_BASE}/tasks/{{task_id}}:cancel", dependencies=[RUN])
 async def cancel_task(
     workflow: _Workflow, task_id: str, request: Request, parts: TheParts
 ) -> Response:
     """CancelTask."""
 
     async def work() -> dict[str, Any]:
-        return a2a.task(await _tasks(workflow, parts).cancel(task_id))
+        return a2a.task(await _tasks(workflow, request, parts).cancel(task_id))
 
     return await _answered(request, work)
 
 
-@router.get(f"{_BASE}/tasks/{{task_id}}:subscribe")
-@router.post(f"{_BASE}/tasks/{{task_id}}:subscribe")
+@router.get(f"{_BASE}/tasks/{{task_id}}:subscribe", dependencies=[READ])
+@router.post(f"{_BASE}/tasks/{{task_id}}:subscribe", dependencies=[READ])
 async def subscribe_to_task(
     workflow: _Workflow, task_id: str, request: Request, parts: TheParts
 ) -> Response:
     """SubscribeToTask; the specification names both methods."""
-    tasks = _tasks(workflow, parts)
+    tasks = _tasks(workflow, request, parts)
     try:
         _check_version(request)
         run = await tasks.subscribed(task_id)
@@ -153,20 +162,25 @@ async def subscribe_to_task(
     return _stream(tasks.updates(run), dict, _http_failure, request, parts)
 
 
-@router.get(f"{_BASE}/tasks/{{task_id}}")
+@router.get(f"{_BASE}/tasks/{{task_id}}", dependencies=[READ])
 async def get_task(
     workflow: _Workflow, task_id: str, request: Request, parts: TheParts
 ) -> Response:
     """GetTask."""
 
     async def work() -> dict[str, Any]:
-        return a2a.task(await _tasks(workflow, parts).get(task_id))
+        return a2a.task(await _tasks(workflow, request, parts).get(task_id))
 
     return await _answered(request, work)
 
 
-def _tasks(workflow: str, parts: Parts) -> Tasks:
-    return Tasks(workflow=workflow, executor=parts.services.executor, waits=parts.waits)
+def _tasks(workflow: str, request: Request, parts: Parts) -> Tasks:
+    return Tasks(
+        workflow=workflow,
+        executor=parts.services.executor,
+        waits=parts.waits,
+        api_key=caller_of(request).name,
+    )
 
 
 def _check_version(request: Request) -> None:

@@ -6,19 +6,23 @@ from fastapi import APIRouter, Path, Query, status
 
 from cadre.executor.v1 import batches_pb2
 from cadre_gateway.entrypoint import batch_documents as documents
+from cadre_gateway.entrypoint.access import READ, RUN, TheCaller
 from cadre_gateway.entrypoint.dependencies import TheExecutor
 from cadre_gateway.entrypoint.errors import InvalidRequest
+from cadre_gateway.entrypoint.once import ONCE, OnceRoute
 from cadre_kit.wire import problem_from_message
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["batches"])
+router = APIRouter(tags=["batches"], route_class=OnceRoute)
 
 _BatchId = Annotated[str, Path(max_length=200, description="The batch's id.")]
 
 
-@router.post("/api/v1/batches", status_code=status.HTTP_202_ACCEPTED)
-async def create_batch(asked: documents.NewBatch, executor: TheExecutor) -> documents.Batch:
+@router.post("/api/v1/batches", status_code=status.HTTP_202_ACCEPTED, dependencies=[RUN, ONCE])
+async def create_batch(
+    asked: documents.NewBatch, executor: TheExecutor, caller: TheCaller
+) -> documents.Batch:
     """Checks every row, stores them and hands the batch to Prefect; 400 with a problem for each wrong row, 503 while
     Prefect is down: then nothing is stored. The same rows again are the same batch as long as that goes on."""
     if (asked.workflow is None) == (asked.source is None):
@@ -26,7 +30,7 @@ async def create_batch(asked: documents.NewBatch, executor: TheExecutor) -> docu
             "either workflow or source must be given, and not both",
             resolution="Name an applied workflow, or send a file's text as source.",
         )
-    answer = await executor.call(executor.batches.CreateBatch, asked.message())
+    answer = await executor.call(executor.batches.CreateBatch, asked.message(api_key=caller.name))
     if answer.problems:
         raise InvalidRequest(
             f"rows do not fit the workflow's inputs; nothing was started: {answer.problems[0].message}",
@@ -37,7 +41,7 @@ async def create_batch(asked: documents.NewBatch, executor: TheExecutor) -> docu
     return documents.batch(answer.batch)
 
 
-@router.get("/api/v1/batches")
+@router.get("/api/v1/batches", dependencies=[READ])
 async def list_batches(
     executor: TheExecutor,
     page_size: Annotated[int, Query(ge=1, le=500, description="At most this many.")] = 50,
@@ -52,7 +56,7 @@ async def list_batches(
     return documents.BatchPage(batches=batches, next_page_token=answer.next_page_token)
 
 
-@router.get("/api/v1/batches/{batch_id}")
+@router.get("/api/v1/batches/{batch_id}", dependencies=[READ])
 async def get_batch(batch_id: _BatchId, executor: TheExecutor) -> documents.Batch:
     """Returns a batch as it stands."""
     request = batches_pb2.GetBatchRequest(batch_id=batch_id)
@@ -60,7 +64,7 @@ async def get_batch(batch_id: _BatchId, executor: TheExecutor) -> documents.Batc
     return documents.batch(answer.batch)
 
 
-@router.get("/api/v1/batches/{batch_id}/rows")
+@router.get("/api/v1/batches/{batch_id}/rows", dependencies=[READ])
 async def list_batch_rows(
     batch_id: _BatchId,
     executor: TheExecutor,
@@ -75,7 +79,7 @@ async def list_batch_rows(
     return documents.batch_row_page(answer)
 
 
-@router.post("/api/v1/batches/{batch_id}/advance")
+@router.post("/api/v1/batches/{batch_id}/advance", dependencies=[RUN])
 async def advance_batch(
     batch_id: _BatchId, asked: documents.BatchLaunch, executor: TheExecutor
 ) -> documents.Batch:
@@ -86,7 +90,7 @@ async def advance_batch(
     return documents.batch(answer.batch)
 
 
-@router.post("/api/v1/batches/{batch_id}/cancel")
+@router.post("/api/v1/batches/{batch_id}/cancel", dependencies=[RUN])
 async def cancel_batch(batch_id: _BatchId, executor: TheExecutor) -> documents.Batch:
     """Stops a batch: no further row starts, and the runs under way are cancelled."""
     request = batches_pb2.CancelBatchRequest(batch_id=batch_id)

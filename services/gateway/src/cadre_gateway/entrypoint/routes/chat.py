@@ -11,6 +11,7 @@ from cadre.executor.v1 import workflows_pb2
 from cadre.llm_proxy.v1 import llm_pb2
 from cadre_gateway.adapters.services import LlmProxy
 from cadre_gateway.entrypoint import conversions
+from cadre_gateway.entrypoint.access import READ, RUN, TheCaller
 from cadre_gateway.entrypoint.chat_conversions import (
     Chunks,
     completion,
@@ -62,7 +63,7 @@ class ModelNotFound(NotFound):
     code = "MODEL_NOT_FOUND"
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", dependencies=[READ])
 async def list_openai_models(parts: TheParts) -> ChatModels:
     """Lists what can be named as a model now: the platform's default, models, groups of models, and workflows."""
     llm_proxy, executor = parts.services.llm_proxy, parts.services.executor
@@ -88,7 +89,7 @@ async def list_openai_models(parts: TheParts) -> ChatModels:
     )
 
 
-@router.get("/v1/models/{model:path}")
+@router.get("/v1/models/{model:path}", dependencies=[READ])
 async def get_openai_model(model: str, parts: TheParts) -> ChatModel:
     """Returns one of the models that can be named now."""
     for one in (await list_openai_models(parts)).data:
@@ -99,42 +100,52 @@ async def get_openai_model(model: str, parts: TheParts) -> ChatModel:
     )
 
 
-@router.post("/v1/embeddings")
-async def embed(asked: EmbeddingRequest, parts: TheParts) -> Embeddings:
+@router.post("/v1/embeddings", dependencies=[RUN])
+async def embed(asked: EmbeddingRequest, parts: TheParts, caller: TheCaller) -> Embeddings:
     """Turns texts into vectors whose closeness is closeness of meaning."""
     llm_proxy, seconds = parts.services.llm_proxy, parts.waits.completion_seconds
     provider, model = await _named(asked.model, llm_proxy)
     answer = await llm_proxy.call(
         llm_proxy.models.Embed,
-        embedding_request(asked, provider=provider, model=model, timeout_seconds=seconds),
+        embedding_request(
+            asked,
+            provider=provider,
+            model=model,
+            api_key=caller.name,
+            timeout_seconds=seconds,
+        ),
         timeout_seconds=seconds + _GRACE_SECONDS,
     )
     return embeddings(answer, asked)
 
 
-@router.post("/v1/chat/completions", response_model=None, responses=_DOCUMENTED)
+@router.post("/v1/chat/completions", response_model=None, responses=_DOCUMENTED, dependencies=[RUN])
 async def complete_chat(
-    asked: ChatRequest, request: Request, parts: TheParts, key: IdempotencyKey
+    asked: ChatRequest,
+    request: Request,
+    parts: TheParts,
+    caller: TheCaller,
+    key: IdempotencyKey,
 ) -> ChatCompletion | Response:
     """Asks a model, or a workflow. A caller who leaves stops it."""
     key = key or f"request/{new_id()}"
     if asked.stream:
-        return await _streamed(asked, parts, key=key)
-    work = asyncio.ensure_future(_reply(asked, parts, key=key))
+        return await _streamed(asked, parts, api_key=caller.name, key=key)
+    work = asyncio.ensure_future(_reply(asked, parts, api_key=caller.name, key=key))
     reply = await until_disconnected(request.receive, work)
     if reply is None:
         raise Cancelled("the caller left before the model had answered")
     return completion(reply, model=_model_of(reply, asked))
 
 
-async def _reply(asked: ChatRequest, parts: Parts, *, key: str) -> llm_pb2.Reply:
+async def _reply(asked: ChatRequest, parts: Parts, *, api_key: str, key: str) -> llm_pb2.Reply:
     if asked.model.startswith(PREFIX):
         chat = WorkflowChat(name=asked.model.removeprefix(PREFIX), parts=parts)
-        return await (await chat.start(asked, key=key)).reply()
+        return await (await chat.start(asked, api_key=api_key, key=key)).reply()
     llm_proxy = parts.services.llm_proxy
     answer = await llm_proxy.call(
         llm_proxy.models.Complete,
-        await _wanted(asked, parts),
+        await _wanted(asked, parts, api_key),
         idempotency_key=key,
         timeout_seconds=parts.waits.completion_seconds + _GRACE_SECONDS,
     )
@@ -142,24 +153,28 @@ async def _reply(asked: ChatRequest, parts: Parts, *, key: str) -> llm_pb2.Reply
 
 
 async def _responses(
-    asked: ChatRequest, parts: Parts, *, key: str
+    asked: ChatRequest, parts: Parts, *, api_key: str, key: str
 ) -> AsyncIterator[llm_pb2.StreamCompleteResponse]:
     if asked.model.startswith(PREFIX):
         chat = WorkflowChat(name=asked.model.removeprefix(PREFIX), parts=parts)
-        return (await chat.start(asked, key=key)).responses()
+        return (await chat.start(asked, api_key=api_key, key=key)).responses()
     llm_proxy = parts.services.llm_proxy
     return llm_proxy.stream(
         llm_proxy.models.StreamComplete,
-        llm_pb2.StreamCompleteRequest(request=await _wanted(asked, parts)),
+        llm_pb2.StreamCompleteRequest(request=await _wanted(asked, parts, api_key)),
         idempotency_key=key,
         timeout_seconds=parts.waits.completion_seconds + _GRACE_SECONDS,
     )
 
 
-async def _wanted(asked: ChatRequest, parts: Parts) -> llm_pb2.CompleteRequest:
+async def _wanted(asked: ChatRequest, parts: Parts, api_key: str) -> llm_pb2.CompleteRequest:
     provider, model = await _named(asked.model, parts.services.llm_proxy)
     return request_of(
-        asked, provider=provider, model=model, timeout_seconds=parts.waits.completion_seconds
+        asked,
+        provider=provider,
+        model=model,
+        api_key=api_key,
+        timeout_seconds=parts.waits.completion_seconds,
     )
 
 
@@ -177,11 +192,11 @@ def _model_of(reply: llm_pb2.Reply, asked: ChatRequest) -> str:
     return f"{reply.provider}/{reply.model}" if reply.provider else asked.model
 
 
-async def _streamed(asked: ChatRequest, parts: Parts, *, key: str) -> Response:
+async def _streamed(asked: ChatRequest, parts: Parts, *, api_key: str, key: str) -> Response:
     include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
     return EventStream(
         _chunks(
-            await _begun(await _responses(asked, parts, key=key)),
+            await _begun(await _responses(asked, parts, api_key=api_key, key=key)),
             Chunks(chunk_id=new_id(), model=asked.model),
             include_usage=include_usage,
         ),

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from cadre.memory.v1 import memory_pb2
 from cadre_gateway.entrypoint import memory_conversions as conversions
 from cadre_gateway.entrypoint import memory_documents as documents
+from cadre_gateway.entrypoint.access import READ, RUN, WRITE
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheMemory
 from cadre_gateway.entrypoint.routes.memories import AskedNamespace, PageSize, PageToken
 from cadre_kit.ids import new_id
@@ -16,7 +17,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["conversations"])
 
 
-@router.post("/api/v1/conversations/messages")
+@router.post("/api/v1/conversations/messages", dependencies=[RUN])
 async def append_messages(
     asked: documents.NewMessages, memory: TheMemory, key: IdempotencyKey
 ) -> documents.MessagesAdded:
@@ -29,7 +30,7 @@ async def append_messages(
     return documents.MessagesAdded(first_position=answer.first_position)
 
 
-@router.get("/api/v1/conversations/messages")
+@router.get("/api/v1/conversations/messages", dependencies=[READ])
 async def list_messages(
     namespace: AskedNamespace,
     memory: TheMemory,
@@ -60,7 +61,7 @@ async def list_messages(
     )
 
 
-@router.get("/api/v1/conversations")
+@router.get("/api/v1/conversations", dependencies=[READ])
 async def list_conversations(
     namespace: AskedNamespace,
     memory: TheMemory,
@@ -78,7 +79,7 @@ async def list_conversations(
     )
 
 
-@router.delete("/api/v1/conversations")
+@router.delete("/api/v1/conversations", dependencies=[WRITE])
 async def delete_conversation(namespace: AskedNamespace, memory: TheMemory) -> documents.Forgotten:
     """Really removes a conversation: its messages, its summary, the facts learned from it, and all else in its
     namespace and below. Cannot be undone."""

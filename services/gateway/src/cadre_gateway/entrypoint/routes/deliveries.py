@@ -8,17 +8,19 @@ from fastapi import APIRouter, Path, Query
 from cadre_gateway.adapters.trigger_list import Triggers
 from cadre_gateway.domain import deliveries as domain
 from cadre_gateway.entrypoint import documents
+from cadre_gateway.entrypoint.access import READ, WRITE
 from cadre_gateway.entrypoint.delivery_conversions import delivery
 from cadre_gateway.entrypoint.dependencies import Parts, TheParts
+from cadre_gateway.entrypoint.once import ONCE, OnceRoute
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["triggers"])
+router = APIRouter(tags=["triggers"], route_class=OnceRoute)
 
 _Id = Annotated[str, Path(max_length=100, description="The delivery's id.")]
 
 
-@router.get("/api/v1/deliveries")
+@router.get("/api/v1/deliveries", dependencies=[READ])
 async def list_deliveries(
     parts: TheParts,
     status: Annotated[
@@ -44,13 +46,13 @@ async def list_deliveries(
     )
 
 
-@router.get("/api/v1/deliveries/{delivery_id}")
+@router.get("/api/v1/deliveries/{delivery_id}", dependencies=[READ])
 async def get_delivery(delivery_id: _Id, parts: TheParts) -> documents.Delivery:
     """Returns a delivery, with what came and what is sent for it."""
     return await _shown(delivery_id, parts)
 
 
-@router.post("/api/v1/deliveries/{delivery_id}/replay")
+@router.post("/api/v1/deliveries/{delivery_id}/replay", dependencies=[WRITE, ONCE])
 async def replay_delivery(delivery_id: _Id, parts: TheParts) -> documents.Delivery:
     """Lets a parked delivery go on from where it failed, with the workflow's newest version if no run was started."""
     found, _ = await parts.inbox.get(delivery_id)
@@ -58,7 +60,7 @@ async def replay_delivery(delivery_id: _Id, parts: TheParts) -> documents.Delive
     return await _shown(delivery_id, parts)
 
 
-@router.post("/api/v1/deliveries/{delivery_id}/discard")
+@router.post("/api/v1/deliveries/{delivery_id}/discard", dependencies=[WRITE])
 async def discard_delivery(delivery_id: _Id, parts: TheParts) -> documents.Delivery:
     """Gives a parked delivery up."""
     await parts.inbox.discard(delivery_id)

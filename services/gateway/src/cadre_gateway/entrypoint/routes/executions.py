@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, status
 
 from cadre.sandbox.v1 import sandbox_pb2
 from cadre_gateway.entrypoint import execution_documents
+from cadre_gateway.entrypoint.access import READ, RUN
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheSandbox
 
 __all__ = ["router"]
@@ -25,7 +26,7 @@ _SessionId = Annotated[str, Path(max_length=200, description="The session's id."
 _FileName = Annotated[str, Path(max_length=200, description="A path within the session's folder.")]
 
 
-@router.post("/api/v1/executions")
+@router.post("/api/v1/executions", dependencies=[RUN])
 async def execute(
     asked: execution_documents.NewExecution, sandbox: TheSandbox, key: IdempotencyKey
 ) -> execution_documents.Execution:
@@ -39,7 +40,7 @@ async def execute(
     return execution_documents.execution(answer)
 
 
-@router.post(_SESSIONS, status_code=status.HTTP_201_CREATED)
+@router.post(_SESSIONS, status_code=status.HTTP_201_CREATED, dependencies=[RUN])
 async def open_session(
     asked: execution_documents.NewSession, sandbox: TheSandbox, key: IdempotencyKey
 ) -> execution_documents.Session:
@@ -54,14 +55,16 @@ async def open_session(
     return execution_documents.session(answer.session)
 
 
-@router.delete(_SESSIONS + "/{session_id}", status_code=status.HTTP_204_NO_CONTENT)
+@router.delete(
+    _SESSIONS + "/{session_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=[RUN]
+)
 async def close_session(session_id: _SessionId, sandbox: TheSandbox) -> None:
     """Ends a session with everything in it; nothing when it has ended."""
     request = sandbox_pb2.CloseSessionRequest(session_id=session_id)
     await sandbox.call(sandbox.programs.CloseSession, request, timeout_seconds=_FILE_SECONDS)
 
 
-@router.get(_SESSIONS + "/{session_id}/files")
+@router.get(_SESSIONS + "/{session_id}/files", dependencies=[READ])
 async def list_session_files(
     session_id: _SessionId, sandbox: TheSandbox
 ) -> execution_documents.Files:
@@ -71,7 +74,7 @@ async def list_session_files(
     return execution_documents.listed(answer)
 
 
-@router.get(_SESSIONS + "/{session_id}/files/{name:path}")
+@router.get(_SESSIONS + "/{session_id}/files/{name:path}", dependencies=[READ])
 async def read_session_file(
     session_id: _SessionId, name: _FileName, sandbox: TheSandbox
 ) -> execution_documents.File:
@@ -81,7 +84,11 @@ async def read_session_file(
     return execution_documents.file(answer.file)
 
 
-@router.put(_SESSIONS + "/{session_id}/files/{name:path}", status_code=status.HTTP_204_NO_CONTENT)
+@router.put(
+    _SESSIONS + "/{session_id}/files/{name:path}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    dependencies=[RUN],
+)
 async def write_session_file(
     session_id: _SessionId,
     name: _FileName,

@@ -3,11 +3,14 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
 
+from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2
 from cadre_gateway.entrypoint import memory_batch_documents
 from cadre_gateway.entrypoint import memory_conversions as conversions
 from cadre_gateway.entrypoint import memory_documents as documents
+from cadre_gateway.entrypoint.access import READ, RUN, WRITE
 from cadre_gateway.entrypoint.conversions import timestamp
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheMemory
 from cadre_kit.ids import new_id
@@ -26,7 +29,7 @@ PageToken = Annotated[str, Query(max_length=2000, description="The last page's n
 _Key = Annotated[str, Query(min_length=1, max_length=512, description="The value's key.")]
 
 
-@router.post("/api/v1/memories")
+@router.post("/api/v1/memories", dependencies=[RUN])
 async def put_memory(
     asked: documents.NewMemory, memory: TheMemory, key: IdempotencyKey
 ) -> documents.MemoryItem:
@@ -39,7 +42,7 @@ async def put_memory(
     return conversions.memory_item(answer.item)
 
 
-@router.post("/api/v1/memories/batch")
+@router.post("/api/v1/memories/batch", dependencies=[WRITE])
 async def batch_memories(
     asked: memory_batch_documents.MemoryBatch, memory: TheMemory, key: IdempotencyKey
 ) -> memory_batch_documents.MemoryBatchResults:
@@ -52,17 +55,22 @@ async def batch_memories(
     return memory_batch_documents.batch_results(answer)
 
 
-@router.get("/api/v1/memories/item")
+@router.get("/api/v1/memories/item", dependencies=[READ])
 async def get_memory(
-    namespace: AskedNamespace, key: _Key, memory: TheMemory
+    namespace: AskedNamespace,
+    key: _Key,
+    memory: TheMemory,
+    version: Annotated[
+        int, Query(ge=0, le=2**62, description="As of this version; 0 means the newest.")
+    ] = 0,
 ) -> documents.MemoryItem:
-    """Returns a stored value."""
-    request = memory_pb2.GetRequest(namespace=namespace, key=key)
+    """Returns a stored value, as it is or as of an earlier version; those before the last 20 are not kept."""
+    request = memory_pb2.GetRequest(namespace=namespace, key=key, version=version)
     answer = await memory.call(memory.memories.Get, request)
     return conversions.memory_item(answer.item)
 
 
-@router.delete("/api/v1/memories/item")
+@router.delete("/api/v1/memories/item", dependencies=[WRITE])
 async def delete_memory(
     namespace: AskedNamespace, key: _Key, memory: TheMemory
 ) -> documents.Deleted:
@@ -72,7 +80,7 @@ async def delete_memory(
     return documents.Deleted(deleted=answer.deleted)
 
 
-@router.get("/api/v1/memories")
+@router.get("/api/v1/memories", dependencies=[READ])
 async def list_memories(
     namespace: AskedNamespace,
     memory: TheMemory,
@@ -82,6 +90,20 @@ async def list_memories(
     tag: Annotated[
         list[_Segment] | None, Query(max_length=64, description="Only what has all of these.")
     ] = None,
+    metadata: Annotated[
+        str,
+        Query(
+            max_length=16_384,
+            description='Only what has each of these names, with the same value: {"kind": "fact"}.',
+        ),
+    ] = "",
+    since_time: Annotated[
+        AwareDatetime | None,
+        Query(description="Only what was said, or else stored, then or later."),
+    ] = None,
+    before_time: Annotated[
+        AwareDatetime | None, Query(description="Only what was said, or else stored, before.")
+    ] = None,
 ) -> documents.MemoryPage:
     """Lists a namespace by key; namespaces below it are not listed."""
     request = memory_pb2.ListRequest(
@@ -89,7 +111,12 @@ async def list_memories(
         key_prefix=key_prefix,
         page_size=page_size,
         page_token=page_token,
-        filter=memory_pb2.Filter(tags=tag or []),
+        filter=memory_pb2.Filter(
+            tags=tag or [],
+            metadata=common_pb2.Json(text=metadata),
+            since_time=timestamp(since_time),
+            before_time=timestamp(before_time),
+        ),
     )
     answer = await memory.call(memory.memories.List, request)
     return documents.MemoryPage(
@@ -98,7 +125,7 @@ async def list_memories(
     )
 
 
-@router.post("/api/v1/memories/search")
+@router.post("/api/v1/memories/search", dependencies=[READ])
 async def search_memories(asked: documents.MemoryQuery, memory: TheMemory) -> documents.MemoryHits:
     """Finds what matches a question best, in a namespace and below it."""
     request = memory_pb2.SearchRequest(
@@ -111,10 +138,13 @@ async def search_memories(asked: documents.MemoryQuery, memory: TheMemory) -> do
         asked_time=timestamp(asked.asked_time),
     )
     answer = await memory.call(memory.memories.Search, request)
-    return documents.MemoryHits(hits=[conversions.memory_hit(one) for one in answer.hits])
+    return documents.MemoryHits(
+        hits=[conversions.memory_hit(one) for one in answer.hits],
+        without_meaning=answer.without_meaning,
+    )
 
 
-@router.post("/api/v1/memories/forget")
+@router.post("/api/v1/memories/forget", dependencies=[WRITE])
 async def forget_memories(
     asked: documents.MemoryForgetting, memory: TheMemory
 ) -> documents.Forgotten:
@@ -128,7 +158,7 @@ async def forget_memories(
     return documents.Forgotten(forgotten=answer.forgotten)
 
 
-@router.get("/api/v1/memories/namespaces")
+@router.get("/api/v1/memories/namespaces", dependencies=[READ])
 async def list_namespaces(
     namespace: AskedNamespace,
     memory: TheMemory,

@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from cadre_gateway.adapters.probes import Condition, Probe
 from cadre_gateway.entrypoint import documents
+from cadre_gateway.entrypoint.access import READ
 from cadre_gateway.entrypoint.dependencies import TheParts
 from cadre_gateway.entrypoint.reference import reference_page
 from cadre_kit.errors import Unavailable
@@ -42,7 +43,7 @@ async def readyz(parts: TheParts) -> documents.Ready:
     return documents.Ready(status="ready")
 
 
-@router.get("/api/v1/status")
+@router.get("/api/v1/status", dependencies=[READ])
 async def get_status(request: Request, parts: TheParts) -> documents.Statuses:
     """Says how every service is; asked now, all at once, within a second."""
     gateway = documents.ServiceStatus(
@@ -56,7 +57,7 @@ async def get_status(request: Request, parts: TheParts) -> documents.Statuses:
     return documents.Statuses(services=[gateway, *others])
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, dependencies=[READ])
 async def get_metrics(parts: TheParts) -> Response:
     """Counts and durations of requests, for Prometheus."""
     return Response(parts.metrics.text(), media_type=parts.metrics.content_type)

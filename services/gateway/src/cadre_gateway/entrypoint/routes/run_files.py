@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import Field
 
 from cadre.executor.v1 import files_pb2
+from cadre_gateway.entrypoint.access import READ
 from cadre_gateway.entrypoint.dependencies import TheExecutor
 from cadre_gateway.entrypoint.documents import Answer
 
@@ -37,7 +38,7 @@ class RunFiles(Answer):
     files: list[RunFile]
 
 
-@router.get("/api/v1/runs/{run_id}/files")
+@router.get("/api/v1/runs/{run_id}/files", dependencies=[READ])
 async def list_run_files(run_id: _RunId, executor: TheExecutor) -> RunFiles:
     """Lists the files that tools and programs of a run left."""
     request = files_pb2.ListRunFilesRequest(run_id=run_id)
@@ -54,6 +55,7 @@ async def list_run_files(run_id: _RunId, executor: TheExecutor) -> RunFiles:
     "/api/v1/runs/{run_id}/files/{path:path}",
     response_class=Response,
     responses={200: {"content": {"application/octet-stream": {}}, "description": "Its bytes."}},
+    dependencies=[READ],
 )
 async def read_run_file(run_id: _RunId, path: _FilePath, executor: TheExecutor) -> Response:
     """Reads a file of a run."""

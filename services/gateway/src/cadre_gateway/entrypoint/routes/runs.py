@@ -7,8 +7,10 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response, status
 
 from cadre.executor.v1 import runs_pb2
 from cadre_gateway.entrypoint import conversions, documents, plan_documents
+from cadre_gateway.entrypoint.access import READ, RUN, TheCaller
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, Parts, TheExecutor, TheParts
 from cadre_gateway.entrypoint.errors import InvalidRequest
+from cadre_gateway.entrypoint.once import ONCE, OnceRoute
 from cadre_gateway.entrypoint.run_events import event_chunks, run_events
 from cadre_gateway.entrypoint.streams import EventStream
 from cadre_kit.documents import object_from_json, to_json
@@ -17,7 +19,7 @@ from cadre_kit.ids import new_id
 
 __all__ = ["router", "run_path"]
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(tags=["runs"], route_class=OnceRoute)
 
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 # The test that it is written down as is run, twice at most.
@@ -42,9 +44,13 @@ def run_path(run_id: str) -> str:
     return f"/api/v1/runs/{run_id}"
 
 
-@router.post("/api/v1/runs", status_code=status.HTTP_202_ACCEPTED)
+@router.post("/api/v1/runs", status_code=status.HTTP_202_ACCEPTED, dependencies=[RUN])
 async def start_run(
-    asked: documents.NewRun, executor: TheExecutor, key: IdempotencyKey, response: Response
+    asked: documents.NewRun,
+    executor: TheExecutor,
+    caller: TheCaller,
+    key: IdempotencyKey,
+    response: Response,
 ) -> documents.Run:
     """Starts an applied workflow, or a file. The run is stored when the answer comes, and goes on by itself."""
     request = runs_pb2.StartRunRequest(
@@ -52,6 +58,7 @@ async def start_run(
         version=asked.version,
         trigger="schedule" if asked.schedule else "api",
         schedule=asked.schedule,
+        api_key=caller.name,
     )
     match asked:
         case documents.NewRun(workflow=str(name), source=None):
@@ -71,7 +78,7 @@ async def start_run(
     return conversions.run(answer.run)
 
 
-@router.get("/api/v1/runs")
+@router.get("/api/v1/runs", dependencies=[READ])
 async def list_runs(
     executor: TheExecutor,
     workflow: Annotated[str, Query(max_length=200, description="Only runs of this one.")] = "",
@@ -102,13 +109,13 @@ async def list_runs(
     return documents.RunPage(runs=runs, next_page_token=answer.next_page_token)
 
 
-@router.get("/api/v1/runs/{run_id}")
+@router.get("/api/v1/runs/{run_id}", dependencies=[READ])
 async def get_run(run_id: _RunId, parts: TheParts) -> documents.Run:
     """Returns a run as it stands."""
     return await _run(parts, run_id)
 
 
-@router.post("/api/v1/runs/{run_id}/cancel")
+@router.post("/api/v1/runs/{run_id}/cancel", dependencies=[RUN])
 async def cancel_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
     """Asks a run to stop. When the answer comes, no further step of it can start."""
     request = runs_pb2.CancelRunRequest(run_id=run_id)
@@ -116,19 +123,19 @@ async def cancel_run(run_id: _RunId, executor: TheExecutor) -> documents.Run:
     return conversions.run(answer.run)
 
 
-@router.post("/api/v1/runs/{run_id}/resume")
+@router.post("/api/v1/runs/{run_id}/resume", dependencies=[RUN, ONCE])
 async def resume_run(
     run_id: _RunId, executor: TheExecutor, budget: documents.NewBudget | None = None
 ) -> documents.Run:
-    """Goes on with a failed run from the step that failed, once its cause is mended; with a budget, also with one that
-    waits for more of it."""
+    """Goes on with a failed run from the step that failed, once its cause is mended, or with one that waits for a
+    budget: with an amount for its own, without for one that it shares."""
     asked = budget or documents.NewBudget()
     request = runs_pb2.ResumeRunRequest(run_id=run_id, usd=asked.usd, tokens=asked.tokens)
     answer = await executor.call(executor.runs.ResumeRun, request)
     return conversions.run(answer.run)
 
 
-@router.post("/api/v1/runs/{run_id}/answer")
+@router.post("/api/v1/runs/{run_id}/answer", dependencies=[RUN, ONCE])
 async def answer_run(
     run_id: _RunId, asked: documents.NewAnswer, executor: TheExecutor
 ) -> documents.Run:
@@ -145,17 +152,21 @@ async def answer_run(
     return conversions.run(answer.run)
 
 
-@router.post("/api/v1/runs/{run_id}/fork", status_code=status.HTTP_202_ACCEPTED)
+@router.post("/api/v1/runs/{run_id}/fork", status_code=status.HTTP_202_ACCEPTED, dependencies=[RUN])
 async def fork_run(
     run_id: _RunId,
     asked: documents.NewFork,
     executor: TheExecutor,
+    caller: TheCaller,
     key: IdempotencyKey,
     response: Response,
 ) -> documents.Run:
     """Starts a new run from a checkpoint of this one, with chosen fields changed."""
     request = runs_pb2.ForkRunRequest(
-        run_id=run_id, checkpoint_id=asked.checkpoint_id, state=to_json(asked.state)
+        run_id=run_id,
+        checkpoint_id=asked.checkpoint_id,
+        state=to_json(asked.state),
+        api_key=caller.name,
     )
     answer = await executor.call(
         executor.runs.ForkRun, request, idempotency_key=key or f"request/{new_id()}"
@@ -164,7 +175,7 @@ async def fork_run(
     return conversions.run(answer.run)
 
 
-@router.get("/api/v1/runs/{run_id}/checkpoints")
+@router.get("/api/v1/runs/{run_id}/checkpoints", dependencies=[READ])
 async def list_checkpoints(run_id: _RunId, executor: TheExecutor) -> documents.Checkpoints:
     """Lists a run's checkpoints, oldest first: one after each step that is kept."""
     request = runs_pb2.ListCheckpointsRequest(run_id=run_id)
@@ -173,7 +184,7 @@ async def list_checkpoints(run_id: _RunId, executor: TheExecutor) -> documents.C
     return documents.Checkpoints(checkpoints=found)
 
 
-@router.post("/api/v1/runs/{run_id}/record")
+@router.post("/api/v1/runs/{run_id}/record", dependencies=[RUN])
 async def record_run(
     run_id: _RunId, asked: plan_documents.Recording, executor: TheExecutor
 ) -> plan_documents.RecordedTest:
@@ -187,7 +198,12 @@ async def record_run(
     )
 
 
-@router.get("/api/v1/runs/{run_id}/events", response_class=Response, responses=_EVENTS_DOCUMENTED)
+@router.get(
+    "/api/v1/runs/{run_id}/events",
+    response_class=Response,
+    responses=_EVENTS_DOCUMENTED,
+    dependencies=[READ],
+)
 async def watch_run(
     run_id: _RunId,
     request: Request,

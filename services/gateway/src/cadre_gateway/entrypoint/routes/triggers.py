@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path
 from cadre_gateway.connectors.telegram import Connected
 from cadre_gateway.domain.connectors import Trigger
 from cadre_gateway.entrypoint import documents
+from cadre_gateway.entrypoint.access import ADMIN, READ, RUN
 from cadre_gateway.entrypoint.delivery_conversions import sample, trigger
 from cadre_gateway.entrypoint.dependencies import TheParts
 from cadre_kit.errors import NotFound
@@ -28,14 +29,14 @@ class TriggerUnknown(NotFound):
     code = "TRIGGER_UNKNOWN"
 
 
-@router.get("/api/v1/triggers")
+@router.get("/api/v1/triggers", dependencies=[READ])
 async def list_triggers(parts: TheParts) -> documents.Triggers:
     """Lists the triggers of all applied workflows, by address; those of the clock are schedules."""
     known = await parts.triggers.anew()
     return documents.Triggers(triggers=[trigger(one) for one in known.all()])
 
 
-@router.post("/api/v1/triggers/{kind}/{name}/sample")
+@router.post("/api/v1/triggers/{kind}/{name}/sample", dependencies=[RUN])
 async def make_sample(
     kind: Annotated[str, Path(max_length=20, description="webhook, telegram, ...")],
     name: Annotated[str, Path(max_length=100, description="The workflow, app, bot or number.")],
@@ -58,7 +59,7 @@ async def make_sample(
     )
 
 
-@router.post("/api/v1/triggers/telegram/{bot}/connect")
+@router.post("/api/v1/triggers/telegram/{bot}/connect", dependencies=[ADMIN])
 async def connect_telegram(
     bot: _Bot, asked: documents.NewTelegramConnection, parts: TheParts
 ) -> documents.TelegramConnection:
@@ -66,7 +67,7 @@ async def connect_telegram(
     return _connection(await parts.telegram.connect(bot, asked.url))
 
 
-@router.post("/api/v1/triggers/telegram/{bot}/disconnect")
+@router.post("/api/v1/triggers/telegram/{bot}/disconnect", dependencies=[ADMIN])
 async def disconnect_telegram(bot: _Bot, parts: TheParts) -> documents.TelegramConnection:
     """Has Telegram send the bot's messages nowhere, so that they can be asked for."""
     return _connection(await parts.telegram.disconnect(bot))

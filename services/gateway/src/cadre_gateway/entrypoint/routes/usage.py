@@ -14,10 +14,11 @@ from cadre_gateway.entrypoint import (
     usage_conversions,
     usage_documents,
 )
+from cadre_gateway.entrypoint.access import READ
 from cadre_gateway.entrypoint.dependencies import TheLlmProxy
 from cadre_gateway.entrypoint.errors import InvalidRequest
 
-__all__ = ["router"]
+__all__ = ["Moment", "router"]
 
 router = APIRouter(tags=["models"])
 
@@ -32,23 +33,23 @@ def _in_our_age(moment: datetime) -> datetime:
     return moment
 
 
-_Moment = Annotated[AwareDatetime, AfterValidator(_in_our_age)]
-_Start = Annotated[_Moment | None, Query(description="Only calls from this time on.")]
-_End = Annotated[_Moment | None, Query(description="Only calls before this time.")]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_our_age)]
+_Start = Annotated[Moment | None, Query(description="Only calls from this time on.")]
+_End = Annotated[Moment | None, Query(description="Only calls before this time.")]
 _Workflow = Annotated[str, Query(max_length=200, description="Only calls of this one.")]
 _RunId = Annotated[
     str, Query(max_length=200, description="Only calls of this run and of runs that are its steps.")
 ]
 
 
-@router.get("/api/v1/models")
+@router.get("/api/v1/models", dependencies=[READ])
 async def list_models(llm_proxy: TheLlmProxy) -> documents.Models:
     """Lists the models that can be named, and whether each can be used now."""
     answer = await llm_proxy.call(llm_proxy.models.ListModels, llm_pb2.ListModelsRequest())
     return documents.Models(models=[conversions.model(one) for one in answer.models])
 
 
-@router.get("/api/v1/usage")
+@router.get("/api/v1/usage", dependencies=[READ])
 async def query_usage(
     llm_proxy: TheLlmProxy,
     group_by: Annotated[
@@ -72,7 +73,7 @@ async def query_usage(
     return usage_conversions.usage_report(answer, dimensions)
 
 
-@router.get("/api/v1/calls")
+@router.get("/api/v1/calls", dependencies=[READ])
 async def list_calls(
     llm_proxy: TheLlmProxy,
     start: _Start = None,

@@ -7,12 +7,14 @@ from pydantic import JsonValue
 
 from cadre.executor.v1 import workflows_pb2
 from cadre_gateway.entrypoint import conversions, documents, plan_conversions, plan_documents
+from cadre_gateway.entrypoint.access import READ, RUN, WRITE
 from cadre_gateway.entrypoint.dependencies import TheExecutor, TheParts
+from cadre_gateway.entrypoint.once import ONCE, OnceRoute
 from cadre_kit.documents import from_json, to_json
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["workflows"])
+router = APIRouter(tags=["workflows"], route_class=OnceRoute)
 
 # Each test has two minutes at most, and some run side by side.
 _TEST_SECONDS = 600.0
@@ -23,7 +25,7 @@ _PageSize = Annotated[int, Query(ge=1, le=500, description="At most this many.")
 _PageToken = Annotated[str, Query(max_length=1000, description="The last page's next_page_token.")]
 
 
-@router.post("/api/v1/workflows/validate")
+@router.post("/api/v1/workflows/validate", dependencies=[READ])
 async def validate_workflow(asked: documents.Source, executor: TheExecutor) -> documents.Validation:
     """Reports every problem of a workflow file. Stores and runs nothing."""
     request = workflows_pb2.ValidateWorkflowRequest(source=asked.source)
@@ -35,7 +37,7 @@ async def validate_workflow(asked: documents.Source, executor: TheExecutor) -> d
     )
 
 
-@router.post("/api/v1/workflows")
+@router.post("/api/v1/workflows", dependencies=[WRITE, ONCE])
 async def apply_workflow(
     asked: documents.Source, executor: TheExecutor, parts: TheParts
 ) -> documents.Applied:
@@ -50,7 +52,7 @@ async def apply_workflow(
     )
 
 
-@router.post("/api/v1/workflows/test")
+@router.post("/api/v1/workflows/test", dependencies=[RUN])
 async def test_workflow(
     asked: plan_documents.TestedSource, executor: TheExecutor
 ) -> plan_documents.TestReport:
@@ -65,7 +67,7 @@ async def test_workflow(
     return plan_documents.TestReport(passed=all(result.passed for result in results), tests=results)
 
 
-@router.post("/api/v1/workflows/plan")
+@router.post("/api/v1/workflows/plan", dependencies=[READ])
 async def plan_workflow(
     asked: plan_documents.PlannedSource, executor: TheExecutor
 ) -> plan_documents.Plan:
@@ -75,7 +77,7 @@ async def plan_workflow(
     return plan_conversions.plan(answer.plan)
 
 
-@router.get("/api/v1/workflows")
+@router.get("/api/v1/workflows", dependencies=[READ])
 async def list_workflows(
     executor: TheExecutor, page_size: _PageSize = 100, page_token: _PageToken = ""
 ) -> documents.WorkflowPage:
@@ -88,7 +90,7 @@ async def list_workflows(
     )
 
 
-@router.get("/api/v1/workflows/{name}")
+@router.get("/api/v1/workflows/{name}", dependencies=[READ])
 async def get_workflow(
     name: _Name, executor: TheExecutor, version: _Version = 0
 ) -> documents.Workflow:
@@ -98,7 +100,7 @@ async def get_workflow(
     return conversions.workflow(answer.workflow)
 
 
-@router.get("/api/v1/workflows/{name}/versions")
+@router.get("/api/v1/workflows/{name}/versions", dependencies=[READ])
 async def list_workflow_versions(name: _Name, executor: TheExecutor) -> documents.Versions:
     """Lists the versions of a workflow, newest first."""
     request = workflows_pb2.ListWorkflowVersionsRequest(name=name)
@@ -106,7 +108,9 @@ async def list_workflow_versions(name: _Name, executor: TheExecutor) -> document
     return documents.Versions(versions=[conversions.workflow(one) for one in answer.versions])
 
 
-@router.delete("/api/v1/workflows/{name}", status_code=status.HTTP_204_NO_CONTENT)
+@router.delete(
+    "/api/v1/workflows/{name}", status_code=status.HTTP_204_NO_CONTENT, dependencies=[WRITE]
+)
 async def delete_workflow(name: _Name, executor: TheExecutor, parts: TheParts) -> None:
     """Hides a workflow from lists and new runs; its runs stay."""
     request = workflows_pb2.DeleteWorkflowRequest(name=name)
