@@ -156,7 +156,7 @@ async def test_a_mailbox_is_read_and_rubbish_in_it_stops_nothing(
 
 
 async def test_a_mail_that_is_too_large_is_answered_so(
-    gateway: Any, api: httpx.AsyncClient, smtp: SmtpServer, eventually: Any, start: Any,
+    smtp: SmtpServer, eventually: Any, start: Any,
     imap: ImapServer, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("CADRE_EMAIL_DESK_IMAP_URL", imap.url)
