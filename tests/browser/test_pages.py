@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from tests.fakes.prefect_server import prefect_server
 from tests.platform import Platform
 
 pytestmark = pytest.mark.browser
@@ -144,3 +145,22 @@ def test_the_status_shows_each_service(page: Page, services: Platform) -> None:
     page.get_by_role("heading", name="Models").wait_for()
     for name in (*services.ports, "embedded/smollm2-135m-instruct"):
         expect(main).to_contain_text(name)
+
+
+def test_a_batch_leads_to_the_run_of_a_row_that_failed(page: Page, services: Platform) -> None:
+    source = DOUBLE.replace("result = number * 2", "result = 2 // number")
+    with services.client() as client, prefect_server(services.ports["prefect"]):
+        batch = client.create_batch([({"number": n}, n + 1) for n in (1, 0, 2)], source=source)
+        page.goto(f"{services.frontend_url}/batches")
+        page.get_by_test_id("stMain").get_by_role("button", name="double").click()
+        page.get_by_role("button", name="Cancel").wait_for()
+        while not client.advance_batch(batch.id, batch.launches).status.is_final:
+            continue
+
+    page.get_by_role("heading", name="Rows that failed").wait_for()
+    expect(page.get_by_test_id("stMain")).to_contain_text("3 of 3 rows ended")
+    page.get_by_role("link", name="Row 2").click()
+
+    page.get_by_role("button", name="Resume from the failed step").wait_for()
+    page.get_by_role("link", name="Its batch").click()
+    page.get_by_role("heading", name="Rows that failed").wait_for()

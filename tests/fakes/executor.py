@@ -142,8 +142,11 @@ class FakeUsage(usage_pb2_grpc.UsageServiceServicer):
             input_tokens=sent,
             min_usd=_dollars(sent),
             unavailable_reason="no key for keyless" if options.provider == "keyless" else "",
+            host="" if options.provider == "embedded" else "models.example.com",
             max_requests=3 if request.request.HasField("output_schema") else 1,
         )
+        if options.model == "quick":
+            answer.output_tokens_per_second = 10
         if options.model != "endless":
             written = options.max_tokens or 100
             answer.context_tokens = 1000

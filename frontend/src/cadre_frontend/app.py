@@ -26,6 +26,12 @@ chosen = st.navigation(
         ),
         st.Page(_PAGES / "runs.py", title="Runs", icon=":material/play_circle:", url_path="runs"),
         st.Page(
+            _PAGES / "batches.py",
+            title="Batches",
+            icon=":material/dataset:",
+            url_path="batches",
+        ),
+        st.Page(
             _PAGES / "triggers.py", title="Triggers", icon=":material/bolt:", url_path="triggers"
         ),
         st.Page(_PAGES / "agents.py", title="Agents", icon=":material/hub:", url_path="agents"),

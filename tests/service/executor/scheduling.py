@@ -15,7 +15,7 @@ from tests.fakes.executor import Neighbours
 from tests.platform import Platform, eventually, free_port
 from tests.service.executor.conftest import Executor, executor_in
 
-_START_SECONDS = 150.0
+_START_SECONDS = 400.0
 _FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -69,7 +69,9 @@ class Scheduling:
             yield found
 
 
-def prefect_process(home: Path, *arguments: str, **more: str) -> "subprocess.Popen[bytes]":
+def prefect_process(
+    home: Path, *arguments: str, cwd: Path | None = None, **more: str
+) -> "subprocess.Popen[bytes]":
     """One of Prefect's commands, without a setting of ours but those given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CADRE_")}
     environment = {
@@ -83,7 +85,7 @@ def prefect_process(home: Path, *arguments: str, **more: str) -> "subprocess.Pop
         return subprocess.Popen(
             [sys.executable, "-m", "prefect", *arguments],
             env=environment,
-            cwd=home,
+            cwd=cwd or home,
             stdout=log,
             stderr=log,
         )
@@ -128,7 +130,7 @@ async def flow_run_state(url: str, flow_run: str) -> tuple[str, str]:
 
 async def ended(url: str, flow_run: str) -> tuple[str, str]:
     """The type and the name of a flow run's final state."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         while True:
             state = await flow_run_state(url, flow_run)
             if state[0] in _FINAL:

@@ -330,9 +330,9 @@ async def test_validating_notes_an_agent_that_is_not_there(executor: Executor) -
     request = workflows_pb2.ApplyWorkflowRequest(source=ASKING % "")
     applied = await executor.ask(executor.workflows.ApplyWorkflow, request)
 
-    assert [(note.code, note.path) for note in applied.notes] == [
-        ("AGENT_NOT_FOUND", "nodes[0].agent")
-    ]
+    (note,) = applied.notes
+    assert (note.code, note.path) == ("AGENT_NOT_FOUND", "nodes[0].agent")
+    assert ASKING.splitlines()[note.line - 1][note.column - 1 :].startswith("Echo-agent")
 
 
 async def test_what_was_answered_is_in_the_events(executor: Executor, echo: RemoteAgent) -> None:

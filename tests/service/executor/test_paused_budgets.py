@@ -1,5 +1,7 @@
 """Runs whose budget is used up wait for a person, with the real llm-proxy in front of a real provider's server."""
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -151,3 +153,34 @@ async def test_a_run_that_waits_for_something_else_is_not_resumed_by_a_budget(
             await resume(executor, run.id, usd="1.00")
 
     assert caught.value.code == "RUN_NOT_FAILED"
+
+
+async def test_a_run_under_way_spends_by_a_budget_that_was_raised_for_another_branch_meanwhile(
+    opened: Open, provider: ProviderServer
+) -> None:
+    held = replace(openai_reply("late"), hold_after=b"late", release=asyncio.Event())
+    provider.answers = [held, openai_reply("hello")]
+    both = """
+flow: {name: both}
+state: {fields: {message: {type: str, required: true}, one: {type: list, default: []}, two: {type: list, default: []}}}
+nodes:
+  - {id: left, workflow: each, inputs: {message: "{state.message}"}, outputs: {one: said}}
+  - {id: right, workflow: each, inputs: {message: "{state.message}"}, outputs: {two: said}}
+edges: [{from: START, to: [left, right]}, {from: [left, right], to: END}]
+"""
+    config = CONFIG.replace("80", "150")
+    async with opened() as executor:
+        await executor.apply(EACH + config.split("  budget")[0])
+        run = await executor.start(both + config, message="x")
+        request = runs_pb2.ListRunsRequest(status=runs_pb2.RUN_STATUS_WAITING)
+        while not (found := (await executor.ask(executor.runs.ListRuns, request)).runs):
+            pass
+        await answer(executor, found[0].id, "raise")
+        await executor.events(found[0].id)
+        held.release.set()
+        await executor.events(run.id)
+        ended = await executor.get(run.id)
+
+    assert ended.status == runs_pb2.RUN_STATUS_SUCCEEDED
+    assert sorted([*outputs(ended)["one"], *outputs(ended)["two"]]) == ["hello"] * 9 + ["late"]
+    assert len(provider.asked) == 10

@@ -4,9 +4,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.fakes.a2a_agents import card_document
 from tests.fakes.executor import Neighbours
 from tests.fakes.tools import FakeTools
 from tests.service.executor.conftest import Executor
+from tests.service.executor.test_agents import register
 
 from cadre.executor.v1 import runs_pb2, workflows_pb2
 from cadre_kit.documents import to_json
@@ -45,8 +47,7 @@ async def test_a_run_costs_from_empty_replies_to_the_longest_and_nothing_is_aske
     plan = await plan_of(executor, source)
 
     assert (plan.cost.basis, plan.cost.min_usd, plan.cost.max_usd) == (ESTIMATE, "0.01", "0.05")
-    assert (plan.duration.basis, plan.duration.max_ms) == (LIMIT, 3_600_000)
-    assert needs(plan) == {"model": ["fake/fake-1"]}
+    assert needs(plan) == {"model": ["fake/fake-1"], "host": ["models.example.com"]}
     assert plan.workflow.graph.nodes[0].id == "ask"
     assert near.llm_proxy.asked == []
 
@@ -141,7 +142,7 @@ async def test_a_model_without_a_key_is_missing_and_has_its_price_all_the_same(
         executor, one(f"{{id: ask, prompt: x, {llm}}}".replace("keyless", "unheard_of"))
     )
 
-    assert needs(plan) == {"model": ["keyless/m!"]}
+    assert needs(plan) == {"model": ["keyless/m!"], "host": ["models.example.com"]}
     assert plan.cost.max_usd == "0.01"
     assert not unknown.cost.HasField("max_usd")
     assert "no such provider" in unknown.needs[0].reason
@@ -173,7 +174,7 @@ config:
     assert needs(plan) == {
         "model": ["keyless/m!", "fake/b", "fake/fake-1"],
         "secret": ["WEATHER_TOKEN!"],
-        "host": ["docs.example.com", "api.example.com", "*"],
+        "host": ["models.example.com", "docs.example.com", "api.example.com", "*"],
         "tool": ["web_search!", "mcp:docs/find", "http_client", "web_scrape"],
         "workflow": ["there", "gone!"],
         "person": ["who answers check (approve, reject)"],
@@ -220,3 +221,44 @@ async def test_a_plan_stores_nothing_and_refuses_what_a_run_would(executor: Exec
     with pytest.raises(InvalidInput) as refused:
         await plan_of(executor, source, other=1)
     assert (invalid.value.code, refused.value.code) == ("WORKFLOW_INVALID", "INPUTS_REFUSED")
+
+
+async def test_without_history_it_takes_what_tokens_speeds_and_limits_say(
+    executor: Executor,
+) -> None:
+    llm = "llm: {provider: fake, model: %s, max_tokens: 50}"
+    quick = await plan_of(executor, one(f"{{id: ask, prompt: x, {llm % 'quick'}}}"))
+    unmeasured = await plan_of(executor, one(f"{{id: ask, prompt: x, {llm % 'new'}}}"))
+    code = await plan_of(executor, one("{id: add, code: result = 1, outputs: [text]}"))
+    listed = await plan_of(
+        executor,
+        one(
+            f"{{id: ask, for_each: {{items: '{{state.all}}', max_concurrency: 2}}, prompt: x, {llm % 'quick'}}}",
+            "all: list",
+        ),
+        all=[1, 2, 3],
+    )
+    agent = await plan_of(executor, one("{id: hand, agent: far, prompt: x, outputs: [text]}"))
+
+    def said(plan: workflows_pb2.Plan) -> tuple[int, int, int]:
+        return plan.duration.basis, plan.duration.min_ms, plan.duration.max_ms
+
+    assert said(quick) == (ESTIMATE, 100, 5_000)
+    assert said(unmeasured) == (ESTIMATE, 0, 120_000)
+    assert said(code) == (ESTIMATE, 0, 30_000)
+    assert said(listed) == (ESTIMATE, 0, 10_000)
+    assert said(agent) == (LIMIT, 0, 3_600_000)
+
+
+async def test_remote_agents_are_needed_and_their_hosts_are_known_once_they_are_registered(
+    executor: Executor,
+) -> None:
+    source = one("{id: hand, agent: Echo-agent, prompt: x, outputs: [text]}")
+    before = await plan_of(executor, source)
+    card = card_document("https://agents.example.com:8443/a2a")
+    await register(executor, card=card, ttl_seconds=60)
+    after = await plan_of(executor, source)
+
+    assert needs(before) == {"agent": ["Echo-agent!"]}
+    assert "cadre agents add" in before.needs[0].reason
+    assert needs(after) == {"agent": ["Echo-agent"], "host": ["agents.example.com:8443"]}

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes.a2a_agents import remote_agent
 from tests.fakes.executor import Neighbours, calls
 from tests.fakes.tools import FakeTools, fails
-from tests.service.executor.conftest import Executor, outputs
+from tests.service.executor.conftest import Executor, executor_in, outputs
+from tests.service.executor.test_agents import answer, register, waiting
 from tests.service.executor.test_testing import TRIAGE, results_of
 
 from cadre.executor.v1 import runs_pb2
@@ -221,3 +224,36 @@ async def test_what_cannot_be_repeated_is_refused_with_its_reason(
         True,
     )
     assert "no reply for it" in forgotten.value.message
+
+
+async def test_what_remote_agents_gave_or_failed_with_is_written_also_where_they_asked_a_person(
+    tmp_path: Path, near: Neighbours
+) -> None:
+    source = """
+flow: {name: asks_agents}
+state: {fields: {text: str, part: str, said: {type: str, default: nothing}}}
+nodes:
+  - {id: tell, agent: Echo-agent, prompt: "ASK", outputs: [text]}
+  - {id: hand, agent: Echo-agent, inputs: {text: "{state.text}"}, outputs: {part: text}}
+  - {id: fail, agent: Echo-agent, prompt: "FAIL", outputs: [said], on_error: continue}
+"""
+    async with (
+        executor_in(tmp_path, near, allowed_addresses="127.0.0.1") as executor,
+        remote_agent() as agent,
+    ):
+        await register(executor, card_url=agent.url)
+        run = await executor.start(source)
+        await waiting(executor, run.id)
+        await answer(executor, run.id, "blue")
+        events = await executor.events(run.id)
+        asked = list(agent.messages)
+        test = await recorded(executor, run.id)
+        (result,) = await results_of(executor, f"{source}\ntests: {json.dumps([test])}\n")
+
+    assert events[-1].type == runs_pb2.EVENT_TYPE_RUN_SUCCEEDED
+    replies = test["replies"]
+    assert "blue" in replies["tell"]
+    assert replies["hand"] == {"text": replies["tell"]}
+    assert replies["fail"]["error"]["code"] == "AGENT_TASK_FAILED"
+    assert result.passed, result.failures
+    assert agent.messages == asked

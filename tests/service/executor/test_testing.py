@@ -335,3 +335,25 @@ async def test_a_file_that_is_wrong_is_refused_with_its_problems(executor: Execu
         ("TYPE_MISMATCH", "tests[0].expect[1]"),
         ("INVALID_VALUE", "tests[0].fails"),
     ]
+
+
+async def test_a_remote_agent_need_not_be_there_when_what_it_gives_is_written(
+    executor: Executor,
+) -> None:
+    source = """
+flow: {name: asks_agent}
+state: {fields: {text: {type: str, default: ""}, count: {type: int, default: 0}}}
+nodes:
+  - {id: ask, agent: nobody, prompt: Hello, outputs: [text], retry: {max_attempts: 2}}
+  - {id: hand, agent: nobody, inputs: {text: "{state.text}"}, outputs: {count: words}}
+tests:
+  - name: it comes back
+    replies: {ask: [{error: {code: AGENT_UNREACHABLE, may_pass: true}}, good day], hand: {words: 2}}
+    expect: [state.text == 'good day', state.count == 2]
+  - {name: refused, replies: {ask: {error: AGENT_TASK_REJECTED}}, fails: AGENT_TASK_REJECTED}
+  - {name: silent, replies: {ask: hello}}
+"""
+    results = await results_of(executor, source)
+
+    assert [failures(result) for result in results] == [[], [], ["REPLY_MISSING hand"]]
+    assert "asks the agent 'nobody'" in results[-1].failures[0].message

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.fakes.providers import Answer, ProviderServer, openai_error, openai_reply
@@ -430,3 +431,25 @@ async def test_a_wrong_page_is_refused(proxy: Any) -> None:
     for fields in ({"page_size": 1001}, {"page_token": "ö"}, {"status": 99}):
         with pytest.raises(InvalidInput):
             await usage_of(proxy)("ListCalls", **fields)
+
+
+async def test_an_estimate_says_where_the_model_answers_and_how_fast_it_wrote(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    options = llm_pb2.ModelOptions(provider="openai", max_tokens=10)
+    message = llm_pb2.Message(role=llm_pb2.ROLE_USER, content="hi")
+    request = llm_pb2.CompleteRequest(options=options, messages=[message])
+    elsewhere = llm_pb2.CompleteRequest(
+        options=llm_pb2.ModelOptions(provider="mistral", model="m"), messages=[message]
+    )
+
+    before = await usage_of(proxy)("Estimate", request=request)
+    await proxy.ask(max_tokens=10)
+    after = await usage_of(proxy)("Estimate", request=request)
+    other = await usage_of(proxy)("Estimate", request=elsewhere)
+
+    assert before.host == urlsplit(provider.url).netloc
+    assert not before.HasField("output_tokens_per_second")
+    assert after.output_tokens_per_second > 0
+    assert other.host == "api.mistral.ai"
+    assert not other.HasField("output_tokens_per_second")

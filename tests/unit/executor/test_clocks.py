@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cadre_executor.domain.clocks import Clock, Cron, Interval, Recurrence, next_time
+from cadre_executor.domain.clocks import (
+    Clock,
+    Cron,
+    Interval,
+    Recurrence,
+    next_time,
+    times_between,
+)
 from cadre_executor.domain.timetables import CatchUp, is_missed
 from cadre_kit.errors import InvalidInput
 
@@ -83,3 +90,29 @@ def test_what_is_late_is_left_out_as_the_schedule_says(
     due = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
     assert is_missed(DAILY, "UTC", catch_up=catch_up, due=due, now=due + late) is missed
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [
+        Cron(expression="*/30 * * * *"),
+        Interval(seconds=900, anchor=NOON),
+        Recurrence(rule="FREQ=DAILY;BYHOUR=1,2,3,9"),
+    ],
+    ids=["cron", "interval", "rrule"],
+)
+def test_the_times_between_two_are_the_last_of_those_that_follow_one_another(clock: Clock) -> None:
+    # The clocks change in between.
+    end = NOON + timedelta(days=2)
+    each = []
+    passed = next_time(clock, "Europe/Berlin", after=NOON)
+    while passed is not None and passed < end:
+        each.append(passed)
+        passed = next_time(clock, "Europe/Berlin", after=passed)
+
+    found = times_between(clock, "Europe/Berlin", after=NOON, before=end, most=5)
+    every = times_between(clock, "Europe/Berlin", after=NOON, before=end, most=1000)
+
+    assert list(found) == each[-5:]
+    assert list(every) == each
+    assert list(times_between(clock, "UTC", after=end, before=NOON, most=5)) == []

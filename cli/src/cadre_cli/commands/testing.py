@@ -27,7 +27,7 @@ __all__ = ["add_to"]
 
 _BASES = {
     "history": "as {runs} of this file did",
-    "estimate": "by counted tokens, loops at their bounds",
+    "estimate": "by counted tokens and measured speeds, loops at their bounds",
     "limit": "the run's own limit",
 }
 
@@ -160,7 +160,7 @@ def _show_ranges(planned: "Plan") -> None:
         console.print(f"  unknown: {spent.unknown_reason}", markup=False, style="yellow")
     if spent.basis == "history":
         console.print(f"  at most {cost(spent.worst_usd)}, loops at their bounds", markup=False)
-    if taken.basis == "history":
+    if taken.basis == "history" or taken.min_ms:
         said = f"{duration(taken.min_ms)} to {duration(taken.max_ms)}"
     else:
         said = f"at most {duration(taken.max_ms)}"
@@ -181,8 +181,8 @@ def _row(node: "PlannedNode") -> tuple[str, ...]:
 
 def _need(need: "Need") -> tuple[str, ...]:
     there = f"[red]missing[/] {escape(need.reason)}" if need.missing else "[green]yes[/]"
-    if need.kind in ("host", "person", "secret", "workflow") and not need.missing:
-        there = "[green]yes[/]" if need.kind in ("secret", "workflow") else ""
+    if need.kind in ("host", "person") and not need.missing:
+        there = ""
     return need.kind, escape(need.name), escape(", ".join(need.nodes)), there
 
 

@@ -144,8 +144,10 @@ def draw_head(run: Run) -> None:
     if run.trigger == "schedule":
         starter += f" `{run.schedule}`"
     if run.trigger == "batch":
-        starter += f" `{run.batch_id}`, row {run.batch_row}"
+        starter += f", row {run.batch_row}"
     st.caption(f"{version} · started by {starter} · {ago(run.created_time)} · `{run.id}`")
+    if run.batch_id:
+        st.page_link("views/batches.py", label="Its batch", query_params={"batch": run.batch_id})
     draw_kin(run)
     time, used, price = st.columns(3)
     time.metric("Time", run_duration(run))

@@ -194,7 +194,7 @@ async def build_with(
             library=library,
             store=store,
             definitions=definitions,
-            needs=Needs(tools=tools, sandbox=sandbox, definitions=definitions),
+            needs=Needs(tools=tools, sandbox=sandbox, definitions=definitions, agents=registry),
             estimates=accounts,
         )
         recorder = Recorder(store=store, library=library, replies=accounts, tester=tester)

@@ -7,17 +7,12 @@ environment, the gateway's address (CADRE_GATEWAY_URL) and a key (CADRE_API_KEY)
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterId,
-    FlowRunFilter,
-    FlowRunFilterExpectedStartTime,
-)
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment as this_deployment
@@ -25,8 +20,8 @@ from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed, Failed
 
 from cadre_client import ApiError, Batch, Client, GatewayUnreachable, Run, RunStatus
-from cadre_executor.adapters.prefect import clock_of
-from cadre_executor.domain.timetables import CatchUp, is_missed
+from cadre_executor.catching_up import is_left_out, prefect_answering
+from cadre_executor.domain.timetables import CatchUp
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -39,7 +34,6 @@ _PATIENCE_SECONDS = 3600.0
 _PAUSE_SECONDS = 2.0
 _PASSING = (429, 502, 503, 504)
 _TELL_SECONDS = 10.0
-_SOON = timedelta(microseconds=1)
 
 Answer = TypeVar("Answer")
 
@@ -48,7 +42,8 @@ def cancel_run(flow: "Flow[..., Any]", flow_run: "FlowRun", state: State[Any]) -
     """Cancels the run of a flow run that Prefect cancels."""
     with Client.local() as client:
         # Known by its key; should it not have been started, it is now, and ends at once.
-        run = _start(client, flow_run.parameters, str(flow_run.id))
+        given = _given(flow_run.parameters, flow_run.deployment_id)
+        run = _start(client, given, str(flow_run.id))
         _patiently(lambda: client.cancel(run.id))
 
 
@@ -57,24 +52,26 @@ def run_workflow(
     workflow: str,
     inputs: dict[str, Any] | None = None,
     catch_up: str = CatchUp.SKIP.value,
-    clock: dict[str, Any] | None = None,
     schedule: str = "",
+    clock: dict[str, Any] | None = None,
 ) -> State[Any]:
     """Starts a run of the workflow's newest version and waits for its end, which is the flow run's.
 
-    The flow run's id is the idempotency key: a flow run that Prefect tries again follows the run it started first.
-    `clock` is the schedule as Prefect stores it; with it, a flow run that is too late for `catch_up` starts nothing.
+    The flow run's id is the idempotency key: a flow run that Prefect tries again follows the run it started first. One
+    that is too late for `catch_up` starts nothing. `schedule` is the deployment's name unless given. `clock` is what
+    deployments of earlier versions say; it has no use.
     """
     # Prefect's own kind of time does not compare with every span of the standard library's.
     due = datetime.fromtimestamp(this_run.get_scheduled_start_time().timestamp(), UTC)
-    if _is_missed(clock, CatchUp(catch_up), due):
-        return Completed(
-            name="Missed", message=f"Not started: its time was {due:%Y-%m-%d %H:%M} UTC"
-        )
+    with prefect_answering(_PATIENCE_SECONDS) as prefect:
+        if is_left_out(prefect, CatchUp(catch_up), due):
+            message = f"Not started: its time was {due:%Y-%m-%d %H:%M} UTC"
+            return Completed(name="Missed", message=message)
     parameters = {"workflow": workflow, "inputs": inputs, "schedule": schedule}
     try:
         with Client.local() as client:
-            run = _start(client, parameters, str(this_run.get_id()))
+            given = _given(parameters, this_deployment.id)
+            run = _start(client, given, str(this_run.get_id()))
             get_run_logger().info("started run %s of %s", run.id, workflow)
             return _told(_state_of_run(_ended(client, run.id)))
     except ApiError as error:
@@ -108,30 +105,12 @@ def run_batch(batch_id: str, launch: int) -> State[Any]:
                 get_run_logger().info("%s of %s rows ended", batch.rows.ended, batch.rows.total)
 
 
-def _is_missed(clock: Mapping[str, Any] | None, catch_up: CatchUp, due: datetime) -> bool:
-    found = None if clock is None else clock_of(clock)
-    if clock is None or found is None:
-        return False
-    now = datetime.now(UTC)
-    timezone = clock.get("timezone") or "UTC"
-    missed = is_missed(found, timezone, catch_up=catch_up, due=due, now=now)
-    if missed and catch_up is CatchUp.LATEST:
-        # Prefect plans some hours at most: the last time that it had planned stands for those that passed after it.
-        return _is_another_planned(due, now)
-    return missed
-
-
-def _is_another_planned(due: datetime, now: datetime) -> bool:
-    """Whether Prefect has a flow run of this schedule for a later time that has come, too."""
-    between = FlowRunFilterExpectedStartTime(after_=due + _SOON, before_=now)
-    of_this = DeploymentFilterId(any_=[this_deployment.id])
+def _given(parameters: Mapping[str, Any], deployment_id: UUID | str | None) -> Mapping[str, Any]:
+    """What a flow run is given, with its schedule's name."""
+    if parameters.get("schedule") or deployment_id is None:
+        return parameters
     with get_client(sync_client=True) as prefect:
-        found = prefect.read_flow_runs(
-            flow_run_filter=FlowRunFilter(expected_start_time=between),
-            deployment_filter=DeploymentFilter(id=of_this),
-            limit=1,
-        )
-    return bool(found)
+        return {**parameters, "schedule": prefect.read_deployment(deployment_id).name}
 
 
 def _start(client: Client, parameters: Mapping[str, Any], flow_run_id: str) -> Run:
@@ -174,11 +153,8 @@ def _patiently(ask: Callable[[], Answer]) -> Answer:
 
 def _told(state: State[Any]) -> State[Any]:
     """The state, once Prefect can be told: one that is down when a flow run ends would show it as running for ever."""
-    give_up = time.monotonic() + _PATIENCE_SECONDS
-    with get_client(sync_client=True) as prefect:
-        while prefect.api_healthcheck() is not None and time.monotonic() < give_up:
-            time.sleep(_PAUSE_SECONDS)
-    return state
+    with prefect_answering(_PATIENCE_SECONDS):
+        return state
 
 
 def _state_of_run(run: Run) -> State[Any]:

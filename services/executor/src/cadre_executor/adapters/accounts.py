@@ -57,4 +57,8 @@ class GrpcAccounts:
             context_tokens=answer.context_tokens,
             max_requests=answer.max_requests,
             unavailable=answer.unavailable_reason,
+            host=answer.host,
+            tokens_per_second=answer.output_tokens_per_second
+            if answer.HasField("output_tokens_per_second")
+            else None,
         )

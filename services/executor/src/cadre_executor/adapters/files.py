@@ -23,6 +23,7 @@ class WorkflowFiles:
             graph=_graph(parsed.graph),
             triggers=parsed.triggers,
             cases=parsed.cases,
+            agents=parsed.agents,
         )
 
     def check_inputs(self, workflow: Workflow, inputs: Mapping[str, Any]) -> State:

@@ -7,6 +7,7 @@ from typing import Any
 from cadre_executor.adapters.prefect_api import POOL, TAG, PrefectApi
 from cadre_executor.domain.clocks import Clock, Cron, Interval, Recurrence, next_time
 from cadre_executor.domain.timetables import CatchUp, Schedule, ScheduleNotFound
+from cadre_kit.errors import InvalidInput
 
 __all__ = ["PrefectScheduler", "clock_of"]
 
@@ -51,8 +52,12 @@ class PrefectScheduler:
     async def pause(self, name: str, *, paused: bool) -> Schedule:
         """Pauses the deployment, or lets it go on. Raises ScheduleNotFound."""
         deployment = await self._find(name)
-        verb = "pause" if paused else "resume"
-        await self._api.ask("POST", f"/deployments/{deployment['id']}/{verb}_deployment")
+        path = f"/deployments/{deployment['id']}"
+        await self._api.ask("POST", f"{path}/{'pause' if paused else 'resume'}_deployment")
+        for stored in () if paused else deployment["schedules"]:
+            # Also one that was switched off in Prefect's pages. That it was changed now tells `catching_up` that what
+            # passed before is not to be made up for.
+            await self._api.ask("PATCH", f"{path}/schedules/{stored['id']}", {"active": True})
         return _schedule(await self._find(name))
 
     async def delete(self, name: str) -> None:
@@ -68,7 +73,6 @@ class PrefectScheduler:
 
 
 def _deployment(schedule: Schedule, flow_id: str) -> dict[str, Any]:
-    clock = _clock_document(schedule)
     limited = schedule.max_concurrent or None
     return {
         "name": schedule.name,
@@ -80,13 +84,12 @@ def _deployment(schedule: Schedule, flow_id: str) -> dict[str, Any]:
             "workflow": schedule.workflow,
             "inputs": dict(schedule.inputs),
             "catch_up": schedule.catch_up.value,
-            "clock": clock,
             "schedule": schedule.name,
         },
         "concurrency_limit": limited,
         "concurrency_options": {"collision_strategy": "ENQUEUE"} if limited else None,
         # Without a slug an edited schedule would be kept beside the new one.
-        "schedules": [{"schedule": clock, "active": True, "slug": "clock"}],
+        "schedules": [{"schedule": _clock_document(schedule), "active": True, "slug": "clock"}],
     }
 
 
@@ -134,7 +137,20 @@ def _schedule(deployment: Mapping[str, Any]) -> Schedule:
         timezone=timezone,
         inputs=parameters.get("inputs") or {},
         max_concurrent=limit.get("limit") or deployment.get("concurrency_limit") or 0,
-        catch_up=CatchUp(parameters.get("catch_up", CatchUp.SKIP.value)),
+        catch_up=_catch_up(parameters.get("catch_up")),
         paused=paused,
-        next_time=None if paused or clock is None else next_time(clock, timezone),
+        next_time=None if paused or clock is None else _next_time(clock, timezone),
     )
+
+
+def _catch_up(said: object) -> CatchUp:
+    """As it was deployed; what nobody could mean is SKIP, and its flow runs fail."""
+    return next((each for each in CatchUp if each.value == said), CatchUp.SKIP)
+
+
+def _next_time(clock: Clock, timezone: str) -> datetime | None:
+    """When it is next due; None for a clock that Prefect takes and we do not, as `prefect deploy` may store."""
+    try:
+        return next_time(clock, timezone)
+    except InvalidInput:
+        return None

@@ -6,6 +6,7 @@ from typing import Any
 from cadre_executor.domain.agent_nodes import delegate
 from cadre_executor.domain.children import run_child
 from cadre_executor.domain.dialogues import converse
+from cadre_executor.domain.durations import CODE_SECONDS, MEMORY_SECONDS
 from cadre_executor.domain.invocations import invoke, tool_context
 from cadre_executor.domain.peers import Execution, Outcome, Program, Recent, Role, Said
 from cadre_executor.domain.results import Form, Result
@@ -26,8 +27,6 @@ from cadre_kit.errors import CadreError, Internal, NotFound
 
 __all__ = ["CodeBlocked", "CodeFailed", "CodeLimit", "perform"]
 
-_CODE_SECONDS = 30.0
-_MEMORY_SECONDS = 30.0
 # A call gets this much longer than what it asks for, so that the other side's own error arrives.
 _GRACE_SECONDS = 5.0
 _ONLY_STEP = "1"
@@ -84,7 +83,7 @@ async def _use(action: ToolAction, task: Task) -> Result:
 async def _execute(action: CodeAction, task: Task) -> Result:
     call, sandbox = task.call.at(_ONLY_STEP), task.means.peers.sandbox
     limit = action.limits.timeout_seconds
-    seconds = call.seconds(_CODE_SECONDS if limit is None else limit + _GRACE_SECONDS)
+    seconds = call.seconds(CODE_SECONDS if limit is None else limit + _GRACE_SECONDS)
     program = Program(
         code=action.code,
         inputs=task.scope.inputs,
@@ -129,7 +128,7 @@ async def _remembered(action: MemoryAction, task: Task) -> Any:
     scope, memory, call = task.scope, task.means.peers.memory, task.call.at(_ONLY_STEP)
     namespace = action.place.path(scope, run_id=task.means.run_id)
     key = _text(action.key, scope)
-    seconds = call.seconds(_MEMORY_SECONDS)
+    seconds = call.seconds(MEMORY_SECONDS)
     match action.verb:
         case MemoryVerb.LOAD if action.key is None:
             recent = await memory.recent(
@@ -186,7 +185,7 @@ async def _append(
 ) -> list[Any]:
     """The list with the value at its end. What was there is recorded first, so that a repeated step appends once."""
     memory, call = task.means.peers.memory, task.call.at(_ONLY_STEP)
-    seconds = call.seconds(_MEMORY_SECONDS)
+    seconds = call.seconds(MEMORY_SECONDS)
     known = task.find("before")
     if known is None:
         try:

@@ -35,6 +35,7 @@ __all__ = [
     "Credential",
     "Health",
     "Interface",
+    "NamedAgent",
     "Outgoing",
     "RemoteAgents",
     "RemoteTask",
@@ -213,6 +214,16 @@ class Agent:
         if self.card_url or other.card_url:
             return self.card_url == other.card_url
         return self.card.interface.url == other.card.interface.url
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedAgent:
+    """An agent that a node hands work to, and where the file names it."""
+
+    name: str
+    path: str
+    line: int
+    column: int
 
 
 class TaskState(Enum):

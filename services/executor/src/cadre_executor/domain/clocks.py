@@ -1,5 +1,7 @@
 """When schedules are due: cron expressions, intervals and recurrence rules (RFC 5545)."""
 
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
@@ -14,7 +16,7 @@ from dateutil.rrule import (  # type: ignore[import-untyped]  # it ships no anno
 
 from cadre_kit.errors import InvalidInput
 
-__all__ = ["Clock", "Cron", "Interval", "Recurrence", "next_time"]
+__all__ = ["Clock", "Cron", "Interval", "Recurrence", "next_time", "times_between"]
 
 _CRON_FIELDS = 5
 _SHORTEST_INTERVAL_SECONDS = 10.0
@@ -26,6 +28,8 @@ _RULES_BEGIN = datetime.fromisoformat("2020-01-01")
 # never due, such as the 30th of February, is gone through to the year 9999, which takes some seconds.
 _RULE_YEARS = range(2000, 2100)
 _TIMES_A_DAY = 24
+# As far as Prefect itself plans.
+_TIMES_REACH = timedelta(days=100)
 
 
 class CronInvalid(InvalidInput):
@@ -95,6 +99,42 @@ def next_time(clock: Clock, timezone: str, *, after: datetime | None = None) -> 
         case Recurrence():
             found = _next_of_rule(clock, start, zone)
     return None if found is None else found.astimezone(UTC)
+
+
+def times_between(
+    clock: Clock, timezone: str, *, after: datetime, before: datetime, most: int
+) -> Sequence[datetime]:
+    """The times between two, neither of them included, in UTC and in order: the last `most`. Those of a rule or a cron
+    expression that passed more than 100 days before the end are left out.
+
+    Raises as `next_time` does.
+    """
+    zone = _zone(timezone)
+    start = max(after, before - _TIMES_REACH)
+    if isinstance(clock, Recurrence):
+        return _of_rule_between(clock, zone, start, before)[-most:]
+    if isinstance(clock, Interval):
+        start = max(after, before - timedelta(seconds=clock.seconds) * (most + 1))
+    return deque(_between(clock, timezone, start, before), maxlen=most)
+
+
+def _between(clock: Clock, timezone: str, start: datetime, end: datetime) -> Iterator[datetime]:
+    found = next_time(clock, timezone, after=start)
+    while found is not None and found < end:
+        yield found
+        found = next_time(clock, timezone, after=found)
+
+
+def _of_rule_between(
+    clock: Recurrence, zone: ZoneInfo, start: datetime, end: datetime
+) -> list[datetime]:
+    """Found at once: asked for one after the other, each would be searched from the rule's beginning."""
+    walls = (time.astimezone(zone).replace(tzinfo=None) for time in (start, end))
+    found = (
+        time.replace(tzinfo=zone).astimezone(UTC) for time in _rule(clock.rule).between(*walls)
+    )
+    # When clocks go forward, two wall times are one.
+    return list(dict.fromkeys(found))
 
 
 def _zone(name: str) -> ZoneInfo:

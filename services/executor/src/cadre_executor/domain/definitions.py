@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from cadre_executor.domain.agents import NamedAgent
 from cadre_executor.domain.cases import Case
 from cadre_executor.domain.routes import Plan, plan_routes
 from cadre_executor.domain.triggers import Trigger
@@ -116,6 +117,7 @@ class Parsed:
     graph: Graph = Graph()
     triggers: tuple[Trigger, ...] = ()
     cases: tuple[Case, ...] = ()
+    agents: tuple[NamedAgent, ...] = ()
 
 
 class Language(Protocol):

@@ -9,7 +9,9 @@ from typing import Any
 
 from cadre_executor.domain.concurrency import side_by_side
 from cadre_executor.domain.cuts import shown
+from cadre_executor.domain.durations import MODEL_SECONDS
 from cadre_executor.domain.invocations import Returned, invoke, tool_context
+from cadre_executor.domain.overruns import is_exceeded
 from cadre_executor.domain.peers import Message, Question, Reply, Role, ToolCall
 from cadre_executor.domain.recalls import recalled, remember
 from cadre_executor.domain.results import Form, Result
@@ -17,11 +19,10 @@ from cadre_executor.domain.runs import EventType, Usage
 from cadre_executor.domain.tasks import Task
 from cadre_executor.domain.tools import ToolSpec
 from cadre_executor.domain.workflows import LlmAction, OnError, ToolUse, ValueType
-from cadre_kit.errors import InvalidInput
+from cadre_kit.errors import CadreError, InvalidInput
 
 __all__ = ["converse", "meant", "offered_name", "reply_text", "schema_of"]
 
-_MODEL_SECONDS = 120.0
 _CALLS_AT_ONCE = 8
 _MOST_CALLS = 32
 # How often a model may correct what it asks of a tool before that fails the node.
@@ -183,8 +184,18 @@ async def _reply(question: Question, task: Task, step: int, *, stream: bool) -> 
 
 
 async def _asked(question: Question, task: Task, step: int, *, stream: bool) -> Reply:
+    """The model's reply. Refused for a budget that a person has raised since it was read, the call is made again."""
+    try:
+        return await _asked_once(question, task, step, stream=stream)
+    except CadreError as error:
+        if not (is_exceeded(error) and await task.means.budgets.have_changed()):
+            raise
+    return await _asked_once(question, task, step, stream=stream)
+
+
+async def _asked_once(question: Question, task: Task, step: int, *, stream: bool) -> Reply:
     models, call = task.means.peers.models, task.call.at(str(step))
-    seconds = call.seconds(_MODEL_SECONDS)
+    seconds = call.seconds(MODEL_SECONDS)
     if not stream:
         return await task.patiently(lambda: models.complete(question, call=call, seconds=seconds))
     with _Telling(task, step) as telling:

@@ -16,7 +16,7 @@ from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.journals import Batch, Journal, LeaseLost
-from cadre_executor.domain.overruns import effective
+from cadre_executor.domain.overruns import Budgets, effective
 from cadre_executor.domain.peers import Children, Peers, RunBudget
 from cadre_executor.domain.records import Records
 from cadre_executor.domain.runs import Ending, Event, EventType, Failure, Run, RunStatus
@@ -131,7 +131,7 @@ class Driver:
         document = await self._document(claim.run)
         limits = document.workflow.limits
         taken = (datetime.now(UTC) - since).total_seconds() - claim.run.paused_seconds
-        budgets = await self._budgets(claim.run, document.workflow)
+        budgets = await self._budgets_of(claim.run, document.workflow)
         drive = self._drive(claim, journal, document, budgets)
         position = claim.position or self._start(claim.run, document)
         try:
@@ -143,6 +143,12 @@ class Driver:
                 resolution="Raise config.execution.timeout, or give the run less to do.",
             )
             raise RunFailed(Failure.of(error)) from exc
+
+    async def _budgets_of(self, run: Run, workflow: Workflow) -> Budgets:
+        async def read() -> tuple[RunBudget, ...]:
+            return await self._budgets(await self.store.get(run.id), workflow)
+
+        return Budgets(read=read, known=await self._budgets(run, workflow))
 
     async def _budgets(self, run: Run, workflow: Workflow) -> tuple[RunBudget, ...]:
         """The budgets of the run and of the one at the top, as far as their files have one."""
@@ -158,7 +164,7 @@ class Driver:
         claim: Claim,
         journal: Journal,
         document: Document,
-        budgets: tuple[RunBudget, ...],
+        budgets: Budgets,
     ) -> Drive:
         return Drive(
             run_id=claim.run.id,
@@ -177,7 +183,7 @@ class Driver:
         claim: Claim,
         journal: Journal,
         workflow: Workflow,
-        budgets: tuple[RunBudget, ...],
+        budgets: Budgets,
     ) -> Means:
         run = claim.run
         return Means(
@@ -212,10 +218,9 @@ class Driver:
             answered = await self._suspend(drive, position)
             if not answered:
                 return None
-            # An answer may have raised a budget.
-            run = await self.store.get(drive.run_id)
-            means = replace(drive.means, budgets=await self._budgets(run, drive.workflow))
-            drive = replace(drive, asked={**drive.asked, **answered}, means=means)
+            # An answer may have raised one.
+            await drive.means.budgets.have_changed()
+            drive = replace(drive, asked={**drive.asked, **answered})
         drive.check_size(position)
         return position
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from cadre_executor.domain.bounds import Visits
 from cadre_executor.domain.catalogue import CATALOGUE
 from cadre_executor.domain.dialogues import schema_of
+from cadre_executor.domain.durations import MODEL_SECONDS, TOOL_SECONDS, most_seconds
 from cadre_executor.domain.items import MOST_ITEMS
 from cadre_executor.domain.peers import Message, Question, Role
 from cadre_executor.domain.workflows import (
@@ -29,6 +30,8 @@ _FREE = Decimal(0)
 # Counters, numbers and truth values, and what a mended reply is told, are shorter.
 _SHORT_TOKENS = 40
 _MENDING_TOKENS = 200
+# Its models do not leave the llm-proxy.
+_WITHIN = "embedded"
 _COUNTER = "state._loop_iteration_"
 
 
@@ -36,7 +39,8 @@ _COUNTER = "state._loop_iteration_"
 class Estimate:
     """What one request would cost: an empty reply at least, the longest at most. `max_requests` like it are answered
     at most; `context_tokens` is 0, and `max_output_tokens` None, when unknown. `unavailable` says why the model cannot
-    be asked now."""
+    be asked now; `host` is empty for a model within, and when unknown; `tokens_per_second` is None unless measured.
+    """
 
     provider: str
     model: str
@@ -47,6 +51,15 @@ class Estimate:
     context_tokens: int
     max_requests: int
     unavailable: str = ""
+    host: str = ""
+    tokens_per_second: float | None = None
+
+    @property
+    def call_seconds(self) -> float:
+        """How long one call takes at most."""
+        if self.tokens_per_second is None or self.max_output_tokens is None:
+            return MODEL_SECONDS
+        return min(MODEL_SECONDS, self.max_output_tokens / self.tokens_per_second)
 
     @property
     def name(self) -> str:
@@ -64,7 +77,8 @@ class Estimates(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class NodeForecast:
     """What the model calls of one node would cost. `models` are those that may be asked; `problems` says of a model
-    that cannot be asked why; `reason` why `max_usd` is unknown."""
+    that cannot be asked why; `reason` why `max_usd` is unknown. `max_seconds` is None when only the run's limit bounds
+    them; the shortest replies on the least visits take `min_seconds`."""
 
     models: tuple[str, ...] = ()
     max_calls: int = 0
@@ -72,6 +86,9 @@ class NodeForecast:
     max_usd: Usd = _FREE
     problems: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+    hosts: tuple[str, ...] = ()
+    min_seconds: float = 0.0
+    max_seconds: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -152,13 +169,24 @@ class Forecaster:
         calls = self.visits[node.id].most * self.items(node) * node.retry.max_attempts
         steps = action.max_steps if action.tools else 1
         requests = max(estimate.max_requests for _, estimate in models.able)
+        known = [estimate for _, estimate in models.able]
+        slowest = max(estimate.call_seconds for estimate in known)
+        within = steps * requests * slowest + (steps - 1) * TOOL_SECONDS
+        sure = self._is_sure(node)
         return NodeForecast(
             models=names,
             problems=models.problems,
             max_calls=calls * steps * requests,
-            min_usd=models.able[0][1].min_usd if self._is_sure(node) else _FREE,
+            min_usd=known[0].min_usd if sure else _FREE,
             max_usd=None if dearest is None else dearest * calls,
             reason=next(filter(None, reasons), ""),
+            hosts=tuple(dict.fromkeys(_host(estimate) for estimate in known)),
+            min_seconds=1 / known[0].tokens_per_second
+            if sure and known[0].tokens_per_second
+            else 0,
+            max_seconds=most_seconds(
+                node, visits=self.visits[node.id].most, items=self.items(node), within=within
+            ),
         )
 
     def items(self, node: Node) -> int:
@@ -277,6 +305,13 @@ class Forecaster:
     async def _usd(self, question: Question, more_tokens: int, times: int) -> Usd:
         usd = (await self.estimates.estimate(question, more_tokens=more_tokens)).max_usd
         return None if usd is None else usd * times
+
+
+def _host(estimate: Estimate) -> str:
+    """Where a model answers; empty for one within."""
+    if estimate.host or estimate.provider == _WITHIN:
+        return estimate.host
+    return f"unknown ({estimate.provider})"
 
 
 def _named(choice: ModelChoice) -> str:

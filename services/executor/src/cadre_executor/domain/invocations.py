@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cadre_executor.domain.cuts import shown
+from cadre_executor.domain.durations import TOOL_SECONDS
 from cadre_executor.domain.runs import EventType
 from cadre_executor.domain.tasks import Task
 from cadre_executor.domain.tools import ToolContext, ToolSpec
@@ -17,8 +18,6 @@ from cadre_executor.domain.workflows import ToolUse
 from cadre_kit.errors import CadreError, FailedPrecondition, Kind
 
 __all__ = ["Returned", "ToolResultUnknown", "invoke", "tool_context"]
-
-_TOOL_SECONDS = 60.0
 
 
 class ToolResultUnknown(FailedPrecondition):
@@ -92,7 +91,7 @@ async def _made(
     use: ToolUse, arguments: Mapping[str, Any], *, task: Task, step: str, loop: str
 ) -> Returned:
     tools, context = task.means.peers.tools, _context_of(use, task, step, loop)
-    seconds = task.call.seconds(_TOOL_SECONDS)
+    seconds = task.call.seconds(TOOL_SECONDS)
     started = time.monotonic()
     data: dict[str, Any] = {"tool": use.name, "call": step}
     try:

@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from cadre_executor.domain.registries import Registry
 from cadre_executor.domain.stores import DefinitionStore
 from cadre_executor.domain.tools import Tools
 from cadre_executor.domain.workflows import (
+    AgentAction,
     ApprovalAction,
     CodeAction,
     LlmAction,
@@ -22,7 +24,7 @@ from cadre_executor.domain.workflows import (
     Workflow,
     WorkflowAction,
 )
-from cadre_kit.errors import NotFound
+from cadre_kit.errors import CadreError, NotFound
 
 __all__ = ["Need", "NeedKind", "Needs", "SandboxModes", "merged"]
 
@@ -47,6 +49,7 @@ class NeedKind(Enum):
     WORKFLOW = "workflow"
     SERVICE = "service"
     PERSON = "person"
+    AGENT = "agent"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,7 @@ class Needs:
     tools: Tools
     sandbox: SandboxModes
     definitions: DefinitionStore
+    agents: Registry
 
     async def of(self, workflow: Workflow, known: State) -> list[Need]:
         """All needs but models."""
@@ -86,6 +90,8 @@ class Needs:
             match node.action:
                 case WorkflowAction() as action:
                     found.append(await self._workflow(node, action))
+                case AgentAction() as action:
+                    found += await self._agent(node, action)
                 case ApprovalAction() as action:
                     choices = ", ".join(action.choices)
                     name = f"who answers {node.id} ({choices})"
@@ -106,6 +112,15 @@ class Needs:
         version = f"@{action.version}" if action.version else ""
         name = f"{action.workflow}{version}"
         return Need(kind=NeedKind.WORKFLOW, name=name, nodes=(node.id,), reason=reason)
+
+    async def _agent(self, node: Node, action: AgentAction) -> list[Need]:
+        """The agent, and its host as far as it is registered."""
+        need = Need(kind=NeedKind.AGENT, name=action.agent, nodes=(node.id,))
+        try:
+            agent = await self.agents.usable(action.agent)
+        except CadreError as error:
+            return [replace(need, reason=f"{error.message}. {error.resolution}")]
+        return [need, *_host(node, agent.card.interface.url)]
 
     async def _modes(self, workflow: Workflow) -> list[Need]:
         nodes: dict[SandboxMode, list[str]] = {}

@@ -1,6 +1,7 @@
 """What a run asks a person when a budget that says `pause` is used up: its file's own, or one that it shares."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -14,9 +15,11 @@ __all__ = [
     "CONTINUE",
     "RAISE",
     "STOP",
+    "Budgets",
     "StoppedByPerson",
     "asks_for_more",
     "effective",
+    "is_exceeded",
     "pauses",
     "raised_budget",
 ]
@@ -47,10 +50,29 @@ class BudgetInvalid(InvalidInput):
     code = "BUDGET_INVALID"
 
 
+@dataclass(kw_only=True)
+class Budgets:
+    """The budgets that hold for a run, its own and that of the run at the top, as they were when last read: a person
+    may raise them while it goes on."""
+
+    read: Callable[[], Awaitable[tuple[RunBudget, ...]]]
+    known: tuple[RunBudget, ...] = ()
+
+    async def have_changed(self) -> bool:
+        """Reads them anew; whether they are others now."""
+        before, self.known = self.known, await self.read()
+        return self.known != before
+
+
+def is_exceeded(error: CadreError) -> bool:
+    """Whether a budget refused the call."""
+    return error.code == _EXCEEDED
+
+
 def pauses(error: CadreError) -> bool:
     """Whether a budget refused a call and lets the run wait rather than fail."""
     said = error.metadata.get("on_exceed")
-    return error.code == _EXCEEDED and said == OnExceed.PAUSE.value
+    return is_exceeded(error) and said == OnExceed.PAUSE.value
 
 
 def asks_for_more(

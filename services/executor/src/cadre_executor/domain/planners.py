@@ -8,6 +8,7 @@ from typing import Any
 
 from cadre_executor.domain.bounds import Visits, visits_of
 from cadre_executor.domain.definitions import Document, Library
+from cadre_executor.domain.durations import most_seconds
 from cadre_executor.domain.forecasts import Estimates, Forecaster, NodeForecast, Usd
 from cadre_executor.domain.needs import Need, NeedKind, Needs, merged
 from cadre_executor.domain.runs import Run, RunQuery, RunStatus
@@ -88,14 +89,14 @@ class Planner:
         known = self._known(document.workflow, inputs)
         nodes = await self._nodes(document, known, depth=0)
         needs = await self.needs.of(document.workflow, known)
-        models = [need for planned in nodes for need in _models(planned)]
+        models = [need for planned in nodes for need in (*_models(planned), *_hosts(planned))]
         history = await self._history(document.workflow, source)
         return RunPlan(
             document=document,
             nodes=tuple(nodes),
             needs=tuple(merged([*models, *needs])),
             cost=_cost(document.workflow, nodes, history),
-            duration=_duration(document.workflow, history),
+            duration=_duration(document.workflow, nodes, history),
         )
 
     def _known(self, workflow: Workflow, inputs: Mapping[str, Any]) -> State:
@@ -121,18 +122,22 @@ class Planner:
         )
         forecasts = dict(await forecaster.forecasts())
         for node in workflow.nodes.values():
+            most, items = visits[node.id].most, forecaster.items(node)
             if isinstance(node.action, WorkflowAction):
-                times = visits[node.id].most * forecaster.items(node) * node.retry.max_attempts
-                forecasts[node.id] = await self._child(node.action, times, depth=depth + 1)
+                times = most * items * node.retry.max_attempts
+                child = await self._child(node.action, times, depth=depth + 1)
+                seconds = most_seconds(node, visits=most, items=items, within=child.max_seconds)
+                forecasts[node.id] = replace(child, max_seconds=seconds)
+            elif node.id not in forecasts:
+                seconds = most_seconds(node, visits=most, items=items)
+                forecasts[node.id] = NodeForecast(max_seconds=seconds)
         return [
-            PlannedNode(
-                node=node, visits=visits[node.id], forecast=forecasts.get(node.id, NodeForecast())
-            )
+            PlannedNode(node=node, visits=visits[node.id], forecast=forecasts[node.id])
             for node in workflow.nodes.values()
         ]
 
     async def _child(self, action: WorkflowAction, times: int, *, depth: int) -> NodeForecast:
-        """What the runs of another workflow would cost, as far as it is applied."""
+        """What the runs of another workflow would cost, as far as it is applied, and how long one of them takes."""
         unknown = NodeForecast(min_usd=Decimal(0), max_usd=None)
         if depth > _DEEPEST:
             return replace(unknown, reason=f"workflows run each other more than {_DEEPEST} deep")
@@ -150,6 +155,8 @@ class Planner:
             max_calls=times * sum(each.forecast.max_calls for each in nodes),
             max_usd=None if cost.worst_usd is None else cost.worst_usd * times,
             reason=cost.unknown,
+            hosts=tuple(dict.fromkeys(host for each in nodes for host in each.forecast.hosts)),
+            max_seconds=_duration(document.workflow, nodes, ()).max_ms / 1000,
         )
 
     async def _history(self, workflow: Workflow, source: str) -> tuple[Run, ...]:
@@ -171,6 +178,15 @@ def _models(planned: PlannedNode) -> list[Need]:
             reason=problems.get(name, ""),
         )
         for name in planned.forecast.models
+    ]
+
+
+def _hosts(planned: PlannedNode) -> list[Need]:
+    """Where its models answer."""
+    return [
+        Need(kind=NeedKind.HOST, name=host, nodes=(planned.node.id,))
+        for host in planned.forecast.hosts
+        if host
     ]
 
 
@@ -208,18 +224,32 @@ def _total(amounts: Sequence[Usd]) -> Usd:
     return sum(known, Decimal(0)) if len(known) == len(amounts) else None
 
 
-def _duration(workflow: Workflow, history: Sequence[Run]) -> DurationRange:
+def _duration(
+    workflow: Workflow, nodes: Sequence[PlannedNode], history: Sequence[Run]
+) -> DurationRange:
+    """From history, else from tokens and speeds; the run's time limit bounds the latter."""
     taken = [
         (run.ended_time - run.started_time).total_seconds() - run.paused_seconds
         for run in history
         if run.ended_time is not None and run.started_time is not None
     ]
     if not taken:
-        most = round(workflow.limits.timeout_seconds * 1000)
-        return DurationRange(basis=Basis.LIMIT, min_ms=0, max_ms=most)
+        return _counted_duration(workflow, nodes)
     return DurationRange(
         basis=Basis.HISTORY,
         min_ms=round(max(0.0, min(taken)) * 1000),
         max_ms=round(max(0.0, *taken, 0.0) * 1000),
         runs=len(taken),
+    )
+
+
+def _counted_duration(workflow: Workflow, nodes: Sequence[PlannedNode]) -> DurationRange:
+    limit = workflow.limits.timeout_seconds
+    seconds = [each.forecast.max_seconds for each in nodes]
+    known = [each for each in seconds if each is not None]
+    most = sum(known) if len(known) == len(seconds) else limit
+    return DurationRange(
+        basis=Basis.ESTIMATE if most < limit else Basis.LIMIT,
+        min_ms=round(max((each.forecast.min_seconds for each in nodes), default=0.0) * 1000),
+        max_ms=round(min(most, limit) * 1000),
     )

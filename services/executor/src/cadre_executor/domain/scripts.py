@@ -85,15 +85,6 @@ class Script:
             raise self._missed(CallPlace.of(key), f"calls the tool {tool!r}")
         return gives
 
-    def unanswerable(self, what: str) -> ReplyMissing:
-        """The failure of a node that asks for what no test can write a reply of."""
-        missed = ReplyMissing(
-            f"a test has no replies of {what}",
-            resolution="Leave the node out of what the test runs, by its `when` or a condition.",
-        )
-        self.missing.append(missed)
-        return missed
-
     def _listed(self, written: Replies, place: CallPlace) -> Reply | None:
         index = self._index(place)
         if index >= len(written.listed):

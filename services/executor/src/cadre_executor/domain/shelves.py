@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cadre_executor.domain.agents import AgentNotFound
+from cadre_executor.domain.agents import AgentNotFound, NamedAgent
 from cadre_executor.domain.definitions import Definition, Library, Parsed
 from cadre_executor.domain.registries import Registry
 from cadre_executor.domain.stores import DefinitionStore
 from cadre_executor.domain.triggers import Trigger
-from cadre_executor.domain.workflows import AgentAction, Workflow
 from cadre_kit.errors import Problem, Severity
 
 __all__ = ["Applied", "Shelf", "Shown", "Triggered"]
@@ -109,34 +108,24 @@ class Shelf:
 
     async def _unknown_agents(self, parsed: Parsed) -> tuple[Problem, ...]:
         """Notes on agents that nobody has registered yet; they may by the time that a run needs them."""
-        wanted = {} if parsed.workflow is None else _agents_of(parsed.workflow)
-        if not wanted:
+        if parsed.workflow is None or not parsed.agents:
             return ()
         known = [agent.name for agent in await self._registry.list()]
-        return tuple(
-            _unknown(path, agent, known) for path, agent in wanted.items() if agent not in known
-        )
+        return tuple(_unknown(named, known) for named in parsed.agents if named.name not in known)
 
     def schema(self) -> Mapping[str, Any]:
         """The JSON Schema of workflow files."""
         return self._library.language.schema()
 
 
-def _agents_of(workflow: Workflow) -> dict[str, str]:
-    """The agents that nodes hand work to, by where the file names them."""
-    return {
-        f"nodes[{index}].agent": node.action.agent
-        for index, node in enumerate(workflow.nodes.values())
-        if isinstance(node.action, AgentAction)
-    }
-
-
-def _unknown(path: str, agent: str, known: Sequence[str]) -> Problem:
-    error = AgentNotFound(agent, known=known)
+def _unknown(named: NamedAgent, known: Sequence[str]) -> Problem:
+    error = AgentNotFound(named.name, known=known)
     return Problem(
         code=error.code,
         message=error.message,
-        path=path,
+        path=named.path,
+        line=named.line,
+        column=named.column,
         resolution=error.resolution,
         severity=Severity.NOTE,
     )

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cadre_executor.domain.agents import Agent
 from cadre_executor.domain.answers import TIMED_OUT, Answer, Asked
 from cadre_executor.domain.cases import AsksTools, Fails, Gives
 from cadre_executor.domain.catalogue import CATALOGUE
 from cadre_executor.domain.checkpoints import Position
-from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.dialogues import offered_name, reply_text
 from cadre_executor.domain.journals import Batch
 from cadre_executor.domain.peers import (
@@ -32,7 +30,6 @@ from cadre_executor.domain.peers import (
     Sandbox,
     ToolCall,
 )
-from cadre_executor.domain.registries import Registry
 from cadre_executor.domain.run_files import RunFile
 from cadre_executor.domain.runs import Ending, Failure, Run, RunStatus, Usage
 from cadre_executor.domain.runs import Question as Asking
@@ -46,7 +43,6 @@ from cadre_kit.errors import NotFound
 __all__ = [
     "CheckArguments",
     "Misfits",
-    "NoDelegations",
     "NoFiles",
     "ScriptedChildren",
     "ScriptedMemory",
@@ -110,27 +106,6 @@ def _tool_calls(written: AsksTools) -> tuple[ToolCall, ...]:
         ToolCall(id=f"call-{number}", name=offered_name(call.tool), arguments=call.arguments)
         for number, call in enumerate(written.calls, start=1)
     )
-
-
-class NoAgents(Registry):
-    """Knows no remote agent, so that a test hands no work to one."""
-
-    def __init__(self, script: Script) -> None:
-        self._script = script
-
-    async def usable(self, name: str) -> Agent:
-        """None is. Raises ReplyMissing."""
-        raise self._script.unanswerable(f"the remote agent {name!r}")
-
-
-class NoDelegations(Delegations):
-    """Hands no work to remote agents."""
-
-    def __init__(self, script: Script) -> None:
-        self.registry = NoAgents(script)
-
-    async def end(self, run_id: str, *, begun_with: Sequence[str] = ("",)) -> None:
-        """Nothing was begun."""
 
 
 class NoFiles:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from cadre_executor.domain.answers import Asked
 from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.journals import Journal
-from cadre_executor.domain.peers import Call, Children, Peers, RunBudget
+from cadre_executor.domain.overruns import Budgets
+from cadre_executor.domain.peers import Call, Children, Peers
 from cadre_executor.domain.records import Records
 from cadre_executor.domain.runs import Event, EventType, Failure, Usage
 from cadre_executor.domain.stores import ResultCache
@@ -42,6 +43,7 @@ class Means:
     schedule: str
     version: int
     workflow: Workflow
+    budgets: Budgets
     journal: Journal
     records: Records
     peers: Peers
@@ -52,7 +54,6 @@ class Means:
     patience_seconds: float = 30.0
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     open_children: dict[str, str] = field(default_factory=dict)
-    budgets: tuple[RunBudget, ...] = ()
     api_key: str = ""
 
 
@@ -119,7 +120,7 @@ class Task:
             schedule=means.schedule,
             api_key=means.api_key,
             key=f"{means.run_id}/{self.place.visit}/{self.place.attempt}",
-            budgets=means.budgets,
+            budgets=means.budgets.known,
             timeout_seconds=self.place.node.timeout_seconds,
         )
 

@@ -16,10 +16,10 @@ from cadre_executor.domain.drivers import Driver, Engine
 from cadre_executor.domain.peers import Peers
 from cadre_executor.domain.runs import Ending, Failure, Run, RunStatus
 from cadre_executor.domain.scripts import ReplyMissing, Script
+from cadre_executor.domain.stand_in_agents import scripted_delegations
 from cadre_executor.domain.stand_ins import (
     CheckArguments,
     Misfits,
-    NoDelegations,
     NoFiles,
     ScriptedChildren,
     ScriptedMemory,
@@ -148,7 +148,7 @@ class Tester:
                 files=NoFiles(),
             ),
             children=ScriptedChildren(script=script),
-            delegations=NoDelegations(script),
+            delegations=scripted_delegations(script),
             cache=WithoutCache(),
             patience_seconds=0.0,
             stored=lambda _: None,

@@ -54,7 +54,7 @@ class CatchUp(Enum):
     """What becomes of times that passed while Prefect or its workers were down.
 
     SKIP leaves out what could not start within 5 minutes, LATEST makes up for the last time that passed, ALL for every
-    time that Prefect had planned.
+    time, of those that Prefect had not planned for the last 100.
     """
 
     SKIP = "skip"

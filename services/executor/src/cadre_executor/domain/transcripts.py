@@ -109,14 +109,11 @@ class _Node:
                 return self._dialogue(action, each)
             case ToolAction():
                 return self._tool(each)
-            case AgentAction():
-                # A test has no replies of remote agents, and says so when it runs.
-                return []
             case ApprovalAction():
                 return self._answer(each)
             case MemoryAction(verb=verb) if verb not in _READS:
                 return []
-            case WorkflowAction() | CodeAction() | MemoryAction():
+            case AgentAction() | WorkflowAction() | CodeAction() | MemoryAction():
                 return [self._failed(each) if each.error else self._outcome(each.visit)]
 
     def _tries(self) -> Iterator[_Try]:

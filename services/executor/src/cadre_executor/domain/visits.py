@@ -324,7 +324,7 @@ async def _run(
     if outcome.error is None or not pauses(outcome.error):
         return outcome
     question = asks_for_more(
-        node.id, iteration, outcome.error, run_id=drive.run_id, budgets=drive.means.budgets
+        node.id, iteration, outcome.error, run_id=drive.run_id, budgets=drive.means.budgets.known
     )
     drive.ask(question, attempt=attempt)
     return _Outcome(attempt=attempt, waits=True)

@@ -16,6 +16,7 @@ _KINDS = {
     NeedKind.WORKFLOW: workflows_pb2.NEED_KIND_WORKFLOW,
     NeedKind.SERVICE: workflows_pb2.NEED_KIND_SERVICE,
     NeedKind.PERSON: workflows_pb2.NEED_KIND_PERSON,
+    NeedKind.AGENT: workflows_pb2.NEED_KIND_AGENT,
 }
 _BASES = {
     Basis.HISTORY: workflows_pb2.RANGE_BASIS_HISTORY,

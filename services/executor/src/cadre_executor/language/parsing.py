@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from cadre_executor.domain.agents import NamedAgent
 from cadre_executor.domain.cases import Case
 from cadre_executor.domain.triggers import Trigger
-from cadre_executor.domain.workflows import END, START, Exits, Goto, Node, Workflow
+from cadre_executor.domain.workflows import END, START, AgentAction, Exits, Goto, Node, Workflow
 from cadre_executor.language.cases import CaseCompiler
 from cadre_executor.language.configs import (
     compile_budget,
@@ -31,7 +32,7 @@ from cadre_executor.language.iterations import written_at_edges
 from cadre_executor.language.memories import keeps_all
 from cadre_executor.language.nodes import NodeCompiler, check_ids, with_memory_defaults
 from cadre_executor.language.references import Names
-from cadre_executor.language.reports import Report, shown
+from cadre_executor.language.reports import Report, path_text, shown
 from cadre_executor.language.states import compile_fields
 from cadre_executor.language.structure import Structure, read_structure
 from cadre_executor.language.triggers import compile_triggers
@@ -51,6 +52,7 @@ class Parsed:
     inputs: tuple[Input, ...] = ()
     triggers: tuple[Trigger, ...] = ()
     cases: tuple[Case, ...] = ()
+    agents: tuple[NamedAgent, ...] = ()
 
     @property
     def valid(self) -> bool:
@@ -147,6 +149,7 @@ def _compiled(structure: Structure, file: FileShape, report: Report) -> Parsed:
         inputs=inputs_of(workflow, enums),
         triggers=compile_triggers(file, declared, report),
         cases=cases.cases(file.tests or []),
+        agents=_agents(nodes, indexes, report),
     )
 
 
@@ -182,6 +185,25 @@ def _nodes(file: FileShape, compiler: NodeCompiler) -> tuple[dict[str, Node], di
             nodes[shape.id] = node
             indexes[shape.id] = index
     return nodes, indexes
+
+
+def _agents(
+    nodes: Mapping[str, Node], indexes: Mapping[str, int], report: Report
+) -> tuple[NamedAgent, ...]:
+    """The agents that nodes hand work to; only a registry knows whether they are there."""
+    named = []
+    for node in nodes.values():
+        if isinstance(node.action, AgentAction):
+            path = ("nodes", indexes[node.id], "agent")
+            place = report.place(path)
+            found = NamedAgent(
+                name=node.action.agent,
+                path=path_text(path),
+                line=place.line,
+                column=place.column,
+            )
+            named.append(found)
+    return tuple(named)
 
 
 def _graph(

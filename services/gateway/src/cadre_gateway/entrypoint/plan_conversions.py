@@ -19,6 +19,7 @@ _KINDS: Mapping[workflows_pb2.NeedKind.ValueType, d.NeedKind] = {
     workflows_pb2.NEED_KIND_WORKFLOW: d.NeedKind.WORKFLOW,
     workflows_pb2.NEED_KIND_SERVICE: d.NeedKind.SERVICE,
     workflows_pb2.NEED_KIND_PERSON: d.NeedKind.PERSON,
+    workflows_pb2.NEED_KIND_AGENT: d.NeedKind.AGENT,
 }
 _BASES: Mapping[workflows_pb2.RangeBasis.ValueType, d.RangeBasis] = {
     workflows_pb2.RANGE_BASIS_HISTORY: d.RangeBasis.HISTORY,

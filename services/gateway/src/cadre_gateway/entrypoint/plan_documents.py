@@ -116,6 +116,7 @@ class NeedKind(StrEnum):
     WORKFLOW = "workflow"
     SERVICE = "service"
     PERSON = "person"
+    AGENT = "agent"
 
 
 class Need(Answer):
@@ -129,7 +130,7 @@ class Need(Answer):
 
 
 class RangeBasis(StrEnum):
-    """Where a range comes from: runs of this very file, counted tokens and prices, or the file's limits."""
+    """Where a range comes from: runs of this very file, counted tokens, prices and speeds, or the file's limits."""
 
     HISTORY = "history"
     ESTIMATE = "estimate"

@@ -176,6 +176,12 @@ class SqlLedger:
         """Replies to a run's calls that are kept, the oldest first, after that of a call."""
         return await self._transactions.read(lambda c: _kept_replies(c, run_id, limit, after))
 
+    async def tokens_per_second(self, provider: str, model: str) -> float | None:
+        """How fast a model wrote in its last calls; None when it did not."""
+        return await self._transactions.read(
+            lambda c: sql_usage.tokens_per_second(c, provider, model)
+        )
+
     async def put_budget(self, budget: Budget) -> BudgetStatus:
         """Stores a budget in place of the one of its name."""
         return await self._transactions.write(lambda c: sql_accounts.put_budget(c, budget))

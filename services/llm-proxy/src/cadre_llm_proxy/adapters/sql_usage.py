@@ -21,7 +21,11 @@ from cadre_llm_proxy.domain.usage import (
     UsageQuery,
 )
 
-__all__ = ["grouped", "listed"]
+__all__ = ["grouped", "listed", "tokens_per_second"]
+
+_MEASURED_CALLS = 100
+# So that a model that is seldom asked is not looked for in all there is.
+_SEARCHED_CALLS = 10_000
 
 _KEYS: dict[Dimension, sa.ColumnElement[str]] = {
     Dimension.WORKFLOW: t.calls.c.workflow,
@@ -68,6 +72,28 @@ def listed(connection: sa.Connection, query: CallQuery) -> tuple[Entry, ...]:
     # Ids are in the order in which entries were made.
     newest = sa.select(t.calls).where(*conditions).order_by(t.calls.c.id.desc())
     return tuple(t.entry_of(row) for row in connection.execute(newest.limit(query.limit)))
+
+
+def tokens_per_second(connection: sa.Connection, provider: str, model: str) -> float | None:
+    """How many tokens a second a model wrote in its last 100 calls, of the last 10,000 of all; None without any."""
+    newest = sa.select(t.calls).order_by(t.calls.c.id.desc()).limit(_SEARCHED_CALLS).subquery().c
+    measured = (
+        sa.select(newest.output_tokens, newest.latency_ms)
+        .where(
+            newest.provider == provider,
+            newest.model == model,
+            newest.status == EntryStatus.SUCCEEDED.value,
+            newest.output_tokens > 0,
+            newest.latency_ms > 0,
+        )
+        .order_by(newest.id.desc())
+        .limit(_MEASURED_CALLS)
+        .subquery()
+        .c
+    )
+    sums = sa.select(sa.func.sum(measured.output_tokens), sa.func.sum(measured.latency_ms))
+    tokens, milliseconds = connection.execute(sums).one()
+    return None if tokens is None else float(tokens) * 1000 / float(milliseconds)
 
 
 @dataclass

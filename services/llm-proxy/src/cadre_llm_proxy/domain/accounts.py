@@ -41,6 +41,10 @@ class AccountsLedger(UsageLedger, Protocol):
         """All budgets by name."""
         ...
 
+    async def tokens_per_second(self, provider: str, model: str) -> float | None:
+        """How fast a model wrote in its last calls; None when it did not."""
+        ...
+
 
 class Accounts:
     """Answers from the ledger. `settled` returns when all calls that were answered are in it; `estimated` has the model
@@ -81,7 +85,9 @@ class Accounts:
         target, unavailable = self._estimated(request.options)
         bound = await bound_of(target, request, request.messages, tokenizer=self._tokenizer)
         bound = replace(bound, input_tokens=bound.input_tokens + more_tokens)
-        return replace(estimate_of(target, request, bound), unavailable=unavailable)
+        speed = await self._ledger.tokens_per_second(target.provider, target.model)
+        found = estimate_of(target, request, bound)
+        return replace(found, unavailable=unavailable, tokens_per_second=speed)
 
     async def set_budget(self, budget: Budget) -> BudgetStatus:
         """Stores a budget. Raises BudgetInvalid, and what is wrong with the model that it downgrades to."""

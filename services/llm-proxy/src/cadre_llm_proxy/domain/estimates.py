@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from cadre_llm_proxy.domain.calls import CompletionRequest, Message, Target
 from cadre_llm_proxy.domain.entries import Bound
 from cadre_llm_proxy.domain.forms import MENDS
 from cadre_llm_proxy.domain.prices import Tokens, cost_of
+from cadre_llm_proxy.domain.providers import host_of
 
 __all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of"]
 
@@ -37,7 +39,7 @@ class Estimate:
     """What a request would cost: from that of an empty reply to that of the longest; None where unknown.
 
     At most `max_requests` like it are answered: further ones mend a reply. `context_tokens` is 0 when unknown;
-    `unavailable` says why the model cannot be asked.
+    `unavailable` says why the model cannot be asked; `host` is empty for a model within, and when unknown.
     """
 
     provider: str
@@ -47,7 +49,9 @@ class Estimate:
     bound: Bound
     min_usd: Decimal | None
     max_usd: Decimal | None
+    host: str = ""
     unavailable: str = ""
+    tokens_per_second: float | None = None
 
 
 async def bound_of(
@@ -83,6 +87,7 @@ def estimate_of(target: Target, request: CompletionRequest, bound: Bound) -> Est
         bound=bound,
         min_usd=empty,
         max_usd=bound.usd,
+        host=urlsplit(target.api_base).netloc.rpartition("@")[2] or host_of(target.provider),
     )
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Provider",
     "Providers",
     "PublishedModels",
+    "host_of",
 ]
 
 EMBEDDED = "embedded"
@@ -109,6 +110,22 @@ PROVIDERS = (
     ),
 )
 _BY_NAME = {provider.name: provider for provider in PROVIDERS}
+# Where each answers unless a variable moves it; of the others only their adapter knows.
+_HOSTS = {
+    OPENAI: "api.openai.com",
+    OLLAMA: "127.0.0.1:11434",
+    "anthropic": "api.anthropic.com",
+    "google": "generativelanguage.googleapis.com",
+    "cohere": "api.cohere.com",
+    "deepseek": "api.deepseek.com",
+    "fireworks_ai": "api.fireworks.ai",
+    "groq": "api.groq.com",
+    "mistral": "api.mistral.ai",
+    "openrouter": "openrouter.ai",
+    "perplexity": "api.perplexity.ai",
+    "together_ai": "api.together.xyz",
+    "xai": "api.x.ai",
+}
 _OWNERS = {variable: p.name for p in PROVIDERS for variable in p.key_variables}
 
 
@@ -158,6 +175,11 @@ class ListedModel:
     unavailable_reason: str
     default: bool
     facts: ModelFacts
+
+
+def host_of(provider: str) -> str:
+    """Where a provider answers by itself; empty when unknown, and for models within."""
+    return _HOSTS.get(provider, "")
 
 
 class Providers:

@@ -103,6 +103,8 @@ def estimate_message(estimate: Estimate) -> usage_pb2.EstimateResponse:
         context_tokens=estimate.context_tokens,
         max_requests=estimate.max_requests,
         unavailable_reason=estimate.unavailable,
+        host=estimate.host,
+        output_tokens_per_second=estimate.tokens_per_second,
     )
 
 

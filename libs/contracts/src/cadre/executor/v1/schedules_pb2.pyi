@@ -34,7 +34,9 @@ class _CatchUpEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CatchUp.Value
     CATCH_UP_LATEST: _CatchUp.ValueType  # 2
     """Only the last time that passed is made up for."""
     CATCH_UP_ALL: _CatchUp.ValueType  # 3
-    """Every time that Prefect had planned is made up for; it plans the next hour, or 3 times, at least."""
+    """Every time is made up for; of those that Prefect had not planned the last 100, when the schedule is next due. Prefect
+    plans the next hour, or 3 times, at least.
+    """
 
 class CatchUp(_CatchUp, metaclass=_CatchUpEnumTypeWrapper):
     """What becomes of times that passed while Prefect or its workers were down."""
@@ -46,7 +48,9 @@ CATCH_UP_SKIP: CatchUp.ValueType  # 1
 CATCH_UP_LATEST: CatchUp.ValueType  # 2
 """Only the last time that passed is made up for."""
 CATCH_UP_ALL: CatchUp.ValueType  # 3
-"""Every time that Prefect had planned is made up for; it plans the next hour, or 3 times, at least."""
+"""Every time is made up for; of those that Prefect had not planned the last 100, when the schedule is next due. Prefect
+plans the next hour, or 3 times, at least.
+"""
 Global___CatchUp: _TypeAlias = CatchUp  # noqa: Y015
 
 @_typing.final

@@ -43,6 +43,8 @@ class _NeedKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NeedKind.Val
     """One of the platform's services, or a mode of it."""
     NEED_KIND_PERSON: _NeedKind.ValueType  # 7
     """A person who answers."""
+    NEED_KIND_AGENT: _NeedKind.ValueType  # 8
+    """A registered remote agent."""
 
 class NeedKind(_NeedKind, metaclass=_NeedKindEnumTypeWrapper):
     """What kind of thing a run needs."""
@@ -63,6 +65,8 @@ NEED_KIND_SERVICE: NeedKind.ValueType  # 6
 """One of the platform's services, or a mode of it."""
 NEED_KIND_PERSON: NeedKind.ValueType  # 7
 """A person who answers."""
+NEED_KIND_AGENT: NeedKind.ValueType  # 8
+"""A registered remote agent."""
 Global___NeedKind: _TypeAlias = NeedKind  # noqa: Y015
 
 class _RangeBasis:
@@ -76,7 +80,7 @@ class _RangeBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RangeBasis
     RANGE_BASIS_HISTORY: _RangeBasis.ValueType  # 1
     """Runs of this very file that succeeded."""
     RANGE_BASIS_ESTIMATE: _RangeBasis.ValueType  # 2
-    """Counted tokens and prices, every loop at its bound."""
+    """Counted tokens, prices and how fast models wrote, every loop at its bound."""
     RANGE_BASIS_LIMIT: _RangeBasis.ValueType  # 3
     """The limits that the file sets for a run."""
 
@@ -88,7 +92,7 @@ RANGE_BASIS_UNSPECIFIED: RangeBasis.ValueType  # 0
 RANGE_BASIS_HISTORY: RangeBasis.ValueType  # 1
 """Runs of this very file that succeeded."""
 RANGE_BASIS_ESTIMATE: RangeBasis.ValueType  # 2
-"""Counted tokens and prices, every loop at its bound."""
+"""Counted tokens, prices and how fast models wrote, every loop at its bound."""
 RANGE_BASIS_LIMIT: RangeBasis.ValueType  # 3
 """The limits that the file sets for a run."""
 Global___RangeBasis: _TypeAlias = RangeBasis  # noqa: Y015
@@ -1165,9 +1169,9 @@ class DurationRange(_message.Message):
     basis: Global___RangeBasis.ValueType
     """Where the range comes from."""
     min_ms: _builtins.int
-    """The least; 0 without history."""
+    """The least."""
     max_ms: _builtins.int
-    """The most; without history the run's time limit."""
+    """The most. Pauses between tries come on top, unless it is the run's time limit."""
     runs: _builtins.int
     """How many runs it comes from; 0 without history."""
     def __init__(

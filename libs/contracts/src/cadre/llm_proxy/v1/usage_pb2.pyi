@@ -736,6 +736,8 @@ class EstimateResponse(_message.Message):
     CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
     MAX_REQUESTS_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_REASON_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """The provider that would be asked."""
     model: _builtins.str
@@ -754,6 +756,14 @@ class EstimateResponse(_message.Message):
     """How many requests are sent at most that are answered: more than one where a reply that does not fit is mended."""
     unavailable_reason: _builtins.str
     """Why the model cannot be asked now, such as a missing key, and what to do. Empty when it can."""
+    host: _builtins.str
+    """Where the request would be sent, as host or host:port. Empty when it does not leave the llm-proxy, and when unknown:
+    embedded models alone do not.
+    """
+    output_tokens_per_second: _builtins.float
+    """How many tokens a second the model wrote in its last 100 calls, from a request to the end of its reply. Absent when
+    it was not asked yet.
+    """
     def __init__(
         self,
         *,
@@ -766,10 +776,12 @@ class EstimateResponse(_message.Message):
         context_tokens: _builtins.int = ...,
         max_requests: _builtins.int = ...,
         unavailable_reason: _builtins.str = ...,
+        host: _builtins.str = ...,
+        output_tokens_per_second: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "max_output_tokens", b"max_output_tokens", "max_usd", b"max_usd", "min_usd", b"min_usd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "_output_tokens_per_second", b"_output_tokens_per_second", "max_output_tokens", b"max_output_tokens", "max_usd", b"max_usd", "min_usd", b"min_usd", "output_tokens_per_second", b"output_tokens_per_second"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "context_tokens", b"context_tokens", "input_tokens", b"input_tokens", "max_output_tokens", b"max_output_tokens", "max_requests", b"max_requests", "max_usd", b"max_usd", "min_usd", b"min_usd", "model", b"model", "provider", b"provider", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_max_usd", b"_max_usd", "_min_usd", b"_min_usd", "_output_tokens_per_second", b"_output_tokens_per_second", "context_tokens", b"context_tokens", "host", b"host", "input_tokens", b"input_tokens", "max_output_tokens", b"max_output_tokens", "max_requests", b"max_requests", "max_usd", b"max_usd", "min_usd", b"min_usd", "model", b"model", "output_tokens_per_second", b"output_tokens_per_second", "provider", b"provider", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_output_tokens: _TypeAlias = _typing.Literal["max_output_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_output_tokens: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens"]  # noqa: Y015
@@ -777,12 +789,16 @@ class EstimateResponse(_message.Message):
     _WhichOneofArgType__max_usd: _TypeAlias = _typing.Literal["_max_usd", b"_max_usd"]  # noqa: Y015
     _WhichOneofReturnType__min_usd: _TypeAlias = _typing.Literal["min_usd"]  # noqa: Y015
     _WhichOneofArgType__min_usd: _TypeAlias = _typing.Literal["_min_usd", b"_min_usd"]  # noqa: Y015
+    _WhichOneofReturnType__output_tokens_per_second: _TypeAlias = _typing.Literal["output_tokens_per_second"]  # noqa: Y015
+    _WhichOneofArgType__output_tokens_per_second: _TypeAlias = _typing.Literal["_output_tokens_per_second", b"_output_tokens_per_second"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_output_tokens) -> _WhichOneofReturnType__max_output_tokens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_usd) -> _WhichOneofReturnType__max_usd | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_usd) -> _WhichOneofReturnType__min_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_tokens_per_second) -> _WhichOneofReturnType__output_tokens_per_second | None: ...
 
 Global___EstimateResponse: _TypeAlias = EstimateResponse  # noqa: Y015
 
