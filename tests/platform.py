@@ -19,7 +19,7 @@ from cadre_kit.health import is_serving
 
 GRPC_SERVICES = ("executor", "llm-proxy", "sandbox", "memory")
 SERVICES = (*GRPC_SERVICES, "gateway")
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 _STOP_SECONDS = 15.0
 
 

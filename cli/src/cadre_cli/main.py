@@ -25,6 +25,7 @@ from cadre_cli.commands import (
     run_files,
     runs,
     schedules,
+    telegram,
     testing,
     triggers,
     workflows,
@@ -66,6 +67,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(batches.app, name="batches")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(triggers.app, name="trigger")
+app.add_typer(telegram.app, name="telegram")
 app.add_typer(agents.app, name="agents")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(keys.app, name="keys")

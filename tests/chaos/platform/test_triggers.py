@@ -23,6 +23,9 @@ nodes: [{id: review, type: approval, message: "Go on?", outputs: [verdict]}]
 triggers:
   - webhook: {secret: HOOK_SECRET, input: {number: "{body.number}"}}
   - slack: {app: helper, input: said, reply: said}
+  - telegram: {bot: helper, input: said, reply: said}
+  - whatsapp: {number: helper, input: said, reply: said}
+  - email: {mailbox: helper, input: said, reply: said}
 """
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -45,18 +48,19 @@ def test_every_delivery_starts_one_run_whatever_is_killed(running: Platform) -> 
     assert {len(told) for told in provider.runs.values()} == {1}
 
 
-def test_a_slack_message_can_be_tried_without_slack(running: Platform) -> None:
-    sent = running.cadre("trigger", "send", "slack", "helper", "is it on?", "--json")
+@pytest.mark.parametrize("kind", ["slack", "telegram", "whatsapp", "email"])
+def test_a_message_can_be_tried_without_its_provider(running: Platform, kind: str) -> None:
+    sent = running.cadre("trigger", "send", kind, "helper", "is it on?", "--json")
     run = json.loads(sent.stdout)
     listed = json.loads(
-        running.cadre("trigger", "list", "--source", "slack/helper", "--json").stdout
+        running.cadre("trigger", "list", "--source", f"{kind}/helper", "--json").stdout
     )
     sources = running.cadre("trigger", "sources").stdout
 
     assert (run["workflow"], run["status"]) == ("counted", "waiting")
     assert running.client().run(run["run_id"]).inputs == {"said": "is it on?"}
     assert [one["run_id"] for one in listed["deliveries"]] == [run["run_id"]]
-    assert "/hooks/slack/helper" in sources
+    assert f"/hooks/{kind}/helper" in sources
 
 
 def test_what_a_file_cannot_take_is_parked_shown_and_replayed_once_the_file_is_mended(

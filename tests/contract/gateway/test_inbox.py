@@ -1,6 +1,7 @@
 """What the gateway asks of its inbox and outbox, held to by SQLite and by PostgreSQL."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -8,10 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+import cadre_gateway
 from cadre_gateway.adapters.database import open_gateway_database
 from cadre_gateway.adapters.inbox import LEASE_SECONDS, Inbox
 from cadre_gateway.adapters.outbox import Outbox
+from cadre_gateway.domain.actions import (
+    Action,
+    AnswerQuestion,
+    CancelRun,
+    Say,
+    ShowStatus,
+    StartRun,
+)
 from cadre_gateway.domain.deliveries import (
     Delivery,
     DeliveryNotFound,
@@ -20,11 +31,14 @@ from cadre_gateway.domain.deliveries import (
     NotParked,
     Post,
     PostStatus,
+    Receipt,
     Trouble,
 )
+from cadre_kit.databases import migrate
 from cadre_kit.ids import new_id
 from cadre_kit.transactions import Transactions
 
+MIGRATIONS = Path(cadre_gateway.__file__).parent / "migrations"
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
 WHY = Trouble(code="UNDELIVERABLE", message="no")
 
@@ -206,3 +220,102 @@ async def test_what_is_done_is_forgotten_after_its_time_and_nothing_else(
 
     assert forgotten == 1
     assert {each.key for each in kept.deliveries} == {"b", "c"}
+
+
+async def test_the_last_run_of_a_conversation_is_that_conversation_s(inbox: Inbox) -> None:
+    earlier = a_delivery("1", conversation="42")
+    later = a_delivery("2", conversation="42", received_time=earlier.received_time + 9)
+    asking = a_delivery("3", conversation="42", action=ShowStatus(), workflow="")
+    elsewhere = a_delivery("4", conversation="43")
+    for each in (earlier, later, asking, elsewhere):
+        await inbox.accept([each])
+
+    found = await inbox.last_run(asking)
+    own = await inbox.of_run(earlier.run_id)
+    kept, _ = await inbox.get(asking.id)
+
+    assert (found and found.id, own and own.id) == (later.id, earlier.id)
+    assert (kept.action, kept.conversation) == (ShowStatus(), "42")
+    assert await inbox.last_run(replace(asking, name="another")) is None
+    assert await inbox.of_run("none") is None
+    assert await inbox.last_heard("slack", "helper", "42") == later.received_time
+    assert await inbox.last_heard("slack", "helper", "44") is None
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        StartRun(),
+        Say(text="ünicode ☃"),
+        CancelRun(),
+        AnswerQuestion(run_id="r", mark="m", iteration=3, choice=0),
+        AnswerQuestion(run_id="r", words="yes"),
+    ],
+)
+async def test_what_is_asked_for_is_kept(inbox: Inbox, action: Action) -> None:
+    delivery = a_delivery(action=action)
+    await inbox.accept([delivery])
+
+    assert (await inbox.get(delivery.id))[0].action == action
+
+
+async def test_what_a_provider_says_of_a_post_is_kept_and_its_failure_parks(
+    inbox: Inbox, outbox: Outbox
+) -> None:
+    delivery = await started(inbox)
+    await outbox.put(delivery, [a_post(delivery, 0)], ends=True)
+    (post,) = await outbox.claim(limit=9)
+    await outbox.sent(post, receipt="wamid.1")
+
+    read = Receipt(receipt="wamid.1", status="read")
+    await outbox.note("slack", [Receipt(receipt="wamid.2", status="read", trouble=WHY), read])
+    known, (shown,) = await inbox.get(delivery.id)
+    await outbox.note("slack", [Receipt(receipt="wamid.1", status="failed", trouble=WHY)])
+    parked, (failed,) = await inbox.get(delivery.id)
+
+    assert (known.status, shown.receipt_status) == (DeliveryStatus.ENDED, "read")
+    assert (parked.status, parked.trouble) == (DeliveryStatus.PARKED, WHY)
+    assert (failed.status, failed.receipt_status) == (PostStatus.PARKED, "failed")
+
+
+async def test_what_asks_for_no_run_ends_with_what_is_said_to_it(
+    inbox: Inbox, outbox: Outbox
+) -> None:
+    delivery = a_delivery(action=Say(text="hi"), workflow="")
+    await inbox.accept([delivery])
+    for _ in range(2):
+        await outbox.put(delivery, [a_post(delivery, 0)], ends=True)
+
+    kept, posts = await inbox.get(delivery.id)
+
+    assert (kept.status, len(posts)) == (DeliveryStatus.ENDED, 1)
+
+
+async def test_deliveries_of_the_first_release_are_still_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/gateway.db"
+    first = tmp_path / "first"
+    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("000[2-9]*", "__pycache__"))
+    migrate(url, migrations=first, name="gateway")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text(_OLD_DELIVERY))
+        connection.execute(sa.text(_OLD_POST))
+    engine.dispose()
+
+    database = await open_gateway_database(url)
+    kept, (post,) = await Inbox(database).get("d1")
+    await database.close()
+
+    assert (kept.action, kept.conversation, kept.content) == (StartRun(), "", {"text": "hi"})
+    assert (post.receipt, post.receipt_status, post.document) == ("", "", {"text": "yes"})
+
+
+_OLD_DELIVERY = """
+INSERT INTO deliveries (id, kind, name, key, workflow, version, content, back, reply, notify, secrets, run_id, status,
+  tries, received_time, updated_time)
+VALUES ('d1', 'slack', 'helper', 'k', 'w', 1, '{"text": "hi"}', '{}', 'answer', '', '[]', 'r1', 'ended', 0, 1.0, 1.0)
+"""
+_OLD_POST = """
+INSERT INTO posts (id, delivery_id, kind, position, document, endpoint, status, tries)
+VALUES ('p1', 'd1', 'slack', 0, '{"text": "yes"}', '', 'sent', 1)
+"""

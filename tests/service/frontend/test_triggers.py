@@ -31,6 +31,19 @@ def test_what_failed_is_shown_and_replayed_with_a_click(services: Platform, open
     assert client.run(delivery.run_id).inputs == {"number": 7}
 
 
+def test_a_command_is_listed_without_a_run(services: Platform, opened: Opened) -> None:
+    client = services.client()
+    client.apply(HOOKED.replace("triggers: [", "triggers: [{telegram: {bot: helper}}, "))
+    delivery = client.send_sample(client.sample("telegram", "helper", "/status"))
+    eventually(lambda: client.delivery(delivery.id).status == "ended")
+
+    page = opened("triggers")
+
+    assert not page.exception
+    assert delivery.run_id == ""
+    assert any("A command or an answer from telegram/helper" in m.value for m in page.markdown)
+
+
 def test_the_page_lists_the_addresses(services: Platform, opened: Opened) -> None:
     services.client().apply(HOOKED)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from tests.fakes.gateway import FakeExecutor, FakeLlmProxy, FakeMemory, served
 
 from cadre_gateway.app import build
@@ -27,6 +28,7 @@ class Running:
 
     url: str
     key: str
+    app: FastAPI
     home: Path
     stopping: Stopping
     executor: FakeExecutor
@@ -77,6 +79,7 @@ def start(tmp_path: Path) -> Start:
             )
             yield Running(
                 url=f"http://{address}",
+                app=app,
                 key=(tmp_path / "api-key").read_text().strip(),
                 home=tmp_path,
                 stopping=stopping,

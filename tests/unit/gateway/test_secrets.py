@@ -7,7 +7,7 @@ import pytest
 
 from cadre_gateway.adapters.secret_files import SecretFileUnusable, read_or_make
 from cadre_gateway.domain.api_keys import AdminKey, new_admin_key
-from cadre_gateway.settings import GatewaySettings
+from cadre_gateway.settings import GatewaySettings, process_variables
 
 
 def test_a_key_opens_with_itself_only() -> None:
@@ -62,3 +62,17 @@ def test_settings_do_not_show_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "very_secret" not in repr(settings)
     assert settings.webhook_secret is None
     assert settings.key_file == settings.home / "api-key"
+
+
+def test_a_connection_s_secret_may_be_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "token").write_text("1:a-token\n")
+    monkeypatch.setenv("CADRE_TELEGRAM_HELPER_TOKEN_FILE", str(tmp_path / "token"))
+
+    assert process_variables()["CADRE_TELEGRAM_HELPER_TOKEN"] == "1:a-token"
+
+    monkeypatch.setenv("CADRE_EMAIL_DESK_PASSWORD_FILE", str(tmp_path / "missing"))
+    with pytest.raises(SecretFileUnusable, match="missing"):
+        process_variables()

@@ -22,6 +22,7 @@ app = typer.Typer(help="Try triggers, and see what came from outside and what fa
 
 _START_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
+_SHOWN = 2_000
 _COLOURS = {"started": "green", "ended": "green", "parked": "red", "discarded": "dim"}
 DeliveryId = Annotated[str, typer.Argument(help="The delivery's id.", show_default=False)]
 
@@ -38,13 +39,21 @@ class Status(Enum):
 
 @app.command(
     epilog='Examples: cadre trigger send webhook triage \'{"message": "hello"}\' · '
-    "cadre trigger send slack helper 'Is it on?'"
+    "cadre trigger send telegram helper 'Is it on?'"
 )
 def send(
-    kind: Annotated[str, typer.Argument(help="Which kind: webhook, slack.", show_default=False)],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="Which kind: webhook, telegram, whatsapp, slack, email.", show_default=False
+        ),
+    ],
     name: Annotated[
         str,
-        typer.Argument(help="The workflow of a webhook; the name of an app.", show_default=False),
+        typer.Argument(
+            help="The workflow of a webhook; the name of a bot, number, app or mailbox.",
+            show_default=False,
+        ),
     ],
     text: Annotated[
         str, typer.Argument(help="The message; a webhook's JSON body.", show_default=False)
@@ -60,6 +69,9 @@ def send(
     """
     with gateway() as client:
         delivery = _started(client, client.send_sample(client.sample(kind, name, text)))
+        if not delivery.run_id:
+            _show(delivery, json_)
+            return
         if not json_:
             errors().print(f"Run {delivery.run_id}, by delivery {delivery.id}", highlight=False)
         if not detach:
@@ -99,7 +111,8 @@ def list_deliveries(
         Status | None, typer.Option(help="Only those in this status.", show_default=False)
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Only from here, such as slack/helper.", show_default=False)
+        str | None,
+        typer.Option(help="Only from here, such as telegram/helper.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")] = 50,
     json_: JsonFlag = False,
@@ -179,7 +192,7 @@ def _show(found: "Delivery", json_: bool) -> None:
         "Workflow": f"{found.workflow} version {found.version}"
         if found.version
         else found.workflow,
-        "Run": found.run_id if found.status != "received" else "not started",
+        "Run": _run(found),
         "Received": moment(found.received_time),
         "Status": found.status,
         **({"Next try": moment(found.next_time)} if found.next_time else {}),
@@ -187,14 +200,26 @@ def _show(found: "Delivery", json_: bool) -> None:
         **(
             {"What to do": found.error.resolution} if found.error and found.error.resolution else {}
         ),
-        **{f"Came: {name}": as_text(value) for name, value in (found.content or {}).items()},
+        **{f"Came: {name}": _cut(as_text(value)) for name, value in (found.content or {}).items()},
     }
     for name, value in details.items():
         output().print(f"[dim]{escape(name)}:[/] {escape(value)}", highlight=False)
     for reply in found.replies:
         why = f": {reply.error.message}" if reply.error and reply.status != "sent" else ""
-        said = f"Reply {reply.id} {reply.status}, {reply.tries} tries{why}"
+        known = f", {reply.receipt}" if reply.receipt else ""
+        said = f"Reply {reply.id} {reply.status}{known}, {reply.tries} tries{why}"
         output().print(escape(said), highlight=False)
+
+
+def _cut(text: str) -> str:
+    """Files that came along are longer than anybody reads; `--json` has all."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+
+
+def _run(found: "Delivery") -> str:
+    if not found.run_id:
+        return "none is asked for"
+    return found.run_id if found.status != "received" else "not started"
 
 
 def _coloured(status: str) -> str:

@@ -23,11 +23,16 @@ def act(change: Callable[[str], Delivery], delivery_id: str) -> None:
         st.session_state["refused"] = error
 
 
+def wanted(delivery: Delivery) -> str:
+    """The workflow whose run it asks for, as Markdown."""
+    return plain(delivery.workflow) or "A command or an answer"
+
+
 def draw_parked(delivery: Delivery) -> None:
     """What failed, why, and what can be done."""
     with st.container(border=True):
         what, replay, discard = st.columns([6, 1, 1], vertical_alignment="center")
-        what.markdown(f"**{plain(delivery.workflow)}** from {plain(delivery.source)}")
+        what.markdown(f"**{wanted(delivery)}** from {plain(delivery.source)}")
         if delivery.error is not None:
             what.markdown(f"{plain(delivery.error.message)} (`{delivery.error.code}`)")
             what.caption(plain(delivery.error.resolution))
@@ -51,15 +56,15 @@ def draw_row(delivery: Delivery) -> None:
     """One delivery of the list."""
     with st.container(border=True):
         name, state, when = st.columns([4, 1, 2], vertical_alignment="center")
-        started = delivery.status in ("started", "ended")
+        started = delivery.run_id and delivery.status in ("started", "ended")
         if started:
             name.page_link(
                 "views/runs.py",
-                label=f"{plain(delivery.workflow)} from {plain(delivery.source)}",
+                label=f"{wanted(delivery)} from {plain(delivery.source)}",
                 query_params={"run": delivery.run_id},
             )
         else:
-            name.markdown(f"{plain(delivery.workflow)} from {plain(delivery.source)}")
+            name.markdown(f"{wanted(delivery)} from {plain(delivery.source)}")
         with state:
             st.badge(delivery.status, color=COLOURS.get(delivery.status, "blue"))  # type: ignore[arg-type] # by the table
         when.caption(ago(delivery.received_time))

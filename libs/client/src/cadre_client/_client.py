@@ -50,6 +50,7 @@ from cadre_client._models import (
     Schedule,
     ServiceStatus,
     Session,
+    TelegramConnection,
     Trigger,
     Usage,
     UsageReport,
@@ -497,6 +498,16 @@ class Client:
         """A delivery as the provider of a trigger would sign and send it."""
         path = _path("/api/v1/triggers", kind, name, "sample")
         return self._post(Sample, path, {"text": text})
+
+    def connect_telegram(self, bot: str, url: str) -> TelegramConnection:
+        """Has Telegram send a bot's messages to the gateway, which is at `url` for the world outside."""
+        path = _path("/api/v1/triggers/telegram", bot, "connect")
+        return self._post(TelegramConnection, path, {"url": url})
+
+    def disconnect_telegram(self, bot: str) -> TelegramConnection:
+        """Has Telegram send a bot's messages nowhere."""
+        path = _path("/api/v1/triggers/telegram", bot, "disconnect")
+        return self._post(TelegramConnection, path, {})
 
     def send_sample(self, sample: Sample) -> Delivery:
         """Sends a sample as the provider would; what the gateway keeps of it."""

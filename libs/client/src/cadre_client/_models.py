@@ -44,6 +44,7 @@ __all__ = [
     "ServiceStatus",
     "Severity",
     "Summary",
+    "TelegramConnection",
     "TextEdit",
     "Trigger",
     "Trouble",
@@ -542,7 +543,8 @@ class Trouble(Answer):
 
 
 class Reply(Answer):
-    """Something that is sent for a delivery; `status` is pending, sent, parked or discarded."""
+    """Something that is sent for a delivery; `status` is pending, sent, parked or discarded, `receipt` what the
+    provider said since, such as read."""
 
     id: str
     status: str
@@ -550,12 +552,13 @@ class Reply(Answer):
     next_time: AwareDatetime | None = None
     sent_time: AwareDatetime | None = None
     error: Trouble | None = None
+    receipt: str = ""
 
 
 class Delivery(Answer):
     """What came from outside, and what became of it; `status` is received, started, ended, parked or discarded.
 
-    `key` is the sender's id of it. There is no run `run_id` while it is received.
+    `key` is the sender's id of it. There is no run `run_id` while it is received; it is empty for what asks for none.
     """
 
     id: str
@@ -584,6 +587,15 @@ class Trigger(Answer):
     command: str = ""
     reply: str = ""
     enabled: bool = True
+
+
+class TelegramConnection(Answer):
+    """Where Telegram sends a bot's messages; `address` is empty for nowhere. `pending` ones wait there."""
+
+    username: str
+    address: str
+    pending: int = 0
+    last_error: str = ""
 
 
 class Sample(Answer):

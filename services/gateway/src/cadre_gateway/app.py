@@ -7,6 +7,7 @@ from importlib import metadata
 
 from fastapi import FastAPI
 
+from cadre_gateway.accepting import Reception
 from cadre_gateway.adapters.answers import Answers
 from cadre_gateway.adapters.audit_log import AuditLog
 from cadre_gateway.adapters.database import open_gateway_database
@@ -17,8 +18,13 @@ from cadre_gateway.adapters.probes import Probe, grpc_probe, http_probe
 from cadre_gateway.adapters.secret_files import read_or_make
 from cadre_gateway.adapters.services import Addresses, connected
 from cadre_gateway.adapters.trigger_list import TriggerList
+from cadre_gateway.connectors.mail import EmailConnector
 from cadre_gateway.connectors.slack import SlackConnector
+from cadre_gateway.connectors.telegram import TelegramConnector
+from cadre_gateway.connectors.telegram_api import TelegramApi
 from cadre_gateway.connectors.webhook import WebhookConnector
+from cadre_gateway.connectors.whatsapp import LastHeard, WhatsAppConnector
+from cadre_gateway.connectors.whatsapp_api import WhatsAppApi
 from cadre_gateway.dispatching import Dispatcher
 from cadre_gateway.domain.api_keys import AdminKey, new_admin_key
 from cadre_gateway.domain.connectors import Connector
@@ -31,6 +37,7 @@ from cadre_gateway.entrypoint.mcp_door import McpDoor
 from cadre_gateway.entrypoint.metrics import Metrics
 from cadre_gateway.entrypoint.middleware import Limits
 from cadre_gateway.entrypoint.streams import Stopping
+from cadre_gateway.listening import Listening
 from cadre_gateway.settings import GatewaySettings, process_variables
 from cadre_gateway.sweeping import Sweep, sweeping
 from cadre_kit.addresses import AddressRules
@@ -47,7 +54,7 @@ _ANSWER_GRACE_SECONDS = 30.0
 @asynccontextmanager
 async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterator[FastAPI]:
     """The application. Its streams end when `stopping` is set. Makes the secrets that are not there yet."""
-    admin, platform_secret = _admin_key(settings), _webhook_secret(settings)
+    admin, secret = _admin_key(settings), _webhook_secret(settings)
     addresses = Addresses(
         executor=settings.executor_address,
         llm_proxy=settings.llm_proxy_address,
@@ -60,27 +67,40 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
         )
         database = await _database(settings, stack)
         metrics = Metrics()
-        connectors = await _connectors(settings, platform_secret, stack)
-        inbox, keys, audit = Inbox(database), Keys(database), AuditLog(database)
+        inbox, outbox = Inbox(database), Outbox(database)
+        telegram = await _telegram(settings, secret, stack)
+        connectors = await _connectors(settings, secret, stack, telegram, inbox.last_heard)
+        keys, audit = Keys(database), AuditLog(database)
         answers = Answers(
             database, hold_seconds=settings.gateway_call_seconds + _ANSWER_GRACE_SECONDS
         )
         dispatcher = Dispatcher(
             inbox=inbox,
-            outbox=Outbox(database),
+            outbox=outbox,
             executor=services.executor,
             connectors=connectors,
             metrics=metrics,
         )
         await stack.enter_async_context(dispatcher.running())
+        reception = Reception(
+            connectors=connectors,
+            triggers=TriggerList(services.executor),
+            inbox=inbox,
+            outbox=outbox,
+            dispatcher=dispatcher,
+            metrics=metrics,
+        )
+        listening = Listening(connectors=connectors, reception=reception)
+        await stack.enter_async_context(listening.running())
         await stack.enter_async_context(sweeping(_sweeps(settings, inbox, answers, audit)))
         parts = Parts(
             services=services,
             probes=_probes(settings),
-            triggers=TriggerList(services.executor),
+            triggers=reception.triggers,
             connectors=connectors,
+            telegram=telegram,
             inbox=inbox,
-            dispatcher=dispatcher,
+            reception=reception,
             hook_rates=Rates(settings.gateway_hook_rate),
             keys=keys,
             answers=answers,
@@ -136,18 +156,40 @@ async def _database(settings: GatewaySettings, stack: AsyncExitStack) -> Transac
     return database
 
 
+async def _telegram(
+    settings: GatewaySettings, secret: str, stack: AsyncExitStack
+) -> TelegramConnector:
+    rules = AddressRules.parse(settings.allowed_addresses).allowing_url(settings.telegram_api_url)
+    client = await stack.enter_async_context(outgoing_client(rules))
+    url = settings.telegram_api_url
+    api = TelegramApi(variables=process_variables(), url=url, client=client)
+    return TelegramConnector(api=api, secret=secret, polls=settings.telegram_polling)
+
+
 async def _connectors(
-    settings: GatewaySettings, platform_secret: WebhookSecret, stack: AsyncExitStack
+    settings: GatewaySettings,
+    secret: str,
+    stack: AsyncExitStack,
+    telegram: TelegramConnector,
+    last_heard: LastHeard,
 ) -> Mapping[str, Connector]:
     """Every way in, by its kind."""
-    variables = process_variables()
+    variables, platform_secret = process_variables(), WebhookSecret(secret)
     # What workflows name reaches public addresses only; where the operator says that an API is, is allowed to it.
     rules = AddressRules.parse(settings.allowed_addresses)
     anywhere = await stack.enter_async_context(outgoing_client(rules))
     slack_rules = rules.allowing_url(settings.slack_api_url)
     to_slack = await stack.enter_async_context(outgoing_client(slack_rules))
+    graph_rules = rules.allowing_url(settings.whatsapp_api_url)
+    to_graph = await stack.enter_async_context(outgoing_client(graph_rules))
+    whatsapp = WhatsAppApi(variables=variables, url=settings.whatsapp_api_url, client=to_graph)
     connectors: list[Connector] = [
         WebhookConnector(variables=variables, platform=platform_secret, client=anywhere),
+        telegram,
+        WhatsAppConnector(api=whatsapp, variables=variables, secret=secret, last_heard=last_heard),
+        EmailConnector(
+            variables=variables, secret=secret, poll_seconds=settings.email_poll_seconds
+        ),
         SlackConnector(variables=variables, api_url=settings.slack_api_url, client=to_slack),
     ]
     return {connector.kind: connector for connector in connectors}
@@ -159,10 +201,10 @@ def _admin_key(settings: GatewaySettings) -> AdminKey:
     return AdminKey(read_or_make(settings.key_file, new_admin_key))
 
 
-def _webhook_secret(settings: GatewaySettings) -> WebhookSecret:
+def _webhook_secret(settings: GatewaySettings) -> str:
     if settings.webhook_secret is not None:
-        return WebhookSecret(settings.webhook_secret.get_secret_value())
-    return WebhookSecret(read_or_make(settings.webhook_secret_file, new_webhook_secret))
+        return settings.webhook_secret.get_secret_value()
+    return read_or_make(settings.webhook_secret_file, new_webhook_secret)
 
 
 def _probes(settings: GatewaySettings) -> list[Probe]:

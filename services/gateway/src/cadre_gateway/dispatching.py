@@ -13,7 +13,8 @@ from cadre_gateway.adapters.inbox import Inbox
 from cadre_gateway.adapters.outbox import Outbox
 from cadre_gateway.adapters.runs import news_of, start_run
 from cadre_gateway.adapters.services import Executor
-from cadre_gateway.domain.connectors import Connector
+from cadre_gateway.answering import Answering
+from cadre_gateway.domain.connectors import WORK_TICK_SECONDS, Connector
 from cadre_gateway.domain.deliveries import (
     Delivery,
     DeliveryStatus,
@@ -56,6 +57,8 @@ _MOST_TRIES = 5
 _LONGEST_WAIT_SECONDS = 86_400.0
 _FIRST_LOOK_SECONDS = 0.2
 _LONGEST_LOOK_SECONDS = 30.0
+# For so long a run's sender is shown that it goes on; it would only be noise afterwards.
+_SHOWN_SECONDS = 600.0
 
 
 _Found = TypeVar("_Found", Delivery, Post)
@@ -72,6 +75,7 @@ class Dispatcher:
     metrics: Metrics
     queue: "asyncio.Queue[Delivery]" = field(default_factory=lambda: asyncio.Queue(maxsize=_QUEUED))
     sending: "set[asyncio.Task[None]]" = field(default_factory=set)
+    showing: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -86,7 +90,7 @@ class Dispatcher:
             if self.sending:
                 # What is cut off now would be sent again at the next start.
                 await asyncio.wait(self.sending, timeout=_LAST_SENDS_SECONDS)
-            await _ended([*self.sending])
+            await _ended([*self.sending, *self.showing])
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
         """Begins with deliveries that were just accepted; those that find no room are found when they are due."""
@@ -134,15 +138,29 @@ class Dispatcher:
         try:
             if delivery.tries > _MOST_TRIES:
                 raise _GivenUp(delivery)
-            if delivery.status is DeliveryStatus.RECEIVED:
-                await start_run(self.executor, delivery)
+            if not delivery.starts_a_run:
+                await self._answer(delivery)
+            elif delivery.status is DeliveryStatus.RECEIVED:
+                content = await self.connectors[delivery.kind].complete(delivery)
+                await start_run(self.executor, delivery, content)
                 await self._started(delivery)
             else:
                 await self._follow(delivery)
         except CadreError as error:
             await self._failed(delivery, error)
 
+    async def _answer(self, delivery: Delivery) -> None:
+        """Does what a delivery asks for, and puts down what is said to it, once."""
+        posts: list[Post] = []
+        if delivery.status is DeliveryStatus.RECEIVED:
+            words = await Answering(inbox=self.inbox, executor=self.executor).words(delivery)
+            documents = self.connectors[delivery.kind].say(delivery, words)
+            posts = _posts(delivery, "said", documents)
+        await self.outbox.put(delivery, posts, ends=True)
+
     async def _started(self, delivery: Delivery) -> None:
+        if delivery.awaits_end:
+            self._show_work(delivery, tick=0)
         due = time.time() + _FIRST_LOOK_SECONDS if delivery.awaits_end else None
         await self.inbox.settle(delivery, DeliveryStatus.STARTED, due_time=due)
 
@@ -150,31 +168,48 @@ class Dispatcher:
         news = await news_of(self.executor, delivery.run_id)
         if news is not None:
             ends = news.status != "waiting"
-            await self.outbox.put(delivery, self._posts(delivery, news), ends=ends)
+            await self.outbox.put(delivery, self._news_posts(delivery, news), ends=ends)
             if ends:
                 return
+        else:
+            self._show_that_it_goes_on(delivery)
         age = time.time() - delivery.received_time
-        pause = min(max(_FIRST_LOOK_SECONDS, age * 0.2), _LONGEST_LOOK_SECONDS)
+        longest = WORK_TICK_SECONDS if age < _SHOWN_SECONDS else _LONGEST_LOOK_SECONDS
+        pause = min(max(_FIRST_LOOK_SECONDS, age * 0.2), longest)
         await self.inbox.settle(delivery, DeliveryStatus.STARTED, due_time=time.time() + pause)
 
-    def _posts(self, delivery: Delivery, news: RunNews) -> list[Post]:
+    def _show_that_it_goes_on(self, delivery: Delivery) -> None:
+        """Shows it once in each tick since the run was begun: `updated_time` is when it was looked at last."""
+        last, now = (
+            int((moment - delivery.received_time) // WORK_TICK_SECONDS)
+            for moment in (delivery.updated_time, time.time())
+        )
+        if now > last:
+            self._show_work(delivery, tick=now)
+
+    def _show_work(self, delivery: Delivery, *, tick: int) -> None:
+        """Beside the work itself, and left out when much is to be shown: it is a courtesy."""
+        if len(self.showing) >= _SENDERS or tick * WORK_TICK_SECONDS > _SHOWN_SECONDS:
+            return
+        task = asyncio.create_task(self._shown(delivery, tick))
+        self.showing.add(task)
+        task.add_done_callback(self.showing.discard)
+
+    async def _shown(self, delivery: Delivery, tick: int) -> None:
+        try:
+            await self.connectors[delivery.kind].show_work(delivery, tick=tick)
+        except CadreError as error:
+            log.debug("work_not_shown", id=delivery.id, code=error.code, reason=error.message)
+        except Exception as exc:
+            log.error("work_not_shown", id=delivery.id, exc_info=exc)
+
+    def _news_posts(self, delivery: Delivery, news: RunNews) -> list[Post]:
         """What the connector has to say; the same news gives the same ids, so that it is said once."""
-        connector = self.connectors[delivery.kind]
         about = "end"
         if news.status == "waiting":
             asked = " ".join(f"{each.node}/{each.iteration}" for each in news.questions)
             about = hashlib.sha256(asked.encode()).hexdigest()[:16]
-        return [
-            Post(
-                id=f"msg_{delivery.id}_{about}_{number}",
-                delivery_id=delivery.id,
-                kind=delivery.kind,
-                document=document,
-                endpoint=_endpoint(document),
-                due_time=time.time(),
-            )
-            for number, document in enumerate(connector.reply(delivery, news))
-        ]
+        return _posts(delivery, about, self.connectors[delivery.kind].reply(delivery, news))
 
     async def _failed(self, delivery: Delivery, error: CadreError) -> None:
         """Tries again later, or leaves it to a person."""
@@ -208,12 +243,12 @@ class Dispatcher:
                     resolution="Replay this once the receiver is back, or apply the workflow anew.",
                 )
             connector = self.connectors[post.kind]
-            await connector.send(post.document, post_id=post.id, now=time.time())
+            receipt = await connector.send(post.document, post_id=post.id, now=time.time())
         except CadreError as error:
             await self._unsent(post, error)
         else:
             self.metrics.post(post.kind, "sent")
-            await self.outbox.sent(post)
+            await self.outbox.sent(post, receipt=receipt)
 
     async def _unsent(self, post: Post, error: CadreError) -> None:
         asked = error.after_seconds if isinstance(error, TryAgain) else None
@@ -238,6 +273,22 @@ class _GivenUp(Internal):
             resolution="Look for its id in the gateway's log, then replay or discard it.",
             metadata={"delivery": delivery.id},
         )
+
+
+def _posts(delivery: Delivery, about: str, documents: Sequence[Mapping[str, object]]) -> list[Post]:
+    """Things to send, named after what they are about."""
+    now = time.time()
+    return [
+        Post(
+            id=f"msg_{delivery.id}_{about}_{number}",
+            delivery_id=delivery.id,
+            kind=delivery.kind,
+            document=document,
+            endpoint=_endpoint(document),
+            due_time=now,
+        )
+        for number, document in enumerate(documents)
+    ]
 
 
 async def _ended(tasks: "Sequence[asyncio.Task[None]]") -> None:

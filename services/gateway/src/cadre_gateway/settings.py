@@ -1,6 +1,7 @@
 """What the gateway can be told; the only reader of its environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -8,11 +9,15 @@ from typing import Literal
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, field_validator
 
+from cadre_gateway.adapters.secret_files import read_secret
 from cadre_kit.addresses import AddressRules
 from cadre_kit.errors import InvalidInput
 from cadre_kit.settings import Port, ServiceSettings
 
 __all__ = ["GatewaySettings", "process_variables"]
+
+
+_SECRET_FILE = re.compile(r"CADRE_(TELEGRAM|WHATSAPP|SLACK|EMAIL)_\w+_FILE")
 
 
 class GatewaySettings(ServiceSettings):
@@ -77,6 +82,19 @@ class GatewaySettings(ServiceSettings):
         description="Hosts, addresses and CIDRs that calls for workflows may reach beside public ones.",
     )
     slack_api_url: str = Field("https://slack.com/api", description="Where Slack's Web API is.")
+    telegram_api_url: str = Field(
+        "https://api.telegram.org", description="Where Telegram's Bot API is."
+    )
+    whatsapp_api_url: str = Field(
+        "https://graph.facebook.com/v23.0",
+        description="Where Meta's Graph API is, with its version.",
+    )
+    telegram_polling: bool = Field(
+        False, description="Ask Telegram for messages, for a gateway that it cannot send them to."
+    )
+    email_poll_seconds: float = Field(
+        20.0, gt=0, le=3600, description="How often a mailbox without new mail is looked at."
+    )
     gateway_body_bytes: int = Field(
         8 * 1024 * 1024, ge=1024, le=12 * 1024 * 1024, description="Largest request body, in bytes."
     )
@@ -122,6 +140,13 @@ class GatewaySettings(ServiceSettings):
 
 
 def process_variables() -> Mapping[str, str]:
-    """The environment that triggers' secrets are taken from, over what `.env` says."""
+    """The environment that triggers' secrets are taken from, over what `.env` says. What is in the file that
+    `CADRE_TELEGRAM_HELPER_TOKEN_FILE` names is the value of CADRE_TELEGRAM_HELPER_TOKEN; so for every connection.
+
+    Raises SecretFileUnusable.
+    """
     from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-    return {**from_file, **os.environ}
+    said = {**from_file, **os.environ}
+    named = {name: path for name, path in said.items() if _SECRET_FILE.fullmatch(name) and path}
+    secrets = {name.removesuffix("_FILE"): read_secret(Path(path)) for name, path in named.items()}
+    return {**said, **secrets}

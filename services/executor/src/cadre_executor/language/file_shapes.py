@@ -240,6 +240,9 @@ class WebhookShape(Shape):
     )
 
 
+_CONNECTION = r"^[A-Za-z0-9_-]{1,60}$"
+
+
 class MessageShape(Shape):
     """What every trigger by messages has."""
 
@@ -255,7 +258,7 @@ class MessageShape(Shape):
 class SlackShape(MessageShape):
     """Starts a run when a Slack app is mentioned, written to, or sent a slash command."""
 
-    app: str = Field(pattern=r"^[A-Za-z0-9_-]{1,60}$", description="The app's name in the gateway.")
+    app: str = Field(pattern=_CONNECTION, description="The app's name in the gateway.")
     command: str | None = Field(
         None,
         pattern=r"^/[^\s]{1,40}$",
@@ -267,19 +270,23 @@ class SlackShape(MessageShape):
 class TelegramShape(MessageShape):
     """Starts a run when a message comes to a Telegram bot."""
 
-    bot: str = Field(min_length=1, max_length=100, description="The bot's name in the gateway.")
+    bot: str = Field(pattern=_CONNECTION, description="The bot's name in the gateway.")
 
 
 class WhatsAppShape(MessageShape):
     """Starts a run when a message comes to a WhatsApp number."""
 
-    number: str = Field(
-        min_length=1, max_length=100, description="The number's name in the gateway."
-    )
+    number: str = Field(pattern=_CONNECTION, description="The number's name in the gateway.")
+
+
+class EmailShape(MessageShape):
+    """Starts a run when a message comes to a mailbox."""
+
+    mailbox: str = Field(pattern=_CONNECTION, description="The mailbox's name in the gateway.")
 
 
 class TriggerShape(Shape):
-    """What starts a run by itself: one of cron, webhook, slack, telegram and whatsapp."""
+    """What starts a run by itself: one of cron, webhook, slack, telegram, whatsapp and email."""
 
     cron: str | None = Field(None, description="When: minute hour day month weekday.")
     timezone: str | None = Field(
@@ -292,6 +299,7 @@ class TriggerShape(Shape):
     slack: SlackShape | None = Field(None, description="A message to a Slack app.")
     telegram: TelegramShape | None = Field(None, description="A message to a Telegram bot.")
     whatsapp: WhatsAppShape | None = Field(None, description="A message to a WhatsApp number.")
+    email: EmailShape | None = Field(None, description="A message to a mailbox.")
 
 
 class CaseShape(Shape):

@@ -22,11 +22,11 @@ from cadre_executor.language.references import Names, Reference
 from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.states import DeclaredField
 from cadre_executor.language.templates import Compiler, TextTemplate
-from cadre_executor.language.types import Anything, Text, Type, bare
+from cadre_executor.language.types import Anything, ListOf, Text, Type, bare
 
-_KINDS = ("cron", "webhook", "slack", "telegram", "whatsapp")
-# What the gateway has no connector for yet, and cron, which only `cadre deploy` sets up.
-_WITHOUT_EFFECT = ("cron", "telegram", "whatsapp")
+_KINDS = ("cron", "webhook", "slack", "telegram", "whatsapp", "email")
+# Only `cadre deploy` sets it up.
+_WITHOUT_EFFECT = ("cron",)
 _CRON_FIELDS = 5
 _MESSAGE_FIELD = "message"
 
@@ -36,9 +36,10 @@ CONTENT: Mapping[str, Type] = {
     "sender": Text(),
     "conversation": Text(),
     "event": Text(),
+    "files": ListOf(items=Anything()),
 }
 """What the templates of a trigger's `input` can name: what came, whole; a message's text; who sent it; the chat or
-thread that it belongs to; what it is about, as the sender calls it."""
+thread that it belongs to; what it is about, as the sender calls it; the files that came with a message."""
 
 
 def compile_triggers(
@@ -55,7 +56,7 @@ def compile_triggers(
                 "NO_EFFECT",
                 path,
                 "this trigger has no effect",
-                "start runs with a schedule (`cadre deploy`), a webhook or a Slack message",
+                "start runs by the clock with `cadre deploy`",
             )
     if file.webhook is not None:
         found.append(compiler.webhook(file.webhook, ("webhook",)))
@@ -93,6 +94,8 @@ class _TriggerCompiler:
         if shape.whatsapp is not None:
             number = shape.whatsapp.number
             yield self._message("whatsapp", number, shape.whatsapp, (*path, "whatsapp"))
+        if shape.email is not None:
+            yield self._message("email", shape.email.mailbox, shape.email, (*path, "email"))
 
     def _cron(self, shape: TriggerShape, cron: str, path: Path) -> CronTrigger:
         if len(cron.split()) != _CRON_FIELDS or not croniter.is_valid(cron):

@@ -38,6 +38,8 @@ DELIVERIES = sa.Table(
     sa.Column("reply", sa.Text),
     sa.Column("notify", sa.Text),
     sa.Column("secrets", sa.Text),
+    sa.Column("conversation", sa.String),
+    sa.Column("action", sa.Text),
     sa.Column("run_id", sa.String),
     sa.Column("status", sa.String),
     sa.Column("tries", sa.Integer),
@@ -59,6 +61,8 @@ POSTS = sa.Table(
     sa.Column("tries", sa.Integer),
     sa.Column("due_time", sa.Float),
     sa.Column("sent_time", sa.Float),
+    sa.Column("receipt", sa.String),
+    sa.Column("receipt_status", sa.String),
     sa.Column("trouble", sa.Text),
 )
 GONE_ENDPOINTS = sa.Table(

@@ -91,6 +91,34 @@ class Inbox:
 
         return await self._database.read(work)
 
+    async def of_run(self, run_id: str) -> Delivery | None:
+        """The delivery that a run was started for."""
+
+        def work(connection: sa.Connection) -> Delivery | None:
+            its = sa.select(DELIVERIES).where(_D.run_id == run_id)
+            row = connection.execute(its).mappings().first()
+            return None if row is None else delivery_of(row)
+
+        return await self._database.read(work)
+
+    async def last_run(self, asking: Delivery) -> Delivery | None:
+        """The newest delivery of a conversation that asked for a run."""
+        runs = sa.select(DELIVERIES).where(*_same_conversation(asking), _D.workflow != "")
+        newest = runs.order_by(_D.id.desc()).limit(1)
+
+        def work(connection: sa.Connection) -> Delivery | None:
+            row = connection.execute(newest).mappings().first()
+            return None if row is None else delivery_of(row)
+
+        return await self._database.read(work)
+
+    async def last_heard(self, kind: str, name: str, conversation: str) -> float | None:
+        """When something came last from a conversation, in unix seconds."""
+        last = sa.select(sa.func.max(_D.received_time)).where(
+            _D.kind == kind, _D.name == name, _D.conversation == conversation
+        )
+        return await self._database.read(lambda connection: connection.execute(last).scalar())
+
     async def claim(self, *, limit: int) -> Sequence[Delivery]:
         """Deliveries that are due, longest first; they are not due again for LEASE_SECONDS."""
         now = time.time()
@@ -232,6 +260,14 @@ def _accept(statements: Statements, delivery: Delivery) -> Accepted:
         return Accepted(id=first, run_id=run_id, is_new=False)
     statements.add(_ADD, [delivery_row(delivery)])
     return Accepted(id=delivery.id, run_id=delivery.run_id, is_new=True)
+
+
+def _same_conversation(delivery: Delivery) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        _D.kind == delivery.kind,
+        _D.name == delivery.name,
+        _D.conversation == delivery.conversation,
+    )
 
 
 def _get(connection: sa.Connection, delivery_id: str) -> tuple[Delivery, Sequence[Post]]:

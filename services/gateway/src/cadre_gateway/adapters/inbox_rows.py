@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cadre_gateway.domain.actions import action_document, action_of
 from cadre_gateway.domain.deliveries import Delivery, DeliveryStatus, Post, PostStatus, Trouble
 from cadre_kit.documents import json_text
 
@@ -20,6 +21,7 @@ def delivery_row(delivery: Delivery) -> dict[str, Any]:
         "status": delivery.status.value,
         "content": json_text(delivery.content),
         "back": json_text(delivery.back),
+        "action": json_text(action_document(delivery.action)),
         "secrets": json_text(delivery.secrets),
         "trouble": trouble_text(delivery.trouble),
     }
@@ -32,6 +34,7 @@ def delivery_of(row: sa.RowMapping) -> Delivery:
         status=DeliveryStatus(row["status"]),
         content=json.loads(row["content"]),
         back=json.loads(row["back"]),
+        action=action_of(json.loads(row["action"])),
         secrets=tuple(json.loads(row["secrets"])),
         trouble=_trouble(row),
     )
@@ -76,6 +79,7 @@ _PLAIN_OF_DELIVERIES = (
     "trigger",
     "run_id",
     "reply",
+    "conversation",
     "notify",
     "tries",
     "due_time",
@@ -91,4 +95,6 @@ _PLAIN_OF_POSTS = (
     "tries",
     "due_time",
     "sent_time",
+    "receipt",
+    "receipt_status",
 )

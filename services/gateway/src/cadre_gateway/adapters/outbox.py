@@ -14,6 +14,7 @@ from cadre_gateway.domain.deliveries import (
     EndpointGone,
     Post,
     PostStatus,
+    Receipt,
     Trouble,
 )
 from cadre_kit.transactions import Transactions
@@ -31,7 +32,8 @@ class Outbox:
         self._database = database
 
     async def put(self, delivery: Delivery, posts: Sequence[Post], *, ends: bool) -> None:
-        """Puts down what is not there yet, and with `ends` that the delivery's run has ended, in one transaction."""
+        """Puts down what is not there yet, and with `ends` that what the delivery asked for is done, in one
+        transaction."""
         now = time.time()
 
         def work(connection: sa.Connection) -> None:
@@ -44,8 +46,8 @@ class Outbox:
                     "tries": 0,
                     "updated_time": now,
                 }
-                started = sa.and_(_D.id == delivery.id, _D.status == DeliveryStatus.STARTED.value)
-                connection.execute(sa.update(DELIVERIES).where(started).values(ended))
+                unmoved = sa.and_(_D.id == delivery.id, _D.status == delivery.status.value)
+                connection.execute(sa.update(DELIVERIES).where(unmoved).values(ended))
 
         await self._database.write(work)
 
@@ -80,10 +82,15 @@ class Outbox:
 
         return await self._database.write(work)
 
-    async def sent(self, post: Post) -> None:
-        """It arrived."""
+    async def sent(self, post: Post, *, receipt: str = "") -> None:
+        """It arrived; the provider calls it `receipt`."""
         now = time.time()
-        values = {"status": PostStatus.SENT.value, "due_time": None, "sent_time": now}
+        values = {
+            "status": PostStatus.SENT.value,
+            "due_time": None,
+            "sent_time": now,
+            "receipt": receipt,
+        }
         await self._change(post, {**values, "trouble": None})
 
     async def again(self, post: Post, *, due_time: float, trouble: Trouble) -> None:
@@ -108,6 +115,16 @@ class Outbox:
 
         await self._database.write(work)
 
+    async def note(self, kind: str, receipts: Sequence[Receipt]) -> None:
+        """Writes down what a provider says of posts that it took, and parks the deliveries of those that it could not
+        bring home. What is known of none of ours is passed over."""
+
+        def work(connection: sa.Connection) -> None:
+            for each in receipts:
+                _note(connection, kind, each)
+
+        await self._database.write(work)
+
     async def is_gone(self, endpoint: str) -> bool:
         """Whether a receiver has said that it wants nothing more."""
         gone = sa.select(GONE_ENDPOINTS.c.time).where(GONE_ENDPOINTS.c.endpoint == endpoint)
@@ -126,6 +143,21 @@ def _put(connection: sa.Connection, post: Post) -> None:
     position = connection.execute(last).scalar()
     row = post_row(post) | {"position": 0 if position is None else position + 1}
     connection.execute(sa.insert(POSTS), row)
+
+
+def _note(connection: sa.Connection, kind: str, said: Receipt) -> None:
+    its = sa.and_(_P.kind == kind, _P.receipt == said.receipt)
+    post = connection.execute(sa.select(_P.id, _P.delivery_id).where(its)).first()
+    if post is None:
+        return
+    values: dict[str, object] = {"receipt_status": said.status}
+    if said.trouble is not None:
+        why = trouble_text(said.trouble)
+        values |= {"status": PostStatus.PARKED.value, "trouble": why}
+        waits = {"status": DeliveryStatus.PARKED.value, "trouble": why, "due_time": None}
+        delivery = sa.update(DELIVERIES).where(_D.id == post.delivery_id)
+        connection.execute(delivery.values(waits | {"updated_time": time.time()}))
+    connection.execute(sa.update(POSTS).where(_P.id == post.id).values(values))
 
 
 def _note_gone(connection: sa.Connection, endpoint: str, now: float) -> None:

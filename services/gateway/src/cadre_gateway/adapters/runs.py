@@ -1,6 +1,8 @@
 """Runs of deliveries at the executor."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from cadre.executor.v1 import runs_pb2
 from cadre_gateway.adapters.services import Executor
@@ -8,7 +10,7 @@ from cadre_gateway.domain.deliveries import Delivery, RunNews, RunQuestion, Trou
 from cadre_kit.documents import object_from_json, to_json
 from cadre_kit.errors import AlreadyExists, Conflict
 
-__all__ = ["news_of", "start_run"]
+__all__ = ["answer_run", "cancel_run", "news_of", "start_run"]
 
 _WORDS = {
     runs_pb2.RUN_STATUS_WAITING: "waiting",
@@ -18,8 +20,8 @@ _WORDS = {
 }
 
 
-async def start_run(executor: Executor, delivery: Delivery) -> None:
-    """Starts the delivery's run, unless it was started. Raises what the executor says."""
+async def start_run(executor: Executor, delivery: Delivery, content: Mapping[str, Any]) -> None:
+    """Starts the delivery's run on its completed content, unless it was started. Raises what the executor says."""
     request = runs_pb2.StartRunRequest(
         workflow=delivery.workflow,
         version=delivery.version,
@@ -27,10 +29,10 @@ async def start_run(executor: Executor, delivery: Delivery) -> None:
         run_id=delivery.run_id,
     )
     if delivery.trigger is None:
-        request.inputs.CopyFrom(to_json(delivery.content["body"]))
+        request.inputs.CopyFrom(to_json(content["body"]))
     else:
         request.arrival.trigger = delivery.trigger
-        request.arrival.content.CopyFrom(to_json(delivery.content))
+        request.arrival.content.CopyFrom(to_json(content))
     # Its own id and not the sender's: that is known to others, and any text may be an idempotency key of theirs.
     # A delivery that is replayed under another version may have been started under the first.
     with suppress(Conflict, AlreadyExists):
@@ -67,3 +69,22 @@ def _question(message: runs_pb2.Question) -> RunQuestion:
         message=message.message,
         choices=tuple(message.choices),
     )
+
+
+async def cancel_run(executor: Executor, run_id: str) -> None:
+    """Cancels a run; one that has ended stays as it is. Raises what the executor says."""
+    await executor.call(executor.runs.CancelRun, runs_pb2.CancelRunRequest(run_id=run_id))
+
+
+async def answer_run(
+    executor: Executor, *, run_id: str, question: RunQuestion, choice: str, by: str
+) -> None:
+    """Answers what a run asks. Raises what the executor says, such as that somebody else was first."""
+    request = runs_pb2.AnswerRunRequest(
+        run_id=run_id,
+        node=question.node,
+        iteration=question.iteration,
+        choice=choice,
+        answered_by=by,
+    )
+    await executor.call(executor.runs.AnswerRun, request)

@@ -8,7 +8,7 @@ from pathlib import Path
 from cadre_kit.errors import FailedPrecondition
 from cadre_kit.logs import logger
 
-__all__ = ["SecretFileUnusable", "read_or_make"]
+__all__ = ["SecretFileUnusable", "read_or_make", "read_secret"]
 
 log = logger()
 
@@ -27,6 +27,14 @@ def read_or_make(path: Path, make: Callable[[], str]) -> str:
     try:
         if not path.exists():
             _make(path, make())
+    except OSError as exc:
+        raise _unusable(path, f"{type(exc).__name__}") from exc
+    return read_secret(path)
+
+
+def read_secret(path: Path) -> str:
+    """The secret in a file. Raises SecretFileUnusable."""
+    try:
         secret = path.read_text(encoding="utf-8").strip()
         open_to_others = path.stat().st_mode & 0o077
     except (OSError, UnicodeDecodeError) as exc:

@@ -17,6 +17,7 @@ from cadre_gateway.connectors.bodies import json_body
 from cadre_gateway.connectors.webhook import retry_after
 from cadre_gateway.domain.connectors import (
     Answer,
+    Connector,
     DeliveryRefused,
     Incoming,
     Message,
@@ -47,7 +48,7 @@ _PASSING = frozenset(
 )
 
 
-class SlackConnector:
+class SlackConnector(Connector):
     """Speaks the Events API, slash commands and chat.postMessage. `api_url` is where Slack's Web API is."""
 
     kind = "slack"
@@ -96,7 +97,7 @@ class SlackConnector:
             for piece in pieces(run.words(delivery.reply), _LONGEST_TEXT)
         ]
 
-    async def send(self, document: Mapping[str, Any], *, post_id: str, now: float) -> None:
+    async def send(self, document: Mapping[str, Any], *, post_id: str, now: float) -> str:
         """One chat.postMessage."""
         name = connection_variable("slack", document["app"], "BOT_TOKEN")
         message = {
@@ -115,6 +116,7 @@ class SlackConnector:
         )
         answer = await fetch(self._client, ask)
         _judge(answer.status, answer.headers, answer.body)
+        return ""
 
     def sample(self, name: str, text: str, triggers: Sequence[Trigger], *, now: float) -> Sample:
         """A mention, or the slash command of an app that has only such triggers; nothing is replied to it."""
@@ -168,6 +170,7 @@ def _message(event: Mapping[str, Any], event_id: str, trigger: Trigger) -> Messa
             "sender": event["user"],
             "conversation": f"{event['channel']}/{event['user'] if direct else thread}",
             "event": event["type"],
+            "files": [],
         },
         back={"channel": event["channel"], "thread_ts": thread},
     )
@@ -190,6 +193,7 @@ def _command(fields: Mapping[str, str], triggers: Sequence[Trigger]) -> Parsed:
             "sender": user,
             "conversation": f"{channel}/{user}",
             "event": command,
+            "files": [],
         },
         back={"channel": channel},
     )

@@ -9,6 +9,7 @@ import httpx2
 
 from cadre_gateway.connectors.bodies import json_body
 from cadre_gateway.domain.connectors import (
+    Connector,
     DeliveryRefused,
     Incoming,
     Message,
@@ -43,7 +44,7 @@ class WorkflowUnknown(NotFound):
     code = "WORKFLOW_NOT_FOUND"
 
 
-class WebhookConnector:
+class WebhookConnector(Connector):
     """`platform` is the secret of workflows whose triggers name none. `client` reaches only allowed addresses."""
 
     kind = "webhook"
@@ -120,7 +121,7 @@ class WebhookConnector:
             }
         ]
 
-    async def send(self, document: Mapping[str, Any], *, post_id: str, now: float) -> None:
+    async def send(self, document: Mapping[str, Any], *, post_id: str, now: float) -> str:
         """One POST; only 2xx is success."""
         body = str(document["body"]).encode()
         keys = self._keys(document["secrets"], strictly=True)
@@ -139,6 +140,7 @@ class WebhookConnector:
         )
         answer = await fetch(self._client, ask)
         _judge(answer.status, answer.headers)
+        return ""
 
     def sample(self, name: str, text: str, triggers: Sequence[Trigger], *, now: float) -> Sample:
         """The text as the body if it is JSON, else `{"message": text}`."""

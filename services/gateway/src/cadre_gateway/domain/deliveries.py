@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from cadre_gateway.domain.actions import Action, StartRun
 from cadre_kit.errors import CadreError, FailedPrecondition, NotFound, Unavailable
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "NotParked",
     "Post",
     "PostStatus",
+    "Receipt",
     "RunNews",
     "RunQuestion",
     "Trouble",
@@ -110,8 +112,10 @@ class Trouble:
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
     """One thing that came. `key` is the sender's own id of it, `content` what the trigger's templates name, `back` what
-    the connector needs for a reply. `run_id` is known before the run is started. Times are unix seconds; `due_time` is
-    when it is looked at next, None when it is done. `tries` counts looks that came to no end."""
+    the connector needs for a reply. `conversation` is what it belongs to, among those of its source; empty where there
+    are none. `run_id` is known before the run is started; what asks for something else than a run has one too, that no
+    run gets. Times are unix seconds; `due_time` is when it is looked at next, None when it is done. `tries` counts
+    looks that came to no end."""
 
     id: str
     kind: str
@@ -127,6 +131,8 @@ class Delivery:
     reply: str = ""
     notify: str = ""
     secrets: tuple[str, ...] = ()
+    conversation: str = ""
+    action: Action = field(default_factory=StartRun)
     status: DeliveryStatus = DeliveryStatus.RECEIVED
     tries: int = 0
     due_time: float | None = None
@@ -143,12 +149,18 @@ class Delivery:
         """Whether somebody is told how the run ends."""
         return bool(self.reply or self.notify)
 
+    @property
+    def starts_a_run(self) -> bool:
+        """Whether it asks for a run."""
+        return isinstance(self.action, StartRun)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Post:
     """Something to send: a reply, or a part of one. `document` is the connector's own, without secrets. Its id, made of
     the delivery and of what it is about, keeps it from being put down twice. Those of one delivery go out in order.
-    `endpoint` names who can refuse everything further; empty where nobody can."""
+    `endpoint` names who can refuse everything further; empty where nobody can. `receipt` is what the provider calls it
+    once it was sent, and `receipt_status` what it said of it since; both empty where it says nothing."""
 
     id: str
     delivery_id: str
@@ -160,6 +172,17 @@ class Post:
     tries: int = 0
     due_time: float | None = None
     sent_time: float | None = None
+    receipt: str = ""
+    receipt_status: str = ""
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What a provider says of something that it took: by its own name of it, sent, delivered, read or failed."""
+
+    receipt: str
+    status: str
     trouble: Trouble | None = None
 
 

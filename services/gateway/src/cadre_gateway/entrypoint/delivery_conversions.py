@@ -20,7 +20,7 @@ def delivery(
         key=found.key,
         workflow=found.workflow,
         version=found.version,
-        run_id=found.run_id,
+        run_id=found.run_id if found.starts_a_run else "",
         status=d.DeliveryStatus(found.status.value),
         tries=found.tries,
         received_time=_moment(found.received_time),
@@ -69,6 +69,7 @@ def _reply(post: domain.Post) -> d.Reply:
         next_time=_optional_moment(post.due_time),
         sent_time=_optional_moment(post.sent_time),
         error=_trouble(post.trouble),
+        receipt=post.receipt_status,
     )
 
 

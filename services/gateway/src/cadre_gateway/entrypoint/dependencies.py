@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from cadre_gateway.accepting import Reception
 from cadre_gateway.adapters.answers import Answers
 from cadre_gateway.adapters.audit_log import AuditLog
 from cadre_gateway.adapters.inbox import Inbox
@@ -13,7 +14,7 @@ from cadre_gateway.adapters.keys import Keys
 from cadre_gateway.adapters.probes import Probe
 from cadre_gateway.adapters.services import Executor, LlmProxy, Memory, Sandbox, Services
 from cadre_gateway.adapters.trigger_list import TriggerList
-from cadre_gateway.dispatching import Dispatcher
+from cadre_gateway.connectors.telegram import TelegramConnector
 from cadre_gateway.domain.connectors import Connector
 from cadre_gateway.domain.rates import Rates
 from cadre_gateway.entrypoint.errors import InvalidRequest
@@ -55,8 +56,9 @@ class Parts:
     probes: Sequence[Probe]
     triggers: TriggerList
     connectors: Mapping[str, Connector]
+    telegram: TelegramConnector
     inbox: Inbox
-    dispatcher: Dispatcher
+    reception: Reception
     hook_rates: Rates
     keys: Keys
     answers: Answers

@@ -522,17 +522,22 @@ class Reply(Answer):
     next_time: datetime | None = Field(description="When it is sent next.")
     sent_time: datetime | None = Field(description="When it arrived.")
     error: Trouble | None = Field(description="Why the last try failed.")
+    receipt: str = Field(
+        description="What the provider said of it since: delivered, read, ...; may be empty."
+    )
 
 
 class Delivery(Answer):
     """What came from outside, and what became of it."""
 
     id: str
-    source: str = Field(description="Where it came to: webhook/<workflow>, slack/<app>, ...")
+    source: str = Field(description="Where it came to: webhook/<workflow>, telegram/<bot>, ...")
     key: str = Field(description="The sender's id of it.")
     workflow: str
     version: int = Field(description="Of the workflow; 0 stands for the newest.")
-    run_id: str = Field(description="The run that it starts; there is none while it is received.")
+    run_id: str = Field(
+        description="The run that it starts; there is none while it is received. Empty for what asks for none."
+    )
     status: DeliveryStatus
     tries: int = Field(description="How often it was begun without coming to an end.")
     received_time: datetime
@@ -566,6 +571,25 @@ class Triggers(Answer):
     """What starts runs from outside, by address."""
 
     triggers: list[Trigger]
+
+
+class NewTelegramConnection(Asked):
+    """Where Telegram finds the gateway."""
+
+    url: Text = Field(
+        max_length=1000,
+        pattern=r"^https://[^\s/]+(/[^\s]*)?$",
+        description="The gateway's address for the world outside, https only.",
+    )
+
+
+class TelegramConnection(Answer):
+    """Where Telegram sends a bot's messages."""
+
+    username: str = Field(description="How the bot is called, without @.")
+    address: str = Field(description="Empty when it sends them nowhere.")
+    pending: int = Field(description="How many wait to be sent, or to be asked for.")
+    last_error: str = Field(description="Why Telegram could not send one last; may be empty.")
 
 
 class NewSample(Asked):

@@ -10,21 +10,12 @@ from fastapi import APIRouter, Path, Query, Request, Response, status
 from cadre.executor.v1 import runs_pb2
 from cadre_gateway.adapters.inbox import Accepted
 from cadre_gateway.adapters.services import Executor
-from cadre_gateway.domain.connectors import (
-    Connector,
-    DeliveryRefused,
-    Incoming,
-    Message,
-    Parsed,
-    Trigger,
-)
-from cadre_gateway.domain.deliveries import Delivery
+from cadre_gateway.domain.connectors import Incoming, Parsed
 from cadre_gateway.entrypoint import conversions, documents
 from cadre_gateway.entrypoint.dependencies import Parts, TheParts
 from cadre_gateway.entrypoint.errors import TooManyRequests
 from cadre_gateway.entrypoint.routes.runs import run_path
 from cadre_kit.errors import CadreError, NotFound
-from cadre_kit.ids import new_id
 
 __all__ = ["router"]
 
@@ -49,7 +40,8 @@ _ANY_BODY: dict[str, Any] = {
     }
 }
 _ANSWERED: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Accepted, repeated, or nothing to do: what the provider wants to read."}
+    403: {"description": "It is not proved to come from the provider."},
+    200: {"description": "Accepted, repeated, or nothing to do: what the provider wants to read."},
 }
 _WAITED: dict[int | str, dict[str, Any]] = {
     200: {"description": "The run ended in time.", "model": documents.DeliveredAndEnded}
@@ -100,7 +92,7 @@ async def deliver(
 
 @router.post("/hooks/{kind}/{name}", openapi_extra=_ANY_BODY, responses=_ANSWERED)
 async def receive(
-    kind: Annotated[str, Path(max_length=20, description="slack, ...")],
+    kind: Annotated[str, Path(max_length=20, description="telegram, slack, ...")],
     name: _Name,
     request: Request,
     parts: TheParts,
@@ -111,7 +103,7 @@ async def receive(
 
 @router.get("/hooks/{kind}/{name}", responses=_ANSWERED)
 async def verify_address(
-    kind: Annotated[str, Path(max_length=20, description="slack, ...")],
+    kind: Annotated[str, Path(max_length=20, description="telegram, slack, ...")],
     name: _Name,
     request: Request,
     parts: TheParts,
@@ -133,9 +125,8 @@ async def _answered(kind: str, name: str, request: Request, parts: Parts) -> Res
 async def _received(
     kind: str, name: str, request: Request, parts: Parts
 ) -> tuple[Parsed, Sequence[Accepted]]:
-    """What every delivery goes through: its sender's rate, the signature, the inbox."""
-    connector = parts.connectors.get(kind)
-    if connector is None:
+    """What came, accepted, unless its sender sends too much."""
+    if kind not in parts.connectors:
         raise _unknown(kind)
     _check_rate(f"{kind}/{name}", request, parts)
     incoming = Incoming(
@@ -146,54 +137,7 @@ async def _received(
         body=await request.body(),
         now=time.time(),
     )
-    triggers = await _verified(connector, incoming, parts)
-    parsed = connector.parse(incoming, triggers)
-    deliveries = [_delivery(connector, incoming, message) for message in parsed.messages]
-    accepted = await parts.inbox.accept(deliveries) if deliveries else []
-    parts.dispatcher.take(
-        [one for one, is_known in zip(deliveries, accepted, strict=True) if is_known.is_new]
-    )
-    for each in accepted:
-        parts.metrics.delivery(kind, "accepted" if each.is_new else "repeated")
-    return parsed, accepted
-
-
-async def _verified(connector: Connector, incoming: Incoming, parts: Parts) -> Sequence[Trigger]:
-    """The triggers that a genuine request may start. Whoever is refused may know of a change that we do not."""
-    known = await parts.triggers.now()
-    try:
-        found = connector.verify(incoming, known.at(connector.kind, incoming.name))
-        if found:
-            return found
-    except DeliveryRefused:
-        pass
-    anew = await parts.triggers.anew()
-    try:
-        return connector.verify(incoming, anew.at(connector.kind, incoming.name))
-    except DeliveryRefused:
-        parts.metrics.delivery(connector.kind, "refused")
-        raise
-
-
-def _delivery(connector: Connector, incoming: Incoming, message: Message) -> Delivery:
-    trigger = message.trigger
-    return Delivery(
-        id=new_id(),
-        kind=connector.kind,
-        name=incoming.name,
-        key=message.key,
-        workflow=trigger.workflow,
-        version=trigger.version,
-        trigger=trigger.index,
-        content=message.content,
-        back=message.back,
-        reply=trigger.reply,
-        notify=trigger.notify,
-        secrets=trigger.secrets,
-        run_id=new_id(),
-        received_time=incoming.now,
-        updated_time=incoming.now,
-    )
+    return await parts.reception.take(kind, incoming)
 
 
 def _check_rate(source: str, request: Request, parts: Parts) -> None:

@@ -1,0 +1,105 @@
+"""What every delivery goes through, whichever way it comes: its proof, the inbox, the dispatcher."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cadre_gateway.adapters.inbox import Accepted, Inbox
+from cadre_gateway.adapters.outbox import Outbox
+from cadre_gateway.adapters.trigger_list import TriggerList
+from cadre_gateway.dispatching import Dispatcher
+from cadre_gateway.domain.actions import StartRun
+from cadre_gateway.domain.connectors import (
+    Connector,
+    DeliveryForbidden,
+    DeliveryRefused,
+    Incoming,
+    Message,
+    Parsed,
+    Trigger,
+)
+from cadre_gateway.domain.deliveries import Delivery
+from cadre_gateway.entrypoint.metrics import Metrics
+from cadre_kit.ids import new_id
+
+__all__ = ["Reception"]
+
+_LONGEST_CONVERSATION = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reception:
+    """Takes in what comes to connections."""
+
+    connectors: Mapping[str, Connector]
+    triggers: TriggerList
+    inbox: Inbox
+    outbox: Outbox
+    dispatcher: Dispatcher
+    metrics: Metrics
+
+    async def take(self, kind: str, request: Incoming) -> tuple[Parsed, Sequence[Accepted]]:
+        """Takes what somebody sent; when this returns, it is not lost any more. Raises DeliveryRefused,
+        DeliveryForbidden, and InvalidInput for what cannot be read."""
+        connector = self.connectors[kind]
+        return await self._stored(connector, request, await self._verified(connector, request))
+
+    async def take_fetched(self, kind: str, request: Incoming) -> None:
+        """Takes what we asked the provider for ourselves, so that nothing is to be proved."""
+        known = await self.triggers.now()
+        triggers = [each for each in known.at(kind, request.name) if each.enabled]
+        await self._stored(self.connectors[kind], request, triggers)
+
+    async def _verified(self, connector: Connector, request: Incoming) -> Sequence[Trigger]:
+        """The triggers that a genuine request may start. Whoever is refused may know of a change that we do not."""
+        known = await self.triggers.now()
+        try:
+            found = connector.verify(request, known.at(connector.kind, request.name))
+            if found:
+                return found
+        except (DeliveryRefused, DeliveryForbidden):
+            pass
+        anew = await self.triggers.anew()
+        try:
+            return connector.verify(request, anew.at(connector.kind, request.name))
+        except (DeliveryRefused, DeliveryForbidden):
+            self.metrics.delivery(connector.kind, "refused")
+            raise
+
+    async def _stored(
+        self, connector: Connector, request: Incoming, triggers: Sequence[Trigger]
+    ) -> tuple[Parsed, Sequence[Accepted]]:
+        parsed = connector.parse(request, triggers)
+        deliveries = [_delivery(connector.kind, request, message) for message in parsed.messages]
+        accepted = await self.inbox.accept(deliveries) if deliveries else []
+        self.dispatcher.take(
+            [one for one, is_known in zip(deliveries, accepted, strict=True) if is_known.is_new]
+        )
+        for each in accepted:
+            self.metrics.delivery(connector.kind, "accepted" if each.is_new else "repeated")
+        if parsed.receipts:
+            await self.outbox.note(connector.kind, parsed.receipts)
+        return parsed, accepted
+
+
+def _delivery(kind: str, request: Incoming, message: Message) -> Delivery:
+    trigger = message.trigger
+    starts = isinstance(message.action, StartRun)
+    return Delivery(
+        id=new_id(),
+        kind=kind,
+        name=request.name,
+        key=message.key,
+        workflow=trigger.workflow if starts else "",
+        version=trigger.version if starts else 0,
+        trigger=trigger.index,
+        content=message.content,
+        back=message.back,
+        conversation=str(message.content.get("conversation", ""))[:_LONGEST_CONVERSATION],
+        action=message.action,
+        reply=trigger.reply,
+        notify=trigger.notify,
+        secrets=trigger.secrets,
+        run_id=new_id(),
+        received_time=request.now,
+        updated_time=request.now,
+    )

@@ -1,0 +1,110 @@
+"""Asks providers for what came, where they cannot send it, and lets connectors learn what they must know."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from cadre_gateway.accepting import Reception
+from cadre_gateway.domain.connectors import Connector, Incoming, Listener
+from cadre_kit.errors import CadreError, InvalidInput
+from cadre_kit.logs import logger
+
+__all__ = ["Listening"]
+
+log = logger()
+
+_LOOK_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 60.0
+
+_Source = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """Works in the background while `running` is entered: one task for each connection that a workflow names."""
+
+    connectors: Mapping[str, Connector]
+    reception: Reception
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Works until the block is left. What was fetched and not stored by then comes again."""
+        looking = asyncio.create_task(self._look())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def _look(self) -> None:
+        """Keeps a task for each connection there is."""
+        tasks: dict[_Source, asyncio.Task[None]] = {}
+        try:
+            while True:
+                wanted = await self._sources(frozenset(tasks))
+                for source in wanted - set(tasks):
+                    tasks[source] = asyncio.create_task(self._attend(*source))
+                for source in set(tasks) - wanted:
+                    tasks.pop(source).cancel()
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    async def _sources(self, known: frozenset[_Source]) -> frozenset[_Source]:
+        """Every connection that messages come to; those known before while nobody can say."""
+        try:
+            triggers = await self.reception.triggers.now()
+        except CadreError as error:
+            log.debug("listening_waits", code=error.code, reason=error.message)
+            return known
+        found = [each for each in triggers.all() if each.enabled and each.connection]
+        return frozenset(
+            (each.kind, each.connection) for each in found if each.kind in self.connectors
+        )
+
+    async def _attend(self, kind: str, name: str) -> None:
+        """Prepares a connection, and listens to it if it is one that is listened to."""
+        pause = 1.0
+        while True:
+            try:
+                connector = self.connectors[kind]
+                await connector.prepare(name)
+                listening = connector.listener(name)
+                if listening is None:
+                    return
+                async with listening as listener:
+                    while True:
+                        await self._take_all(kind, listener)
+                        pause = 1.0
+            except CadreError as error:
+                log.warning(
+                    "connection_failed",
+                    connection=f"{kind}/{name}",
+                    code=error.code,
+                    reason=error.message,
+                    resolution=error.resolution,
+                )
+            except Exception as exc:
+                log.error("listening_failed", connection=f"{kind}/{name}", exc_info=exc)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _take_all(self, kind: str, listener: Listener) -> None:
+        for request in await listener.fetch():
+            await self._take(kind, request)
+            await listener.confirm(request)
+
+    async def _take(self, kind: str, request: Incoming) -> None:
+        try:
+            await self.reception.take_fetched(kind, request)
+        except InvalidInput as error:
+            # It will never be readable, and must not keep those behind it.
+            log.warning("delivery_unreadable", connection=f"{kind}/{request.name}", code=error.code)
+        except CadreError:
+            raise
+        except Exception as exc:
+            # A mistake of ours that it brings out, and would every time.
+            log.error("delivery_unreadable", connection=f"{kind}/{request.name}", exc_info=exc)
