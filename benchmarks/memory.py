@@ -1,4 +1,5 @@
-"""Memory: calls over gRPC against raw SQLite, bulk load, and search against plain FTS5 and brute force, in one run.
+"""Memory: calls over gRPC against raw SQLite, bulk load, and search against plain FTS5, brute force and LangGraph's
+SqliteStore, in one run.
 
 Each figure is printed with its aim. `MEMORY_BESIDE=1000000` looks how a namespace of 1,000 fares beside so many
 memories, instead of 100,000; that takes some minutes and 2 GB of disk.
@@ -20,6 +21,8 @@ from typing import Any
 
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from langgraph.store.base import PutOp
+from langgraph.store.sqlite import SqliteStore
 from tests.platform import Platform, platform
 
 from cadre.common.v1 import common_pb2
@@ -43,6 +46,7 @@ CALLS = 500
 SEARCHES = 30
 CALL_AIM_MS = 1.0
 BULK_AIM = 5_000
+LANGGRAPH = 10_000
 SEARCH_AIMS_MS = {10_000: 5.0, 100_000: 25.0}
 
 
@@ -52,6 +56,7 @@ def main() -> None:
         raw_put, raw_get = _raw(Path(folder) / "raw.db")
         with platform(Path(folder), "memory") as running:
             asyncio.run(_served(running, raw_put=raw_put, raw_get=raw_get))
+        _langgraph(Path(folder) / "langgraph.db")
     for size in SIZES:
         asyncio.run(_search(size))
     asyncio.run(_beside(BESIDE))
@@ -124,6 +129,31 @@ def _raw(file: Path) -> tuple[float, float]:
     )
     connection.close()
     return put, get
+
+
+def _langgraph(file: Path) -> None:
+    """LangGraph's store, with the same vectors of the same texts, in this process."""
+    embedder = WordLlamaEmbedder()
+
+    def vectors(texts: Sequence[str]) -> list[list[float]]:
+        return [np.asarray(embedder.embed(text), np.float64).tolist() for text in texts]
+
+    dims = len(vectors(["a word"])[0])
+    with SqliteStore.from_conn_string(
+        str(file), index={"dims": dims, "embed": vectors, "fields": ["text"]}
+    ) as store:
+        store.setup()
+        place = ("bench",)
+        for start in range(0, LANGGRAPH, BATCH):
+            several = range(start, start + BATCH)
+            store.batch([PutOp(place, f"k{n}", {"text": _sentence(n)}) for n in several])
+        put = _median(lambda n: store.put(place, f"new{n}", {"text": _sentence(n)}), CALLS)
+        get = _median(lambda n: store.get(place, f"k{n}"), CALLS)
+        search = _median(lambda n: store.search(place, query=_question(n)), SEARCHES)
+    print(
+        f"memory, LangGraph's SqliteStore in process, {LANGGRAPH:,} items: put {put:.2f} ms, get {get:.2f} ms, "
+        f"search {search:.2f} ms"
+    )
 
 
 @asynccontextmanager

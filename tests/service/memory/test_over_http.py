@@ -89,6 +89,8 @@ def test_many_values_are_imported_from_lines(services: Platform, client: Client)
     assert json.loads(stored.stdout) == {"stored": 1_200}
     found = client.list_memories(PLACE, limit=2_000, tags=["many"])
     assert [(item.key, item.value) for item in found] == [(e["key"], e["value"]) for e in lines]
+    exported = services.cadre("memory", "export", "user/ada").stdout.splitlines()
+    assert [json.loads(line) for line in exported] == [{**line, "metadata": {}} for line in lines]
 
 
 def test_an_import_says_what_is_wrong_and_what_is_stored(

@@ -1,6 +1,7 @@
 """Reads and writes what agents remember."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,6 +117,19 @@ def import_items(
         print_json({"stored": stored})
         return
     output().print(f"{stored} stored", markup=False, highlight=False)
+
+
+@app.command("export", epilog="Example: cadre memory export team/facts > facts.jsonl")
+def export_items(namespace: Namespace) -> None:
+    """Print a namespace's values, one a line, as `cadre memory import` reads them.
+
+    Versions, and when they are forgotten, are left out, and so are namespaces below. All of a memory, with versions,
+    is exported on its machine by `python -m cadre_memory export`.
+    """
+    with gateway() as client:
+        for item in client.list_memories(namespace.split("/"), limit=sys.maxsize):
+            kept = item.model_dump(mode="json", include={"key", "value", "tags", "metadata"})
+            print(json.dumps(kept, ensure_ascii=False))
 
 
 @app.command(epilog="Example: cadre memory get team/facts office --version 1")
