@@ -59,7 +59,7 @@ def services(on: Platform) -> dict[str, dict[str, Any]]:
 
 def test_it_says_what_is_ready_and_where_it_is(running: Platform) -> None:
     # The platform is usable a moment before it says so.
-    eventually(lambda: "Stop it with " in (running.home / "said").read_text(), seconds=10)
+    eventually(lambda: "Stop it with " in (running.home / "said").read_text(), seconds=60)
     said = (running.home / "said").read_text()
 
     assert all(f"{n}/8 " in said for n in range(1, 7))

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ def worker_running(home: Path, prefect_url: str, gateway: Platform) -> Iterator[
 
 async def flow_run_state(url: str, flow_run: str) -> tuple[str, str]:
     """The type and the name of a flow run's state."""
-    async with httpx.AsyncClient(base_url=f"{url}/api", timeout=60, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=f"{url}/api", timeout=20, trust_env=False) as http:
         run: Any = (await http.get(f"/flow_runs/{flow_run}")).json()
     return run["state_type"], run["state_name"]
 
@@ -132,7 +132,9 @@ async def ended(url: str, flow_run: str) -> tuple[str, str]:
     """The type and the name of a flow run's final state."""
     async with asyncio.timeout(300):
         while True:
-            state = await flow_run_state(url, flow_run)
-            if state[0] in _FINAL:
-                return state
+            # A Prefect that is busy may keep a request waiting until it is too late to answer it.
+            with suppress(httpx.TransportError):
+                state = await flow_run_state(url, flow_run)
+                if state[0] in _FINAL:
+                    return state
             await asyncio.sleep(0.3)
