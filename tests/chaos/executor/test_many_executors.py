@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.executor.test_kills import Process
+from tests.fakes.a2a_agents import RemoteAgent, remote_agent
 from tests.fakes.executor import Neighbours, neighbours
 from tests.postgresql import Postgresql
 from tests.service.executor.conftest import Executor, executor_in, names, outputs, reached
+from tests.service.executor.test_agents import register
 
 from cadre.executor.v1 import runs_pb2
 from cadre_kit.channels import connect
@@ -39,6 +41,8 @@ state:
     items: {type: "list[int]", default: [1, 2, 3]}
     each: {type: "list[str]", default: []}
     verdict: {type: dict, default: {}}
+    found: {type: any, default: null}
+    far: {type: str, default: ""}
 nodes:
   - {id: lap, code: "result = 1", outputs: [laps]}
   - {id: ask, prompt: "{state.n} {state.laps}", outputs: [last]}
@@ -47,17 +51,19 @@ nodes:
   - {id: keep, type: memory, memory: {action: save, namespace: [chaos], key: "{state.n}", value: "{state.laps}"}}
   - {id: join, prompt: "{state.left} {state.right}", outputs: [last]}
   - {id: each, prompt: "{item}", for_each: {items: "{state.items}", as: item, collect: each}}
+  - {id: parse, type: tool, tool: json_parse, arguments: {text: "[{state.n}]"}, outputs: [found]}
+  - {id: far, agent: Echo-agent, prompt: "{state.n}", outputs: [far]}
   - {id: review, type: approval, message: "Good?", timeout: 0.3, on_timeout: approve, outputs: [verdict]}
 edges:
   - {from: START, to: lap}
   - {from: lap, to: ask}
   - {from: ask, loop: {to: lap, max_iterations: 2, exit_to: [left, right, keep]}}
   - {from: [left, right, keep], to: join}
-  - {from: join, to: [each, review]}
-  - {from: [each, review], to: END}
+  - {from: join, to: [each, parse, far, review]}
+  - {from: [each, parse, far, review], to: END}
 """
 CALLS = ["ask/1", "ask/2", "ask/3", "left/1", "right/1", "join/1"]
-VISITS = Counter(lap=3, ask=3, left=1, right=1, keep=1, join=1, each=1, review=1)
+VISITS = Counter(lap=3, ask=3, left=1, right=1, keep=1, join=1, each=1, parse=1, far=1, review=1)
 ITEMS = 3
 
 
@@ -75,12 +81,19 @@ def free_port() -> int:
 
 
 @pytest.fixture
+async def agent() -> AsyncIterator[RemoteAgent]:
+    async with remote_agent() as found:
+        yield found
+
+
+@pytest.fixture
 async def processes(
     tmp_path: Path, near: Neighbours, postgresql_server: Postgresql
 ) -> AsyncIterator[list[Process]]:
     settings = {
         "CADRE_EXECUTOR_DATABASE_URL": postgresql_server.fresh(),
         "CADRE_EXECUTOR_LEASE_SECONDS": "2",
+        "CADRE_ALLOWED_ADDRESSES": "127.0.0.1",
         "CADRE_LOG_LEVEL": "warning",
     }
     found = []
@@ -141,7 +154,7 @@ async def kill_while_driving(process: Process, executor: Executor, near: Neighbo
 
 @pytest.mark.timeout(240)
 async def test_every_accepted_run_ends_with_each_step_taken_once(
-    processes: list[Process], near: Neighbours
+    processes: list[Process], near: Neighbours, agent: RemoteAgent
 ) -> None:
     async with AsyncExitStack() as stack:
         executors = [
@@ -151,6 +164,7 @@ async def test_every_accepted_run_ends_with_each_step_taken_once(
             )
             for process in processes
         ]
+        await register(executors[0], card_url=agent.url)
         runs = [await kill_while_driving(processes[0], executors[0], near)]
         killing = asyncio.create_task(kill_some(processes, random.Random(SEED)))
         for number in range(1, RUNS):
@@ -168,11 +182,12 @@ async def test_every_accepted_run_ends_with_each_step_taken_once(
         succeeded = [e for e in events if e.type == runs_pb2.EVENT_TYPE_NODE_SUCCEEDED]
         assert Counter(e.node for e in succeeded if not e.item) == VISITS, run_id
         assert sorted(e.item for e in succeeded if e.item) == list(range(1, ITEMS + 1)), run_id
-    assert outputs(done)["laps"] == 3
+    assert (outputs(done)["laps"], outputs(done)["far"]) == (3, "echo: 0")
     assert "run_resumed" in names(histories[0])
     paid = {key for key in near.llm_proxy.paid if "/each/" not in key}
     assert paid == {f"{r}/{call}/1/1" for r in runs for call in CALLS}
     assert len(near.llm_proxy.paid) == len(paid) + RUNS * ITEMS
+    assert Counter(agent.messages) == Counter(f"{run_id}/far/1/1/1" for run_id in runs)
 
 
 class Cable:
@@ -216,7 +231,7 @@ async def cable(port: int) -> AsyncIterator[tuple[Cable, int]]:
 
 
 async def test_an_executor_that_is_cut_off_stops_driving_and_its_runs_move(
-    tmp_path: Path, near: Neighbours, postgresql_server: Postgresql
+    tmp_path: Path, near: Neighbours, agent: RemoteAgent, postgresql_server: Postgresql
 ) -> None:
     near.llm_proxy.gate.clear()
     url = postgresql_server.fresh()
@@ -228,12 +243,20 @@ async def test_an_executor_that_is_cut_off_stops_driving_and_its_runs_move(
                 near,
                 executor_database_url=url.replace(str(postgresql_server.port), str(port)),
                 executor_lease_seconds=2.0,
+                allowed_addresses="127.0.0.1",
             )
         )
+        await register(cut_off, card_url=agent.url)
         runs = [await cut_off.start(FLOW, n=n) for n in range(5)]
         await reached(lambda: near.llm_proxy.was_asked(5))
         other = await stack.enter_async_context(
-            executor_in(tmp_path / "b", near, executor_database_url=url, executor_lease_seconds=2.0)
+            executor_in(
+                tmp_path / "b",
+                near,
+                executor_database_url=url,
+                executor_lease_seconds=2.0,
+                allowed_addresses="127.0.0.1",
+            )
         )
 
         began = time.monotonic()
