@@ -181,6 +181,15 @@ async def test_whoever_stops_asking_cancels_the_run(platform: Platform, mode: st
                 await asyncio.sleep(0.05)
 
 
+async def test_a_call_is_in_the_audit_log(platform: Platform) -> None:
+    async with client_of(platform, "auto") as client:
+        await client.call_tool("echo", {"message": "hello"})
+    async with platform.http() as http:
+        entries = (await http.get("/api/v1/audit")).json()["entries"]
+
+    assert (entries[0]["method"], entries[0]["route"]) == ("POST", "/mcp")
+
+
 async def test_runs_and_costs_are_tools(platform: Platform) -> None:
     async with client_of(platform, "auto") as client:
         first = await client.call_tool("echo", {"message": "hello"})

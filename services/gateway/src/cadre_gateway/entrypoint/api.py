@@ -84,7 +84,7 @@ def application(
     app.include_router(_declaring(chat.router))
     # Described by its own specification, and by the cards.
     app.include_router(_declaring(a2a.router), include_in_schema=False)
-    app.router.routes.append(Route("/mcp", endpoint=mcp, name="mcp"))
+    app.router.routes.append(Route(mcp.path, endpoint=mcp, name="mcp"))
     app.include_router(_declaring(platform.router))
     app.include_router(_declaring(hooks.router), responses=_problems())
     app.add_middleware(
