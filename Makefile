@@ -1,7 +1,8 @@
 # `make up` and `make test` are all that a newcomer needs; each first sets up what is missing.
 SHELL := /bin/bash
 PYTHON ?= python3
-# Two at a time: what starts a platform of its own needs a gigabyte.
+# Two at a time: what starts a platform of its own needs a gigabyte. In the order of their files: the kinds that take long
+# come before the many that do not, so that no worker is left alone with one at the end.
 WORKERS ?= 2
 BIN := .venv/bin
 UV := $(BIN)/uv
@@ -25,7 +26,7 @@ down: ## Stop the platform
 	@if [ -x $(BIN)/cadre ]; then $(BIN)/cadre down; else echo "Nothing is installed here, so nothing runs."; fi
 
 test: .venv/.dev ## Set up what is missing and run the tests; ARGS are pytest's
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/.dev ## Style, types, protos and import rules
 	$(BIN)/ruff check .
