@@ -132,7 +132,18 @@ def _raw(file: Path) -> tuple[float, float]:
 
 
 def _langgraph(file: Path) -> None:
-    """LangGraph's store, with the same vectors of the same texts, in this process."""
+    """LangGraph's store, with the same vectors of the same texts, in this process. Where Python's sqlite3 loads no
+    extensions it can keep no vectors, and is measured without."""
+    if not hasattr(sqlite3.Connection, "enable_load_extension"):
+        with SqliteStore.from_conn_string(str(file)) as store:
+            store.setup()
+            put = _median(lambda n: store.put(("bench",), f"k{n}", {"text": _sentence(n)}), CALLS)
+            get = _median(lambda n: store.get(("bench",), f"k{n}"), CALLS)
+        print(
+            f"memory, LangGraph's SqliteStore in process, without vectors, which this Python's sqlite3 cannot load: "
+            f"put {put:.2f} ms, get {get:.2f} ms"
+        )
+        return
     embedder = WordLlamaEmbedder()
 
     def vectors(texts: Sequence[str]) -> list[list[float]]:
