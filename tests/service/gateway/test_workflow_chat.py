@@ -226,5 +226,5 @@ async def test_a_run_that_takes_too_long_is_cancelled(tmp_path: Path) -> None:
             )
         (run,) = await runs(platform)
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "RUN_TIMEOUT")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "RUN_TIMEOUT")
     assert run.status == runs_pb2.RUN_STATUS_CANCELLED

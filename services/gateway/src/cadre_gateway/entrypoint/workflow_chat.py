@@ -20,13 +20,19 @@ from cadre_gateway.entrypoint.errors import InvalidRequest
 from cadre_gateway.entrypoint.run_events import run_events
 from cadre_gateway.entrypoint.spoken import inputs_with, last_nodes, reply_field, reply_text
 from cadre_kit.documents import to_json
-from cadre_kit.errors import Cancelled, DeadlineExceeded, FailedPrecondition
+from cadre_kit.errors import Cancelled, FailedPrecondition
 
 __all__ = ["PREFIX", "WorkflowChat"]
 
 PREFIX = "workflow:"
 _TRIGGER = "chat"
 _CANCEL_SECONDS = 5.0
+
+
+class RunTooLong(FailedPrecondition):
+    """A run had not ended in time. No timeout: clients repeat those, and would start the run anew and pay again."""
+
+    code = "RUN_TIMEOUT"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +77,8 @@ class Conversation:
     _speaker: tuple[str, int, int] | None = None
 
     async def reply(self) -> llm_pb2.Reply:
-        """What the run answers, when it has ended or asks a person. Raises DeadlineExceeded, and cancels the run, when
-        that takes longer than a model may."""
+        """What the run answers, when it has ended or asks a person. Raises RunTooLong, and cancels the run, when that
+        takes longer than a model may."""
         seconds = self.parts.waits.completion_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -81,9 +87,8 @@ class Conversation:
                         if response.HasField("reply"):
                             return response.reply
         except TimeoutError as exc:
-            raise DeadlineExceeded(
+            raise RunTooLong(
                 f"run {self.run_id} had not ended after {seconds:g} seconds, and was cancelled",
-                code="RUN_TIMEOUT",
                 resolution="Start long runs with POST /api/v1/runs, or raise CADRE_GATEWAY_COMPLETION_SECONDS.",
             ) from exc
         raise Cancelled(f"run {self.run_id} was not followed to its end")
