@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +9,7 @@ import sqlalchemy as sa
 
 from cadre_gateway.adapters.answers import Answer, Answers, Hold, KeyReused
 from cadre_gateway.adapters.audit_log import AuditLog
-from cadre_gateway.adapters.database import API_KEYS, open_gateway_database
+from cadre_gateway.adapters.database import API_KEYS
 from cadre_gateway.adapters.keys import Keys
 from cadre_gateway.domain.api_keys import (
     ApiKey,
@@ -27,19 +25,6 @@ from cadre_gateway.domain.api_keys import (
 from cadre_gateway.domain.audit import AuditEntry, AuditQuery
 from cadre_kit.ids import new_id
 from cadre_kit.transactions import Transactions
-
-KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
-
-
-@pytest.fixture(params=KINDS)
-async def database(request: Any, tmp_path: Path) -> AsyncIterator[Transactions]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/gateway.db"
-    else:
-        url = request.getfixturevalue("postgresql_server").fresh()
-    found = await open_gateway_database(url)
-    yield found
-    await found.close()
 
 
 @pytest.fixture

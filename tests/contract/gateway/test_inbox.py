@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,19 +38,7 @@ from cadre_kit.ids import new_id
 from cadre_kit.transactions import Transactions
 
 MIGRATIONS = Path(cadre_gateway.__file__).parent / "migrations"
-KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
 WHY = Trouble(code="UNDELIVERABLE", message="no")
-
-
-@pytest.fixture(params=KINDS)
-async def database(request: Any, tmp_path: Path) -> AsyncIterator[Transactions]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/gateway.db"
-    else:
-        url = request.getfixturevalue("postgresql_server").fresh()
-    found = await open_gateway_database(url)
-    yield found
-    await found.close()
 
 
 @pytest.fixture
