@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from tests.fakes.providers import ProviderServer, openai_stream
+from tests.fakes.providers import ProviderServer, openai_reply, openai_stream
 
 from cadre_kit.errors import DeadlineExceeded, Unavailable
 from cadre_llm_proxy.adapters.sql_ledger import MIGRATIONS
@@ -69,6 +69,24 @@ async def test_a_reply_that_cannot_be_settled_yet_is_settled_later_and_stops_fur
     assert caught.value.code == "DATABASE_FULL"
     assert len(provider.asked) == asked
     assert total.output_tokens == 2
+
+
+async def test_a_call_is_taken_as_soon_as_there_is_room_again(
+    start: Any, provider: ProviderServer, tmp_path: Path
+) -> None:
+    async with start() as proxy:
+        provider.will(openai_stream(["Hello"], stall=True))
+        parts = proxy.stream()
+        await anext(parts)
+        refuse(tmp_path / "llm-proxy.db", change="UPDATE")
+        await parts.aclose()
+        await until_refused(proxy)
+        provider.will(openai_reply("Hello"))
+        accept(tmp_path / "llm-proxy.db")
+
+        reply = await proxy.ask()
+
+    assert reply.content == "Hello"
 
 
 async def until_refused(proxy: Any) -> None:

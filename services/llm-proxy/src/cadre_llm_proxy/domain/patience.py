@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -19,6 +20,7 @@ __all__ = ["Ledger", "PatientLedger"]
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 _SETTLED_SECONDS = 5.0
+_ANOTHER_TRY_SECONDS = 1.0
 Result = TypeVar("Result")
 log = logger()
 
@@ -59,17 +61,19 @@ class PatientLedger:
     """Settles an entry until it is settled, also when whoever waits for that gives up. When the process ends before,
     the entry stays as it was sent, with its worst case counted.
 
-    While any waits, further calls are refused before they cost something.
+    While any waits, a further call has it tried at once, and is refused before it costs something unless that works.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._working: set[asyncio.Task[Any]] = set()
         self._waiting: dict[str, CadreError] = {}
+        self._failures = 0
+        self._woken, self._tried = asyncio.Event(), asyncio.Condition()
 
     async def open(self, entry: Entry, bound: Bound) -> bool:
         """Adds a request that is about to be sent. Raises what keeps entries from being written now."""
-        self._refuse_while_waiting()
+        await self._refuse_while_waiting()
         try:
             return await self._ledger.open(entry, bound)
         except asyncio.CancelledError:
@@ -86,7 +90,7 @@ class PatientLedger:
 
     async def claim(self, key: str, digest: str) -> StoredReply | Claim:
         """The reply kept for a key, or the claim to it. Raises what keeps entries from being written now."""
-        self._refuse_while_waiting()
+        await self._refuse_while_waiting()
         try:
             return await self._ledger.claim(key, digest)
         except asyncio.CancelledError:
@@ -111,9 +115,25 @@ class PatientLedger:
         if self._working:
             await asyncio.wait(set(self._working), timeout=_SETTLED_SECONDS)
 
-    def _refuse_while_waiting(self) -> None:
+    async def _refuse_while_waiting(self) -> None:
+        if self._waiting:
+            await self._another_try()
         for error in self._waiting.values():
             raise error
+
+    async def _another_try(self) -> None:
+        """Has what waits tried now: the last try may be seconds old, and the room back since."""
+        failures = self._failures
+        self._woken.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ANOTHER_TRY_SECONDS), self._tried:
+                await self._tried.wait_for(lambda: not self._waiting or self._failures > failures)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        self._woken.clear()
 
     def _begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(work)
@@ -133,10 +153,17 @@ class PatientLedger:
                 except Unavailable as error:
                     log.warning("ledger_waits", waiting=name, reason=error.message)
                     self._waiting[name] = error
-                await asyncio.sleep(pause)
+                    self._failures += 1
+                    await self._tell()
+                await self._pause(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         finally:
-            self._waiting.pop(name, None)
+            if self._waiting.pop(name, None):
+                await self._tell()
+
+    async def _tell(self) -> None:
+        async with self._tried:
+            self._tried.notify_all()
 
 
 def _unsent(entry: Entry) -> Entry:
