@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from typing import Any
 from urllib.parse import quote
@@ -78,6 +79,18 @@ async def test_no_request_makes_the_gateway_fail(running: Any) -> None:
                 assert problem.get("code") or problem["error"]["code"]
 
         await asyncio.to_thread(every_answer_is_a_known_one)
+
+
+async def test_what_is_no_http_is_refused_as_everything_else(running: Any) -> None:
+    host, port = running.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n")
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head.lower()
+    assert json.loads(body)["code"] == "INVALID_REQUEST"
 
 
 async def test_bytes_that_are_no_http_do_no_harm(running: Any, http: httpx.AsyncClient) -> None:

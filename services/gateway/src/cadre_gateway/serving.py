@@ -12,8 +12,10 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from cadre_gateway.entrypoint.errors import InvalidRequest, details_of
 from cadre_gateway.entrypoint.streams import Stopping
 from cadre_kit.errors import Unavailable
+from cadre_kit.ids import new_id
 
 __all__ = ["serving", "until_told_to_stop"]
 
@@ -22,6 +24,10 @@ _HEAD_BYTES = 64 * 1024
 _KEEP_ALIVE_SECONDS = 30
 _LONGEST_DRAIN_SECONDS = 4
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_UNREADABLE = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+    b"Content-Length: %d\r\nX-Request-Id: %s\r\n\r\n"
+)
 
 
 class AddressInUse(Unavailable):
@@ -115,6 +121,17 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
         if self._head_bytes > _HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The request's headers are too large.")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no HTTP, or too long for it, as everything else is refused."""
+        refusal = InvalidRequest(
+            f"the request cannot be read: {msg}",
+            resolution=f"Send HTTP/1.1, with an address and headers of {_HEAD_BYTES} bytes at most.",
+        )
+        request_id = new_id()
+        body = details_of(refusal, request_id=request_id).model_dump_json().encode()
+        self.transport.write(_UNREADABLE % (len(body), request_id.encode()) + body)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """A request begins. Between two of them uvicorn has a time limit of its own."""

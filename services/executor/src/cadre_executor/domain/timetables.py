@@ -122,10 +122,12 @@ class Timetable:
 
     async def pause(self, name: str, *, paused: bool) -> Schedule:
         """Stops a schedule from starting runs, or lets it again. Raises ScheduleNotFound."""
+        _check_findable(name)
         return await self._scheduler.pause(name, paused=paused)
 
     async def delete(self, name: str) -> None:
         """Removes a schedule. Raises ScheduleNotFound."""
+        _check_findable(name)
         await self._scheduler.delete(name)
 
 
@@ -143,8 +145,18 @@ def is_missed(
             return False
 
 
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= _NAME_CHARACTERS and all(c.isalnum() or c in "_-" for c in name)
+
+
+def _check_findable(name: str) -> None:
+    # It becomes a part of an address of Prefect's, where any other text could name something else.
+    if not _is_name(name):
+        raise ScheduleNotFound(name)
+
+
 def _check_name(name: str) -> None:
-    if not 0 < len(name) <= _NAME_CHARACTERS or not all(c.isalnum() or c in "_-" for c in name):
+    if not _is_name(name):
         raise ScheduleNameInvalid(
             f"a schedule cannot be called {name[:200]!r}",
             resolution="Use letters, digits, '_' and '-', at most 100 of them.",

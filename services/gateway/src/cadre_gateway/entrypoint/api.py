@@ -11,7 +11,12 @@ from cadre_gateway.entrypoint.access import Authentication, is_open, scope_of
 from cadre_gateway.entrypoint.auditing import Auditing
 from cadre_gateway.entrypoint.dependencies import Parts
 from cadre_gateway.entrypoint.documents import Event, ProblemDetails
-from cadre_gateway.entrypoint.errors import PROBLEM_RESPONSES, add_error_handlers
+from cadre_gateway.entrypoint.errors import (
+    PROBLEM_CONTENT,
+    PROBLEM_RESPONSES,
+    OpenAiError,
+    add_error_handlers,
+)
 from cadre_gateway.entrypoint.mcp_door import McpDoor
 from cadre_gateway.entrypoint.middleware import Around, Limits
 from cadre_gateway.entrypoint.routes import (
@@ -56,11 +61,6 @@ _KEYED = (
     audit,
 )
 _ABOUT = "The door of Cadre, a platform that runs agent workflows described in YAML."
-_PROBLEM = {
-    "content": {
-        "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
-    }
-}
 
 
 def application(
@@ -74,6 +74,8 @@ def application(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # What clients that are generated call the operations.
+        generate_unique_id_function=lambda route: route.name,
         # A request has one span, begun by Around; FastAPI would add three.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
@@ -81,11 +83,11 @@ def application(
     add_error_handlers(app)
     for resource in _KEYED:
         app.include_router(_declaring(resource.router), responses=_problems())
-    app.include_router(_declaring(chat.router))
+    app.include_router(_declaring(chat.router), responses=_openai_errors())
     # Described by its own specification, and by the cards.
     app.include_router(_declaring(a2a.router), include_in_schema=False)
     app.router.routes.append(Route(mcp.path, endpoint=mcp, name="mcp"))
-    app.include_router(_declaring(platform.router))
+    app.include_router(_declaring(platform.router), responses=_problems())
     app.include_router(_declaring(hooks.router), responses=_problems())
     app.add_middleware(
         Around,
@@ -108,7 +110,11 @@ def _declaring(router: APIRouter) -> APIRouter:
 
 
 def _problems() -> dict[int | str, dict[str, Any]]:
-    return {status: {**about, **_PROBLEM} for status, about in PROBLEM_RESPONSES.items()}
+    return {status: {**about, **PROBLEM_CONTENT} for status, about in PROBLEM_RESPONSES.items()}
+
+
+def _openai_errors() -> dict[int | str, dict[str, Any]]:
+    return {status: {**about, "model": OpenAiError} for status, about in PROBLEM_RESPONSES.items()}
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

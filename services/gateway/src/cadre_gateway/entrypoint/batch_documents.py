@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from cadre.executor.v1 import batches_pb2, runs_pb2
 from cadre_gateway.entrypoint import conversions
@@ -26,22 +26,26 @@ class NewBatchRow(Asked):
     """What one run is given."""
 
     inputs: JsonObject = Field(description="Values for state fields.")
-    line: int = Field(0, ge=0, le=2**31 - 1, description="Its line in its file, for problems.")
+    line: StrictInt = Field(
+        0, ge=0, le=2**31 - 1, description="Its line in its file, for problems."
+    )
 
 
 class NewBatch(Asked):
     """Rows to run an applied workflow, or a file's source, over."""
 
     workflow: Text | None = Field(None, description="An applied workflow's name.")
-    version: int = Field(0, ge=0, le=2**31 - 1, description="Of that workflow; 0 is the newest.")
+    version: StrictInt = Field(
+        0, ge=0, le=2**31 - 1, description="Of that workflow; 0 is the newest."
+    )
     source: Text | None = Field(
         None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
     )
     rows: list[NewBatchRow] = Field(min_length=1, max_length=10_000)
-    max_concurrent: int = Field(
+    max_concurrent: StrictInt = Field(
         0, ge=0, le=200, description="At most this many rows go on at once; 0 means 8."
     )
-    resume: bool = Field(
+    resume: StrictBool = Field(
         False,
         description="Go on with the newest batch of these rows, also when it was cancelled or rows failed.",
     )
@@ -68,7 +72,7 @@ class NewBatch(Asked):
 class BatchLaunch(Asked):
     """Which flow run of a batch asks."""
 
-    launch: int = Field(
+    launch: StrictInt = Field(
         ge=1, le=2**31 - 1, description="Its `launches` when the flow run was made."
     )
 

@@ -3,7 +3,16 @@
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    field_validator,
+)
 
 from cadre_gateway.entrypoint.documents import JsonObject, Text
 
@@ -168,7 +177,7 @@ class ResponseFormat(_Asked):
 class StreamOptions(_Asked):
     """What a stream also says."""
 
-    include_usage: bool = False
+    include_usage: StrictBool = False
 
 
 class ChatRequest(_Asked):
@@ -181,25 +190,25 @@ class ChatRequest(_Asked):
         "on the last message.",
     )
     messages: list[ChatMessage] = Field(min_length=1, max_length=10_000)
-    temperature: float | None = Field(None, ge=0, le=2)
-    max_tokens: int | None = Field(None, ge=1, le=2**31 - 1)
-    max_completion_tokens: int | None = Field(None, ge=1, le=2**31 - 1)
-    top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
+    temperature: StrictFloat | None = Field(None, ge=0, le=2)
+    max_tokens: StrictInt | None = Field(None, ge=1, le=2**31 - 1)
+    max_completion_tokens: StrictInt | None = Field(None, ge=1, le=2**31 - 1)
+    top_p: StrictFloat | None = Field(None, gt=0, le=1)
+    seed: StrictInt | None = Field(None, ge=-(2**63), le=2**63 - 1)
     stop: Annotated[list[Text] | None, BeforeValidator(_list_of_one)] = Field(None, max_length=4)
     response_format: ResponseFormat | None = None
-    stream: bool | None = None
+    stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = Field(None, description="One reply is given.")
     tools: list[ChatTool] | None = Field(None, max_length=128)
     tool_choice: Literal["auto", "none", "required"] | ChosenTool | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
+    logprobs: StrictBool | None = None
+    top_logprobs: StrictInt | None = Field(None, ge=0, le=20)
     reasoning_effort: Text | None = None
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: dict[str, float] | None = None
-    parallel_tool_calls: bool | None = None
+    frequency_penalty: StrictFloat | None = Field(None, ge=-2, le=2)
+    presence_penalty: StrictFloat | None = Field(None, ge=-2, le=2)
+    logit_bias: dict[str, StrictFloat] | None = None
+    parallel_tool_calls: StrictBool | None = None
     user: Text | None = Field(
         None, description="Who asks: a workflow with an input of this name gets it."
     )
@@ -358,7 +367,7 @@ class EmbeddingRequest(_Asked):
         "default", max_length=300, description="default, a provider, or provider/model."
     )
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = Field(None, ge=1, le=100_000)
+    dimensions: StrictInt | None = Field(None, ge=1, le=100_000)
 
 
 class Embedding(BaseModel):

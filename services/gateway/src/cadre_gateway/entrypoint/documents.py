@@ -1,10 +1,23 @@
 """What the API takes and answers, as OpenAPI shows it. Field names are those of the protos; absent is null."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
 
 __all__ = [
     "Agent",
@@ -27,6 +40,7 @@ __all__ = [
     "JsonObject",
     "Model",
     "Models",
+    "Moment",
     "Namespace",
     "NewAgent",
     "NewRun",
@@ -60,6 +74,8 @@ __all__ = [
 ]
 
 _DEEPEST = 100
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
+_YEARS = range(1970, 9999)
 
 
 def _encodable(text: str) -> str:
@@ -96,12 +112,28 @@ def _storable_object(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return value
 
 
+def _written_out(value: object) -> object:
+    # A number would be taken for seconds since 1970, which OpenAPI says nothing of.
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
+        return value
+    raise ValueError("must be a date and a time with its zone, such as 2026-01-31T12:00:00Z")
+
+
+def _in_our_age(moment: datetime) -> datetime:
+    # The ends of the calendar overflow when a time zone is taken off them.
+    if moment.year not in _YEARS:
+        raise PydanticCustomError("time_out_of_range", "the year must be between 1970 and 9998")
+    return moment
+
+
 Text = Annotated[str, AfterValidator(_encodable)]
 """Any text that a caller gives."""
 Document = Annotated[JsonValue, AfterValidator(_storable)]
 """Any JSON value that a caller gives, nested at most 100 deep."""
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_storable_object)]
 """A JSON object that a caller gives, nested at most 100 deep."""
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_our_age)]
+"""A time that a caller gives, as RFC 3339 writes it."""
 _Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 _Segment = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
 Tags = Annotated[list[_Segment], Field(max_length=64, description="Tags, each once.")]
@@ -341,7 +373,9 @@ class NewRun(Asked):
     """What to run: an applied workflow by its name, or a file's source."""
 
     workflow: Text | None = Field(None, description="An applied workflow's name.")
-    version: int = Field(0, ge=0, le=2**31 - 1, description="Of that workflow; 0 is the newest.")
+    version: StrictInt = Field(
+        0, ge=0, le=2**31 - 1, description="Of that workflow; 0 is the newest."
+    )
     source: Text | None = Field(
         None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
     )
@@ -367,7 +401,7 @@ class NewBudget(Asked):
     usd: str = Field(
         "", max_length=50, pattern=r"^(\d+(\.\d+)?)?$", description="US dollars, such as 2.00."
     )
-    tokens: int = Field(0, ge=0, le=2**53, description="Tokens; 0 leaves them.")
+    tokens: StrictInt = Field(0, ge=0, le=2**53, description="Tokens; 0 leaves them.")
 
 
 class NewAnswer(Asked):
@@ -378,7 +412,7 @@ class NewAnswer(Asked):
         description="One of the question's choices; where it has none, the answer in words.",
     )
     node: Text = Field("", description="The node that asks; needed when several do.")
-    iteration: int = Field(
+    iteration: StrictInt = Field(
         0,
         ge=0,
         le=2**31 - 1,
@@ -641,12 +675,12 @@ class NewSchedule(Asked):
 
     workflow: _Name
     cron: Text = Field("", max_length=200, description="Five-field cron expression.")
-    interval_seconds: float = Field(0, ge=0, description="Seconds from one run to the next.")
+    interval_seconds: StrictFloat = Field(0, ge=0, description="Seconds from one run to the next.")
     rrule: Text = Field("", max_length=1000, description="Recurrence rule of RFC 5545.")
     name: Text = Field("", max_length=100, description="Empty means the workflow's name.")
     timezone: Text = Field("", max_length=100, description="IANA time zone; empty means UTC.")
     inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
-    max_concurrent: int = Field(
+    max_concurrent: StrictInt = Field(
         0,
         ge=0,
         le=1000,
@@ -706,7 +740,7 @@ class NewAgent(Asked):
     card: JsonObject | None = Field(
         None, description="Its agent card (A2A 1.0) in place of an address; needs ttl_seconds."
     )
-    ttl_seconds: float = Field(
+    ttl_seconds: StrictFloat = Field(
         0,
         ge=0,
         le=86_400,

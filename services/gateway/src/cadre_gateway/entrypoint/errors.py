@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from cadre_gateway.entrypoint import conversions
 from cadre_gateway.entrypoint.documents import ProblemDetails
@@ -17,6 +18,7 @@ from cadre_kit.errors import CadreError, InvalidInput, Kind, LimitExceeded
 from cadre_kit.errors import Problem as KitProblem
 
 __all__ = [
+    "PROBLEM_CONTENT",
     "PROBLEM_RESPONSES",
     "BodyTooLarge",
     "InvalidRequest",
@@ -42,10 +44,17 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body is too large."},
     429: {"description": "A limit or a budget is used up."},
     500: {"description": "A mistake of ours; the log has the details."},
+    501: {"description": "This platform cannot do it; `resolution` says what it lacks."},
     503: {"description": "A service that is needed cannot be reached; `detail` names it."},
     504: {"description": "A service did not answer in time; `detail` names it."},
 }
 """What any route may answer, for OpenAPI."""
+PROBLEM_CONTENT: Mapping[str, Any] = {
+    "content": {
+        "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
+    }
+}
+"""How it says so, beside under /v1."""
 
 
 class InvalidRequest(InvalidInput):
@@ -136,6 +145,7 @@ def add_error_handlers(app: FastAPI) -> None:
     """Makes every refusal of the app one of ours. What nobody expected is answered by the middleware."""
     app.add_exception_handler(CadreError, _on_refusal)
     app.add_exception_handler(HTTPException, _on_refusal)
+    app.add_exception_handler(405, _on_other_method)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
 
 
@@ -230,6 +240,17 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
     request_id = str(request.scope.get("cadre.request_id", ""))
     request.scope["cadre.code"] = code_of(error)
     return response_to(error, path=request.url.path, request_id=request_id)
+
+
+async def _on_other_method(request: Request, error: Exception) -> Response:
+    """Names all methods of the path: the router knows of those of the first route only."""
+    assert isinstance(error, HTTPException)
+    routes: Sequence[BaseRoute] = request.app.routes
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in matching for method in getattr(route, "methods", None) or ()}
+    return await _on_refusal(
+        request, HTTPException(405, headers={"Allow": ", ".join(sorted(methods))})
+    )
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, StrictFloat, StrictInt
 
 from cadre.sandbox.v1 import sandbox_pb2
 from cadre_gateway.entrypoint.documents import Answer, Asked, JsonObject
@@ -80,8 +80,8 @@ class _Means(Asked):
 
     mode: Mode = Mode.PYTHON
     preset: Preset | None = None
-    timeout_seconds: float = Field(0.0, ge=0, le=300, description="0 means the preset's.")
-    memory_mb: int = Field(0, ge=0, le=65536, description="MiB; 0 means the preset's.")
+    timeout_seconds: StrictFloat = Field(0.0, ge=0, le=300, description="0 means the preset's.")
+    memory_mb: StrictInt = Field(0, ge=0, le=65536, description="MiB; 0 means the preset's.")
     packages: list[str] = Field(
         default_factory=list, max_length=20, description="Mode docker: what they may import."
     )
@@ -95,8 +95,8 @@ class _Means(Asked):
 class NewSession(_Means):
     """A session, in which each program finds what earlier ones left."""
 
-    idle_seconds: float = Field(0.0, ge=0, le=3600, description="0 means 600.")
-    total_seconds: float = Field(0.0, ge=0, le=86_400, description="0 means 3600.")
+    idle_seconds: StrictFloat = Field(0.0, ge=0, le=3600, description="0 means 600.")
+    total_seconds: StrictFloat = Field(0.0, ge=0, le=86_400, description="0 means 3600.")
 
 
 class NewExecution(_Means):

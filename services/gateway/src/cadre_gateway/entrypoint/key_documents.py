@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, StrictFloat, StrictInt
 
 from cadre_gateway.domain.api_keys import ApiKey, Caller, Rate, Scope
 from cadre_gateway.domain.audit import AuditEntry
@@ -34,15 +34,15 @@ _YEARS_SECONDS = 10 * 365 * 86_400
 class KeyRate(Asked):
     """A token bucket: so many requests at once, which come back evenly within the time."""
 
-    requests: int = Field(ge=1, le=1_000_000)
-    seconds: float = Field(gt=0, le=86_400)
+    requests: StrictInt = Field(ge=1, le=1_000_000)
+    seconds: StrictFloat = Field(gt=0, le=86_400)
 
 
 class KeyBudget(Asked):
     """What model calls for the key may use. It is kept as the budget `key.NAME`."""
 
     usd: Usd | None = Field(None, description="US dollars as a decimal.")
-    tokens: int | None = Field(None, ge=1, le=2**62, description="Input and output together.")
+    tokens: StrictInt | None = Field(None, ge=1, le=2**62, description="Input and output together.")
     period: BudgetPeriod = Field(description="It begins anew with each.")
 
 
@@ -53,7 +53,7 @@ class NewKey(Asked):
         max_length=63, description="Small letters, digits, '.', '_' and '-'; never used again."
     )
     scope: Scope = Field(description="What it may do; each includes those before it.")
-    expires_seconds: float | None = Field(
+    expires_seconds: StrictFloat | None = Field(
         None, gt=0, le=_YEARS_SECONDS, description="From now on; null means never."
     )
     rate: KeyRate | None = Field(None, description="Null means no limit.")
@@ -63,7 +63,7 @@ class NewKey(Asked):
 class KeyRotation(Asked):
     """How a key gets another secret."""
 
-    grace_seconds: float = Field(
+    grace_seconds: StrictFloat = Field(
         0.0, ge=0, le=30 * 86_400, description="For how long the secret before stays valid too."
     )
 

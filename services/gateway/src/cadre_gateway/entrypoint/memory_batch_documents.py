@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from cadre.memory.v1 import memory_pb2
 from cadre_gateway.entrypoint import memory_conversions as conversions
@@ -25,10 +25,12 @@ _Segments = Annotated[
     list[Annotated[Text, Field(min_length=1, max_length=128)]], Field(max_length=16)
 ]
 _Key = Annotated[Text, Field(min_length=1, max_length=512)]
-_Limit = Annotated[int, Field(ge=1, le=1_000, description="At most this many.")]
-_Offset = Annotated[int, Field(ge=0, le=100_000, description="Leave out this many of the first.")]
+_Limit = Annotated[StrictInt, Field(ge=1, le=1_000, description="At most this many.")]
+_Offset = Annotated[
+    StrictInt, Field(ge=0, le=100_000, description="Leave out this many of the first.")
+]
 _Refresh = Annotated[
-    bool, Field(description="Begin the time anew after which what is read is gone.")
+    StrictBool, Field(description="Begin the time anew after which what is read is gone.")
 ]
 
 
@@ -67,7 +69,9 @@ class BatchNamespaces(Asked):
 
     prefix: Namespace
     suffix: _Segments = Field(default_factory=list)
-    max_depth: int = Field(0, ge=0, le=16, description="Cut them after so many segments; 0: never.")
+    max_depth: StrictInt = Field(
+        0, ge=0, le=16, description="Cut them after so many segments; 0: never."
+    )
     limit: _Limit = 100
     offset: _Offset = 0
 

@@ -4,13 +4,21 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field, JsonValue, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    model_validator,
+)
 
 from cadre_gateway.entrypoint.documents import (
     Answer,
     Asked,
     Document,
     JsonObject,
+    Moment,
     Namespace,
     Tags,
     Text,
@@ -58,10 +66,10 @@ class Selection(Asked):
     metadata: JsonObject = Field(
         default_factory=dict, description="Only what has each of these names, with the same value."
     )
-    since_time: AwareDatetime | None = Field(
+    since_time: Moment | None = Field(
         None, description="Only what was said, or else stored, then or later."
     )
-    before_time: AwareDatetime | None = Field(
+    before_time: Moment | None = Field(
         None, description="Only what was said, or else stored, before."
     )
 
@@ -84,12 +92,12 @@ class NewMemory(Asked):
     namespace: Namespace
     key: Text = Field(min_length=1, max_length=512)
     value: Document
-    ttl_seconds: float = Field(
+    ttl_seconds: StrictFloat = Field(
         0.0, ge=0, le=1e9, allow_inf_nan=False, description="Gone after these; 0 means never."
     )
     tags: Tags = Field(default_factory=list)
     metadata: JsonObject = Field(default_factory=dict, description="What is known about it.")
-    if_version: int | None = Field(
+    if_version: StrictInt | None = Field(
         None, ge=0, description="Store it only over this version; 0 means only if nothing is there."
     )
     searched_fields: list[_Path] | None = Field(
@@ -133,12 +141,12 @@ class MemoryQuery(Selection):
 
     namespace: Namespace
     query: Text = Field(min_length=1, max_length=10_000)
-    top_k: int = Field(10, ge=1, le=200)
+    top_k: StrictInt = Field(10, ge=1, le=200)
     mode: SearchMode = SearchMode.HYBRID
-    window: int = Field(
+    window: StrictInt = Field(
         0, ge=0, le=10, description="With each message, this many before and after it."
     )
-    asked_time: AwareDatetime | None = Field(
+    asked_time: Moment | None = Field(
         None,
         description="When the question is asked: what did not hold then is left out. Null means now.",
     )
@@ -148,7 +156,9 @@ class MemoryForgetting(Selection):
     """What to forget, in a namespace and below it."""
 
     namespace: Namespace
-    everything: bool = Field(False, description="Must be true to forget all of the namespace.")
+    everything: StrictBool = Field(
+        False, description="Must be true to forget all of the namespace."
+    )
 
 
 class Forgotten(Answer):
@@ -200,7 +210,7 @@ class NewMessage(Asked):
     role: Role = Role.USER
     name: Text = Field("", max_length=128, description="The speaker's name; searched too.")
     text: Text = Field(max_length=1024 * 1024)
-    time: AwareDatetime | None = Field(None, description="When it was said. Null means now.")
+    time: Moment | None = Field(None, description="When it was said. Null means now.")
     session: Text = Field(
         "",
         max_length=128,
@@ -217,8 +227,8 @@ class NewMessages(Asked):
 
     namespace: Namespace
     messages: list[NewMessage] = Field(min_length=1, max_length=1000)
-    learn: bool = Field(False, description="Facts are learned from these messages.")
-    summary_tokens: int = Field(
+    learn: StrictBool = Field(False, description="Facts are learned from these messages.")
+    summary_tokens: StrictInt = Field(
         0,
         ge=0,
         le=1_000_000,

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictInt, StringConstraints
 
 from cadre_gateway.entrypoint.documents import Answer, Asked, Text, Usage
 
@@ -163,8 +163,12 @@ class Budget(Asked):
     )
     period: BudgetPeriod
     usd: Usd | None = Field(None, description="US dollars as a decimal; null is no bound.")
-    tokens: int | None = Field(None, ge=1, le=2**62, description="In and out; null is no bound.")
-    warn_percent: int = Field(80, ge=1, le=100, description="From here on it is nearly used up.")
+    tokens: StrictInt | None = Field(
+        None, ge=1, le=2**62, description="In and out; null is no bound."
+    )
+    warn_percent: StrictInt = Field(
+        80, ge=1, le=100, description="From here on it is nearly used up."
+    )
     on_exceed: BudgetExceed = BudgetExceed.FAIL
     downgrade_to: Text = Field("", max_length=300, description="PROVIDER/MODEL; else empty.")
 

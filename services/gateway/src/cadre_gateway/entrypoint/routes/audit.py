@@ -9,7 +9,7 @@ from cadre_gateway.domain.audit import AuditQuery
 from cadre_gateway.entrypoint import key_documents as documents
 from cadre_gateway.entrypoint.access import ADMIN
 from cadre_gateway.entrypoint.dependencies import TheParts
-from cadre_gateway.entrypoint.routes.usage import Moment
+from cadre_gateway.entrypoint.documents import Moment
 
 __all__ = ["router"]
 

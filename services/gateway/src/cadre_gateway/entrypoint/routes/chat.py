@@ -53,6 +53,7 @@ _DOCUMENTED: dict[int | str, dict[str, Any]] = {
     200: {
         "model": ChatCompletion,
         "description": "The reply; with `stream`, server-sent chunks of it, then `[DONE]`.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
 

@@ -13,7 +13,7 @@ from cadre_gateway.adapters.services import Executor
 from cadre_gateway.domain.connectors import Incoming, Parsed
 from cadre_gateway.entrypoint import conversions, documents
 from cadre_gateway.entrypoint.dependencies import Parts, TheParts
-from cadre_gateway.entrypoint.errors import TooManyRequests
+from cadre_gateway.entrypoint.errors import PROBLEM_CONTENT, TooManyRequests
 from cadre_gateway.entrypoint.routes.runs import run_path
 from cadre_kit.errors import CadreError, NotFound
 
@@ -40,8 +40,14 @@ _ANY_BODY: dict[str, Any] = {
     }
 }
 _ANSWERED: dict[int | str, dict[str, Any]] = {
-    403: {"description": "It is not proved to come from the provider."},
-    200: {"description": "Accepted, repeated, or nothing to do: what the provider wants to read."},
+    403: {"description": "It is not proved to come from the provider.", **PROBLEM_CONTENT},
+    200: {
+        "description": "Accepted, repeated, or nothing to do: what the provider wants to read.",
+        "content": {
+            "application/json": {"schema": {}},
+            "text/plain": {"schema": {"type": "string"}},
+        },
+    },
 }
 _WAITED: dict[int | str, dict[str, Any]] = {
     200: {"description": "The run ended in time.", "model": documents.DeliveredAndEnded}
@@ -90,7 +96,12 @@ async def deliver(
     return Response(told.model_dump_json(), media_type="application/json")
 
 
-@router.post("/hooks/{kind}/{name}", openapi_extra=_ANY_BODY, responses=_ANSWERED)
+@router.post(
+    "/hooks/{kind}/{name}",
+    openapi_extra=_ANY_BODY,
+    response_class=Response,
+    responses=_ANSWERED,
+)
 async def receive(
     kind: Annotated[str, Path(max_length=20, description="telegram, slack, ...")],
     name: _Name,
@@ -101,7 +112,7 @@ async def receive(
     return await _answered(kind, name, request, parts)
 
 
-@router.get("/hooks/{kind}/{name}", responses=_ANSWERED)
+@router.get("/hooks/{kind}/{name}", response_class=Response, responses=_ANSWERED)
 async def verify_address(
     kind: Annotated[str, Path(max_length=20, description="telegram, slack, ...")],
     name: _Name,

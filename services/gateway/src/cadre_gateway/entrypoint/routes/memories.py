@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2
@@ -13,6 +12,7 @@ from cadre_gateway.entrypoint import memory_documents as documents
 from cadre_gateway.entrypoint.access import READ, RUN, WRITE
 from cadre_gateway.entrypoint.conversions import timestamp
 from cadre_gateway.entrypoint.dependencies import IdempotencyKey, TheMemory
+from cadre_gateway.entrypoint.documents import Moment
 from cadre_kit.ids import new_id
 
 __all__ = ["AskedNamespace", "PageSize", "PageToken", "router"]
@@ -98,11 +98,11 @@ async def list_memories(
         ),
     ] = "",
     since_time: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         Query(description="Only what was said, or else stored, then or later."),
     ] = None,
     before_time: Annotated[
-        AwareDatetime | None, Query(description="Only what was said, or else stored, before.")
+        Moment | None, Query(description="Only what was said, or else stored, before.")
     ] = None,
 ) -> documents.MemoryPage:
     """Lists a namespace by key; namespaces below it are not listed."""

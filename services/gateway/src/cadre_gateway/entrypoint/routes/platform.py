@@ -3,7 +3,7 @@
 import asyncio
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from cadre_gateway.adapters.probes import Condition, Probe
 from cadre_gateway.entrypoint import documents
@@ -57,7 +57,7 @@ async def get_status(request: Request, parts: TheParts) -> documents.Statuses:
     return documents.Statuses(services=[gateway, *others])
 
 
-@router.get("/metrics", response_class=Response, dependencies=[READ])
+@router.get("/metrics", response_class=PlainTextResponse, dependencies=[READ])
 async def get_metrics(parts: TheParts) -> Response:
     """Counts and durations of requests, for Prometheus."""
     return Response(parts.metrics.text(), media_type=parts.metrics.content_type)

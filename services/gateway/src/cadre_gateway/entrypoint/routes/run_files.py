@@ -16,6 +16,10 @@ router = APIRouter(tags=["runs"])
 
 _RunId = Annotated[str, Path(max_length=200, description="The run's id.")]
 _FilePath = Annotated[str, Path(max_length=1024, description="A path in the run's folder.")]
+_BYTES = {
+    kind: {"schema": {"type": "string", "format": "binary"}}
+    for kind in ("application/octet-stream", "*/*")
+}
 # Whatever a program put into it, a browser that opens it must not take it for a page of ours.
 _HARMLESS = {
     "Content-Disposition": "attachment",
@@ -54,7 +58,9 @@ async def list_run_files(run_id: _RunId, executor: TheExecutor) -> RunFiles:
 @router.get(
     "/api/v1/runs/{run_id}/files/{path:path}",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}, "description": "Its bytes."}},
+    responses={
+        200: {"content": _BYTES, "description": "Its bytes, as their name says what they are."}
+    },
     dependencies=[READ],
 )
 async def read_run_file(run_id: _RunId, path: _FilePath, executor: TheExecutor) -> Response:

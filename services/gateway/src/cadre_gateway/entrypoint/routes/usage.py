@@ -1,11 +1,8 @@
 """Models, and what calls of them used."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, AwareDatetime
-from pydantic_core import PydanticCustomError
 
 from cadre.llm_proxy.v1 import llm_pb2, usage_pb2
 from cadre_gateway.entrypoint import (
@@ -16,24 +13,16 @@ from cadre_gateway.entrypoint import (
 )
 from cadre_gateway.entrypoint.access import READ
 from cadre_gateway.entrypoint.dependencies import TheLlmProxy
+from cadre_gateway.entrypoint.documents import Moment
 from cadre_gateway.entrypoint.errors import InvalidRequest
 
-__all__ = ["Moment", "router"]
+__all__ = ["router"]
 
 router = APIRouter(tags=["models"])
 
-_YEARS = range(1970, 9999)
 _DIMENSIONS = ", ".join(one.value for one in usage_documents.UsageDimension)
 
 
-def _in_our_age(moment: datetime) -> datetime:
-    # The ends of the calendar overflow when a time zone is taken off them.
-    if moment.year not in _YEARS:
-        raise PydanticCustomError("time_out_of_range", "the year must be between 1970 and 9998")
-    return moment
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_in_our_age)]
 _Start = Annotated[Moment | None, Query(description="Only calls from this time on.")]
 _End = Annotated[Moment | None, Query(description="Only calls before this time.")]
 _Workflow = Annotated[str, Query(max_length=200, description="Only calls of this one.")]
