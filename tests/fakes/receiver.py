@@ -20,8 +20,8 @@ class Receiver:
 
 
 @contextmanager
-def receiver() -> Iterator[Receiver]:
-    """Serves on a free port until the block ends."""
+def receiver(port: int = 0) -> Iterator[Receiver]:
+    """Serves on that port, or a free one, until the block ends."""
     told = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -41,7 +41,7 @@ def receiver() -> Iterator[Receiver]:
         def log_message(self, format: str, *args: Any) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     told.url = f"http://127.0.0.1:{server.server_port}/told"
     try:

@@ -67,6 +67,13 @@ def run(
         ),
     ] = False,
     detach: Detach = False,
+    notify: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Have this address told when the run has ended, signed with the secret in CADRE_HOME/notify-secret.",
+        ),
+    ] = "",
     record: Annotated[
         bool,
         typer.Option("--record", help="Write the run as a test into the file that it ran."),
@@ -98,6 +105,8 @@ def run(
     same command again goes on where an interrupted batch was; no row is run twice.
     """
     if batch:
+        if notify:
+            raise typer.BadParameter("--notify is for a single run, and not for --batch.")
         if inputs_file is None:
             raise typer.BadParameter("--batch needs --inputs FILE, its rows.")
         run_batch(
@@ -118,7 +127,7 @@ def run(
     values = read_inputs(inputs, inputs_file)
     into = _recorded_into(target, record, record_to, detach)
     with gateway() as client:
-        started = _start(client, target, values)
+        started = _start(client, target, values, notify)
         if detach:
             _tell_detached(started, json_)
             return
@@ -324,10 +333,10 @@ def checkpoints(run_id: RunId, json_: JsonFlag = False) -> None:
     )
 
 
-def _start(client: "Client", target: str, values: dict[str, Any]) -> "Run":
+def _start(client: "Client", target: str, values: dict[str, Any], notify: str) -> "Run":
     meant = _target(target)
     with problems.shown(source=meant.get("source", ""), file=target):
-        return client.start_run(**meant, inputs=values)
+        return client.start_run(**meant, inputs=values, notify=notify)
 
 
 def _target(target: str) -> dict[str, Any]:

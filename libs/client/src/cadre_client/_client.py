@@ -171,10 +171,11 @@ class Client:
         source: str | None = None,
         inputs: Mapping[str, JsonValue] | None = None,
         schedule: str = "",
+        notify: str = "",
         idempotency_key: str | None = None,
     ) -> Run:
         """Starts an applied `workflow`, or a file's `source`, and returns at once with the stored run. `schedule` names
-        the schedule that starts it, if one does.
+        the schedule that starts it, if one does; the address `notify` is told when it has ended.
 
         Asks again once when the connection breaks: under the same idempotency key, so that there is one run.
         """
@@ -184,6 +185,8 @@ class Client:
         body = {**target, "inputs": dict(inputs or {})}
         if schedule:
             body["schedule"] = schedule
+        if notify:
+            body["notify"] = notify
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         try:
             return self._post(Run, "/api/v1/runs", body, headers=headers)

@@ -1,5 +1,6 @@
 """What every delivery goes through, whichever way it comes: its proof, the inbox, the dispatcher."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ from cadre_gateway.adapters.inbox import Accepted, Inbox
 from cadre_gateway.adapters.outbox import Outbox
 from cadre_gateway.adapters.trigger_list import TriggerList
 from cadre_gateway.dispatching import Dispatcher
-from cadre_gateway.domain.actions import StartRun
+from cadre_gateway.domain.actions import StartRun, TellEnd
 from cadre_gateway.domain.connectors import (
     Connector,
     DeliveryForbidden,
@@ -17,8 +18,10 @@ from cadre_gateway.domain.connectors import (
     Parsed,
     Trigger,
 )
-from cadre_gateway.domain.deliveries import Delivery
+from cadre_gateway.domain.deliveries import BY_REQUEST, Delivery
+from cadre_gateway.entrypoint import documents
 from cadre_gateway.entrypoint.metrics import Metrics
+from cadre_kit.errors import Conflict
 from cadre_kit.ids import new_id
 
 __all__ = ["Reception"]
@@ -48,6 +51,35 @@ class Reception:
         known = await self.triggers.now()
         triggers = [each for each in known.at(kind, request.name) if each.enabled]
         await self._stored(self.connectors[kind], request, triggers)
+
+    async def tell_end(self, run: documents.Run, notify: str) -> None:
+        """Has `notify` told how a run ends that a request started. When this returns, that is not lost any more.
+        Raises Conflict for another address than the first for the run."""
+        now = time.time()
+        delivery = Delivery(
+            id=new_id(),
+            kind=BY_REQUEST,
+            name=run.workflow,
+            key=run.id,
+            workflow=run.workflow,
+            version=run.version,
+            trigger=None,
+            content={},
+            action=TellEnd(),
+            notify=notify,
+            run_id=run.id,
+            received_time=now,
+            updated_time=now,
+        )
+        (accepted,) = await self.inbox.accept([delivery])
+        if accepted.is_new:
+            self.dispatcher.take([delivery])
+        elif (await self.inbox.get(accepted.id))[0].notify != notify:
+            raise Conflict(
+                "the idempotency key came with another `notify` before",
+                resolution="Send the same request again, or another key.",
+                code="IDEMPOTENCY_KEY_REUSED",
+            )
 
     async def _verified(self, connector: Connector, request: Incoming) -> Sequence[Trigger]:
         """The triggers that a genuine request may start. Whoever is refused may know of a change that we do not."""

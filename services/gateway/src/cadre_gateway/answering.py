@@ -11,6 +11,7 @@ from cadre_gateway.domain.actions import (
     Say,
     ShowStatus,
     StartRun,
+    TellEnd,
     question_mark,
 )
 from cadre_gateway.domain.deliveries import Delivery, DeliveryStatus, RunNews, RunQuestion
@@ -41,7 +42,7 @@ class Answering:
                 return await self._cancelled(delivery)
             case AnswerQuestion() as answer:
                 return await self._answered(delivery, answer)
-            case StartRun():
+            case StartRun() | TellEnd():
                 return ""
 
     async def _status(self, delivery: Delivery) -> str:

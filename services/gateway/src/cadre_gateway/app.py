@@ -28,6 +28,7 @@ from cadre_gateway.connectors.whatsapp_api import WhatsAppApi
 from cadre_gateway.dispatching import Dispatcher
 from cadre_gateway.domain.api_keys import AdminKey, new_admin_key
 from cadre_gateway.domain.connectors import Connector
+from cadre_gateway.domain.deliveries import BY_REQUEST
 from cadre_gateway.domain.rates import Rates
 from cadre_gateway.domain.webhooks import WebhookSecret, new_webhook_secret
 from cadre_gateway.entrypoint.access import Authentication
@@ -78,7 +79,7 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             inbox=inbox,
             outbox=outbox,
             executor=services.executor,
-            connectors=connectors,
+            connectors={**connectors, BY_REQUEST: connectors[WebhookConnector.kind]},
             metrics=metrics,
         )
         await stack.enter_async_context(dispatcher.running())
@@ -184,7 +185,12 @@ async def _connectors(
     to_graph = await stack.enter_async_context(outgoing_client(graph_rules))
     whatsapp = WhatsAppApi(variables=variables, url=settings.whatsapp_api_url, client=to_graph)
     connectors: list[Connector] = [
-        WebhookConnector(variables=variables, platform=platform_secret, client=anywhere),
+        WebhookConnector(
+            variables=variables,
+            platform=platform_secret,
+            notices=_notify_secret(settings),
+            client=anywhere,
+        ),
         telegram,
         WhatsAppConnector(api=whatsapp, variables=variables, secret=secret, last_heard=last_heard),
         EmailConnector(
@@ -205,6 +211,13 @@ def _webhook_secret(settings: GatewaySettings) -> str:
     if settings.webhook_secret is not None:
         return settings.webhook_secret.get_secret_value()
     return read_or_make(settings.webhook_secret_file, new_webhook_secret)
+
+
+def _notify_secret(settings: GatewaySettings) -> WebhookSecret:
+    given = settings.notify_secret
+    if given is not None:
+        return WebhookSecret(given.get_secret_value(), name="CADRE_NOTIFY_SECRET")
+    return WebhookSecret(read_or_make(settings.notify_secret_file, new_webhook_secret))
 
 
 def _probes(settings: GatewaySettings) -> list[Probe]:

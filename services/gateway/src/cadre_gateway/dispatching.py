@@ -138,9 +138,9 @@ class Dispatcher:
         try:
             if delivery.tries > _MOST_TRIES:
                 raise _GivenUp(delivery)
-            if not delivery.starts_a_run:
+            if not delivery.has_run:
                 await self._answer(delivery)
-            elif delivery.status is DeliveryStatus.RECEIVED:
+            elif delivery.starts_a_run and delivery.status is DeliveryStatus.RECEIVED:
                 content = await self.connectors[delivery.kind].complete(delivery)
                 await start_run(self.executor, delivery, content)
                 await self._started(delivery)
@@ -215,7 +215,9 @@ class Dispatcher:
         """Tries again later, or leaves it to a person."""
         age = time.time() - delivery.received_time
         passing = error.kind in _PASSING and not isinstance(error, _GivenUp)
-        if not passing or age > _LONGEST_WAIT_SECONDS:
+        # A run that was started may wait for a person for as long as it takes.
+        too_old = delivery.status is DeliveryStatus.RECEIVED and age > _LONGEST_WAIT_SECONDS
+        if not passing or too_old:
             log.warning("delivery_parked", id=delivery.id, code=error.code, reason=error.message)
             self.metrics.delivery(delivery.kind, "parked")
             await self.inbox.settle(

@@ -46,6 +46,12 @@ class GatewaySettings(ServiceSettings):
         description="The secret that webhooks are signed with; unset: that in <home>/webhook-secret, "
         "made at the first start.",
     )
+    notify_secret: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="The secret that the ends of runs are told with; unset: that in <home>/notify-secret, "
+        "made at the first start.",
+    )
     gateway_database_url: str = Field(
         "",
         description="Deliveries of triggers: sqlite:///PATH or postgresql://...; empty: <home>/gateway.db.",
@@ -114,7 +120,7 @@ class GatewaySettings(ServiceSettings):
         60.0, ge=0, le=600, description="How long an event stream waits for a lost executor."
     )
 
-    @field_validator("api_key", "api_key_file", "webhook_secret", mode="before")
+    @field_validator("api_key", "api_key_file", "webhook_secret", "notify_secret", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -137,6 +143,11 @@ class GatewaySettings(ServiceSettings):
     def webhook_secret_file(self) -> Path:
         """Where the webhooks' secret is."""
         return self.home / "webhook-secret"
+
+    @property
+    def notify_secret_file(self) -> Path:
+        """Where the secret is that the ends of runs are told with."""
+        return self.home / "notify-secret"
 
 
 def process_variables() -> Mapping[str, str]:

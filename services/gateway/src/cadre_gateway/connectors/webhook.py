@@ -45,15 +45,22 @@ class WorkflowUnknown(NotFound):
 
 
 class WebhookConnector(Connector):
-    """`platform` is the secret of workflows whose triggers name none. `client` reaches only allowed addresses."""
+    """`platform` is the secret of workflows whose triggers name none; `notices` signs what is told where no trigger has
+    one, as whoever checks that must not be able to start runs. `client` reaches only allowed addresses."""
 
     kind = "webhook"
 
     def __init__(
-        self, *, variables: Variables, platform: WebhookSecret, client: httpx2.AsyncClient
+        self,
+        *,
+        variables: Variables,
+        platform: WebhookSecret,
+        notices: WebhookSecret,
+        client: httpx2.AsyncClient,
     ) -> None:
         self._variables = variables
         self._platform = platform
+        self._notices = notices
         self._client = client
 
     def verify(self, request: Incoming, triggers: Sequence[Trigger]) -> Sequence[Trigger]:
@@ -96,7 +103,7 @@ class WebhookConnector(Connector):
             "run_id": run.id,
             "run_url": f"/api/v1/runs/{run.id}",
             "workflow": run.workflow,
-            "delivery": delivery.key,
+            "delivery": delivery.key if delivery.starts_a_run else None,
             "status": run.status,
             "error": None
             if run.error is None
@@ -111,7 +118,9 @@ class WebhookConnector(Connector):
             "timestamp": datetime.now(UTC).isoformat(),
             "data": data,
         }
-        endpoint = f"{delivery.workflow}@{delivery.version} {delivery.notify}"
+        # What names an address each time anew is not kept from it by a refusal before.
+        known = f"{delivery.workflow}@{delivery.version} {delivery.notify}"
+        endpoint = known if delivery.starts_a_run else ""
         return [
             {
                 "url": delivery.notify,
@@ -124,7 +133,8 @@ class WebhookConnector(Connector):
     async def send(self, document: Mapping[str, Any], *, post_id: str, now: float) -> str:
         """One POST; only 2xx is success."""
         body = str(document["body"]).encode()
-        keys = self._keys(document["secrets"], strictly=True)
+        names = document["secrets"]
+        keys = self._keys(names, strictly=True) if names else [self._notices]
         ask = Ask(
             url=document["url"],
             method="POST",

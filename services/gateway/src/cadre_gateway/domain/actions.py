@@ -12,6 +12,7 @@ __all__ = [
     "Say",
     "ShowStatus",
     "StartRun",
+    "TellEnd",
     "action_document",
     "action_of",
     "question_mark",
@@ -21,6 +22,11 @@ __all__ = [
 @dataclass(frozen=True, kw_only=True)
 class StartRun:
     """Its run is started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TellEnd:
+    """Its run was started by a request of the API, which asked that somebody is told how it ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +59,11 @@ class AnswerQuestion:
     words: str = ""
 
 
-Action: TypeAlias = StartRun | Say | ShowStatus | CancelRun | AnswerQuestion
+Action: TypeAlias = StartRun | TellEnd | Say | ShowStatus | CancelRun | AnswerQuestion
 
 _KINDS: Mapping[str, type[Action]] = {
     "run": StartRun,
+    "end": TellEnd,
     "say": Say,
     "status": ShowStatus,
     "cancel": CancelRun,

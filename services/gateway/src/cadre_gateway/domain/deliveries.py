@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from cadre_gateway.domain.actions import Action, StartRun
+from cadre_gateway.domain.actions import Action, StartRun, TellEnd
 from cadre_kit.errors import CadreError, FailedPrecondition, NotFound, Unavailable
 
 __all__ = [
+    "BY_REQUEST",
     "Delivery",
     "DeliveryNotFound",
     "DeliveryPage",
@@ -25,6 +26,10 @@ __all__ = [
     "TryAgain",
     "Undeliverable",
 ]
+
+
+BY_REQUEST = "api"
+"""The kind of what a request of the API left to be done, as runs have it for their trigger."""
 
 
 class DeliveryNotFound(NotFound):
@@ -153,6 +158,11 @@ class Delivery:
     def starts_a_run(self) -> bool:
         """Whether it asks for a run."""
         return isinstance(self.action, StartRun)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether `run_id` is the id of a run, started or to be started."""
+        return isinstance(self.action, StartRun | TellEnd)
 
 
 @dataclass(frozen=True, kw_only=True)

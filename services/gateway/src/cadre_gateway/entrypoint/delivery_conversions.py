@@ -20,7 +20,7 @@ def delivery(
         key=found.key,
         workflow=found.workflow,
         version=found.version,
-        run_id=found.run_id if found.starts_a_run else "",
+        run_id=found.run_id if found.has_run else "",
         status=d.DeliveryStatus(found.status.value),
         tries=found.tries,
         received_time=_moment(found.received_time),

@@ -380,6 +380,13 @@ class NewRun(Asked):
         None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
     )
     inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
+    notify: Text | None = Field(
+        None,
+        pattern=r"^https?://[^\s]+$",
+        max_length=2000,
+        description="An address that is told when the run has ended, signed by Standard Webhooks with the secret in "
+        "CADRE_HOME/notify-secret, until it takes it.",
+    )
     schedule: Text = Field(
         "", max_length=100, description="The schedule that starts it, if one does."
     )

@@ -47,12 +47,13 @@ def run_path(run_id: str) -> str:
 @router.post("/api/v1/runs", status_code=status.HTTP_202_ACCEPTED, dependencies=[RUN])
 async def start_run(
     asked: documents.NewRun,
-    executor: TheExecutor,
+    parts: TheParts,
     caller: TheCaller,
     key: IdempotencyKey,
     response: Response,
 ) -> documents.Run:
     """Starts an applied workflow, or a file. The run is stored when the answer comes, and goes on by itself."""
+    executor = parts.services.executor
     request = runs_pb2.StartRunRequest(
         inputs=to_json(asked.inputs),
         version=asked.version,
@@ -75,7 +76,10 @@ async def start_run(
         executor.runs.StartRun, request, idempotency_key=key or f"request/{new_id()}"
     )
     response.headers["Location"] = run_path(answer.run.id)
-    return conversions.run(answer.run)
+    run = conversions.run(answer.run)
+    if asked.notify is not None:
+        await parts.reception.tell_end(run, asked.notify)
+    return run
 
 
 @router.get("/api/v1/runs", dependencies=[READ])
