@@ -144,6 +144,7 @@ def _waits(settings: GatewaySettings) -> Waits:
 def _limits(settings: GatewaySettings) -> Limits:
     return Limits(
         body_bytes=settings.gateway_body_bytes,
+        body_folder=settings.home,
         webhook_body_bytes=min(_WEBHOOK_BODY_BYTES, settings.gateway_body_bytes),
         concurrent_requests=settings.gateway_concurrent_requests,
         read_seconds=settings.gateway_read_seconds,

@@ -235,7 +235,8 @@ class WebhookShape(Shape):
         None,
         pattern=r"^https?://[^\s]+$",
         max_length=2000,
-        description="An address that is told when a run that it started has ended, signed with the same secret, if it has one.",
+        description="An address that is told when a run that it started has ended, signed with the same secret, "
+        "if it has one.",
         examples=["https://example.com/cadre"],
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from math import ceil
+from pathlib import Path
 
 import structlog
 from opentelemetry import trace
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cadre_gateway.domain.api_keys import Allowance, Caller
 from cadre_gateway.entrypoint.access import Authentication, is_by_signature, is_open
 from cadre_gateway.entrypoint.auditing import Auditing
+from cadre_gateway.entrypoint.bodies import Body
 from cadre_gateway.entrypoint.errors import (
     BodyTooLarge,
     TooManyRequests,
@@ -39,8 +40,6 @@ log = logger()
 # Asked every few seconds by supervisors, balancers and scrapers.
 _QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-# A body may take longer than `read_seconds`, if no less than this comes of it in a second.
-_LEAST_BYTES_PER_SECOND = 1000
 # No page of another origin may show, embed or read what is answered here; CORS stays off. Answers are data and not
 # pages, but for the reference, which has its style within.
 _SECURITY_HEADERS: Mapping[str, str] = {
@@ -55,11 +54,12 @@ _SECURITY_HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The largest body in bytes, with the key and by webhook, how many requests may be under way at once, and how long
-    a body may take that comes slowly."""
+    """The largest body in bytes, with the key and by webhook, where large ones are while they come, how many requests
+    may be under way at once, and how long a body may take that comes slowly."""
 
     body_bytes: int
     webhook_body_bytes: int
+    body_folder: Path
     concurrent_requests: int
     read_seconds: float
 
@@ -140,10 +140,8 @@ class Around:
             self._check(exchange)
             if not is_open(exchange.path):
                 await self._identify(exchange)
-            limited = _limited(
-                receive, self._body_limit(exchange), read_seconds=self._limits.read_seconds
-            )
-            await self._app(exchange.scope, limited, send_with_id)
+            with closing(self._body(exchange, receive)) as body:
+                await self._app(exchange.scope, body, send_with_id)
         except (CadreError, BodyTooLarge, TooSlow) as error:
             await _refuse(error, exchange, receive, send_with_id)
         except Exception as exc:
@@ -160,6 +158,14 @@ class Around:
         limit = self._body_limit(exchange)
         if int(exchange.headers.get("content-length", 0)) > limit:
             raise BodyTooLarge(limit)
+
+    def _body(self, exchange: _Exchange, receive: Receive) -> Body:
+        return Body(
+            receive,
+            limit=self._body_limit(exchange),
+            read_seconds=self._limits.read_seconds,
+            folder=self._limits.body_folder,
+        )
 
     def _body_limit(self, exchange: _Exchange) -> int:
         # What anybody can send must not fill the memory.
@@ -231,32 +237,6 @@ def _rate_headers(allowance: Allowance) -> dict[str, str]:
         "RateLimit-Remaining": str(allowance.remaining),
         "RateLimit-Reset": str(ceil(allowance.reset_seconds)),
     }
-
-
-def _limited(receive: Receive, limit: int, *, read_seconds: float) -> Receive:
-    """Raises BodyTooLarge once more than `limit` bytes came, whatever Content-Length said, and TooSlow when the body
-    comes in drops."""
-    received, ended = 0, False
-    deadline = time.monotonic() + read_seconds
-
-    async def limited() -> Message:
-        nonlocal received, ended
-        if ended:
-            # What comes now is that the caller leaves, whenever that is.
-            return await receive()
-        left = deadline + received / _LEAST_BYTES_PER_SECOND - time.monotonic()
-        try:
-            async with asyncio.timeout(left):
-                message = await receive()
-        except TimeoutError as exc:
-            raise TooSlow from exc
-        received += len(message.get("body", b""))
-        if received > limit:
-            raise BodyTooLarge(limit)
-        ended = not message.get("more_body", False)
-        return message
-
-    return limited
 
 
 @contextmanager
