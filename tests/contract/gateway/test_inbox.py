@@ -70,6 +70,32 @@ def a_delivery(key: str = "k", **more: Any) -> Delivery:
     return replace(made, **more)
 
 
+def a_picture(name: str, text: str = "") -> Delivery:
+    return a_delivery(f"update {name}", content={"text": text, "files": [{"id": name, "size": 1}]})
+
+
+async def test_an_album_is_gathered_until_it_is_begun(inbox: Inbox, database: Transactions) -> None:
+    one, two = a_picture("one"), a_picture("two", "both")
+
+    told = [await inbox.gather(each, "album 7") for each in (one, two, one)]
+    await database.write(lambda c: c.execute(sa.text("UPDATE deliveries SET due_time = 1")))
+    (begun,) = await inbox.claim(limit=9)
+    known = await inbox.gather(a_picture("two"), "album 7")
+    late = await inbox.gather(a_picture("three"), "album 7")
+
+    assert [each and (each.id, each.is_new) for each in told] == [
+        (one.id, True),
+        (one.id, True),
+        (one.id, False),
+    ]
+    assert begun.content == {
+        "text": "both",
+        "files": [{"id": "one", "size": 1}, {"id": "two", "size": 1}],
+    }
+    assert known is not None
+    assert (known.id, known.is_new, late) == (one.id, False, None)
+
+
 def a_post(delivery: Delivery, number: int, **more: Any) -> Post:
     made = Post(
         id=f"msg_{delivery.id}_{number}",

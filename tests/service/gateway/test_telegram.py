@@ -186,6 +186,29 @@ async def test_a_photo_comes_with_its_bytes_and_in_groups_only_mentions_count(
     assert len(gateway.executor.runs) == 1
 
 
+async def test_the_pictures_of_an_album_are_one_run_however_often_each_comes(
+    gateway: Any, telegram: TelegramServer
+) -> None:
+    telegram.files |= {"one": b"first", "two": b"second"}
+    captions = {"one": "which is better?", "two": ""}
+    album = [
+        telegram.message(
+            caption=caption, photo=[{"file_id": name, "file_size": 6}], media_group_id="7"
+        )
+        for name, caption in captions.items()
+    ]
+
+    for update in [*album, *album]:
+        await push(telegram, gateway, update)
+    run = await run_of(gateway)
+    await push(telegram, gateway, album[1])
+
+    content = arrived(gateway, run)
+    assert content["text"] == "which is better?"
+    assert [base64.b64decode(file["data"]) for file in content["files"]] == [b"first", b"second"]
+    assert len(gateway.executor.runs) == 1
+
+
 @pytest.mark.parametrize(
     ("refusal", "changed"),
     [

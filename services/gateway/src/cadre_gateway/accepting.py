@@ -102,15 +102,26 @@ class Reception:
     ) -> tuple[Parsed, Sequence[Accepted]]:
         parsed = connector.parse(request, triggers)
         deliveries = [_delivery(connector.kind, request, message) for message in parsed.messages]
-        accepted = await self.inbox.accept(deliveries) if deliveries else []
-        self.dispatcher.take(
-            [one for one, is_known in zip(deliveries, accepted, strict=True) if is_known.is_new]
-        )
+        accepted = await self._accepted(deliveries, [message.album for message in parsed.messages])
         for each in accepted:
             self.metrics.delivery(connector.kind, "accepted" if each.is_new else "repeated")
         if parsed.receipts:
             await self.outbox.note(connector.kind, parsed.receipts)
         return parsed, accepted
+
+    async def _accepted(
+        self, deliveries: Sequence[Delivery], albums: Sequence[str]
+    ) -> Sequence[Accepted]:
+        gathered = {
+            one.id: known
+            for one, album in zip(deliveries, albums, strict=True)
+            if album and (known := await self.inbox.gather(one, album)) is not None
+        }
+        single = [one for one in deliveries if one.id not in gathered]
+        accepted = await self.inbox.accept(single) if single else []
+        begun = {one.id: known for one, known in zip(single, accepted, strict=True)}
+        self.dispatcher.take([one for one in single if begun[one.id].is_new])
+        return [(gathered | begun)[one.id] for one in deliveries]
 
 
 def _delivery(kind: str, request: Incoming, message: Message) -> Delivery:

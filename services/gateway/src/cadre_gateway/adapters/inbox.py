@@ -1,7 +1,8 @@
 """Deliveries in the database: accepted once, each with one gateway at a time, and looked at by people."""
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from cadre_gateway.domain.deliveries import (
     PostStatus,
     Trouble,
 )
+from cadre_kit.documents import json_text
 from cadre_kit.transactions import Statements, Transactions
 
 __all__ = ["LEASE_SECONDS", "Accepted", "Inbox"]
@@ -39,6 +41,22 @@ _KNOWN = sa.select(_D.id + "/" + _D.run_id).where(
     _D.name == sa.bindparam("its_name"),
     _D.key == sa.bindparam("its_key"),
 )
+_ALBUM = (
+    sa.select(_D.id, _D.run_id, _D.status, _D.tries, _D.trouble, _D.content)
+    .where(
+        _D.kind == sa.bindparam("its_kind"),
+        _D.name == sa.bindparam("its_name"),
+        _D.key == sa.bindparam("its_key"),
+    )
+    .with_for_update()
+)
+_ADD_TO_ALBUM = (
+    sa.update(DELIVERIES)
+    .where(_D.id == sa.bindparam("its_id"))
+    .values(content=sa.bindparam("more"), due_time=sa.bindparam("due"))
+)
+# An album comes as one message for each picture, within a second or so.
+_ALBUM_SECONDS = 2.0
 _ADD = sa.insert(DELIVERIES)
 _EXPECTED = sa.select(sa.literal(1)).where(
     _D.run_id == sa.bindparam("run"), _D.status == DeliveryStatus.RECEIVED.value
@@ -80,6 +98,22 @@ class Inbox:
 
         def work(statements: Statements) -> list[Accepted]:
             return [_accept(statements, delivery) for delivery in taken]
+
+        return await self._database.write_fast(work)
+
+    async def gather(self, delivery: Delivery, album: str) -> Accepted | None:
+        """Stores a delivery as one of an album, whose run is started once nothing more has come for two seconds; None,
+        with nothing stored, when it was begun already, and knows nothing of this one."""
+        now = time.time()
+        first = replace(delivery, key=album, due_time=now + _ALBUM_SECONDS)
+
+        def work(statements: Statements) -> Accepted | None:
+            source = {"its_kind": first.kind, "its_name": first.name, "its_key": album}
+            found = statements.rows(_ALBUM, source)
+            if not found:
+                statements.add(_ADD, [delivery_row(first)])
+                return Accepted(id=first.id, run_id=first.run_id, is_new=True)
+            return _added(statements, found[0], first)
 
         return await self._database.write_fast(work)
 
@@ -260,6 +294,23 @@ def _accept(statements: Statements, delivery: Delivery) -> Accepted:
         return Accepted(id=first, run_id=run_id, is_new=False)
     statements.add(_ADD, [delivery_row(delivery)])
     return Accepted(id=delivery.id, run_id=delivery.run_id, is_new=True)
+
+
+def _added(statements: Statements, album: Mapping[str, Any], delivery: Delivery) -> Accepted | None:
+    content = json.loads(album["content"])
+    known = {file["id"] for file in content["files"]}
+    more = [file for file in delivery.content["files"] if file["id"] not in known]
+    accepted = Accepted(id=album["id"], run_id=album["run_id"], is_new=bool(more))
+    if not more:
+        return accepted
+    untouched = album["tries"] == 0 and album["trouble"] is None
+    if album["status"] != DeliveryStatus.RECEIVED.value or not untouched:
+        return None
+    content["files"] += more
+    content["text"] = content["text"] or delivery.content["text"]
+    values = {"its_id": album["id"], "more": json_text(content), "due": delivery.due_time}
+    statements.change(_ADD_TO_ALBUM, values)
+    return accepted
 
 
 def _same_conversation(delivery: Delivery) -> tuple[sa.ColumnElement[bool], ...]:

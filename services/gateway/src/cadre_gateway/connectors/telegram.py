@@ -153,14 +153,18 @@ class TelegramConnector(Connector):
             await self._api.call(delivery.name, "sendChatAction", fields, seconds=_SHOW_SECONDS)
 
     async def complete(self, delivery: Delivery) -> Mapping[str, Any]:
-        """Fetches the photo or document, if there is one: in base64 under `data`."""
-        files = []
+        """Fetches photos and documents, those of an album that fit: in base64 under `data`."""
+        files: list[Mapping[str, Any]] = []
+        left = MOST_FILE_BYTES
         for file in delivery.content["files"]:
+            if files and file["size"] > left:
+                continue
             try:
-                raw = await self._api.download(delivery.name, file["id"], max_bytes=MOST_FILE_BYTES)
+                raw = await self._api.download(delivery.name, file["id"], max_bytes=left)
             except TooLarge as exc:
                 raise AttachmentTooLarge from exc
             files.append(attached(file["name"], file["media_type"], raw))
+            left -= len(raw)
         return {**delivery.content, "files": files}
 
     async def prepare(self, name: str) -> None:

@@ -225,7 +225,16 @@ def _message(
         },
         back={"chat": chat, "message": message["message_id"], **topic},
         action=action or StartRun(),
+        album=_album(said, action, files),
     )
+
+
+def _album(said: _Said, action: Action | None, files: Sequence[object]) -> str:
+    group = said.message.get("media_group_id")
+    is_new = said.event == "message" and action is None
+    if not is_new or not files or not isinstance(group, str) or not group:
+        return ""
+    return f"album {said.chat['id']} {group}"[:_LONGEST_KEY]
 
 
 def _pushed(update_id: int, query: Mapping[str, Any], trigger: Trigger) -> Message | None:

@@ -133,6 +133,7 @@ class Message:
 
     `key` is the provider's id of it, equal in every repetition; 200 characters at most. `content` is what the templates
     of the trigger's `input` can name: body, text, sender, conversation, event, files. `back` is what `reply` will need.
+    Those of one `album` that come within seconds are one run, with the files of all; empty for what is by itself.
     """
 
     trigger: Trigger
@@ -140,6 +141,7 @@ class Message:
     content: Mapping[str, Any]
     back: Mapping[str, Any] = field(default_factory=dict)
     action: Action = field(default_factory=StartRun)
+    album: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
