@@ -41,6 +41,8 @@ class TelegramServer:
     updates: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     webhook: dict[str, Any] = field(default_factory=dict)
+    polling: bool = False
+    conflicts: int = 0
     _numbers: int = 1_000
     _news: threading.Condition = field(default_factory=threading.Condition)
 
@@ -102,10 +104,20 @@ class TelegramServer:
         if self.webhook:
             raise Refused(409, "Conflict: can't use getUpdates method while webhook is active")
         with self._news:
-            self.updates = [u for u in self.updates if u["update_id"] >= fields["offset"]]
-            # A long poll, cut short so that a test's server can stop.
-            self._news.wait_for(lambda: bool(self.updates), timeout=min(fields["timeout"], 1))
-            return list(self.updates)
+            if self.polling:
+                self.conflicts += 1
+                raise Refused(409, "Conflict: terminated by other getUpdates request")
+            self.polling = True
+            try:
+                return self._updates_after(fields)
+            finally:
+                self.polling = False
+
+    def _updates_after(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
+        self.updates = [u for u in self.updates if u["update_id"] >= fields["offset"]]
+        # A long poll, cut short so that a test's server can stop.
+        self._news.wait_for(lambda: bool(self.updates), timeout=min(fields["timeout"], 1))
+        return list(self.updates)
 
     def _send_message(self, fields: dict[str, Any]) -> Any:
         _check_text(fields)

@@ -270,3 +270,21 @@ async def test_a_gateway_without_an_address_asks_for_messages_and_rubbish_stops_
     assert len(gateway.executor.runs) == 1
     asked = telegram.sent("getUpdates")
     assert asked[0]["timeout"] == 50
+
+
+async def test_of_two_gateways_one_asks_for_messages_and_the_other_goes_on_when_it_stops(
+    start: Any, telegram: TelegramServer, eventually: Any
+) -> None:
+    async with start(telegram_api_url=telegram.url, telegram_polling=True) as second:
+        async with start(telegram_api_url=telegram.url, telegram_polling=True) as first:
+            add_trigger(first, "telegram", "helper")
+            await eventually(lambda: len(telegram.sent("getUpdates")) > 2, seconds=30)
+            add_trigger(second, "telegram", "helper")
+            await eventually(lambda: len(telegram.sent("getMe")) > 1, seconds=30)
+            telegram.queue(telegram.message("one"))
+            await run_of(first)
+        telegram.queue(telegram.message("two"))
+        await run_of(second)
+
+    assert telegram.conflicts == 0
+    assert len(first.executor.runs) == len(second.executor.runs) == 1

@@ -18,6 +18,7 @@ from cadre_gateway.adapters.probes import Probe, grpc_probe, http_probe
 from cadre_gateway.adapters.secret_files import read_or_make
 from cadre_gateway.adapters.services import Addresses, connected
 from cadre_gateway.adapters.trigger_list import TriggerList
+from cadre_gateway.adapters.turns import Turns
 from cadre_gateway.connectors.mail import EmailConnector
 from cadre_gateway.connectors.slack import SlackConnector
 from cadre_gateway.connectors.telegram import TelegramConnector
@@ -91,7 +92,7 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             dispatcher=dispatcher,
             metrics=metrics,
         )
-        listening = Listening(connectors=connectors, reception=reception)
+        listening = Listening(connectors=connectors, reception=reception, turns=Turns(database))
         await stack.enter_async_context(listening.running())
         await stack.enter_async_context(sweeping(_sweeps(settings, inbox, answers, audit)))
         parts = Parts(

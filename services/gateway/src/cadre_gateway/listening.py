@@ -1,11 +1,13 @@
 """Asks providers for what came, where they cannot send it, and lets connectors learn what they must know."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from cadre_gateway.accepting import Reception
+from cadre_gateway.adapters.turns import Turns
 from cadre_gateway.domain.connectors import Connector, Incoming, Listener
 from cadre_kit.errors import CadreError, InvalidInput
 from cadre_kit.logs import logger
@@ -15,6 +17,7 @@ __all__ = ["Listening"]
 log = logger()
 
 _LOOK_SECONDS = 5.0
+_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
 _Source = tuple[str, str]
@@ -22,10 +25,12 @@ _Source = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """Works in the background while `running` is entered: one task for each connection that a workflow names."""
+    """Works in the background while `running` is entered: one task for each connection that a workflow names. Of
+    several gateways one listens to it; another takes over when that one stops, or two minutes after it was killed."""
 
     connectors: Mapping[str, Connector]
     reception: Reception
+    turns: Turns
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -67,18 +72,16 @@ class Listening:
 
     async def _attend(self, kind: str, name: str) -> None:
         """Prepares a connection, and listens to it if it is one that is listened to."""
-        pause = 1.0
+        pause = _PAUSE_SECONDS
         while True:
+            begun = time.monotonic()
             try:
                 connector = self.connectors[kind]
                 await connector.prepare(name)
                 listening = connector.listener(name)
                 if listening is None:
                     return
-                async with listening as listener:
-                    while True:
-                        await self._take_all(kind, listener)
-                        pause = 1.0
+                await self._listened(kind, name, listening)
             except CadreError as error:
                 log.warning(
                     "connection_failed",
@@ -89,8 +92,28 @@ class Listening:
                 )
             except Exception as exc:
                 log.error("listening_failed", connection=f"{kind}/{name}", exc_info=exc)
+            else:
+                # It is another gateway's turn, which ends sooner or later.
+                await asyncio.sleep(_LOOK_SECONDS)
+                continue
+            if time.monotonic() - begun > _LONGEST_PAUSE_SECONDS:
+                pause = _PAUSE_SECONDS
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _listened(
+        self, kind: str, name: str, listening: AbstractAsyncContextManager[Listener]
+    ) -> None:
+        """Listens as long as it is our turn."""
+        source = f"{kind}/{name}"
+        if not await self.turns.take(source):
+            return
+        try:
+            async with listening as listener:
+                while await self.turns.take(source):
+                    await self._take_all(kind, listener)
+        finally:
+            await self.turns.end(source)
 
     async def _take_all(self, kind: str, listener: Listener) -> None:
         for request in await listener.fetch():

@@ -15,6 +15,7 @@ __all__ = [
     "AUDIT_LOG",
     "DELIVERIES",
     "GONE_ENDPOINTS",
+    "LISTENING",
     "POSTS",
     "open_gateway_database",
 ]
@@ -116,6 +117,13 @@ AUDIT_LOG = sa.Table(
     sa.Column("status", sa.Integer),
     sa.Column("code", sa.String),
     sa.Column("request_id", sa.String),
+)
+LISTENING = sa.Table(
+    "listening",
+    _METADATA,
+    sa.Column("source", sa.String),
+    sa.Column("gateway", sa.String),
+    sa.Column("until_time", sa.Float),
 )
 
 

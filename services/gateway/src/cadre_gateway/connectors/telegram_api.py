@@ -38,7 +38,7 @@ _RESOLUTIONS = {
     403: "The bot was blocked, or is not in the chat any more; discard the delivery.",
     404: "Set the bot's token anew: @BotFather shows it.",
     409: "Only one may ask for a bot's updates: take its webhook away with `cadre telegram disconnect`, or stop the "
-    "other gateway that polls.",
+    "gateway of another database that polls.",
 }
 
 

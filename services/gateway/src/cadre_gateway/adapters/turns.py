@@ -1,0 +1,47 @@
+"""Which of several gateways on one database listens to a connection: a provider gives each message to one who asks."""
+
+import time
+
+import sqlalchemy as sa
+
+from cadre_gateway.adapters.database import LISTENING
+from cadre_kit.ids import new_id
+from cadre_kit.transactions import Transactions
+
+__all__ = ["Turns"]
+
+# Longer than a listener may wait for messages, and take to store them.
+_TURN_SECONDS = 120.0
+_L = LISTENING.c
+
+
+class Turns:
+    """The turns of one gateway."""
+
+    def __init__(self, database: Transactions) -> None:
+        self._database = database
+        self._gateway = new_id()
+
+    async def take(self, source: str) -> bool:
+        """Begins or goes on with listening for two minutes; False while it is another gateway's turn."""
+        now = time.time()
+        turn = {"gateway": self._gateway, "until_time": now + _TURN_SECONDS}
+        its = sa.select(LISTENING).where(_L.source == source).with_for_update()
+
+        def work(connection: sa.Connection) -> bool:
+            row = connection.execute(its).mappings().first()
+            if row is None:
+                connection.execute(sa.insert(LISTENING).values(source=source, **turn))
+                return True
+            if row["gateway"] != self._gateway and row["until_time"] > now:
+                return False
+            connection.execute(sa.update(LISTENING).where(_L.source == source).values(turn))
+            return True
+
+        return await self._database.write(work)
+
+    async def end(self, source: str) -> None:
+        """Lets another gateway listen at once."""
+        mine = sa.and_(_L.source == source, _L.gateway == self._gateway)
+        gone = sa.delete(LISTENING).where(mine)
+        await self._database.write(lambda connection: connection.execute(gone).rowcount)
