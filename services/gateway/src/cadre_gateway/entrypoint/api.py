@@ -81,14 +81,15 @@ def application(
     )
     app.state.parts = parts
     add_error_handlers(app)
+    # First, as routes are tried in turn: there are near a hundred, which takes longer than accepting a delivery.
+    app.include_router(_declaring(hooks.router), responses=_problems())
+    app.include_router(_declaring(chat.router), responses=_openai_errors())
     for resource in _KEYED:
         app.include_router(_declaring(resource.router), responses=_problems())
-    app.include_router(_declaring(chat.router), responses=_openai_errors())
     # Described by its own specification, and by the cards.
     app.include_router(_declaring(a2a.router), include_in_schema=False)
     app.router.routes.append(Route(mcp.path, endpoint=mcp, name="mcp"))
     app.include_router(_declaring(platform.router), responses=_problems())
-    app.include_router(_declaring(hooks.router), responses=_problems())
     app.add_middleware(
         Around,
         authentication=authentication,
