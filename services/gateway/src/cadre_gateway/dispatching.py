@@ -135,6 +135,7 @@ class Dispatcher:
 
     async def _advance(self, delivery: Delivery) -> None:
         """One step of a delivery."""
+        delivery = await self.inbox.begin(delivery)
         try:
             if delivery.tries > _MOST_TRIES:
                 raise _GivenUp(delivery)

@@ -42,7 +42,7 @@ _KNOWN = sa.select(_D.id + "/" + _D.run_id).where(
     _D.key == sa.bindparam("its_key"),
 )
 _ALBUM = (
-    sa.select(_D.id, _D.run_id, _D.status, _D.tries, _D.trouble, _D.content)
+    sa.select(_D.id, _D.run_id, _D.status, _D.tries, _D.trouble, _D.content, _D.due_time)
     .where(
         _D.kind == sa.bindparam("its_kind"),
         _D.name == sa.bindparam("its_name"),
@@ -72,6 +72,9 @@ _SETTLE = (
         trouble=sa.bindparam("why"),
     )
 )
+_BEGIN = (
+    sa.update(DELIVERIES).where(_D.id == sa.bindparam("its_id")).values(tries=sa.bindparam("tried"))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +95,7 @@ class Inbox:
     async def accept(self, deliveries: Sequence[Delivery]) -> Sequence[Accepted]:
         """Stores what is new, in one commit; when this returns it is not lost any more. It is with this gateway, which
         begins with it at once."""
-        taken = [
-            replace(one, tries=1, due_time=one.received_time + LEASE_SECONDS) for one in deliveries
-        ]
+        taken = [replace(one, due_time=one.received_time + LEASE_SECONDS) for one in deliveries]
 
         def work(statements: Statements) -> list[Accepted]:
             return [_accept(statements, delivery) for delivery in taken]
@@ -165,12 +166,19 @@ class Inbox:
             taken = (
                 sa.update(DELIVERIES)
                 .where(_D.id.in_(ids))
-                .values(due_time=now + LEASE_SECONDS, tries=_D.tries + 1)
+                .values(due_time=now + LEASE_SECONDS)
                 .returning(DELIVERIES)
             )
             return [delivery_of(row) for row in connection.execute(taken).mappings()]
 
         return await self._database.write(work)
+
+    async def begin(self, delivery: Delivery) -> Delivery:
+        """Counts a try before it is made: one that takes its gateway down must not do so for ever, and one that only
+        waited in a gateway that was killed was not tried."""
+        values = {"its_id": delivery.id, "tried": delivery.tries + 1}
+        await self._database.write_fast(lambda statements: statements.change(_BEGIN, values))
+        return replace(delivery, tries=delivery.tries + 1)
 
     async def release_all(self) -> None:
         """Makes everything that is not done due now: to start a run twice starts it once, and no gateway of this
@@ -303,7 +311,9 @@ def _added(statements: Statements, album: Mapping[str, Any], delivery: Delivery)
     accepted = Accepted(id=album["id"], run_id=album["run_id"], is_new=bool(more))
     if not more:
         return accepted
-    untouched = album["tries"] == 0 and album["trouble"] is None
+    # One that a gateway has taken is due later, and what is added then is not seen there.
+    is_free = (album["due_time"] or 0) <= (delivery.due_time or 0)
+    untouched = is_free and album["tries"] == 0 and album["trouble"] is None
     if album["status"] != DeliveryStatus.RECEIVED.value or not untouched:
         return None
     content["files"] += more
