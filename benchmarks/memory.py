@@ -29,8 +29,7 @@ from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre_kit.channels import call, connect
 from cadre_kit.databases import connect_sqlite
-from cadre_memory.adapters.databases import opened
-from cadre_memory.adapters.sql import SqlStore
+from cadre_memory.adapters.databases import open_store
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
 from cadre_memory.domain.memories import Memories, NewItem, Query
 from cadre_memory.domain.ranking import Mode
@@ -171,7 +170,7 @@ def _langgraph(file: Path) -> None:
 async def _memories() -> AsyncIterator[Memories]:
     with tempfile.TemporaryDirectory() as folder:
         embedder = WordLlamaEmbedder()
-        store = SqlStore(opened(f"sqlite:///{folder}/memory.db"), model=embedder.model)
+        store = await open_store(f"sqlite:///{folder}/memory.db", model=embedder.model)
         searches = Searches(store, held_bytes=256 * 1024 * 1024)
         try:
             yield Memories(

@@ -15,13 +15,13 @@ from tokenizers import Tokenizer
 
 from cadre_kit.errors import Internal
 from cadre_memory.domain.stores import Vector
+from cadre_memory.domain.texts import at_once_if_short
 
 DIMENSIONS = 256
-_SHORT = 1_000
 _WORDS_KEPT = 8_192
 _LONGEST_KEPT = 40
 
-# The tokenizer writes spaces so. None of its tokens goes on beyond a space that follows something else, or beyond a line.
+# The tokenizer writes spaces so. None of its tokens goes on beyond a space that follows something else, nor a line.
 _SPACE = "\u2581"
 _WORD = re.compile(f"\n|{_SPACE}*[^{_SPACE}\n]+|{_SPACE}+")
 # What it takes out of a text before anything else.
@@ -45,8 +45,8 @@ class EmbeddingsMissing(Internal):
 
 
 class WordVectors:
-    """The sums of the vectors of a text's tokens. Those of words that came lately are kept, in some 10 MB: texts say the
-    same few thousand words again and again, and finding the tokens of one takes longer than all else."""
+    """The sums of the vectors of a text's tokens. Those of words that came lately are kept, in some 10 MB: texts say
+    the same few thousand words again and again, and finding the tokens of one takes longer than all else."""
 
     def __init__(self, *, tokenizer: Tokenizer, table: npt.NDArray[np.float16]) -> None:
         self._tokenizer = tokenizer
@@ -113,14 +113,13 @@ class WordLlamaEmbedder:
         """As Embedder says."""
         # Words that say nothing would draw the meaning of every question to the same place.
         said = " ".join(words) or text
-        # What is short is understood sooner than another thread has begun to.
-        return self.embed(said) if len(said) < _SHORT else await asyncio.to_thread(self.embed, said)
+        return await at_once_if_short(lambda: self.embed(said), texts=[said])
 
     def _loaded(self) -> WordVectors:
-        if self._words is None:
-            with self._lock:
-                self._words = self._words or loaded_from(_package_folder())
-        return self._words
+        with self._lock:
+            if self._words is None:
+                self._words = loaded_from(_package_folder())
+            return self._words
 
 
 def _package_folder() -> Path:

@@ -1,6 +1,5 @@
 """What can be done with conversations: messages added to the end, and read from the end."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from cadre_memory.domain.messages import (
 )
 from cadre_memory.domain.stores import Embedder, Store
 from cadre_memory.domain.summaries import SUMMARY_KEY, Summary, summary_of
+from cadre_memory.domain.texts import at_once_if_short
 
 DEFAULT_LIMIT = 100
 _MOST_TOKENS = 10_000_000
@@ -52,8 +52,9 @@ class Conversations:
             *namespace,
             *(part for m in messages for part in _identity(m)),
         )
-        said = await asyncio.to_thread(
-            lambda: [understood(message, embedder=self.embedder) for message in messages]
+        said = await at_once_if_short(
+            lambda: [understood(message, embedder=self.embedder) for message in messages],
+            texts=[message.text for message in messages],
         )
         return await self.store.append(
             namespace,

@@ -1,6 +1,5 @@
 """What can be done with memories."""
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +43,13 @@ from cadre_memory.domain.stores import (
     Store,
     stored_vector,
 )
-from cadre_memory.domain.texts import passage_of, searched_text, terms_of, words_of
+from cadre_memory.domain.texts import (
+    at_once_if_short,
+    passage_of,
+    searched_text,
+    terms_of,
+    words_of,
+)
 from cadre_memory.domain.understanding import searched_value
 from cadre_memory.domain.validity import asked_about, holds
 
@@ -61,7 +66,6 @@ ANSWER_BYTES = 8 * 1024 * 1024
 """Values of one answer, in all: half of what a message may have."""
 
 _AT_ONCE = 500
-_SHORT = 1_000
 _ANSWERS_KEPT = timedelta(days=7)
 
 Clock = Callable[[], datetime]
@@ -157,10 +161,10 @@ class Memories:
         now = self.clock()
         said = (part for each in changes for part in _identity(each))
         once = once_of(idempotency_key, "put", *said)
-        if len(changes) == 1 and _is_short(changes[0]):
-            drafts = [self._change(changes[0], now=now)]
-        else:
-            drafts = await asyncio.to_thread(lambda: [self._change(c, now=now) for c in changes])
+        drafts = await at_once_if_short(
+            lambda: [self._change(each, now=now) for each in changes],
+            texts=[each.value for each in changes if isinstance(each, NewItem)],
+        )
         return await self.store.change(drafts, now=now, once=once)
 
     def _change(self, change: NewItem | Removal, *, now: datetime) -> Change:
@@ -382,11 +386,6 @@ class _Room:
 def _passage(item: Item, question: Question) -> str:
     text = searched_text(from_json_text(item.value, field="value"), item.fields)
     return passage_of(text, frozenset(question.terms))
-
-
-def _is_short(change: NewItem | Removal) -> bool:
-    """Whether it is understood sooner than another thread has begun to."""
-    return isinstance(change, Removal) or len(change.value) <= _SHORT
 
 
 def _identity(new: NewItem | Removal) -> Sequence[str]:

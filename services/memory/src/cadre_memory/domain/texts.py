@@ -1,13 +1,15 @@
 """The words of values and of questions: what is indexed, and what is looked for."""
 
+import asyncio
 import json
 import re
 import struct
 import threading
 import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from Stemmer import Stemmer
@@ -24,6 +26,12 @@ TERM = np.dtype([("term", "<u4"), ("halves", "u1")])
 _RECORD = struct.Struct("<IB").pack
 
 PASSAGE_CHARACTERS = 500
+
+_SHORT = 2_000
+_EACH = 500
+"""Characters that are understood while another thread begins to, and those that one more text is worth."""
+
+Result = TypeVar("Result")
 
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*|[.!?\n]+")
 _STEP = re.compile(r"\[[^\]]*\]|[^.\[\]]+")
@@ -46,6 +54,13 @@ _STOP_WORDS = frozenset(
         yours re ve ll m d don didn doesn isn wasn""",
     )
 )
+
+
+async def at_once_if_short(work: Callable[[], Result], *, texts: Iterable[str]) -> Result:
+    """What work on texts comes to: done by the caller where they are short, else by another thread."""
+    if sum(_EACH + len(text) for text in texts) <= _SHORT:
+        return work()
+    return await asyncio.to_thread(work)
 
 
 def text_of(value: object) -> str:
