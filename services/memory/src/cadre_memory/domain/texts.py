@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import struct
 import threading
 import unicodedata
 import zlib
@@ -23,7 +22,7 @@ QUERY_WORDS = 64
 TERM = np.dtype([("term", "<u4"), ("halves", "u1")])
 """A word's stem as a number, and how often a text has it, in halves: a word of the key counts half."""
 
-_RECORD = struct.Struct("<IB").pack
+_COUNTS = [bytes([count]) for count in range(256)]
 
 PASSAGE_CHARACTERS = 500
 
@@ -131,11 +130,12 @@ def terms_of(question: str) -> tuple[int, ...]:
 
 def indexed(text: str, *, key: str) -> bytes:
     """The stems of a text and of its key, as TERM records."""
-    halves: dict[int, int] = {}
+    halves: dict[bytes, int] = {}
     for said, worth in ((text, 2), (key, 1)):
-        for term in map(_term, _telling(said)):
-            halves[term] = halves.get(term, 0) + worth
-    return b"".join(_RECORD(term, min(count, 255)) for term, count in halves.items())
+        for word in _telling(said):
+            stem = _stem(word)
+            halves[stem] = halves.get(stem, 0) + worth
+    return b"".join([stem + _COUNTS[min(count, 255)] for stem, count in halves.items()])
 
 
 def passage_of(text: str, terms: frozenset[int]) -> str:
@@ -176,8 +176,13 @@ def _parts(word: str) -> Iterator[str]:
         yield word[start : start + 2]
 
 
-@lru_cache(maxsize=65_536)
 def _term(word: str) -> int:
+    return int.from_bytes(_stem(word), "little")
+
+
+@lru_cache(maxsize=65_536)
+def _stem(word: str) -> bytes:
+    """A word's stem as the number of a TERM record."""
     with _STEMMING:
         stem: str = _STEMMER.stemWord(word)
-    return zlib.crc32(stem.encode())
+    return zlib.crc32(stem.encode()).to_bytes(4, "little")
