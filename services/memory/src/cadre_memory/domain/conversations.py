@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from cadre_memory.domain.items import FieldInvalid, Item, valid_namespace
 from cadre_memory.domain.memories import ANSWER_BYTES, Clock, once_of, within
@@ -46,12 +47,8 @@ class Conversations:
     ) -> int:
         """Adds messages to the end of a conversation; the position of the first of them."""
         namespace, messages = valid_namespace(namespace), valid_messages(messages)
-        once = once_of(
-            idempotency_key,
-            "append",
-            *namespace,
-            *(part for m in messages for part in _identity(m)),
-        )
+        parts = (part for message in messages for part in _identity(message))
+        once = once_of(idempotency_key, "append", chain(namespace, parts))
         said = await at_once_if_short(
             lambda: [understood(message, embedder=self.embedder) for message in messages],
             texts=[message.text for message in messages],

@@ -1,7 +1,7 @@
 """What can be done with memories."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -160,7 +160,7 @@ class Memories:
         valid_together("puts", (each.value for each in changes if isinstance(each, NewItem)))
         now = self.clock()
         said = (part for each in changes for part in _identity(each))
-        once = once_of(idempotency_key, "put", *said)
+        once = once_of(idempotency_key, "put", said)
         drafts = await at_once_if_short(
             lambda: [self._change(each, now=now) for each in changes],
             texts=[each.value for each in changes if isinstance(each, NewItem)],
@@ -185,7 +185,7 @@ class Memories:
     async def delete(self, *, namespace: tuple[str, ...], key: str, idempotency_key: str) -> bool:
         """Removes the item and its versions, and says whether there was one."""
         namespace, key = valid_namespace(namespace), valid_key(key)
-        once = once_of(idempotency_key, "delete", *namespace, key)
+        once = once_of(idempotency_key, "delete", (*namespace, key))
         removal = Removal(namespace=namespace, key=key)
         (deleted,) = await self.store.change([removal], now=self.clock(), once=once)
         return bool(deleted)
@@ -400,12 +400,12 @@ def _identity(new: NewItem | Removal) -> Sequence[str]:
     return parts
 
 
-def once_of(idempotency_key: str, *request: str) -> Once | None:
+def once_of(idempotency_key: str, kind: str, said: Iterable[str]) -> Once | None:
     """Names a request by its idempotency key and all that it says; None without a key."""
     if not idempotency_key:
         return None
     digest = hashlib.sha256()
-    for part in request:
+    for part in (kind, *said):
         content = part.encode()
         digest.update(len(content).to_bytes(8, "big") + content)
     return Once(key=idempotency_key, digest=digest.digest())
