@@ -80,7 +80,8 @@ class Lane:
 
 class Shortcut:
     """Does short jobs in the thread of its caller, an event loop's: for a database in a file, where handing them to
-    another thread takes longer than they do. It never waits: not for who else writes, and not for the disk."""
+    another thread takes longer than they do. It waits for nobody who writes, and leaves to others to bring what it
+    wrote from the log into the file, which waits for the disk."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
@@ -100,6 +101,5 @@ class Shortcut:
         if self._own is None:
             self._own = self._connect()
             self._own.execute("PRAGMA busy_timeout = 0")
-            # What is written reaches the disk by the checkpoints of others.
             self._own.execute("PRAGMA wal_autocheckpoint = 0")
         return self._own
