@@ -57,7 +57,9 @@ def person() -> WhoAmI | None:
 
 def sign_in(key: str) -> None:
     """Lets this session use a key. Raises ApiError for one that is not valid, and GatewayUnreachable."""
-    session, client = _session(), Client(local_platform().url, key, _TIMEOUT_SECONDS)
+    platform = local_platform()
+    session = _session()
+    client = Client(platform.url, key, _TIMEOUT_SECONDS, tls=platform.tls)
     try:
         session.who = client.who_am_i()
     except BaseException:

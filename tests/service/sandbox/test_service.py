@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from tests.platform import credentials_in
 
 from cadre.common.v1 import common_pb2
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
@@ -93,7 +94,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     )
     try:
         address = await asyncio.wait_for(_address(process), 20)
-        async with connect(address) as channel:
+        async with connect(address, credentials_in(tmp_path)) as channel:
             yield Service(process, address, sandbox_pb2_grpc.SandboxServiceStub(channel))
     finally:
         if process.returncode is None:

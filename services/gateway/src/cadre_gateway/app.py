@@ -15,7 +15,6 @@ from cadre_gateway.adapters.inbox import Inbox
 from cadre_gateway.adapters.keys import Keys
 from cadre_gateway.adapters.outbox import Outbox
 from cadre_gateway.adapters.probes import Probe, grpc_probe, http_probe
-from cadre_gateway.adapters.secret_files import read_or_make
 from cadre_gateway.adapters.services import Addresses, connected
 from cadre_gateway.adapters.trigger_list import TriggerList
 from cadre_gateway.connectors.mail import EmailConnector
@@ -41,7 +40,9 @@ from cadre_gateway.listening import Listening
 from cadre_gateway.settings import GatewaySettings, process_variables
 from cadre_gateway.sweeping import Sweep, sweeping
 from cadre_kit.addresses import AddressRules
+from cadre_kit.credentials import Credentials, load_credentials
 from cadre_kit.outgoing import outgoing_client
+from cadre_kit.secret_files import read_or_make
 from cadre_kit.transactions import Transactions
 
 __all__ = ["build"]
@@ -61,9 +62,12 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
         memory=settings.memory_address,
         sandbox=settings.sandbox_address,
     )
+    credentials = load_credentials(settings)
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(
-            connected(addresses, call_seconds=settings.gateway_call_seconds)
+            connected(
+                addresses, credentials=credentials, call_seconds=settings.gateway_call_seconds
+            )
         )
         database = await _database(settings, stack)
         metrics = Metrics()
@@ -95,7 +99,7 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
         await stack.enter_async_context(sweeping(_sweeps(settings, inbox, answers, audit)))
         parts = Parts(
             services=services,
-            probes=_probes(settings),
+            probes=_probes(settings, credentials),
             triggers=reception.triggers,
             connectors=connectors,
             telegram=telegram,
@@ -207,12 +211,12 @@ def _webhook_secret(settings: GatewaySettings) -> str:
     return read_or_make(settings.webhook_secret_file, new_webhook_secret)
 
 
-def _probes(settings: GatewaySettings) -> list[Probe]:
+def _probes(settings: GatewaySettings, credentials: Credentials) -> list[Probe]:
     return [
-        grpc_probe("executor", settings.executor_address),
-        grpc_probe("llm-proxy", settings.llm_proxy_address),
-        grpc_probe("sandbox", settings.sandbox_address),
-        grpc_probe("memory", settings.memory_address),
+        grpc_probe("executor", settings.executor_address, credentials),
+        grpc_probe("llm-proxy", settings.llm_proxy_address, credentials),
+        grpc_probe("sandbox", settings.sandbox_address, credentials),
+        grpc_probe("memory", settings.memory_address, credentials),
         http_probe("mlflow", settings.mlflow_url, health_path="/health", version_path="/version"),
         http_probe(
             "prefect",

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from cadre_gateway.adapters.secret_files import read_secret
 from cadre_kit.addresses import AddressRules
 from cadre_kit.errors import InvalidInput
-from cadre_kit.settings import Port, ServiceSettings
+from cadre_kit.secret_files import read_secret
+from cadre_kit.settings import OptionalPath, Port, ServiceSettings
 
 __all__ = ["GatewaySettings", "process_variables"]
 
@@ -24,6 +24,13 @@ class GatewaySettings(ServiceSettings):
     """Each field is the environment variable `CADRE_<FIELD>`."""
 
     gateway_port: Port = Field(7400, description="Port of the HTTP API; 0 picks a free one.")
+    gateway_tls_cert_file: OptionalPath = Field(
+        None, description="Certificate, PEM with its chain; turns TLS on for the HTTP API."
+    )
+    gateway_tls_key_file: OptionalPath = Field(None, description="Its key, PEM, unencrypted.")
+    gateway_tls_client_ca_file: OptionalPath = Field(
+        None, description="Authorities whose certificates clients must show, PEM; unset: none."
+    )
     executor_address: str = Field("127.0.0.1:7410", description="host:port of the executor.")
     llm_proxy_address: str = Field("127.0.0.1:7411", description="host:port of the llm-proxy.")
     sandbox_address: str = Field("127.0.0.1:7412", description="host:port of the sandbox.")
@@ -127,6 +134,17 @@ class GatewaySettings(ServiceSettings):
         except InvalidInput as error:
             raise ValueError(error.message) from error
         return text
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> "GatewaySettings":
+        cert, key = self.gateway_tls_cert_file, self.gateway_tls_key_file
+        if (cert is None) != (key is None):
+            raise ValueError(
+                "CADRE_GATEWAY_TLS_CERT_FILE and CADRE_GATEWAY_TLS_KEY_FILE go together"
+            )
+        if self.gateway_tls_client_ca_file is not None and cert is None:
+            raise ValueError("CADRE_GATEWAY_TLS_CLIENT_CA_FILE needs CADRE_GATEWAY_TLS_CERT_FILE")
+        return self
 
     @property
     def key_file(self) -> Path:
