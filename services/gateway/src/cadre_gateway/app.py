@@ -13,6 +13,7 @@ from cadre_gateway.adapters.audit_log import AuditLog
 from cadre_gateway.adapters.database import open_gateway_database
 from cadre_gateway.adapters.inbox import Inbox
 from cadre_gateway.adapters.keys import Keys
+from cadre_gateway.adapters.openid import OpenIdProvider
 from cadre_gateway.adapters.outbox import Outbox
 from cadre_gateway.adapters.probes import Probe, grpc_probe, http_probe
 from cadre_gateway.adapters.services import Addresses, connected
@@ -25,11 +26,12 @@ from cadre_gateway.connectors.webhook import WebhookConnector
 from cadre_gateway.connectors.whatsapp import LastHeard, WhatsAppConnector
 from cadre_gateway.connectors.whatsapp_api import WhatsAppApi
 from cadre_gateway.dispatching import Dispatcher
-from cadre_gateway.domain.api_keys import AdminKey, new_admin_key
+from cadre_gateway.domain.api_keys import AdminKey, Scope, new_admin_key
 from cadre_gateway.domain.connectors import Connector
+from cadre_gateway.domain.people import Admissions
 from cadre_gateway.domain.rates import Rates
 from cadre_gateway.domain.webhooks import WebhookSecret, new_webhook_secret
-from cadre_gateway.entrypoint.access import Authentication
+from cadre_gateway.entrypoint.access import Authentication, People
 from cadre_gateway.entrypoint.api import application
 from cadre_gateway.entrypoint.dependencies import Parts, Waits
 from cadre_gateway.entrypoint.mcp_door import McpDoor
@@ -114,7 +116,9 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             waits=_waits(settings),
             version=metadata.version("cadre-gateway"),
         )
-        authentication = Authentication(admin=admin, keys=keys)
+        authentication = Authentication(
+            admin=admin, keys=keys, people=await _people(settings, stack)
+        )
         mcp = McpDoor(parts, body_bytes=settings.gateway_body_bytes)
         await stack.enter_async_context(mcp.open())
         yield application(parts, authentication=authentication, limits=_limits(settings), mcp=mcp)
@@ -197,6 +201,28 @@ async def _connectors(
         SlackConnector(variables=variables, api_url=settings.slack_api_url, client=to_slack),
     ]
     return {connector.kind: connector for connector in connectors}
+
+
+async def _people(settings: GatewaySettings, stack: AsyncExitStack) -> People | None:
+    if not settings.oidc_issuer:
+        return None
+    rules = AddressRules.parse(settings.allowed_addresses).allowing_url(settings.oidc_issuer)
+    provider = OpenIdProvider(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client=await stack.enter_async_context(outgoing_client(rules)),
+    )
+    lists = {
+        Scope.READ: settings.oidc_read,
+        Scope.RUN: settings.oidc_run,
+        Scope.WRITE: settings.oidc_write,
+        Scope.ADMIN: settings.oidc_admin,
+    }
+    return People(
+        provider=provider,
+        admissions=Admissions.parse(lists),
+        groups_claim=settings.oidc_groups_claim,
+    )
 
 
 def _admin_key(settings: GatewaySettings) -> AdminKey:

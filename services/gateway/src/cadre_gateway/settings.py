@@ -9,6 +9,7 @@ from typing import Literal
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from cadre_gateway.adapters.openid import is_secure
 from cadre_kit.addresses import AddressRules
 from cadre_kit.errors import InvalidInput
 from cadre_kit.secret_files import read_secret
@@ -47,6 +48,19 @@ class GatewaySettings(ServiceSettings):
     api_key_file: Path | None = Field(
         None, description="File of the key, made at the first start; unset: <home>/api-key."
     )
+    oidc_issuer: str = Field(
+        "",
+        description="OpenID provider whose people may sign in: its issuer, https://...; empty: none.",
+    )
+    oidc_client_id: str = Field("", description="What the provider calls this platform.")
+    oidc_groups_claim: str = Field("groups", description="The claim with a person's groups.")
+    oidc_read: str = Field(
+        "",
+        description="Who may read: verified e-mail addresses, *@DOMAIN, group:NAME, * for everybody; commas between.",
+    )
+    oidc_run: str = Field("", description="Who may run, too.")
+    oidc_write: str = Field("", description="Who may write, too.")
+    oidc_admin: str = Field("", description="Who may do everything.")
     webhook_secret: SecretStr | None = Field(
         None,
         min_length=16,
@@ -144,6 +158,17 @@ class GatewaySettings(ServiceSettings):
             )
         if self.gateway_tls_client_ca_file is not None and cert is None:
             raise ValueError("CADRE_GATEWAY_TLS_CLIENT_CA_FILE needs CADRE_GATEWAY_TLS_CERT_FILE")
+        return self
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> "GatewaySettings":
+        lists = (self.oidc_read, self.oidc_run, self.oidc_write, self.oidc_admin)
+        if self.oidc_issuer and not is_secure(self.oidc_issuer):
+            raise ValueError("CADRE_OIDC_ISSUER must begin with https://")
+        if bool(self.oidc_issuer) != bool(self.oidc_client_id):
+            raise ValueError("CADRE_OIDC_ISSUER and CADRE_OIDC_CLIENT_ID go together")
+        if self.oidc_issuer and not any(lists):
+            raise ValueError("CADRE_OIDC_READ, _RUN, _WRITE and _ADMIN let nobody in")
         return self
 
     @property
