@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from tests.preloaded import Forked, fork
 
 from cadre_client import Client, ClientTls
 from cadre_kit.credentials import Credentials, load_credentials
@@ -32,7 +33,7 @@ class Platform:
         self.home = home
         self.ports = {name: free_port() for name in (*SERVICES, "frontend", "mlflow", "prefect")}
         self._settings = settings
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, subprocess.Popen[bytes] | Forked] = {}
         self._clients: list[Client | httpx.Client] = []
 
     @property
@@ -118,17 +119,7 @@ class Platform:
     def start(self, *names: str) -> None:
         """Starts services and returns when all answer. Raises AssertionError with the log of one that does not."""
         for name in names:
-            module = f"cadre_{name.replace('-', '_')}"
-            with (self.home / f"{name}.log").open("ab") as log:
-                self._processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", module],
-                    env=self.environment,
-                    cwd=self.home,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
+            self._processes[name] = self._started(name)
         for name in names:
             self._await(name)
 
@@ -173,6 +164,21 @@ class Platform:
     def _file(self, variable: str) -> Path | None:
         name = self._settings.get(variable)
         return Path(name) if name else None
+
+    def _started(self, name: str) -> subprocess.Popen[bytes] | Forked:
+        module = f"cadre_{name.replace('-', '_')}"
+        with (self.home / f"{name}.log").open("ab") as log:
+            if name in SERVICES:
+                return fork(module, env=self.environment, cwd=self.home, log=log)
+            return subprocess.Popen(
+                [sys.executable, "-m", module],
+                env=self.environment,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def _await(self, name: str) -> None:
         deadline = time.monotonic() + _START_SECONDS

@@ -3,12 +3,11 @@
 import asyncio
 import os
 import signal
-import sys
-from asyncio.subprocess import Process
 from decimal import Decimal
 from pathlib import Path
 
 from tests.fakes.providers import Answer, openai_reply, provider_server
+from tests.preloaded import Forked, fork
 
 from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc, usage_pb2, usage_pb2_grpc
 from cadre_kit.channels import call, connect
@@ -22,7 +21,7 @@ REQUEST = llm_pb2.CompleteRequest(
 )
 
 
-async def started(home: Path, port: int, **variables: str) -> Process:
+async def started(home: Path, port: int, **variables: str) -> Forked:
     environment = {
         **os.environ,
         "CADRE_HOME": str(home),
@@ -30,9 +29,10 @@ async def started(home: Path, port: int, **variables: str) -> Process:
         "CADRE_SERVICE_TOKEN": CREDENTIALS.token,
         **variables,
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cadre_llm_proxy", env=environment, cwd=home
-    )
+    with (home / "log").open("ab") as log:
+        process = await asyncio.to_thread(
+            fork, "cadre_llm_proxy", env=environment, cwd=home, log=log
+        )
     async with asyncio.timeout(60):
         while not await is_serving(f"127.0.0.1:{port}"):  # noqa: ASYNC110 - seen from outside
             await asyncio.sleep(0.1)
@@ -76,7 +76,7 @@ async def test_a_reply_outlives_a_kill_and_no_process_does(
     models = children(first.pid)
 
     first.kill()
-    await first.wait()
+    await asyncio.to_thread(first.wait)
     await until_gone(models)
     second = await started(tmp_path, unused_tcp_port)
     again = await asked(unused_tcp_port)
@@ -84,7 +84,7 @@ async def test_a_reply_outlives_a_kill_and_no_process_does(
 
     assert models
     assert (again.replayed, again.call_id) == (True, paid.call_id)
-    assert await asyncio.wait_for(second.wait(), 10) == 0
+    assert await asyncio.to_thread(second.wait, 10) == 0
 
 
 async def used(port: int) -> usage_pb2.QueryUsageResponse:
@@ -134,7 +134,7 @@ async def test_what_was_sent_when_it_was_killed_stays_counted_and_its_key_is_fre
         under_way = asyncio.create_task(ask(90))
         await asyncio.wait_for(provider.arrived.wait(), 60)
         first.kill()
-        await first.wait()
+        await asyncio.to_thread(first.wait)
         under_way.cancel()
         await asyncio.wait([under_way])
 
@@ -144,7 +144,7 @@ async def test_what_was_sent_when_it_was_killed_stays_counted_and_its_key_is_fre
         reply = (await ask(60)).reply
         budget = await spent(unused_tcp_port, "1")
         second.terminate()
-        await second.wait()
+        await asyncio.to_thread(second.wait)
 
     details = before.total_details
     assert (details.open_calls, details.uncertain_calls) == (0, 1)

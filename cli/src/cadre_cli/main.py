@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib import metadata
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -45,7 +46,15 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _show_help(context: typer.Context) -> None:
+def _show_help(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="The version, and nothing else.")
+    ] = False,
+) -> None:
+    if version:
+        print(f"cadre {metadata.version('cadre-cli')}")
+        raise typer.Exit
     if context.invoked_subcommand is None:
         print(context.get_help())
 

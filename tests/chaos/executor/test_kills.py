@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from functools import partial
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.executor import Neighbours, calls, neighbours
 from tests.platform import credentials_in
+from tests.preloaded import Forked, fork
 from tests.service.executor.conftest import Executor, names, outputs, reached
 
 from cadre.executor.v1 import runs_pb2
@@ -65,7 +65,7 @@ class Process:
             "CADRE_TRACES_ENDPOINT": "",
             **settings,
         }
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Forked | None = None
 
     @property
     def credentials(self) -> Credentials:
@@ -73,8 +73,8 @@ class Process:
 
     async def start(self) -> None:
         with (self._home / "log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "cadre_executor", env=self._environment, stderr=log
+            self._process = await asyncio.to_thread(
+                fork, "cadre_executor", env=self._environment, cwd=self._home, log=log
             )
         deadline = time.monotonic() + 60
         while not await is_serving(self.address):
@@ -83,9 +83,8 @@ class Process:
 
     async def end(self, sign: int) -> int:
         assert self._process is not None
-        if self._process.returncode is None:
-            self._process.send_signal(sign)
-        return await self._process.wait()
+        self._process.send_signal(sign)
+        return await asyncio.to_thread(self._process.wait)
 
     async def kill(self) -> None:
         await self.end(signal.SIGKILL)

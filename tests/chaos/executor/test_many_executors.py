@@ -179,7 +179,7 @@ async def test_every_accepted_run_ends_with_each_step_taken_once(
     for run_id, events in zip(runs, histories, strict=True):
         happened = names(events)
         assert [e.sequence for e in events] == list(range(1, len(events) + 1)), run_id
-        assert happened[-1] == "run_succeeded", (run_id, happened)
+        assert happened[-1] == "run_succeeded", (run_id, happened, events[-1].error)
         assert happened.count("run_succeeded") == happened.count("node_answered review") == 1
         succeeded = [e for e in events if e.type == runs_pb2.EVENT_TYPE_NODE_SUCCEEDED]
         assert Counter(e.node for e in succeeded if not e.item) == VISITS, run_id

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 
 import pytest
 from tests.fakes.http_api import Store
@@ -425,3 +426,7 @@ def test_a_reader_that_has_enough_is_told_nothing(cadre: Cadre) -> None:
     )
 
     assert ran.stderr == "status 1\n"
+
+
+def test_the_version_is_said(cadre_alone: Cadre) -> None:
+    assert cadre_alone("--version").stdout == f"cadre {metadata.version('cadre-cli')}\n"

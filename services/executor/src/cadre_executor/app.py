@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from cadre.executor.v1 import (
     agents_pb2_grpc,
@@ -35,7 +36,6 @@ from cadre_executor.adapters.tools.built_in import handlers
 from cadre_executor.adapters.tools.files import FileTools
 from cadre_executor.adapters.tools.mcp_connections import Connections
 from cadre_executor.adapters.tools.mcp_servers import read_mcp_servers
-from cadre_executor.adapters.tools.mcp_tools import McpTools
 from cadre_executor.adapters.tools.memories import MemoryTools
 from cadre_executor.adapters.tools.programs import ProgramTools
 from cadre_executor.adapters.tools.queries import QueryTools
@@ -76,6 +76,9 @@ from cadre_kit.outgoing import outgoing_client
 from cadre_kit.serving import GrpcService
 from cadre_kit.transactions import Transactions
 
+if TYPE_CHECKING:
+    from cadre_executor.adapters.tools.mcp_tools import McpTools
+
 __all__ = ["build", "build_with", "open_tools"]
 
 
@@ -96,15 +99,18 @@ async def open_tools(settings: Settings, variables: Mapping[str, str]) -> AsyncI
     """The tools; `variables` are the environment that secrets and search keys are taken from."""
     secrets, rules = Secrets(variables), AddressRules.parse(settings.allowed_addresses)
     workspaces = _workspaces(settings)
-    mcp = McpTools(
-        servers=read_mcp_servers(settings.mcp_servers_file),
-        rules=rules,
-        secrets=secrets,
-        connections=Connections(),
-    )
+    servers, connections = read_mcp_servers(settings.mcp_servers_file), Connections()
+
+    @cache
+    def mcp() -> "McpTools":
+        # Imported here: MCP's library takes a tenth of the start, and few installations use it.
+        from cadre_executor.adapters.tools.mcp_tools import McpTools
+
+        return McpTools(servers=servers, rules=rules, secrets=secrets, connections=connections)
+
     to = partial(connect, credentials=load_credentials(settings))
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(mcp.close)
+        stack.push_async_callback(connections.close)
         sandbox = GrpcSandbox(await stack.enter_async_context(to(settings.sandbox_address)))
         memory = GrpcMemory(await stack.enter_async_context(to(settings.memory_address)))
         searches = await _searches(settings, variables, rules, stack)

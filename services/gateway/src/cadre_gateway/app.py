@@ -13,7 +13,6 @@ from cadre_gateway.adapters.audit_log import AuditLog
 from cadre_gateway.adapters.database import open_gateway_database
 from cadre_gateway.adapters.inbox import Inbox
 from cadre_gateway.adapters.keys import Keys
-from cadre_gateway.adapters.openid import OpenIdProvider
 from cadre_gateway.adapters.outbox import Outbox
 from cadre_gateway.adapters.probes import Probe, grpc_probe, http_probe
 from cadre_gateway.adapters.services import Addresses, connected
@@ -206,6 +205,9 @@ async def _connectors(
 async def _people(settings: GatewaySettings, stack: AsyncExitStack) -> People | None:
     if not settings.oidc_issuer:
         return None
+    # Imported here: what checks signatures takes long to load, and most installations have keys only.
+    from cadre_gateway.adapters.openid import OpenIdProvider
+
     rules = AddressRules.parse(settings.allowed_addresses).allowing_url(settings.oidc_issuer)
     provider = OpenIdProvider(
         issuer=settings.oidc_issuer,

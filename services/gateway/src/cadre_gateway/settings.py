@@ -9,7 +9,7 @@ from typing import Literal
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from cadre_gateway.adapters.openid import is_secure
+from cadre_gateway.domain.people import is_secure
 from cadre_kit.addresses import AddressRules
 from cadre_kit.errors import InvalidInput
 from cadre_kit.secret_files import read_secret

@@ -180,28 +180,27 @@ class Library:
 
     async def parse(self, source: str) -> Parsed:
         """What the text says, with all its problems."""
-        kept = self._kept.get(_digest(source))
+        kept = self._kept.get(source)
         # In a thread: the worst files that the limits let through take seconds.
         return await asyncio.to_thread(self.language.parse, source) if kept is None else kept.parsed
 
     async def document(self, source: str) -> Document:
         """The valid file. Raises WorkflowInvalid."""
-        digest = _digest(source)
-        if digest in self._kept:
-            self._kept.move_to_end(digest)
-            return self._kept[digest]
-        document = await asyncio.to_thread(self._read, source, digest)
-        self._kept[digest] = document
+        if source in self._kept:
+            self._kept.move_to_end(source)
+            return self._kept[source]
+        document = await asyncio.to_thread(self._read, source)
+        self._kept[source] = document
         if len(self._kept) > _KEPT_DOCUMENTS:
             self._kept.popitem(last=False)
         return document
 
-    def _read(self, source: str, digest: str) -> Document:
+    def _read(self, source: str) -> Document:
         parsed = self.language.parse(source)
         if parsed.workflow is None or any(p.severity is Severity.ERROR for p in parsed.problems):
             raise WorkflowInvalid(parsed.problems)
         return Document(
-            digest=digest,
+            digest=_digest(source),
             workflow=parsed.workflow,
             parsed=parsed,
             plan=plan_routes(parsed.workflow),

@@ -44,6 +44,8 @@ class Plan:
 
     def ready(self, arrivals: Arrivals) -> frozenset[str]:
         """The reached nodes that wait for none of the others; at least one when any is reached."""
+        if len(arrivals) == 1:
+            return frozenset(arrivals)
         found = frozenset(node for node in arrivals if not self.waits(node, arrivals))
         # The order has no cycles, so this is not expected; a run standing still is worse than a node too early.
         return found or frozenset(sorted(arrivals)[:1])

@@ -99,14 +99,14 @@ def advanced(progress: Progress, advance: Advance) -> Progress:
 def visible(workflow: Workflow, fields: State, progress: Progress) -> dict[str, Any]:
     """What templates and conditions see: the fields, and of each node how often its loop went back, or how often it was
     visited when it has none."""
-    counts: dict[str, Any] = {}
-    for node in workflow.nodes:
+    # Only what was visited: a file may have hundreds of nodes.
+    counters = workflow.counters
+    state = {**fields, **dict.fromkeys(counters.values(), 0)}
+    for node, visits in progress["visits"].items():
         exits = workflow.exits.get(node)
-        if exits is not None and exits.loop is not None:
-            counts[f"_loop_iteration_{node}"] = progress["loops"].get(node, [0, 0])[0]
-        else:
-            counts[f"_loop_iteration_{node}"] = progress["visits"].get(node, 0)
-    return {**fields, **counts}
+        has_loop = exits is not None and exits.loop is not None
+        state[counters[node]] = progress["loops"].get(node, [0])[0] if has_loop else visits
+    return state
 
 
 def combined(reducer: Reducer, old: Any, new: Any) -> Any:

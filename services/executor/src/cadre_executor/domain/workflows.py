@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from cadre_kit.errors import InvalidInput
@@ -469,3 +470,8 @@ class Workflow:
     budget: Budget = Budget()
     mcp_servers: Mapping[str, McpServer] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+
+    @cached_property
+    def counters(self) -> Mapping[str, str]:
+        """For each node, the name under which templates see how often it was visited."""
+        return {node: f"_loop_iteration_{node}" for node in self.nodes}

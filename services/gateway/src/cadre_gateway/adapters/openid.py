@@ -6,17 +6,16 @@ import math
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import jwt
 
-from cadre_gateway.domain.people import IdTokenExpired, IdTokenRefused
+from cadre_gateway.domain.people import IdTokenExpired, IdTokenRefused, is_secure
 from cadre_kit.errors import CadreError, Unavailable
 from cadre_kit.logs import logger
 from cadre_kit.outgoing import Ask, fetch
 
-__all__ = ["OpenIdProvider", "OpenIdProviderUnusable", "is_secure"]
+__all__ = ["OpenIdProvider", "OpenIdProviderUnusable"]
 
 log = logger()
 
@@ -32,19 +31,12 @@ _LEEWAY_SECONDS = 30
 _FRESH_SECONDS = 3600.0
 _PAUSE_SECONDS = 10.0
 _FETCH_SECONDS = 10.0
-_OWN_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
 class OpenIdProviderUnusable(Unavailable):
     """The provider does not answer, or not as OpenID Connect says."""
 
     code = "OPENID_PROVIDER_UNUSABLE"
-
-
-def is_secure(url: str) -> bool:
-    """Whether nobody on the way can change what an address answers: by TLS, or because it is on this machine."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _OWN_HOSTS)
 
 
 class OpenIdProvider:

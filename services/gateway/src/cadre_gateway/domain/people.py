@@ -4,15 +4,24 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from cadre_gateway.domain.api_keys import Caller, Scope
 from cadre_kit.errors import PermissionDenied, Unauthenticated
 
-__all__ = ["Admissions", "IdTokenExpired", "IdTokenRefused", "Person", "PersonNotAllowed"]
+__all__ = [
+    "Admissions",
+    "IdTokenExpired",
+    "IdTokenRefused",
+    "Person",
+    "PersonNotAllowed",
+    "is_secure",
+]
 
 _NAME_CHARACTERS = 63
 _PLAIN = re.compile(r"[!-~]+@[!-~]+")
 _GROUP = "group:"
+_OWN_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
 class IdTokenRefused(Unauthenticated):
@@ -39,6 +48,12 @@ class PersonNotAllowed(PermissionDenied):
             "CADRE_OIDC_READ, CADRE_OIDC_RUN, CADRE_OIDC_WRITE or CADRE_OIDC_ADMIN.",
             metadata={"name": person.name},
         )
+
+
+def is_secure(url: str) -> bool:
+    """Whether nobody on the way can change what an address answers: by TLS, or because it is on this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _OWN_HOSTS)
 
 
 @dataclass(frozen=True, kw_only=True)

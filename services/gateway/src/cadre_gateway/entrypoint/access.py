@@ -3,14 +3,13 @@
 import re
 import time
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request, Security, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from cadre_gateway.adapters.keys import Keys
-from cadre_gateway.adapters.openid import OpenIdProvider
 from cadre_gateway.domain.api_keys import (
     AdminKey,
     Allowance,
@@ -21,6 +20,9 @@ from cadre_gateway.domain.api_keys import (
 )
 from cadre_gateway.domain.people import Admissions, Person, PersonNotAllowed
 from cadre_kit.errors import CadreError
+
+if TYPE_CHECKING:
+    from cadre_gateway.adapters.openid import OpenIdProvider
 
 __all__ = [
     "ADMIN",
@@ -120,7 +122,7 @@ class Identified:
 class People:
     """Those who signed in at an OpenID provider, and what they may do here."""
 
-    provider: OpenIdProvider
+    provider: "OpenIdProvider"
     admissions: Admissions
     groups_claim: str
 

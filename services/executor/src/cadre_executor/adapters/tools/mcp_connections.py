@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import TypeVar
-
-from mcp import Client
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from cadre_executor.domain.tools import ToolFailed
 from cadre_kit.logs import logger
 
+if TYPE_CHECKING:
+    from mcp import Client
+
 __all__ = ["Connection", "ConnectionLost", "Connections", "Opener", "lost"]
 
-Opener = Callable[[], AbstractAsyncContextManager[Client]]
+Opener: TypeAlias = "Callable[[], AbstractAsyncContextManager[Client]]"
 Answer = TypeVar("Answer")
 _CONNECT_SECONDS = 20.0
 _CLOSE_SECONDS = 8.0
@@ -43,7 +44,7 @@ class Connection:
         return not self._task.done() and not self._closing.is_set()
 
     @asynccontextmanager
-    async def used(self) -> AsyncIterator[Client]:
+    async def used(self) -> "AsyncIterator[Client]":
         """The client. Raises ConnectionLost when it cannot be opened in 20 s."""
         self._users += 1
         try:
@@ -112,7 +113,7 @@ class Connections:
         key: object,
         name: str,
         opener: Opener,
-        use: Callable[[Client], Awaitable[Answer]],
+        use: "Callable[[Client], Awaitable[Answer]]",
         *,
         again: bool,
     ) -> Answer:

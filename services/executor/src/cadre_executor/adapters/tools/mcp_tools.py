@@ -103,10 +103,6 @@ class McpTools:
         missing = (self._secrets.lacks(secret) for secret in server.headers_env.values())
         return next(filter(None, missing), "")
 
-    async def close(self) -> None:
-        """Closes every connection."""
-        await self._connections.close()
-
     async def _tool(self, place: _Place, tool: str, *, fresh: bool) -> mcp_types.Tool:
         if fresh or tool not in self._listings.get(place.key, {}):
 

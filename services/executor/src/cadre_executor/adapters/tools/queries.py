@@ -10,7 +10,6 @@ from cadre_executor.adapters.tools.file_databases import (
     in_thread,
 )
 from cadre_executor.adapters.tools.invocations import Invocation
-from cadre_executor.adapters.tools.postgresql import ask_postgresql
 from cadre_executor.adapters.tools.rows import Query, Rows
 from cadre_executor.adapters.tools.secrets import Secrets
 from cadre_executor.adapters.workspaces import Workspaces
@@ -72,6 +71,9 @@ class QueryTools:
                 work = partial(ask_duckdb, rest.removeprefix("/"), query)
                 return await in_thread(work, seconds=query.seconds)
             case "postgresql" | "postgres":
+                # Imported here: the driver takes long to load, and few workflows ask PostgreSQL.
+                from cadre_executor.adapters.tools.postgresql import ask_postgresql
+
                 return await ask_postgresql(f"postgresql://{rest}", query)
             case _:
                 raise ToolFailed(

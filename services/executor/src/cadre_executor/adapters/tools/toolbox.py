@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cadre_executor.adapters.tools.invocations import Handler, Invocation
-from cadre_executor.adapters.tools.mcp_tools import McpTools
 from cadre_executor.adapters.tools.programs import ProgramTools
 from cadre_executor.adapters.tools.schemas import check_arguments, check_config
 from cadre_executor.adapters.tools.searches import SearchTools
@@ -22,6 +21,9 @@ from cadre_executor.domain.tools import (
 )
 from cadre_executor.domain.workflows import ToolUse, Workflow
 
+if TYPE_CHECKING:
+    from cadre_executor.adapters.tools.mcp_tools import McpTools
+
 __all__ = ["Toolbox"]
 
 _MCP = "mcp:"
@@ -29,13 +31,13 @@ _MAX_RESULT_BYTES = 4 * 1024 * 1024
 
 
 class Toolbox:
-    """The tools, as the engine calls them."""
+    """The tools, as the engine calls them. `mcp` gives the tools of MCP servers, always the same."""
 
     def __init__(
         self,
         *,
         handlers: Mapping[str, Handler],
-        mcp: McpTools,
+        mcp: "Callable[[], McpTools]",
         workspaces: Workspaces,
         searches: SearchTools,
         secrets: Secrets,
@@ -77,7 +79,7 @@ class Toolbox:
     def lacks(self, use: ToolUse, workflow: Workflow) -> str:
         """What has to be set up before the tool can be called; empty when nothing."""
         if use.name.startswith(_MCP):
-            return self._mcp.lacks(use.name, workflow)
+            return self._mcp().lacks(use.name, workflow)
         services = {"web_search": use.config.get("provider", ""), "serper_search": "serper"}
         if use.name in services:
             return self._searches.lacks(services[use.name])
@@ -101,12 +103,12 @@ class Toolbox:
 
     async def _spec(self, name: str, context: ToolContext) -> ToolSpec:
         if name.startswith(_MCP):
-            return await self._mcp.spec(name, context.workflow)
+            return await self._mcp().spec(name, context.workflow)
         return _built_in(name).spec
 
     async def _called(self, name: str, asked: Invocation) -> ToolResult:
         if name.startswith(_MCP):
-            return await self._mcp.call(name, asked)
+            return await self._mcp().call(name, asked)
         tool = _built_in(name)
         check_config(name, tool.config, asked.config)
         check_arguments(name, tool.spec.parameters, asked.arguments)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx2
-import trafilatura
 
 from cadre_executor.adapters.tools.invocations import Invocation
 from cadre_executor.adapters.tools.requests import requested
@@ -141,6 +140,9 @@ def _readable(page: Fetched, markdown: bool) -> tuple[str, str]:
     text = _text(page)
     if page.headers.get("content-type", "").startswith("text/plain"):
         return "", text
+    # Imported here: it takes long to load, and few workflows read pages.
+    import trafilatura
+
     found = trafilatura.extract(text, url=page.url, output_format="markdown" if markdown else "txt")
     described = trafilatura.extract_metadata(text, default_url=page.url)
     # A page of only links or forms has no article; its text is all there is.
