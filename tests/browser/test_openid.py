@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, TimeoutError, expect
 from tests.fakes.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider, openid_provider
 from tests.platform import Platform, platform
 
@@ -147,11 +147,25 @@ def test_an_answer_that_nobody_asked_for_signs_nobody_in(
 def test_a_sign_in_ends_with_its_token(
     tab: Page, services: Platform, provider: OpenIdProvider
 ) -> None:
-    provider.wrong = {"exp": int(time.time()) + 10}
-    sign_in(tab, services)
-    expect(tab.get_by_test_id("stSidebar")).to_contain_text("ann@example.org")
+    # On a busy machine signing in takes longer than the first of them.
+    assert any(signed_in_for(seconds, tab, services, provider) for seconds in (8, 40, 120))
 
     tab.wait_for_timeout(max(0.0, provider.wrong["exp"] - time.time()) * 1000)
     tab.get_by_role("link", name="Status").click()
 
     sign_in_button(tab).wait_for()
+
+
+def signed_in_for(seconds: int, page: Page, services: Platform, provider: OpenIdProvider) -> bool:
+    """Whether a sign-in was done before its token expired."""
+    provider.wrong = {"exp": int(time.time()) + seconds}
+    sign_in(page, services)
+    return seen(page.get_by_test_id("stSidebar").get_by_text("ann@example.org"), seconds)
+
+
+def seen(place: Locator, seconds: int) -> bool:
+    try:
+        place.wait_for(timeout=seconds * 1000)
+    except TimeoutError:
+        return False
+    return True

@@ -90,7 +90,9 @@ def _openid(environment: Mapping[str, str], own_url: str) -> OpenId:
         client_id=_required(environment, "CADRE_OIDC_CLIENT_ID"),
         client_secret=_client_secret(environment),
         scopes=environment.get("CADRE_OIDC_SCOPES") or "openid email profile",
-        url=_required({"CADRE_FRONTEND_URL": own_url, **environment}, "CADRE_FRONTEND_URL"),
+        url=environment.get("CADRE_FRONTEND_URL")
+        or own_url
+        or _required(environment, "CADRE_FRONTEND_URL"),
     )
 
 

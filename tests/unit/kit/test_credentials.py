@@ -106,12 +106,20 @@ async def test_a_call_without_the_token_is_told_what_to_do_before_it_is_read(
 
 @pytest.mark.parametrize(
     "bearer",
-    ["", "Bearer", "Bearer ", f"bearer  {OURS.token}", f"Basic {OURS.token}", "é", "x" * 4000],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        OURS.token,
+        f"bearer  {OURS.token}",
+        f"Basic {OURS.token}",
+        "x" * 4000,
+    ],
 )
 async def test_what_is_almost_the_token_is_refused(bearer: str) -> None:
     async with served(OURS) as address, grpc.aio.insecure_channel(address) as channel:
         stub = memory_pb2_grpc.MemoryServiceStub(channel)
-        sent = (("authorization", bearer),) if bearer.isascii() else ()
+        sent = (("authorization", bearer),)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Get(memory_pb2.GetRequest(key="k"), timeout=10, metadata=sent)
 

@@ -26,7 +26,7 @@ __all__ = ["TOKEN_HEADER", "Credentials", "TokenInterceptor", "load_credentials"
 log = logger()
 
 TOKEN_HEADER = "authorization"
-_SCHEME = "Bearer "
+_SCHEME = "Bearer"
 # Balancers and containers ask it, and it tells nothing but whether the service is well.
 _HEALTH = "/grpc.health."
 _RESOLUTION = (
@@ -57,7 +57,7 @@ class Credentials:
     @property
     def bearer(self) -> str:
         """What goes into the metadata of a call, under `TOKEN_HEADER`."""
-        return _SCHEME + self.token
+        return f"{_SCHEME} {self.token}"
 
 
 def load_credentials(settings: ServiceSettings) -> Credentials:
@@ -115,11 +115,11 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _presented(details: grpc.HandlerCallDetails) -> str | None:
-    """The token that a call carries; None without one."""
+    """The token that a call carries, empty when it is none by its scheme; None without one."""
     for key, value in details.invocation_metadata or ():
         if key == TOKEN_HEADER:
-            text = value if isinstance(value, str) else value.decode("latin-1")
-            return text[len(_SCHEME) :] if text[: len(_SCHEME)].title() == _SCHEME else text
+            scheme, _, token = str(value).partition(" ")
+            return token if scheme.lower() == _SCHEME.lower() else ""
     return None
 
 
