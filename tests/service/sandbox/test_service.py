@@ -186,7 +186,7 @@ async def test_nothing_is_left_after_programs_nor_after_the_service(
     service.process.terminate()
     assert await asyncio.wait_for(service.process.wait(), 10) == 0
     await until(lambda: not Path(f"/proc/{zygote}").exists())
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["service-token"]
 
 
 async def test_hundreds_of_programs_leave_the_service_as_it_was(service: Service) -> None:
