@@ -107,12 +107,12 @@ async def stream(
         under_way.cancel()
 
 
-def _metadata(idempotency_key: str) -> grpc.aio.Metadata:
+def _metadata(idempotency_key: str) -> tuple[tuple[str, str], ...]:
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     if idempotency_key:
         carrier["idempotency-key"] = idempotency_key
-    return grpc.aio.Metadata(*carrier.items())
+    return tuple(carrier.items())
 
 
 class _TokenChannel(grpc.aio.Channel):
@@ -159,8 +159,9 @@ class _TokenChannel(grpc.aio.Channel):
 
 
 def _with_token(method: Any, bearer: str) -> Any:
+    shown = (TOKEN_HEADER, bearer)
+
     def called(*request: Any, metadata: Any = (), **how: Any) -> Any:
-        carried = grpc.aio.Metadata(*(metadata or ()), (TOKEN_HEADER, bearer))
-        return method(*request, metadata=carried, **how)
+        return method(*request, metadata=(*(metadata or ()), shown), **how)
 
     return called
