@@ -23,14 +23,13 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from langgraph.store.base import PutOp
 from langgraph.store.sqlite import SqliteStore
-from tests.platform import Platform, platform
+from tests.platform import Platform, credentials_in, platform
 
 from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre_kit.channels import call, connect
 from cadre_kit.databases import connect_sqlite
-from cadre_memory.adapters.databases import opened
-from cadre_memory.adapters.sql import SqlStore
+from cadre_memory.adapters.databases import open_store
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
 from cadre_memory.domain.memories import Memories, NewItem, Query
 from cadre_memory.domain.ranking import Mode
@@ -64,7 +63,8 @@ def main() -> None:
 
 async def _served(running: Platform, *, raw_put: float, raw_get: float) -> None:
     """Calls of the service as it runs, a process of its own."""
-    async with connect(f"127.0.0.1:{running.ports['memory']}") as channel:
+    address = f"127.0.0.1:{running.ports['memory']}"
+    async with connect(address, credentials_in(running.home)) as channel:
         stub = memory_pb2_grpc.MemoryServiceStub(channel)
         await _timed(lambda n: _put(stub, n), CALLS)
         put = await _timed(lambda n: _put(stub, CALLS + n), CALLS)
@@ -171,7 +171,7 @@ def _langgraph(file: Path) -> None:
 async def _memories() -> AsyncIterator[Memories]:
     with tempfile.TemporaryDirectory() as folder:
         embedder = WordLlamaEmbedder()
-        store = SqlStore(opened(f"sqlite:///{folder}/memory.db"), model=embedder.model)
+        store = await open_store(f"sqlite:///{folder}/memory.db", model=embedder.model)
         searches = Searches(store, held_bytes=256 * 1024 * 1024)
         try:
             yield Memories(

@@ -22,7 +22,17 @@ def package() -> Iterator[Any]:
     logging.getLogger().setLevel(level)
 
 
-@pytest.mark.parametrize("text", ["Ada moved to Berlin", "grüße 東京 🙂", "long " * 3_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ada moved to Berlin",
+        "grüße 東京 🙂",
+        "long " * 3_000,
+        "unbroken" * 500,
+        " two  spaces,\n\n a line\tand\u2581a mark ",
+        "between <s> and </s><unk>",
+    ],
+)
 def test_vectors_are_those_of_the_package(
     package: Any, embedder: WordLlamaEmbedder, text: str
 ) -> None:

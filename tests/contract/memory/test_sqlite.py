@@ -41,7 +41,7 @@ async def opened(
     *,
     held_bytes: int = 1024 * 1024,
 ) -> AsyncIterator[Memories]:
-    store = SqlStore(connect, model=embedder.model)
+    store = SqlStore(connect, model=embedder.model, at_hand=True)
     searches = Searches(store, held_bytes=held_bytes)
     yield Memories(store=store, searches=searches, embedder=embedder, clock=clock)
     await store.close()
@@ -144,6 +144,16 @@ async def test_more_than_may_wait_is_refused_and_what_waits_is_done(
     assert sum(isinstance(each, Item) for each in outcomes) == 1_000
 
 
+async def test_the_log_of_writes_stays_small_however_many_there_are(
+    url: str, tmp_path: Path, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    async with opened(partial(SqliteConnection.to, url), embedder, clock) as memories:
+        for number in range(400):
+            await put(memories, f"k{number}", "Ada moved to Berlin")
+
+        assert (tmp_path / "memory.db-wal").stat().st_size < 8 * 1024 * 1024
+
+
 async def test_a_copy_older_than_the_log_of_changes_is_read_anew(
     url: str, memories: Memories
 ) -> None:
@@ -174,7 +184,7 @@ async def test_a_namespace_too_large_to_be_held_is_searched_all_the_same(
 async def test_the_indexes_held_stay_within_their_limit(
     url: str, embedder: WordLlamaEmbedder, clock: Any
 ) -> None:
-    store = SqlStore(partial(SqliteConnection.to, url), model=embedder.model)
+    store = SqlStore(partial(SqliteConnection.to, url), model=embedder.model, at_hand=True)
     searches = Searches(store, held_bytes=20_000)
     memories = Memories(store=store, searches=searches, embedder=embedder, clock=clock)
     for number in range(20):

@@ -258,6 +258,15 @@ def test_memories_are_put_read_found_and_forgotten(cadre: Cadre, store: Store) -
     assert cadre.json("memory", "forget", "team", "--tag", "old") == {"forgotten": 1}
 
 
+def test_a_memory_is_put_with_metadata_and_only_over_the_version_that_is_said(
+    cadre: Cadre, store: Store
+) -> None:
+    cadre("memory", "put", "team/facts", "k", "v", "--meta", "kind=fact", "--if-version", "0")
+
+    stored = store.memories["team/facts", "k"]
+    assert (stored["metadata"], stored["if_version"]) == ({"kind": "fact"}, 0)
+
+
 def test_memories_are_searched_as_of_a_time_with_what_is_around_them(
     cadre: Cadre, store: Store
 ) -> None:

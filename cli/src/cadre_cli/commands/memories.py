@@ -76,13 +76,32 @@ def put(
         float | None, typer.Option(metavar="SECONDS", min=0, help="Forget it after this long.")
     ] = None,
     tag: Tags = None,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--meta",
+            metavar="NAME=VALUE",
+            help="Say this of it; give it once for each.",
+            show_default=False,
+        ),
+    ] = None,
+    if_version: Annotated[
+        int | None,
+        typer.Option(min=0, help="Only over this version; 0: only if there is none."),
+    ] = None,
     json_: JsonFlag = False,
 ) -> None:
     """Store a value, in place of the one with the same key."""
     text = read_text(Path(value[1:])) if value.startswith("@") else value
     with gateway() as client:
         item = client.put_memory(
-            namespace.split("/"), key, _value(text, as_json), ttl_seconds=ttl, tags=tag or ()
+            namespace.split("/"),
+            key,
+            _value(text, as_json),
+            ttl_seconds=ttl,
+            tags=tag or (),
+            metadata=_named(meta or ()),
+            if_version=if_version,
         )
     if json_:
         print_json(item.model_dump(mode="json"))

@@ -33,6 +33,7 @@ from cadre_executor.language.memories import keeps_all
 from cadre_executor.language.nodes import NodeCompiler, check_ids, with_memory_defaults
 from cadre_executor.language.references import Names
 from cadre_executor.language.reports import Report, path_text, shown
+from cadre_executor.language.scopes import note_chosen_places
 from cadre_executor.language.states import compile_fields
 from cadre_executor.language.structure import Structure, read_structure
 from cadre_executor.language.triggers import compile_triggers
@@ -121,6 +122,7 @@ def _compiled(structure: Structure, file: FileShape, report: Report) -> Parsed:
     )
     nodes, indexes = _nodes(file, compiler)
     note_unlearned(config, nodes.values(), report)
+    note_chosen_places(nodes, indexes, declared, report)
     flow = compile_edges(file.edges, ids, names, report)
     exits = loops_without_exit(flow)
     if structure.flow_known and flow.complete:

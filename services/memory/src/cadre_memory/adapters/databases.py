@@ -14,6 +14,7 @@ from cadre_memory.adapters.redis_store import RedisStore
 from cadre_memory.adapters.sql import SqlStore
 from cadre_memory.domain.stores import Store
 
+_SQLITE = "sqlite:///"
 _REDIS = ("redis://", "rediss://")
 _PACKAGE = Path(__file__).parents[1]
 
@@ -21,7 +22,8 @@ _PACKAGE = Path(__file__).parents[1]
 async def open_store(url: str, *, model: str, understood: bool = True) -> Store:
     """The store of an address; what is stored is understood by a model at once, or else later. Raises as `opened`."""
     if not url.startswith(_REDIS):
-        return SqlStore(opened(url), model=model, understood=understood)
+        at_hand = url.startswith(_SQLITE)
+        return SqlStore(opened(url), model=model, understood=understood, at_hand=at_hand)
     redis = connect_redis(url)
     try:
         await check_server(redis)
@@ -44,7 +46,7 @@ async def findings(url: str) -> list[Finding]:
 
 def opened(url: str) -> Callable[[], Connection]:
     """Migrates an SQL database, and answers what connects to it. Raises InvalidInput, Unavailable or DataLost."""
-    if url.startswith("sqlite:///"):
+    if url.startswith(_SQLITE):
         migrate(url, migrations=_PACKAGE / "migrations", name="memory")
         return partial(SqliteConnection.to, url)
     if url.startswith("postgresql://"):

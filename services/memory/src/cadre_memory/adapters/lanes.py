@@ -1,4 +1,5 @@
-"""Threads that each own a database connection, and the line of work before them."""
+"""Who works with the database: threads that each own a connection, with a line of work before them; and, for what is
+done sooner than another thread has begun to, whoever asks."""
 
 import asyncio
 import threading
@@ -53,6 +54,11 @@ class Lane:
         finally:
             self._waiting -= 1
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, and nothing waits."""
+        return not self._waiting
+
     async def close(self) -> None:
         """Ends the threads after the work they have begun, and closes their connections."""
         await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
@@ -70,3 +76,30 @@ class Lane:
             self._own.connection = connection
             self._opened.append(connection)
         return connection
+
+
+class Shortcut:
+    """Does short jobs in the thread of its caller, an event loop's: for a database in a file, where handing them to
+    another thread takes longer than they do. It waits for nobody who writes, and leaves to others to bring what it
+    wrote from the log into the file, which waits for the disk."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._own: Connection | None = None
+
+    def run(self, job: Callable[[Connection], Answer]) -> Answer:
+        """The job's answer. Raises DatabaseLocked at once where another writes, else as a lane does."""
+        with database_errors("memory"):
+            return job(self._connection())
+
+    def close(self) -> None:
+        """Closes its connection."""
+        if self._own is not None:
+            self._own.close()
+
+    def _connection(self) -> Connection:
+        if self._own is None:
+            self._own = self._connect()
+            self._own.execute("PRAGMA busy_timeout = 0")
+            self._own.execute("PRAGMA wal_autocheckpoint = 0")
+        return self._own

@@ -1,12 +1,14 @@
 """Memory in SQLite or PostgreSQL: rows by key and by conversation, and what of them is searched beside them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 
+from cadre_kit.databases import DatabaseLocked
+from cadre_kit.errors import CadreError
 from cadre_memory.adapters.connections import Connection
-from cadre_memory.adapters.lanes import Lane
+from cadre_memory.adapters.lanes import Answer, Lane, Shortcut
 from cadre_memory.adapters.paths import after_prefix, namespace_of, path_of, scope_of
 from cadre_memory.adapters.queries import (
     IN_FORCE,
@@ -47,16 +49,31 @@ from cadre_memory.domain.stores import (
     micros,
 )
 
+Job = Callable[[Connection], Answer]
+
+_SHORT_CHARACTERS = 4_096
+_SHORT_ITEMS = 16
+_CHECKPOINT_WRITES = 128
+"""Short writes between checkpoints: some 1,000 pages, as many as SQLite itself lets gather."""
+
 
 class SqlStore:
     """A Store. One thread writes; some read, and others search, so that a long search holds up no read.
 
-    What is stored was understood by `model`, unless `understood` says that it will be later.
+    What is stored was understood by `model`, unless `understood` says that it will be later. `at_hand` says that the
+    database is a file: then single short items are read and written without another thread.
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], *, model: str, understood: bool = True
+        self,
+        connect: Callable[[], Connection],
+        *,
+        model: str,
+        understood: bool = True,
+        at_hand: bool = False,
     ) -> None:
+        self._shortcut = Shortcut(connect) if at_hand else None
+        self._short_writes = 0
         self._writes = Lane("writes", threads=1, connect=connect)
         self._reads = Lane("reads", threads=2, connect=connect)
         self._searches = Lane("searches", threads=2, connect=connect)
@@ -65,6 +82,8 @@ class SqlStore:
 
     async def close(self) -> None:
         """Ends what is under way, and closes the file."""
+        if self._shortcut is not None:
+            self._shortcut.close()
         for lane in (self._writes, self._reads, self._searches):
             await lane.close()
 
@@ -83,7 +102,29 @@ class SqlStore:
                     remember(connection, once, answers, now=micros(now))
             return [answered(*each) for each in zip(changes, answers, strict=True)]
 
-        return await self._writes.run(job)
+        return await self._write(job, short=len(changes) == 1 and _is_short(changes[0]))
+
+    async def _write(self, job: Job[Answer], *, short: bool) -> Answer:
+        """Does a short one at once, unless others are at it."""
+        if not short or self._shortcut is None or not self._writes.idle:
+            return await self._writes.run(job)
+        try:
+            answer = self._shortcut.run(job)
+        except DatabaseLocked:
+            return await self._writes.run(job)
+        self._short_writes += 1
+        if self._short_writes % _CHECKPOINT_WRITES == 0:
+            # As with those that SQLite does by itself: where it fails, what was written is in the log all the same.
+            with suppress(CadreError):
+                await self._writes.run(_checkpoint)
+        return answer
+
+    async def _read(self, job: Job[Answer], *, lane: Lane, short: bool = True) -> Answer:
+        """Reads what is short at once: in SQLite's WAL, who reads waits for nobody who writes."""
+        if short and self._shortcut is not None:
+            with suppress(DatabaseLocked):
+                return self._shortcut.run(job)
+        return await lane.run(job)
 
     def _change(
         self, connection: Connection, change: Change, pending: Pending, now: datetime
@@ -147,7 +188,7 @@ class SqlStore:
                 return item_of(row) if row else None
             return earlier(connection, row, version)
 
-        return await self._reads.run(job)
+        return await self._read(job, lane=self._reads)
 
     async def page(
         self,
@@ -276,7 +317,7 @@ class SqlStore:
                 found[item_id] = item_of(row)
             return found
 
-        return await self._searches.run(job)
+        return await self._read(job, lane=self._searches, short=len(ids) <= _SHORT_ITEMS)
 
     async def count(self, namespace: Namespace, *, limit: int) -> int:
         """As Store says."""
@@ -337,7 +378,8 @@ class SqlStore:
                 last=last,
             )
 
-        return await self._searches.run(job)
+        few = self._shortcut is not None and await self.last_change() <= since + _SHORT_ITEMS
+        return await self._read(job, lane=self._searches, short=few)
 
     async def last_change(self) -> int:
         """As Store says."""
@@ -346,7 +388,7 @@ class SqlStore:
             (last,) = connection.execute("SELECT max(sequence) FROM change").fetchone()
             return last or 0
 
-        return await self._searches.run(job)
+        return await self._read(job, lane=self._searches)
 
     async def forget(
         self, namespace: Namespace, matching: Filter, *, limit: int, now: datetime
@@ -430,6 +472,15 @@ class SqlStore:
 _ENTRY_OF_E = ", ".join(f"e.{column}" for column in ENTRY.split(", ")[:-1]) + (
     ", CASE WHEN e.model = ? THEN e.embedding END"
 )
+
+
+def _is_short(change: Change) -> bool:
+    # A removal takes up to 20 versions with it, however long they are.
+    return isinstance(change, Draft) and len(change.value) <= _SHORT_CHARACTERS
+
+
+def _checkpoint(connection: Connection) -> None:
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 @contextmanager

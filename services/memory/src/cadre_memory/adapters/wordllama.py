@@ -3,9 +3,10 @@
 import asyncio
 import importlib.util
 import json
+import re
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,17 @@ from tokenizers import Tokenizer
 
 from cadre_kit.errors import Internal
 from cadre_memory.domain.stores import Vector
+from cadre_memory.domain.texts import at_once_if_short
 
 DIMENSIONS = 256
-_SHORT = 1_000
+_WORDS_KEPT = 8_192
+_LONGEST_KEPT = 40
+
+# The tokenizer writes spaces so. None of its tokens goes on beyond a space that follows something else, nor a line.
+_SPACE = "\u2581"
+_WORD = re.compile(f"\n|{_SPACE}*[^{_SPACE}\n]+|{_SPACE}+")
+# What it takes out of a text before anything else.
+_MARK = re.compile("</?s>|<unk>")
 
 _TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
 _TABLE = Path(f"weights/l2_supercat_{DIMENSIONS}.safetensors")
@@ -35,10 +44,36 @@ class EmbeddingsMissing(Internal):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Model:
-    tokenizer: Tokenizer
-    table: npt.NDArray[np.float16]
+class WordVectors:
+    """The sums of the vectors of a text's tokens. Those of words that came lately are kept, in some 10 MB: texts say
+    the same few thousand words again and again, and finding the tokens of one takes longer than all else."""
+
+    def __init__(self, *, tokenizer: Tokenizer, table: npt.NDArray[np.float16]) -> None:
+        self._tokenizer = tokenizer
+        self._table = table
+        self._kept = lru_cache(maxsize=_WORDS_KEPT)(self._of_word)
+
+    def total(self, text: str) -> Vector:
+        """The sum over a text, all zeros where it has no token."""
+        if not text or _MARK.search(text):
+            return self._sum(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        words = _WORD.findall(_SPACE + text.replace(" ", _SPACE))
+        sums = [
+            self._kept(word) if len(word) <= _LONGEST_KEPT else self._of_word(word)
+            for word in words
+        ]
+        return _added(np.frombuffer(b"".join(sums), np.float32).reshape(-1, DIMENSIONS))
+
+    def _of_word(self, word: str) -> bytes:
+        return self._sum([token.id for token in self._tokenizer.model.tokenize(word)]).tobytes()
+
+    def _sum(self, tokens: Sequence[int]) -> Vector:
+        return _added(self._table.take(tokens, axis=0).astype(np.float32))
+
+
+def _added(vectors: Vector) -> Vector:
+    total: Vector = np.add.reduce(vectors)
+    return total
 
 
 class WordLlamaEmbedder:
@@ -50,7 +85,7 @@ class WordLlamaEmbedder:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._model: _Model | None = None
+        self._words: WordVectors | None = None
 
     @property
     def model(self) -> str:
@@ -65,12 +100,8 @@ class WordLlamaEmbedder:
 
     def embed(self, text: str) -> Vector | None:
         """As Embedder says. Raises EmbeddingsMissing."""
-        model = self._loaded()
-        tokens = model.tokenizer.encode(text, add_special_tokens=False).ids
-        if not tokens:
-            return None
         # The sum points where the mean does.
-        total: Vector = np.add.reduce(model.table.take(tokens, axis=0).astype(np.float32))
+        total = self._loaded().total(text)
         length = np.sqrt(np.dot(total, total))
         return total / length if length else None
 
@@ -82,14 +113,13 @@ class WordLlamaEmbedder:
         """As Embedder says."""
         # Words that say nothing would draw the meaning of every question to the same place.
         said = " ".join(words) or text
-        # What is short is understood sooner than another thread has begun to.
-        return self.embed(said) if len(said) < _SHORT else await asyncio.to_thread(self.embed, said)
+        return await at_once_if_short(lambda: self.embed(said), texts=[said])
 
-    def _loaded(self) -> _Model:
+    def _loaded(self) -> WordVectors:
         with self._lock:
-            if self._model is None:
-                self._model = loaded_from(_package_folder())
-            return self._model
+            if self._words is None:
+                self._words = loaded_from(_package_folder())
+            return self._words
 
 
 def _package_folder() -> Path:
@@ -100,11 +130,11 @@ def _package_folder() -> Path:
     return Path(found.submodule_search_locations[0])
 
 
-def loaded_from(folder: Path) -> "_Model":
-    """The model in a folder of the package. Raises EmbeddingsMissing."""
+def loaded_from(folder: Path) -> WordVectors:
+    """The word vectors in a folder of the package. Raises EmbeddingsMissing."""
     try:
         tokenizer = Tokenizer.from_str((folder / _TOKENIZER).read_text(encoding="utf-8"))
-        return _Model(tokenizer=tokenizer, table=_mapped(folder / _TABLE))
+        return WordVectors(tokenizer=tokenizer, table=_mapped(folder / _TABLE))
     except (OSError, ValueError, KeyError) as exc:
         raise EmbeddingsMissing(str(exc)) from exc
 

@@ -1,9 +1,9 @@
 """What can be done with conversations: messages added to the end, and read from the end."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from cadre_memory.domain.items import FieldInvalid, Item, valid_namespace
 from cadre_memory.domain.memories import ANSWER_BYTES, Clock, once_of, within
@@ -18,6 +18,7 @@ from cadre_memory.domain.messages import (
 )
 from cadre_memory.domain.stores import Embedder, Store
 from cadre_memory.domain.summaries import SUMMARY_KEY, Summary, summary_of
+from cadre_memory.domain.texts import at_once_if_short
 
 DEFAULT_LIMIT = 100
 _MOST_TOKENS = 10_000_000
@@ -46,14 +47,11 @@ class Conversations:
     ) -> int:
         """Adds messages to the end of a conversation; the position of the first of them."""
         namespace, messages = valid_namespace(namespace), valid_messages(messages)
-        once = once_of(
-            idempotency_key,
-            "append",
-            *namespace,
-            *(part for m in messages for part in _identity(m)),
-        )
-        said = await asyncio.to_thread(
-            lambda: [understood(message, embedder=self.embedder) for message in messages]
+        parts = (part for message in messages for part in _identity(message))
+        once = once_of(idempotency_key, "append", chain(namespace, parts))
+        said = await at_once_if_short(
+            lambda: [understood(message, embedder=self.embedder) for message in messages],
+            texts=[message.text for message in messages],
         )
         return await self.store.append(
             namespace,

@@ -1,8 +1,7 @@
 """What can be done with memories."""
 
-import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -44,7 +43,13 @@ from cadre_memory.domain.stores import (
     Store,
     stored_vector,
 )
-from cadre_memory.domain.texts import passage_of, searched_text, terms_of, words_of
+from cadre_memory.domain.texts import (
+    at_once_if_short,
+    passage_of,
+    searched_text,
+    terms_of,
+    words_of,
+)
 from cadre_memory.domain.understanding import searched_value
 from cadre_memory.domain.validity import asked_about, holds
 
@@ -61,7 +66,6 @@ ANSWER_BYTES = 8 * 1024 * 1024
 """Values of one answer, in all: half of what a message may have."""
 
 _AT_ONCE = 500
-_SHORT = 1_000
 _ANSWERS_KEPT = timedelta(days=7)
 
 Clock = Callable[[], datetime]
@@ -156,11 +160,11 @@ class Memories:
         valid_together("puts", (each.value for each in changes if isinstance(each, NewItem)))
         now = self.clock()
         said = (part for each in changes for part in _identity(each))
-        once = once_of(idempotency_key, "put", *said)
-        if len(changes) == 1 and _is_short(changes[0]):
-            drafts = [self._change(changes[0], now=now)]
-        else:
-            drafts = await asyncio.to_thread(lambda: [self._change(c, now=now) for c in changes])
+        once = once_of(idempotency_key, "put", said)
+        drafts = await at_once_if_short(
+            lambda: [self._change(each, now=now) for each in changes],
+            texts=[each.value for each in changes if isinstance(each, NewItem)],
+        )
         return await self.store.change(drafts, now=now, once=once)
 
     def _change(self, change: NewItem | Removal, *, now: datetime) -> Change:
@@ -181,7 +185,7 @@ class Memories:
     async def delete(self, *, namespace: tuple[str, ...], key: str, idempotency_key: str) -> bool:
         """Removes the item and its versions, and says whether there was one."""
         namespace, key = valid_namespace(namespace), valid_key(key)
-        once = once_of(idempotency_key, "delete", *namespace, key)
+        once = once_of(idempotency_key, "delete", (*namespace, key))
         removal = Removal(namespace=namespace, key=key)
         (deleted,) = await self.store.change([removal], now=self.clock(), once=once)
         return bool(deleted)
@@ -384,11 +388,6 @@ def _passage(item: Item, question: Question) -> str:
     return passage_of(text, frozenset(question.terms))
 
 
-def _is_short(change: NewItem | Removal) -> bool:
-    """Whether it is understood sooner than another thread has begun to."""
-    return isinstance(change, Removal) or len(change.value) <= _SHORT
-
-
 def _identity(new: NewItem | Removal) -> Sequence[str]:
     """What tells a request from others."""
     if isinstance(new, Removal):
@@ -401,12 +400,12 @@ def _identity(new: NewItem | Removal) -> Sequence[str]:
     return parts
 
 
-def once_of(idempotency_key: str, *request: str) -> Once | None:
+def once_of(idempotency_key: str, kind: str, said: Iterable[str]) -> Once | None:
     """Names a request by its idempotency key and all that it says; None without a key."""
     if not idempotency_key:
         return None
     digest = hashlib.sha256()
-    for part in request:
+    for part in (kind, *said):
         content = part.encode()
         digest.update(len(content).to_bytes(8, "big") + content)
     return Once(key=idempotency_key, digest=digest.digest())

@@ -103,7 +103,7 @@ def ranked(index: NamespaceIndex, question: Question, *, there: Mask, limit: int
             item_id=int(ids[place]),
             score=float(scores[place]),
             text_score=float(signs.text[place]),
-            vector_score=float(np.clip(signs.cosines[place], -1, 1)),
+            vector_score=min(max(float(signs.cosines[place]), -1.0), 1.0),
         )
         for place in best
     ]

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from cadre_memory.domain.entries import Entry
 from cadre_memory.domain.filters import Filter
@@ -16,6 +18,9 @@ from cadre_memory.domain.stores import Store, micros
 
 _BLOCK = 16_384
 _NAMESPACES = 4_096
+_FEW = 2_048
+
+Result = TypeVar("Result")
 
 
 @dataclass(kw_only=True)
@@ -60,9 +65,8 @@ class Searches:
             index = await self._current(namespace, held)
             if index is None:
                 index = await self._of_the_best(namespace, question, passing=passing, now=now)
-            return await asyncio.to_thread(
-                _ranked, index, question, passing=passing, limit=limit, now=micros(now)
-            )
+            rank = partial(_ranked, index, question, passing=passing, limit=limit, now=micros(now))
+            return await _done(rank, rows=len(index))
 
     @asynccontextmanager
     async def _reserved(self, namespace: Namespace) -> AsyncIterator[_Held]:
@@ -89,7 +93,8 @@ class Searches:
             if changes is not None:
                 held.seen = changes.last
                 if changes.entries or changes.removed:
-                    await asyncio.to_thread(held.index.replace, changes.removed, changes.entries)
+                    renew = partial(held.index.replace, changes.removed, changes.entries)
+                    await _done(renew, rows=len(held.index) + len(changes.entries))
                 return held.index
         held.index = None
         if await self._fits(namespace, width=self._width):
@@ -137,6 +142,11 @@ class Searches:
                 yield block
             if len(block) < _BLOCK:
                 return
+
+
+async def _done(work: Callable[[], Result], *, rows: int) -> Result:
+    """Does work on an index: a small one's is done sooner than another thread has begun to."""
+    return work() if rows <= _FEW else await asyncio.to_thread(work)
 
 
 def _ranked(

@@ -1,13 +1,14 @@
 """The words of values and of questions: what is indexed, and what is looked for."""
 
+import asyncio
 import json
 import re
-import struct
 import threading
 import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from Stemmer import Stemmer
@@ -21,9 +22,15 @@ QUERY_WORDS = 64
 TERM = np.dtype([("term", "<u4"), ("halves", "u1")])
 """A word's stem as a number, and how often a text has it, in halves: a word of the key counts half."""
 
-_RECORD = struct.Struct("<IB").pack
+_COUNTS = [bytes([count]) for count in range(256)]
 
 PASSAGE_CHARACTERS = 500
+
+_SHORT = 2_000
+_EACH = 500
+"""Characters that are understood while another thread begins to, and those that one more text is worth."""
+
+Result = TypeVar("Result")
 
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*|[.!?\n]+")
 _STEP = re.compile(r"\[[^\]]*\]|[^.\[\]]+")
@@ -46,6 +53,13 @@ _STOP_WORDS = frozenset(
         yours re ve ll m d don didn doesn isn wasn""",
     )
 )
+
+
+async def at_once_if_short(work: Callable[[], Result], *, texts: Iterable[str]) -> Result:
+    """What work on texts comes to: done by the caller where they are short, else by another thread."""
+    if sum(_EACH + len(text) for text in texts) <= _SHORT:
+        return work()
+    return await asyncio.to_thread(work)
 
 
 def text_of(value: object) -> str:
@@ -116,11 +130,12 @@ def terms_of(question: str) -> tuple[int, ...]:
 
 def indexed(text: str, *, key: str) -> bytes:
     """The stems of a text and of its key, as TERM records."""
-    halves: dict[int, int] = {}
+    halves: dict[bytes, int] = {}
     for said, worth in ((text, 2), (key, 1)):
-        for term in map(_term, _telling(said)):
-            halves[term] = halves.get(term, 0) + worth
-    return b"".join(_RECORD(term, min(count, 255)) for term, count in halves.items())
+        for word in _telling(said):
+            stem = _stem(word)
+            halves[stem] = halves.get(stem, 0) + worth
+    return b"".join([stem + _COUNTS[min(count, 255)] for stem, count in halves.items()])
 
 
 def passage_of(text: str, terms: frozenset[int]) -> str:
@@ -161,8 +176,13 @@ def _parts(word: str) -> Iterator[str]:
         yield word[start : start + 2]
 
 
-@lru_cache(maxsize=65_536)
 def _term(word: str) -> int:
+    return int.from_bytes(_stem(word), "little")
+
+
+@lru_cache(maxsize=65_536)
+def _stem(word: str) -> bytes:
+    """A word's stem as the number of a TERM record."""
     with _STEMMING:
         stem: str = _STEMMER.stemWord(word)
-    return zlib.crc32(stem.encode())
+    return zlib.crc32(stem.encode()).to_bytes(4, "little")
