@@ -45,7 +45,7 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 CADRE_HOME=/var/lib/cadre CADRE_
 # A new volume takes the owner of the folder that it is mounted on.
 RUN groupadd --gid 10001 cadre \
     && useradd --uid 10001 --gid cadre --home-dir /var/lib/cadre --no-create-home --shell /usr/sbin/nologin cadre \
-    && install -d -o cadre -g cadre -m 700 /var/lib/cadre /var/lib/cadre-key
+    && install -d -o cadre -g cadre -m 700 /var/lib/cadre /var/lib/cadre-key /var/lib/cadre-service
 WORKDIR /var/lib/cadre
 ARG SERVICE
 # The embedded model's runtime is linked to OpenMP, which its wheel does not carry.

@@ -28,6 +28,7 @@ TOGETHER = 1200
 SLOW_TOGETHER = 320
 MEMORY_CALLS = 20_000
 SETTLING_CALLS = 10_000
+TOKEN = "a-token-of-the-benchmark"
 MODEL = "gpt-4.1-mini"
 
 # One call: returns the seconds until its first text.
@@ -186,12 +187,14 @@ async def _over_grpc(base: str, memory_calls: int) -> tuple[Figures, str]:
     from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
     from cadre_kit.channels import call, connect
     from cadre_kit.channels import stream as streamed
+    from cadre_kit.credentials import Credentials
 
+    credentials = Credentials(token=TOKEN)
     request = llm_pb2.CompleteRequest(
         options=llm_pb2.ModelOptions(provider="openai", model=MODEL),
         messages=[llm_pb2.Message(role=llm_pb2.ROLE_USER, content="hi")],
     )
-    async with _llm_proxy(base) as (address, pid), connect(address) as channel:
+    async with _llm_proxy(base) as (address, pid), connect(address, credentials) as channel:
         stub = llm_pb2_grpc.LlmServiceStub(channel)
         common: Any = {"service": "llm-proxy", "timeout_seconds": 60.0}
 
@@ -241,6 +244,7 @@ async def _llm_proxy(base: str) -> AsyncIterator[tuple[str, int]]:
             "CADRE_LLM_PROXY_PORT": str(port),
             "CADRE_TRACES_ENDPOINT": "",
             "CADRE_LOG_LEVEL": "error",
+            "CADRE_SERVICE_TOKEN": TOKEN,
             "OPENAI_API_KEY": "key",
             "OPENAI_API_BASE": base,
         }

@@ -23,7 +23,7 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from langgraph.store.base import PutOp
 from langgraph.store.sqlite import SqliteStore
-from tests.platform import Platform, platform
+from tests.platform import Platform, credentials_in, platform
 
 from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
@@ -63,7 +63,8 @@ def main() -> None:
 
 async def _served(running: Platform, *, raw_put: float, raw_get: float) -> None:
     """Calls of the service as it runs, a process of its own."""
-    async with connect(f"127.0.0.1:{running.ports['memory']}") as channel:
+    address = f"127.0.0.1:{running.ports['memory']}"
+    async with connect(address, credentials_in(running.home)) as channel:
         stub = memory_pb2_grpc.MemoryServiceStub(channel)
         await _timed(lambda n: _put(stub, n), CALLS)
         put = await _timed(lambda n: _put(stub, CALLS + n), CALLS)

@@ -5,8 +5,9 @@ import os
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from tests.platform import free_port
+from tests.platform import credentials_in, free_port
 
+from cadre_kit.credentials import Credentials
 from cadre_kit.serving import run_service
 from cadre_memory.app import build
 from cadre_memory.settings import MemorySettings
@@ -26,6 +27,11 @@ class MemoryProcess:
     def address(self) -> str:
         """Where it answers, a moment after `start`; elsewhere after the next."""
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def credentials(self) -> Credentials:
+        """What calls of it need."""
+        return credentials_in(self._home)
 
     def start(self) -> None:
         """Starts it; it is not yet serving then."""

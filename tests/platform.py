@@ -15,8 +15,10 @@ from pathlib import Path
 import httpx
 from tests.preloaded import Forked, fork
 
-from cadre_client import Client
+from cadre_client import Client, ClientTls
+from cadre_kit.credentials import Credentials, load_credentials
 from cadre_kit.health import is_serving
+from cadre_kit.settings import ServiceSettings
 
 GRPC_SERVICES = ("executor", "llm-proxy", "sandbox", "memory")
 SERVICES = (*GRPC_SERVICES, "gateway")
@@ -37,7 +39,16 @@ class Platform:
     @property
     def gateway_url(self) -> str:
         """Where the gateway answers."""
-        return f"http://127.0.0.1:{self.ports['gateway']}"
+        return f"{self._gateway_scheme}://127.0.0.1:{self.ports['gateway']}"
+
+    @property
+    def tls(self) -> ClientTls:
+        """What a client of the gateway trusts and shows, by the platform's settings."""
+        return ClientTls(
+            ca_file=self._file("CADRE_GATEWAY_CA_FILE"),
+            cert_file=self._file("CADRE_GATEWAY_CLIENT_CERT_FILE"),
+            key_file=self._file("CADRE_GATEWAY_CLIENT_KEY_FILE"),
+        )
 
     @property
     def frontend_url(self) -> str:
@@ -59,14 +70,22 @@ class Platform:
         }
         urls = {
             f"CADRE_{_variable(n)}_URL": f"http://127.0.0.1:{self.ports[n]}"
-            for n in ("gateway", "mlflow", "prefect")
+            for n in ("mlflow", "prefect")
         }
+        urls["CADRE_GATEWAY_URL"] = self.gateway_url
         home = {"CADRE_HOME": str(self.home), "CADRE_TRACES_ENDPOINT": ""}
         return {**kept, **ports, **addresses, **urls, **home, **self._settings}
 
+    @property
+    def credentials(self) -> Credentials:
+        """What calls of its services need."""
+        own = {k.removeprefix("CADRE_").lower(): v for k, v in self._settings.items()}
+        known = {k: v for k, v in own.items() if k in ServiceSettings.model_fields}
+        return load_credentials(ServiceSettings.model_validate({**known, "home": self.home}))
+
     def client(self) -> Client:
         """A client of the gateway, closed with the platform."""
-        client = Client(self.gateway_url, self.api_key)
+        client = Client(self.gateway_url, self.api_key, tls=self.tls)
         self._clients.append(client)
         return client
 
@@ -138,6 +157,14 @@ class Platform:
         for client in self._clients:
             client.close()
 
+    @property
+    def _gateway_scheme(self) -> str:
+        return "https" if "CADRE_GATEWAY_TLS_CERT_FILE" in self._settings else "http"
+
+    def _file(self, variable: str) -> Path | None:
+        name = self._settings.get(variable)
+        return Path(name) if name else None
+
     def _started(self, name: str) -> subprocess.Popen[bytes] | Forked:
         module = f"cadre_{name.replace('-', '_')}"
         with (self.home / f"{name}.log").open("ab") as log:
@@ -166,10 +193,13 @@ class Platform:
         if name in GRPC_SERVICES:
             # In a thread of its own: the caller's may have a loop running, as Playwright's does.
             with ThreadPoolExecutor(1) as thread:
-                return thread.submit(asyncio.run, is_serving(address)).result()
+                asked = is_serving(address, self.credentials)
+                return thread.submit(asyncio.run, asked).result()
         path = "/_stcore/health" if name == "frontend" else "/healthz"
+        url = f"http://{address}" if name == "frontend" else self.gateway_url
+        verified = self.tls.context() if url.startswith("https:") else False
         try:
-            return httpx.get(f"http://{address}{path}", timeout=2).status_code == 200
+            return httpx.get(url + path, timeout=2, verify=verified).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -204,6 +234,11 @@ async def eventually_async(
         if time.monotonic() > deadline:
             raise AssertionError(f"{condition} did not come true within {seconds} s")
         await asyncio.sleep(0.05)
+
+
+def credentials_in(home: Path) -> Credentials:
+    """What calls of the services in a folder need."""
+    return load_credentials(ServiceSettings(home=home))
 
 
 def free_port() -> int:

@@ -11,8 +11,10 @@ from tests.preloaded import Forked, fork
 
 from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc, usage_pb2, usage_pb2_grpc
 from cadre_kit.channels import call, connect
+from cadre_kit.credentials import Credentials
 from cadre_kit.health import is_serving
 
+CREDENTIALS = Credentials(token="a-token-of-the-tests")
 REQUEST = llm_pb2.CompleteRequest(
     options=llm_pb2.ModelOptions(provider="embedded", max_tokens=4),
     messages=[llm_pb2.Message(role=llm_pb2.ROLE_USER, content="hi")],
@@ -24,6 +26,7 @@ async def started(home: Path, port: int, **variables: str) -> Forked:
         **os.environ,
         "CADRE_HOME": str(home),
         "CADRE_LLM_PROXY_PORT": str(port),
+        "CADRE_SERVICE_TOKEN": CREDENTIALS.token,
         **variables,
     }
     with (home / "log").open("ab") as log:
@@ -37,7 +40,7 @@ async def started(home: Path, port: int, **variables: str) -> Forked:
 
 
 async def asked(port: int) -> llm_pb2.Reply:
-    async with connect(f"127.0.0.1:{port}") as channel:
+    async with connect(f"127.0.0.1:{port}", CREDENTIALS) as channel:
         stub = llm_pb2_grpc.LlmServiceStub(channel)
         response = await call(
             stub.Complete,
@@ -85,14 +88,14 @@ async def test_a_reply_outlives_a_kill_and_no_process_does(
 
 
 async def used(port: int) -> usage_pb2.QueryUsageResponse:
-    async with connect(f"127.0.0.1:{port}") as channel:
+    async with connect(f"127.0.0.1:{port}", CREDENTIALS) as channel:
         stub = usage_pb2_grpc.UsageServiceStub(channel)
         query = usage_pb2.QueryUsageRequest()
         return await call(stub.QueryUsage, query, service="llm-proxy", timeout_seconds=30)
 
 
 async def spent(port: int, usd: str) -> usage_pb2.BudgetStatus:
-    async with connect(f"127.0.0.1:{port}") as channel:
+    async with connect(f"127.0.0.1:{port}", CREDENTIALS) as channel:
         stub = usage_pb2_grpc.UsageServiceStub(channel)
         budget = usage_pb2.Budget(
             name="all",
@@ -115,7 +118,7 @@ async def test_what_was_sent_when_it_was_killed_stays_counted_and_its_key_is_fre
     )
 
     async def ask(seconds: float) -> llm_pb2.CompleteResponse:
-        async with connect(f"127.0.0.1:{unused_tcp_port}") as channel:
+        async with connect(f"127.0.0.1:{unused_tcp_port}", CREDENTIALS) as channel:
             stub = llm_pb2_grpc.LlmServiceStub(channel)
             return await call(
                 stub.Complete,

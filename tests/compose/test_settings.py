@@ -1,6 +1,7 @@
 """What a service can be told as a process, it can be told in a container."""
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,37 @@ FIXED = {"CADRE_HOME", "CADRE_HOST"}
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_setting_of_a_service_can_be_set_in_compose(service: str) -> None:
+    wanted = _settings(service) - FIXED - {f"CADRE_{_upper(service)}_PORT"}
+
+    assert wanted <= _environment(service)
+
+
+def test_every_setting_of_the_frontend_can_be_set_in_compose() -> None:
+    read = [
+        ROOT / "frontend/src/cadre_frontend/settings.py",
+        ROOT / "libs/client/src/cadre_client/_local.py",
+    ]
+    named = set(re.findall(r"CADRE_[A-Z_]*[A-Z]", "".join(path.read_text() for path in read)))
+    other = {
+        "CADRE_FRONTEND_PORT",
+        "CADRE_GATEWAY",
+        "CADRE_GATEWAY_PORT",
+        "CADRE_GATEWAY_TLS_CERT_FILE",
+    }
+
+    assert named - FIXED - other <= _environment("frontend")
+
+
+def test_every_connection_that_the_page_of_triggers_names_can_be_set_in_compose() -> None:
+    page = (ROOT / "docs/triggers.md").read_text()
+    found = re.findall(r"CADRE_(?:TELEGRAM|WHATSAPP|SLACK|EMAIL)_[A-Z_]+", page)
+
+    assert {name for name in found if not name.endswith("_FILE")} <= _environment("gateway")
+
+
+def _environment(container: str) -> set[str]:
     compose = YAML(typ="safe").load((ROOT / "compose.yaml").read_text())
-
-    named = set(compose["services"][service]["environment"])
-
-    assert _settings(service) - FIXED - {f"CADRE_{_upper(service)}_PORT"} <= named
+    return set(compose["services"][container]["environment"])
 
 
 def _settings(service: str) -> set[str]:

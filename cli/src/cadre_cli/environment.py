@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from cadre_cli.settings import PlatformSettings, reachable_host, url_of
+from cadre_cli.settings import PlatformSettings, gateway_url, reachable_host, url_of
 
 __all__ = ["child_environment", "search_keys", "without_provider_keys"]
 
@@ -31,7 +31,7 @@ def child_environment(settings: PlatformSettings, given: Mapping[str, str]) -> d
     mlflow = url_of(settings, settings.mlflow_port)
     return {
         **_addresses(settings),
-        "CADRE_GATEWAY_URL": url_of(settings, settings.gateway_port),
+        "CADRE_GATEWAY_URL": gateway_url(settings),
         "CADRE_MLFLOW_URL": mlflow,
         "CADRE_PREFECT_URL": prefect,
         "CADRE_TRACES_ENDPOINT": f"{mlflow}/v1/traces",

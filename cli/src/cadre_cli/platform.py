@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from cadre_cli.environment import child_environment, search_keys, without_provider_keys
-from cadre_cli.settings import PlatformSettings, reachable_host, url_of, variables_in_env_file
+from cadre_cli.settings import (
+    PlatformSettings,
+    gateway_url,
+    reachable_host,
+    url_of,
+    variables_in_env_file,
+)
 from cadre_cli.supervisor.probes import HttpProbe, TcpProbe, WorkerProbe
 from cadre_cli.supervisor.programs import Pace, Platform, Program
 from cadre_cli.supervisor.state import Home
@@ -40,7 +46,7 @@ def local_platform(settings: PlatformSettings) -> Platform:
     return Platform(
         home=home_of(settings),
         programs=(*services, *_behind(settings, environment, services)),
-        usable=HttpProbe(url=f"{url_of(settings, settings.gateway_port)}/readyz"),
+        usable=_asking_the_gateway(settings, "/readyz"),
         pace=Pace(stop_seconds=stop_seconds(settings)),
     )
 
@@ -48,7 +54,7 @@ def local_platform(settings: PlatformSettings) -> Platform:
 def _services(settings: PlatformSettings, environment: Mapping[str, str]) -> list[Program]:
     keyless = without_provider_keys(environment)
     return [
-        _page(settings, "gateway", settings.gateway_port, keyless, health="/healthz"),
+        _gateway(settings, keyless),
         _service(settings, "executor", settings.executor_port, keyless | search_keys(environment)),
         _service(settings, "llm-proxy", settings.llm_proxy_port, environment),
         _service(settings, "sandbox", settings.sandbox_port, keyless),
@@ -70,6 +76,16 @@ def _service(
         port_setting=f"{module.upper()}_PORT",
         ready=TcpProbe(host=reachable_host(settings.host), port=port),
     )
+
+
+def _gateway(settings: PlatformSettings, environment: Mapping[str, str]) -> Program:
+    page = _page(settings, "gateway", settings.gateway_port, environment, health="/healthz")
+    return replace(page, url=gateway_url(settings), ready=_asking_the_gateway(settings, "/healthz"))
+
+
+def _asking_the_gateway(settings: PlatformSettings, path: str) -> HttpProbe:
+    cert, key = settings.gateway_client_cert_file, settings.gateway_client_key_file
+    return HttpProbe(url=gateway_url(settings) + path, shown=(cert, key) if cert and key else None)
 
 
 def _page(

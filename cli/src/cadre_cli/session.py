@@ -53,6 +53,13 @@ def gateway() -> Iterator["Client"]:
     except ApiError as error:
         raise Refused(error) from error
     except GatewayUnreachable as error:
+        if error.by_tls:
+            raise CliError(
+                str(error),
+                code=error.code,
+                resolution=error.resolution,
+                exit_status=ExitStatus.UNREACHABLE,
+            ) from error
         raise unreachable(error.url) from error
 
 

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cadre_cli.errors import CliError
 
 __all__ = [
     "PlatformSettings",
+    "gateway_url",
     "load_settings",
     "reachable_host",
     "url_of",
@@ -18,6 +19,8 @@ __all__ = [
 ]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+# A variable that is there and empty is one that is not set.
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 
 class PlatformSettings(BaseSettings):
@@ -33,6 +36,13 @@ class PlatformSettings(BaseSettings):
         5.0, ge=0, le=300, description="How long calls under way may take to end at a stop."
     )
     gateway_port: Port = Field(7400, description="Port of the gateway's HTTP API.")
+    gateway_tls_cert_file: OptionalPath = Field(
+        None, description="Certificate of the gateway, whose URL then begins with https."
+    )
+    gateway_client_cert_file: OptionalPath = Field(
+        None, description="Certificate that is shown to a gateway that wants one, PEM."
+    )
+    gateway_client_key_file: OptionalPath = Field(None, description="Its key, PEM, unencrypted.")
     frontend_port: Port = Field(7401, description="Port of the web UI.")
     executor_port: Port = Field(7410, description="Port of the executor's gRPC.")
     llm_proxy_port: Port = Field(7411, description="Port of the llm-proxy's gRPC.")
@@ -70,6 +80,12 @@ def url_of(settings: PlatformSettings, port: int) -> str:
     """Where a page or API on a port is reached from this machine."""
     host = reachable_host(settings.host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def gateway_url(settings: PlatformSettings) -> str:
+    """Where the gateway is reached from this machine."""
+    url = url_of(settings, settings.gateway_port)
+    return url if settings.gateway_tls_cert_file is None else url.replace("http:", "https:", 1)
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

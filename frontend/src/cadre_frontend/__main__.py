@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from streamlit.runtime.secrets import secrets_singleton
 from streamlit.web import bootstrap
 
 from cadre_frontend.settings import load_settings
@@ -34,6 +35,11 @@ def main() -> None:
         "theme_baseRadius": "0.5rem",
     }
     bootstrap.load_config_options(flag_options=options)
+    if settings.openid is not None:
+        # What `st.App(secrets=...)` does; a file would put the secret on the disk once more.
+        secrets_singleton.merge_programmatic_secrets(
+            {"auth": dict(settings.openid.as_streamlit_has_it())}
+        )
     bootstrap.run(str(_APP), False, [], options)
 
 

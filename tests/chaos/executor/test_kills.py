@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.executor import Neighbours, calls, neighbours
+from tests.platform import credentials_in
 from tests.preloaded import Forked, fork
 from tests.service.executor.conftest import Executor, names, outputs, reached
 
 from cadre.executor.v1 import runs_pb2
 from cadre.llm_proxy.v1 import llm_pb2
 from cadre_kit.channels import connect
+from cadre_kit.credentials import Credentials
 from cadre_kit.health import is_serving
 
 FLOW = """
@@ -65,6 +67,10 @@ class Process:
         }
         self._process: Forked | None = None
 
+    @property
+    def credentials(self) -> Credentials:
+        return credentials_in(self._home)
+
     async def start(self) -> None:
         with (self._home / "log").open("ab") as log:
             self._process = await asyncio.to_thread(
@@ -100,7 +106,7 @@ async def process(tmp_path: Path, near: Neighbours, unused_tcp_port: int) -> Asy
 
 @pytest.fixture
 async def executor(process: Process) -> AsyncIterator[Executor]:
-    async with connect(process.address) as channel:
+    async with connect(process.address, process.credentials) as channel:
         yield Executor(address=process.address, channel=channel)
 
 

@@ -160,7 +160,9 @@ async def test_every_accepted_run_ends_with_each_step_taken_once(
         executors = [
             Executor(
                 address=process.address,
-                channel=await stack.enter_async_context(connect(process.address)),
+                channel=await stack.enter_async_context(
+                    connect(process.address, process.credentials)
+                ),
             )
             for process in processes
         ]

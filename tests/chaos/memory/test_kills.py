@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.platform import Platform, eventually, platform
+from tests.platform import Platform, credentials_in, eventually, platform
 from tests.postgresql import Postgresql
 from tests.redis_server import RedisServer
 
@@ -22,12 +22,13 @@ WRITERS = 32
 PLACE = ["chaos"]
 
 
-def _write_until_it_dies(port: int, prefix: str, acknowledged: list[str]) -> None:
-    asyncio.run(_write(port, prefix, acknowledged))
+def _write_until_it_dies(running: Platform, prefix: str, acknowledged: list[str]) -> None:
+    asyncio.run(_write(running, prefix, acknowledged))
 
 
-async def _write(port: int, prefix: str, acknowledged: list[str]) -> None:
-    async with connect(f"127.0.0.1:{port}") as channel:
+async def _write(running: Platform, prefix: str, acknowledged: list[str]) -> None:
+    address = f"127.0.0.1:{running.ports['memory']}"
+    async with connect(address, credentials_in(running.home)) as channel:
         stub = memory_pb2_grpc.MemoryServiceStub(channel)
         await asyncio.gather(
             *(_write_one_by_one(stub, f"{prefix}-{n}", acknowledged) for n in range(WRITERS))
@@ -67,7 +68,7 @@ def _check(home: Path, url: str, acknowledged: list[str]) -> None:
 
 def _kill_in_the_middle(running: Platform, prefix: str, acknowledged: list[str]) -> None:
     before = len(acknowledged)
-    arguments = (running.ports["memory"], prefix, acknowledged)
+    arguments = (running, prefix, acknowledged)
     writer = threading.Thread(target=_write_until_it_dies, args=arguments)
     writer.start()
     eventually(lambda: len(acknowledged) > before + 100)

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from tests.memory_process import MemoryProcess
 from tests.platform import eventually_async
 
 from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
-from cadre_kit.channels import call
+from cadre_kit.channels import call, connect
 from cadre_kit.errors import CadreError, NotFound
 from cadre_kit.health import is_serving
 from cadre_memory.adapters.checks import contradictions
@@ -129,7 +128,7 @@ async def _started(service: MemoryProcess) -> AsyncIterator[Any]:
     service.start()
     await eventually_async(lambda: is_serving(service.address), seconds=_START_SECONDS)
     # Without retries, which would wait for seconds for what is killed.
-    async with grpc.aio.insecure_channel(service.address) as channel:
+    async with connect(service.address, service.credentials, patient=False) as channel:
         yield memory_pb2_grpc.MemoryServiceStub(channel)
 
 

@@ -60,7 +60,7 @@ async def real(home: Path) -> AsyncIterator[str]:
 async def executor(request: Any, tmp_path: Path) -> AsyncIterator[Executor]:
     async with request.param(tmp_path) as address:
         addresses = Addresses(executor=address, llm_proxy=NOBODY, memory=NOBODY, sandbox=NOBODY)
-        async with connected(addresses, call_seconds=10) as services:
+        async with connected(addresses, credentials=None, call_seconds=10) as services:
             yield services.executor
 
 

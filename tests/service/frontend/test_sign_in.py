@@ -1,6 +1,7 @@
 """Signing in with a key, and what the pages then are to whom."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -124,6 +125,44 @@ def test_only_pages_that_nobody_else_reaches_are_open_by_themselves() -> None:
     assert load_settings({"CADRE_FRONTEND_SIGN_IN": "key"}).sign_in is SignIn.KEY
     with pytest.raises(ValueError, match="CADRE_FRONTEND_SIGN_IN"):
         load_settings({"CADRE_FRONTEND_SIGN_IN": "guess"})
+
+
+OPENID = {
+    "CADRE_OIDC_ISSUER": "https://id.example.org/realms/main",
+    "CADRE_OIDC_CLIENT_ID": "cadre",
+    "CADRE_OIDC_CLIENT_SECRET": "a-secret-of-the-client",
+}
+
+
+def test_with_an_openid_provider_people_sign_in_there(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("a-secret-of-the-client\n")
+    by_file = {**OPENID, "CADRE_OIDC_CLIENT_SECRET_FILE": str(file)}
+    found = load_settings(OPENID)
+
+    assert found.sign_in is SignIn.OIDC
+    assert found.openid == load_settings(by_file).openid
+    assert found.openid is not None
+    shown = found.openid.as_streamlit_has_it()
+    assert shown["redirect_uri"] == "http://127.0.0.1:7401/oauth2callback"
+    assert str(shown["server_metadata_url"]).startswith(OPENID["CADRE_OIDC_ISSUER"])
+    assert "a-secret" not in repr(found) + str(shown["cookie_secret"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"CADRE_OIDC_CLIENT_ID": ""}, "CADRE_OIDC_CLIENT_ID"),
+        ({"CADRE_OIDC_CLIENT_SECRET": ""}, "CADRE_OIDC_CLIENT_SECRET"),
+        ({"CADRE_OIDC_CLIENT_SECRET_FILE": "/nowhere"}, "CADRE_OIDC_CLIENT_SECRET_FILE"),
+        ({"CADRE_FRONTEND_SIGN_IN": "off"}, "CADRE_FRONTEND_SIGN_IN"),
+        ({"CADRE_OIDC_ISSUER": "", "CADRE_FRONTEND_SIGN_IN": "oidc"}, "CADRE_OIDC_ISSUER"),
+        ({"CADRE_HOST": "0.0.0.0"}, "CADRE_FRONTEND_URL"),
+    ],
+)
+def test_half_a_provider_is_refused_naming_what_lacks(changed: dict[str, str], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        load_settings({**OPENID, **changed})
 
 
 def test_a_key_is_made_shown_once_used_and_revoked(opened: Opened, services: Platform) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from tests.platform import credentials_in
 
 from cadre.common.v1 import common_pb2
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
@@ -93,7 +94,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     )
     try:
         address = await asyncio.wait_for(_address(process), 20)
-        async with connect(address) as channel:
+        async with connect(address, credentials_in(tmp_path)) as channel:
             yield Service(process, address, sandbox_pb2_grpc.SandboxServiceStub(channel))
     finally:
         if process.returncode is None:
@@ -185,7 +186,7 @@ async def test_nothing_is_left_after_programs_nor_after_the_service(
     service.process.terminate()
     assert await asyncio.wait_for(service.process.wait(), 10) == 0
     await until(lambda: not Path(f"/proc/{zygote}").exists())
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["service-token"]
 
 
 async def test_hundreds_of_programs_leave_the_service_as_it_was(service: Service) -> None:

@@ -173,6 +173,15 @@ def test_the_platforms_own_key_goes_to_every_program() -> None:
     assert kept == {"CADRE_API_KEY": "cadre_x"}
 
 
+def test_a_gateway_with_a_certificate_is_reached_by_tls_by_all() -> None:
+    chosen = settings(gateway_tls_cert_file="a.crt", gateway_port=8400)
+    programs = {program.name: program for program in local_platform(chosen).programs}
+
+    assert programs["gateway"].url == "https://127.0.0.1:8400"
+    assert programs["frontend"].url == "http://127.0.0.1:7401"
+    assert programs["frontend"].environment["CADRE_GATEWAY_URL"] == "https://127.0.0.1:8400"
+
+
 def test_mlflow_and_prefect_come_up_behind_the_services_and_below_them() -> None:
     programs = {program.name: program for program in local_platform(settings()).programs}
 

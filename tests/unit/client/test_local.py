@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cadre_client import ApiError, Client, local_platform
+from cadre_client import ApiError, Client, GatewayUnreachable, local_platform
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,20 @@ def test_the_environment_goes_before_the_env_file(
     assert platform.api_key() == "cadre_x"
     monkeypatch.delenv("CADRE_GATEWAY_URL")
     assert local_platform(tmp_path).url == "http://127.0.0.1:7999"
+
+
+def test_a_gateway_with_a_certificate_is_asked_by_tls_with_the_files_of_the_folder(
+    tmp_path: Path,
+) -> None:
+    lines = [f"CADRE_GATEWAY_{name}=x.pem" for name in ("TLS_CERT_FILE", "CA_FILE")]
+    (tmp_path / ".env").write_text("\n".join(lines))
+
+    platform = local_platform(tmp_path)
+
+    assert platform.url == "https://127.0.0.1:7400"
+    assert platform.tls.ca_file == tmp_path / "x.pem"
+    with pytest.raises(GatewayUnreachable, match="TLS files"):
+        Client.local(tmp_path)
 
 
 def test_the_key_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,9 +73,9 @@ async def test_an_address_that_is_none_is_unreachable(url: str) -> None:
 
 async def test_a_service_is_asked_for_its_grpc_health() -> None:
     async with serving([], host="127.0.0.1", port=0) as address:
-        assert await grpc_probe("x", address).ask() == Reading(condition=Condition.READY)
+        assert await grpc_probe("x", address, None).ask() == Reading(condition=Condition.READY)
 
-    away = await grpc_probe("x", address).ask()
+    away = await grpc_probe("x", address, None).ask()
     assert (away.condition, away.detail) == (
         Condition.UNREACHABLE,
         "nobody listens at its address",
@@ -84,6 +84,6 @@ async def test_a_service_is_asked_for_its_grpc_health() -> None:
 
 async def test_a_server_that_speaks_no_grpc_is_unreachable() -> None:
     with server({}) as url:
-        asked = await grpc_probe("x", url.removeprefix("http://")).ask()
+        asked = await grpc_probe("x", url.removeprefix("http://"), None).ask()
 
     assert asked.condition is Condition.UNREACHABLE

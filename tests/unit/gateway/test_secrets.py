@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cadre_gateway.adapters.secret_files import SecretFileUnusable, read_or_make
 from cadre_gateway.domain.api_keys import AdminKey, new_admin_key
 from cadre_gateway.settings import GatewaySettings, process_variables
+from cadre_kit.secret_files import SecretFileUnusable, read_or_make
 
 
 def test_a_key_opens_with_itself_only() -> None:

@@ -82,6 +82,7 @@ from cadre_client._plans import (
     TestReport,
     TestResult,
 )
+from cadre_client._tls import ClientTls
 
 __all__ = [
     "Agent",
@@ -98,6 +99,7 @@ __all__ = [
     "Checkpoint",
     "Client",
     "ClientError",
+    "ClientTls",
     "Comparison",
     "Completion",
     "Conversation",

@@ -59,6 +59,7 @@ from cadre_client._models import (
 )
 from cadre_client._plans import Plan, RecordedTest, TestReport
 from cadre_client._sse import ServerSentEvent, read_events, read_lines
+from cadre_client._tls import ClientTls
 from cadre_client._transport import Query, Transport
 
 __all__ = ["Client"]
@@ -83,24 +84,31 @@ class Client:
     """Calls a gateway. Safe to share between threads; close it, or use it in a `with`.
 
     Every method raises ApiError when the gateway refuses, and GatewayUnreachable when no answer comes. `api_key` may be
-    a function: it is called at the first request, and again when the gateway refuses the key.
+    a function: it is called at the first request, and again when the gateway refuses the key. `tls` is for a gateway
+    whose certificate is not by an authority of the web, or that wants one shown.
     """
 
     def __init__(
-        self, base_url: str, api_key: str | Callable[[], str] = "", timeout_seconds: float = 30.0
+        self,
+        base_url: str,
+        api_key: str | Callable[[], str] = "",
+        timeout_seconds: float = 30.0,
+        *,
+        tls: ClientTls | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._transport = Transport(
             base_url,
             api_key=(lambda: api_key) if isinstance(api_key, str) else api_key,
             timeout_seconds=timeout_seconds,
+            tls=tls or ClientTls(),
         )
 
     @classmethod
     def local(cls, folder: Path | None = None, timeout_seconds: float = 30.0) -> Client:
         """The client of the platform that the environment and the `.env` of `folder` (default: here) name."""
         platform = local_platform(folder)
-        return cls(platform.url, platform.api_key, timeout_seconds)
+        return cls(platform.url, platform.api_key, timeout_seconds, tls=platform.tls)
 
     def close(self) -> None:
         """Closes all connections."""

@@ -40,10 +40,28 @@ class GatewayUnreachable(ClientError):
     """No answer came from the gateway's address, or not in time."""
 
     def __init__(self, url: str, reason: str) -> None:
+        tls = _by_tls(url, reason)
         super().__init__(
             f"the gateway at {url} cannot be reached: {reason}",
             code="GATEWAY_UNREACHABLE",
-            resolution="Start the platform with `cadre up`, or set CADRE_GATEWAY_URL to where it runs.",
+            resolution=tls
+            or "Start the platform with `cadre up`, or set CADRE_GATEWAY_URL to where it runs.",
         )
         self.url = url
         self.reason = reason
+        # It is there, and TLS keeps the two apart.
+        self.by_tls = bool(tls)
+
+
+def _by_tls(url: str, reason: str) -> str:
+    """What to do about a connection that fails by TLS; empty when it does not."""
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return (
+            "Set CADRE_GATEWAY_CA_FILE to the authority of its certificate, and CADRE_GATEWAY_URL to a name that is "
+            "in the certificate."
+        )
+    # By TLS 1.3 a server says what it lacks after the client has begun to speak, or just hangs up.
+    hung_up = any(said in reason for said in ("CERTIFICATE_REQUIRED", "UNKNOWN_CA", "disconnected"))
+    if url.startswith("https:") and hung_up:
+        return "If it wants a certificate, set CADRE_GATEWAY_CLIENT_CERT_FILE and CADRE_GATEWAY_CLIENT_KEY_FILE."
+    return ""

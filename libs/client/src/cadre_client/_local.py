@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from cadre_client._tls import ClientTls
 
 __all__ = ["LocalPlatform", "local_platform"]
 
@@ -17,6 +19,7 @@ class LocalPlatform:
     url: str
     api_key_file: Path
     configured_key: str = ""
+    tls: ClientTls = field(default_factory=ClientTls)
 
     def __repr__(self) -> str:
         return f"LocalPlatform(url={self.url!r}, api_key_file={str(self.api_key_file)!r})"
@@ -33,16 +36,30 @@ class LocalPlatform:
 
 def local_platform(folder: Path | None = None) -> LocalPlatform:
     """The platform that CADRE_GATEWAY_URL or CADRE_GATEWAY_PORT, and CADRE_API_KEY, CADRE_API_KEY_FILE or CADRE_HOME
-    name in the environment or in the `.env` of `folder` (default: the current one)."""
+    name in the environment or in the `.env` of `folder` (default: the current one), with what is needed for TLS."""
     folder = folder or Path()
     settings = {**_read_env_file(folder / ".env"), **os.environ}
     home = Path(settings.get("CADRE_HOME") or ".cadre")
     key_file = settings.get("CADRE_API_KEY_FILE")
     port = settings.get("CADRE_GATEWAY_PORT") or _DEFAULT_PORT
+    scheme = "https" if settings.get("CADRE_GATEWAY_TLS_CERT_FILE") else "http"
     return LocalPlatform(
-        url=settings.get("CADRE_GATEWAY_URL") or f"http://127.0.0.1:{port}",
+        url=settings.get("CADRE_GATEWAY_URL") or f"{scheme}://127.0.0.1:{port}",
         api_key_file=folder / (key_file or home / "api-key"),
         configured_key=settings.get("CADRE_API_KEY", ""),
+        tls=_tls(settings, folder),
+    )
+
+
+def _tls(settings: Mapping[str, str], folder: Path) -> ClientTls:
+    def file(name: str) -> Path | None:
+        path = settings.get(f"CADRE_GATEWAY_{name}")
+        return folder / path if path else None
+
+    return ClientTls(
+        ca_file=file("CA_FILE"),
+        cert_file=file("CLIENT_CERT_FILE"),
+        key_file=file("CLIENT_KEY_FILE"),
     )
 
 

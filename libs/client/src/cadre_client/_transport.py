@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cadre_client._errors import ApiError, GatewayUnreachable
 from cadre_client._models import Problem
+from cadre_client._tls import ClientTls
 
 __all__ = ["Query", "Transport"]
 
@@ -28,7 +30,7 @@ class Transport:
     """A pool of connections to one gateway. Safe to share between threads."""
 
     def __init__(
-        self, base_url: str, *, api_key: Callable[[], str], timeout_seconds: float
+        self, base_url: str, *, api_key: Callable[[], str], timeout_seconds: float, tls: ClientTls
     ) -> None:
         self._url = base_url.rstrip("/")
         # Whether the gateway ever answered: then it is known to be there, and to come back.
@@ -42,8 +44,16 @@ class Transport:
             timeout=timeout_seconds,
             trust_env=parsed.host not in _OWN_HOSTS,
             # Reading all certificates takes longer than most requests, and serves https only.
-            verify=parsed.scheme == "https",
+            verify=self._verified(tls) if parsed.scheme == "https" else False,
         )
+
+    def _verified(self, tls: ClientTls) -> ssl.SSLContext:
+        try:
+            return tls.context()
+        except OSError as exc:
+            raise GatewayUnreachable(
+                self._url, f"the TLS files of its clients cannot be used: {exc}"
+            ) from exc
 
     def close(self) -> None:
         """Closes all connections."""

@@ -15,10 +15,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cadre_kit.channels import MESSAGE_BYTES
+from cadre_kit.credentials import Credentials, TokenInterceptor, load_credentials
 from cadre_kit.errors import CadreError, FailedPrecondition, Unavailable
 from cadre_kit.interceptor import CallInterceptor
 from cadre_kit.logs import configure_logs, logger
 from cadre_kit.settings import ServiceSettings
+from cadre_kit.tls import Tls
 from cadre_kit.tracing import configure_tracing
 
 __all__ = ["GrpcService", "make_home", "run_service", "serving"]
@@ -52,14 +54,20 @@ class GrpcService:
 
 @asynccontextmanager
 async def serving(
-    services: Sequence[GrpcService], *, host: str, port: int, drain_seconds: float = 0.0
+    services: Sequence[GrpcService],
+    *,
+    host: str,
+    port: int,
+    drain_seconds: float = 0.0,
+    credentials: Credentials | None = None,
 ) -> AsyncIterator[str]:
     """Serves with health, reflection, errors, traces and logs; yields the address `host:port`, port 0 chosen.
 
+    With `credentials`, for those only who carry the service token, and by TLS if they say so.
     On leaving, health turns NOT_SERVING, new calls are refused, and those under way get `drain_seconds`.
     """
     server = grpc.aio.server(
-        interceptors=[CallInterceptor()],
+        interceptors=_interceptors(credentials),
         options=[
             ("grpc.max_receive_message_length", MESSAGE_BYTES),
             ("grpc.max_send_message_length", MESSAGE_BYTES),
@@ -77,7 +85,7 @@ async def serving(
     reflection.enable_server_reflection(
         [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
     )
-    bound = _bind(server, host, port)
+    bound = _bind(server, host, port, credentials)
     await server.start()
     for name in ["", *names]:
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -88,15 +96,35 @@ async def serving(
         await server.stop(drain_seconds)
 
 
-def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
+def _interceptors(credentials: Credentials | None) -> list[grpc.aio.ServerInterceptor]:
+    if credentials is None:
+        return [CallInterceptor()]
+    return [TokenInterceptor(credentials.token), CallInterceptor()]
+
+
+def _bind(server: grpc.aio.Server, host: str, port: int, credentials: Credentials | None) -> int:
+    secured = None if credentials is None else _server_credentials(credentials.tls)
     try:
-        return server.add_insecure_port(f"{host}:{port}")
+        if secured is None:
+            return server.add_insecure_port(f"{host}:{port}")
+        return server.add_secure_port(f"{host}:{port}", secured)
     except RuntimeError as exc:
         raise AddressInUse(
             f"{host}:{port} is taken by another program",
             resolution="Stop that program, or move the service with its CADRE_..._PORT setting.",
             metadata={"address": f"{host}:{port}"},
         ) from exc
+
+
+def _server_credentials(tls: Tls) -> grpc.ServerCredentials | None:
+    if tls.certificate is None or tls.key is None:
+        return None
+    clients = tls.client_authorities
+    return grpc.ssl_server_credentials(
+        [(tls.key, tls.certificate)],
+        root_certificates=clients,
+        require_client_auth=clients is not None,
+    )
 
 
 def make_home(settings: ServiceSettings) -> None:
@@ -144,7 +172,11 @@ async def _run(name: str, settings: Settings, *, port: int, build: Build[Setting
     async with (
         build(settings) as services,
         serving(
-            services, host=settings.host, port=port, drain_seconds=settings.drain_seconds
+            services,
+            host=settings.host,
+            port=port,
+            drain_seconds=settings.drain_seconds,
+            credentials=load_credentials(settings),
         ) as address,
     ):
         version = metadata.version(f"cadre-{name}")

@@ -11,9 +11,19 @@ from grpc_status import rpc_status
 from cadre.common.v1 import common_pb2
 from cadre_kit.errors import CadreError, Kind, Problem, Severity, TextEdit, error_of
 
-__all__ = ["error_from_rpc", "problem_from_message", "problem_to_message", "status_of"]
+__all__ = [
+    "TOKEN_MISSING",
+    "TOKEN_WRONG",
+    "error_from_rpc",
+    "handshake_failure",
+    "problem_from_message",
+    "problem_to_message",
+    "status_of",
+]
 
 DOMAIN = "cadre"
+TOKEN_MISSING = "SERVICE_TOKEN_MISSING"
+TOKEN_WRONG = "SERVICE_TOKEN_WRONG"
 _RESOLUTION = "resolution"
 # Says "do not send it again" to gRPC's own retries (gRFC A6), which are for calls that reached nobody: a service that
 # answers has tried what there was to try, and whoever called decides what comes next.
@@ -23,6 +33,15 @@ _SEVERITY_TO_MESSAGE = {
     Severity.NOTE: common_pb2.SEVERITY_NOTE,
 }
 _SEVERITY_FROM_MESSAGE = {number: severity for severity, number in _SEVERITY_TO_MESSAGE.items()}
+# What gRPC says when no connection comes about because of TLS, and what that means. Who wants TLS of a caller without,
+# or another certificate, just hangs up.
+_HANDSHAKES = (
+    ("Hostname Verification Check failed", "its certificate is for another name"),
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not by an authority that is trusted"),
+    ("WRONG_VERSION_NUMBER", "it does not speak TLS"),
+    ("handshake failed", "the handshake failed"),
+    ("Socket closed", "it hangs up, as if it wanted TLS, or another certificate"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +139,8 @@ def error_from_rpc(error: grpc.aio.AioRpcError, *, service: str) -> CadreError:
         detail.Unpack(problems)
     if not info.reason:
         return _foreign(number, name, error.details() or "", service)
+    if info.reason in (TOKEN_MISSING, TOKEN_WRONG):
+        return _refused_token(service)
     metadata = dict(info.metadata)
     return error_of(
         number,
@@ -131,9 +152,29 @@ def error_from_rpc(error: grpc.aio.AioRpcError, *, service: str) -> CadreError:
     )
 
 
+def _refused_token(service: str) -> CadreError:
+    """It is the platform that is set up wrong, not whoever asked something of it."""
+    return error_of(
+        Kind.UNAVAILABLE.value.grpc,
+        f"the {service} service does not take this service's token",
+        code="SERVICE_TOKEN_REFUSED",
+        resolution="Give all services one CADRE_SERVICE_TOKEN, or one CADRE_HOME, and start them again.",
+        metadata={"service": service},
+    )
+
+
 def _foreign(number: int, name: str, details: str, service: str) -> CadreError:
     """An error that gRPC itself raised: nobody listens, the deadline passed, the message was too large."""
     if number == Kind.UNAVAILABLE.value.grpc:
+        if (reason := handshake_failure(details)) is not None:
+            return error_of(
+                number,
+                f"no TLS connection to the {service} service: {reason}",
+                code="SERVICE_TLS_FAILED",
+                resolution="Compare the CADRE_SERVICE_TLS_... settings of both services, and the names in the "
+                "certificate with the address that is called.",
+                metadata={"service": service},
+            )
         return error_of(
             number,
             f"the {service} service cannot be reached",
@@ -156,6 +197,13 @@ def _foreign(number: int, name: str, details: str, service: str) -> CadreError:
         code=code,
         metadata={"service": service},
     )
+
+
+def handshake_failure(details: str) -> str | None:
+    """Why no TLS connection came about, by what gRPC says of a failed call; None when that is not the reason."""
+    if not details.startswith("failed to connect"):
+        return None
+    return next((meant for said, meant in _HANDSHAKES if said in details), None)
 
 
 def _details(error: grpc.aio.AioRpcError) -> list[any_pb2.Any]:

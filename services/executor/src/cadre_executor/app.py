@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,7 @@ from cadre_executor.entrypoint.workflows import WorkflowServicer
 from cadre_executor.settings import Settings, process_variables
 from cadre_kit.addresses import AddressRules
 from cadre_kit.channels import connect
+from cadre_kit.credentials import load_credentials
 from cadre_kit.outgoing import outgoing_client
 from cadre_kit.serving import GrpcService
 from cadre_kit.transactions import Transactions
@@ -107,10 +108,11 @@ async def open_tools(settings: Settings, variables: Mapping[str, str]) -> AsyncI
 
         return McpTools(servers=servers, rules=rules, secrets=secrets, connections=connections)
 
+    to = partial(connect, credentials=load_credentials(settings))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(connections.close)
-        sandbox = GrpcSandbox(await stack.enter_async_context(connect(settings.sandbox_address)))
-        memory = GrpcMemory(await stack.enter_async_context(connect(settings.memory_address)))
+        sandbox = GrpcSandbox(await stack.enter_async_context(to(settings.sandbox_address)))
+        memory = GrpcMemory(await stack.enter_async_context(to(settings.memory_address)))
         searches = await _searches(settings, variables, rules, stack)
         programs = ProgramTools(sandbox)
         handled = handlers(
@@ -167,13 +169,14 @@ async def build_with(
         url = settings.database_url(settings.executor_database_url, "executor")
         database = await open_executor_database(url, strict=settings.durability == "strict")
         stack.push_async_callback(database.close)
-        llm_proxy = await stack.enter_async_context(connect(settings.llm_proxy_address))
+        to = partial(connect, credentials=load_credentials(settings))
+        llm_proxy = await stack.enter_async_context(to(settings.llm_proxy_address))
         accounts = GrpcAccounts(llm_proxy)
-        sandbox = GrpcSandbox(await stack.enter_async_context(connect(settings.sandbox_address)))
+        sandbox = GrpcSandbox(await stack.enter_async_context(to(settings.sandbox_address)))
         peers = Peers(
             models=GrpcModels(llm_proxy),
             sandbox=sandbox,
-            memory=GrpcMemory(await stack.enter_async_context(connect(settings.memory_address))),
+            memory=GrpcMemory(await stack.enter_async_context(to(settings.memory_address))),
             tools=tools,
             files=WorkspaceFiles(_workspaces(settings)),
         )

@@ -1,6 +1,7 @@
 """`python -m cadre_gateway`: serves until SIGTERM or SIGINT; ends with 1, its reason logged last, otherwise."""
 
 import asyncio
+import ssl
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -13,6 +14,7 @@ from cadre_kit.errors import CadreError
 from cadre_kit.logs import configure_logs, logger
 from cadre_kit.serving import make_home
 from cadre_kit.settings import load_settings
+from cadre_kit.tls import server_context
 from cadre_kit.tracing import configure_tracing
 
 log = logger()
@@ -56,11 +58,19 @@ async def _serve(settings: GatewaySettings) -> None:
             drain_seconds=settings.drain_seconds,
             stopping=stopping,
             read_seconds=settings.gateway_read_seconds,
+            tls=_tls(settings),
         ) as address,
     ):
         log.info("service_ready", address=address, version=metadata.version("cadre-gateway"))
         await until_told_to_stop()
         log.info("service_stopping")
+
+
+def _tls(settings: GatewaySettings) -> ssl.SSLContext | None:
+    cert, key = settings.gateway_tls_cert_file, settings.gateway_tls_key_file
+    if cert is None or key is None:
+        return None
+    return server_context(cert=cert, key=key, client_ca=settings.gateway_tls_client_ca_file)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from cadre_gateway.adapters.inbox import Inbox
 from cadre_gateway.adapters.keys import Keys
 from cadre_gateway.adapters.outbox import Outbox
 from cadre_gateway.adapters.probes import Probe, grpc_probe, http_probe
-from cadre_gateway.adapters.secret_files import read_or_make
 from cadre_gateway.adapters.services import Addresses, connected
 from cadre_gateway.adapters.trigger_list import TriggerList
 from cadre_gateway.connectors.mail import EmailConnector
@@ -26,11 +25,12 @@ from cadre_gateway.connectors.webhook import WebhookConnector
 from cadre_gateway.connectors.whatsapp import LastHeard, WhatsAppConnector
 from cadre_gateway.connectors.whatsapp_api import WhatsAppApi
 from cadre_gateway.dispatching import Dispatcher
-from cadre_gateway.domain.api_keys import AdminKey, new_admin_key
+from cadre_gateway.domain.api_keys import AdminKey, Scope, new_admin_key
 from cadre_gateway.domain.connectors import Connector
+from cadre_gateway.domain.people import Admissions
 from cadre_gateway.domain.rates import Rates
 from cadre_gateway.domain.webhooks import WebhookSecret, new_webhook_secret
-from cadre_gateway.entrypoint.access import Authentication
+from cadre_gateway.entrypoint.access import Authentication, People
 from cadre_gateway.entrypoint.api import application
 from cadre_gateway.entrypoint.dependencies import Parts, Waits
 from cadre_gateway.entrypoint.mcp_door import McpDoor
@@ -41,7 +41,9 @@ from cadre_gateway.listening import Listening
 from cadre_gateway.settings import GatewaySettings, process_variables
 from cadre_gateway.sweeping import Sweep, sweeping
 from cadre_kit.addresses import AddressRules
+from cadre_kit.credentials import Credentials, load_credentials
 from cadre_kit.outgoing import outgoing_client
+from cadre_kit.secret_files import read_or_make
 from cadre_kit.transactions import Transactions
 
 __all__ = ["build"]
@@ -61,9 +63,12 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
         memory=settings.memory_address,
         sandbox=settings.sandbox_address,
     )
+    credentials = load_credentials(settings)
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(
-            connected(addresses, call_seconds=settings.gateway_call_seconds)
+            connected(
+                addresses, credentials=credentials, call_seconds=settings.gateway_call_seconds
+            )
         )
         database = await _database(settings, stack)
         metrics = Metrics()
@@ -95,7 +100,7 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
         await stack.enter_async_context(sweeping(_sweeps(settings, inbox, answers, audit)))
         parts = Parts(
             services=services,
-            probes=_probes(settings),
+            probes=_probes(settings, credentials),
             triggers=reception.triggers,
             connectors=connectors,
             telegram=telegram,
@@ -110,7 +115,9 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             waits=_waits(settings),
             version=metadata.version("cadre-gateway"),
         )
-        authentication = Authentication(admin=admin, keys=keys)
+        authentication = Authentication(
+            admin=admin, keys=keys, people=await _people(settings, stack)
+        )
         mcp = McpDoor(parts, body_bytes=settings.gateway_body_bytes)
         await stack.enter_async_context(mcp.open())
         yield application(parts, authentication=authentication, limits=_limits(settings), mcp=mcp)
@@ -195,6 +202,31 @@ async def _connectors(
     return {connector.kind: connector for connector in connectors}
 
 
+async def _people(settings: GatewaySettings, stack: AsyncExitStack) -> People | None:
+    if not settings.oidc_issuer:
+        return None
+    # Imported here: what checks signatures takes long to load, and most installations have keys only.
+    from cadre_gateway.adapters.openid import OpenIdProvider
+
+    rules = AddressRules.parse(settings.allowed_addresses).allowing_url(settings.oidc_issuer)
+    provider = OpenIdProvider(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client=await stack.enter_async_context(outgoing_client(rules)),
+    )
+    lists = {
+        Scope.READ: settings.oidc_read,
+        Scope.RUN: settings.oidc_run,
+        Scope.WRITE: settings.oidc_write,
+        Scope.ADMIN: settings.oidc_admin,
+    }
+    return People(
+        provider=provider,
+        admissions=Admissions.parse(lists),
+        groups_claim=settings.oidc_groups_claim,
+    )
+
+
 def _admin_key(settings: GatewaySettings) -> AdminKey:
     if settings.api_key is not None:
         return AdminKey(settings.api_key.get_secret_value())
@@ -207,12 +239,12 @@ def _webhook_secret(settings: GatewaySettings) -> str:
     return read_or_make(settings.webhook_secret_file, new_webhook_secret)
 
 
-def _probes(settings: GatewaySettings) -> list[Probe]:
+def _probes(settings: GatewaySettings, credentials: Credentials) -> list[Probe]:
     return [
-        grpc_probe("executor", settings.executor_address),
-        grpc_probe("llm-proxy", settings.llm_proxy_address),
-        grpc_probe("sandbox", settings.sandbox_address),
-        grpc_probe("memory", settings.memory_address),
+        grpc_probe("executor", settings.executor_address, credentials),
+        grpc_probe("llm-proxy", settings.llm_proxy_address, credentials),
+        grpc_probe("sandbox", settings.sandbox_address, credentials),
+        grpc_probe("memory", settings.memory_address, credentials),
         http_probe("mlflow", settings.mlflow_url, health_path="/health", version_path="/version"),
         http_probe(
             "prefect",

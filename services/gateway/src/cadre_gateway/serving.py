@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
@@ -39,8 +40,9 @@ async def serving(
     drain_seconds: float,
     stopping: Stopping,
     read_seconds: float = 20.0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
-    """Serves, and yields the address `host:port`, port 0 chosen. Raises AddressInUse.
+    """Serves, by TLS where it is given, and yields the address `host:port`, port 0 chosen. Raises AddressInUse.
 
     A connection on which a request's headers have not come whole after `read_seconds` is closed.
     On leaving, `stopping` is set, nothing new is accepted, and what is under way gets `drain_seconds`, at most 4.
@@ -55,6 +57,7 @@ async def serving(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, min(round(drain_seconds), _LONGEST_DRAIN_SECONDS)),
     )

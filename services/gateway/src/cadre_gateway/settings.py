@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from cadre_gateway.adapters.secret_files import read_secret
+from cadre_gateway.domain.people import is_secure
 from cadre_kit.addresses import AddressRules
 from cadre_kit.errors import InvalidInput
-from cadre_kit.settings import Port, ServiceSettings
+from cadre_kit.secret_files import read_secret
+from cadre_kit.settings import OptionalPath, Port, ServiceSettings
 
 __all__ = ["GatewaySettings", "process_variables"]
 
@@ -24,6 +25,13 @@ class GatewaySettings(ServiceSettings):
     """Each field is the environment variable `CADRE_<FIELD>`."""
 
     gateway_port: Port = Field(7400, description="Port of the HTTP API; 0 picks a free one.")
+    gateway_tls_cert_file: OptionalPath = Field(
+        None, description="Certificate, PEM with its chain; turns TLS on for the HTTP API."
+    )
+    gateway_tls_key_file: OptionalPath = Field(None, description="Its key, PEM, unencrypted.")
+    gateway_tls_client_ca_file: OptionalPath = Field(
+        None, description="Authorities whose certificates clients must show, PEM; unset: none."
+    )
     executor_address: str = Field("127.0.0.1:7410", description="host:port of the executor.")
     llm_proxy_address: str = Field("127.0.0.1:7411", description="host:port of the llm-proxy.")
     sandbox_address: str = Field("127.0.0.1:7412", description="host:port of the sandbox.")
@@ -40,6 +48,19 @@ class GatewaySettings(ServiceSettings):
     api_key_file: Path | None = Field(
         None, description="File of the key, made at the first start; unset: <home>/api-key."
     )
+    oidc_issuer: str = Field(
+        "",
+        description="OpenID provider whose people may sign in: its issuer, https://...; empty: none.",
+    )
+    oidc_client_id: str = Field("", description="What the provider calls this platform.")
+    oidc_groups_claim: str = Field("groups", description="The claim with a person's groups.")
+    oidc_read: str = Field(
+        "",
+        description="Who may read: verified e-mail addresses, *@DOMAIN, group:NAME, * for everybody; commas between.",
+    )
+    oidc_run: str = Field("", description="Who may run, too.")
+    oidc_write: str = Field("", description="Who may write, too.")
+    oidc_admin: str = Field("", description="Who may do everything.")
     webhook_secret: SecretStr | None = Field(
         None,
         min_length=16,
@@ -127,6 +148,28 @@ class GatewaySettings(ServiceSettings):
         except InvalidInput as error:
             raise ValueError(error.message) from error
         return text
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> "GatewaySettings":
+        cert, key = self.gateway_tls_cert_file, self.gateway_tls_key_file
+        if (cert is None) != (key is None):
+            raise ValueError(
+                "CADRE_GATEWAY_TLS_CERT_FILE and CADRE_GATEWAY_TLS_KEY_FILE go together"
+            )
+        if self.gateway_tls_client_ca_file is not None and cert is None:
+            raise ValueError("CADRE_GATEWAY_TLS_CLIENT_CA_FILE needs CADRE_GATEWAY_TLS_CERT_FILE")
+        return self
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> "GatewaySettings":
+        lists = (self.oidc_read, self.oidc_run, self.oidc_write, self.oidc_admin)
+        if self.oidc_issuer and not is_secure(self.oidc_issuer):
+            raise ValueError("CADRE_OIDC_ISSUER must begin with https://")
+        if bool(self.oidc_issuer) != bool(self.oidc_client_id):
+            raise ValueError("CADRE_OIDC_ISSUER and CADRE_OIDC_CLIENT_ID go together")
+        if self.oidc_issuer and not any(lists):
+            raise ValueError("CADRE_OIDC_READ, _RUN, _WRITE and _ADMIN let nobody in")
+        return self
 
     @property
     def key_file(self) -> Path:

@@ -10,6 +10,7 @@ import grpc
 
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre_kit.channels import connect
+from cadre_kit.credentials import load_credentials
 from cadre_kit.errors import CadreError
 from cadre_kit.logs import logger
 from cadre_kit.serving import GrpcService
@@ -40,7 +41,9 @@ log = logger()
 async def build(settings: MemorySettings) -> AsyncIterator[Sequence[GrpcService]]:
     """Opens and migrates the database, and yields what is served. Raises CadreError when that is not possible."""
     async with AsyncExitStack() as stack:
-        llm_proxy = await stack.enter_async_context(connect(settings.llm_proxy_address))
+        llm_proxy = await stack.enter_async_context(
+            connect(settings.llm_proxy_address, load_credentials(settings))
+        )
         embedder = _embedder(settings, llm_proxy)
         url = settings.database_url(settings.memory_database_url, "memory")
         store = await open_store(url, model=embedder.model, understood=not embedder.costs)

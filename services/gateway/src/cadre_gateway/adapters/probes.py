@@ -11,6 +11,10 @@ from urllib.parse import urlsplit
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from cadre_kit.channels import connect
+from cadre_kit.credentials import Credentials
+from cadre_kit.wire import handshake_failure
+
 __all__ = ["Condition", "Probe", "Reading", "grpc_probe", "http_probe"]
 
 _LIMIT_SECONDS = 1.0
@@ -43,9 +47,9 @@ class Probe:
     ask: Callable[[], Awaitable[Reading]]
 
 
-def grpc_probe(name: str, address: str) -> Probe:
+def grpc_probe(name: str, address: str, credentials: Credentials | None) -> Probe:
     """Asks a service at host:port for its gRPC health."""
-    return Probe(name=name, address=address, ask=lambda: _ask_grpc(address))
+    return Probe(name=name, address=address, ask=lambda: _ask_grpc(address, credentials))
 
 
 def http_probe(name: str, url: str, *, health_path: str, version_path: str) -> Probe:
@@ -58,9 +62,9 @@ def http_probe(name: str, url: str, *, health_path: str, version_path: str) -> P
     return Probe(name=name, address=url, ask=ask)
 
 
-async def _ask_grpc(address: str) -> Reading:
+async def _ask_grpc(address: str, credentials: Credentials | None) -> Reading:
     # A channel of its own: that of the calls waits and tries again, which is not what is asked here.
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with connect(address, credentials, patient=False) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_LIMIT_SECONDS)
@@ -74,8 +78,11 @@ async def _ask_grpc(address: str) -> Reading:
 def _failed(error: grpc.aio.AioRpcError) -> Reading:
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         detail = f"no answer within {_LIMIT_SECONDS:g} s"
+    elif error.code() is grpc.StatusCode.UNAUTHENTICATED:
+        detail = "it does not take the gateway's service token"
     elif error.code() is grpc.StatusCode.UNAVAILABLE:
-        detail = "nobody listens at its address"
+        reason = handshake_failure(error.details() or "")
+        detail = f"no TLS: {reason}" if reason else "nobody listens at its address"
     else:
         detail = f"it answers {error.code().name}: is that its address?"
     return Reading(condition=Condition.UNREACHABLE, detail=detail)

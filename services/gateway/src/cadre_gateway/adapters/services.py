@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -21,6 +22,7 @@ from cadre.llm_proxy.v1 import llm_pb2_grpc, usage_pb2_grpc
 from cadre.memory.v1 import memory_pb2_grpc
 from cadre.sandbox.v1 import sandbox_pb2_grpc
 from cadre_kit import channels
+from cadre_kit.credentials import Credentials
 
 if TYPE_CHECKING:
     from cadre.executor.v1.agents_pb2_grpc import AgentServiceAsyncStub
@@ -146,13 +148,16 @@ class Addresses:
 
 
 @asynccontextmanager
-async def connected(addresses: Addresses, *, call_seconds: float) -> AsyncIterator[Services]:
+async def connected(
+    addresses: Addresses, *, credentials: Credentials | None, call_seconds: float
+) -> AsyncIterator[Services]:
     """The services. Each is connected to at its first call, so none needs to be there yet."""
+    connect = partial(channels.connect, credentials=credentials)
     async with AsyncExitStack() as stack:
-        executor = await stack.enter_async_context(channels.connect(addresses.executor))
-        llm_proxy = await stack.enter_async_context(channels.connect(addresses.llm_proxy))
-        memory = await stack.enter_async_context(channels.connect(addresses.memory))
-        sandbox = await stack.enter_async_context(channels.connect(addresses.sandbox))
+        executor = await stack.enter_async_context(connect(addresses.executor))
+        llm_proxy = await stack.enter_async_context(connect(addresses.llm_proxy))
+        memory = await stack.enter_async_context(connect(addresses.memory))
+        sandbox = await stack.enter_async_context(connect(addresses.sandbox))
         yield Services(
             executor=Executor(
                 name="executor",

@@ -1,8 +1,9 @@
 """Who asks, and what that allows: the key of a request, and the scope that each route declares."""
 
+import re
 import time
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request, Security, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -17,7 +18,11 @@ from cadre_gateway.domain.api_keys import (
     KeyWrong,
     Scope,
 )
+from cadre_gateway.domain.people import Admissions, Person, PersonNotAllowed
 from cadre_kit.errors import CadreError
+
+if TYPE_CHECKING:
+    from cadre_gateway.adapters.openid import OpenIdProvider
 
 __all__ = [
     "ADMIN",
@@ -26,6 +31,7 @@ __all__ = [
     "WRITE",
     "Authentication",
     "Identified",
+    "People",
     "TheCaller",
     "caller_of",
     "is_by_signature",
@@ -37,6 +43,8 @@ __all__ = [
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/api/v1/schema"})
 _BY_SIGNATURE = "/hooks/"
 _LONGEST_KEY = 512
+# Three parts, which no key of ours has.
+_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 
 def is_open(path: str) -> bool:
@@ -56,7 +64,8 @@ class _Key(HTTPBearer):
         super().__init__(
             auto_error=False,
             scheme_name="key",
-            description="A key of `cadre keys create`, or the one in the file api-key in CADRE_HOME.",
+            description="A key of `cadre keys create`, the one in the file api-key in CADRE_HOME, or an ID token of "
+            "the OpenID provider that is set.",
         )
         self.needed = needed
 
@@ -110,14 +119,33 @@ class Identified:
 
 
 @dataclass(frozen=True, kw_only=True)
+class People:
+    """Those who signed in at an OpenID provider, and what they may do here."""
+
+    provider: "OpenIdProvider"
+    admissions: Admissions
+    groups_claim: str
+
+    async def identify(self, token: str) -> Identified:
+        """Who an ID token is about. Raises IdTokenRefused, IdTokenExpired, OpenIdProviderUnusable."""
+        person = Person.of(await self.provider.claims(token), groups_claim=self.groups_claim)
+        caller = self.admissions.caller(person)
+        if caller is None:
+            nobody = Caller(name=person.name, prefix="", scope=Scope.READ)
+            return Identified(caller=nobody, refusal=PersonNotAllowed(person))
+        return Identified(caller=caller)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Authentication:
-    """All keys that open the API."""
+    """All that opens the API: keys, and ID tokens where there is an OpenID provider."""
 
     admin: AdminKey
     keys: Keys
+    people: People | None = None
 
     async def identify(self, authorization: str) -> Identified:
-        """Whose key the header holds. Raises KeyMissing, KeyWrong."""
+        """Whose key or ID token the header holds. Raises KeyMissing, KeyWrong, and what `People.identify` raises."""
         scheme, _, presented = authorization.partition(" ")
         presented = presented.strip()
         if scheme.lower() != "bearer" or not presented:
@@ -128,6 +156,8 @@ class Authentication:
             )
         if self.admin.opens_with(presented):
             return Identified(caller=self.admin.caller)
+        if self.people is not None and _JWT.fullmatch(presented):
+            return await self.people.identify(presented)
         found = await self.keys.use(presented) if len(presented) <= _LONGEST_KEY else None
         if found is None:
             raise KeyWrong(
