@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cadre_cli.errors import CliError
+from cadre_cli.options import json_of
 
 if TYPE_CHECKING:
     from cadre_client import BatchRow
@@ -129,7 +130,7 @@ def _json_rows(text: str, wrong: list[tuple[int, str]]) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            inputs = json.loads(line)
+            inputs = json_of(line)
         except ValueError as exc:
             wrong.append((number, f"not JSON: {exc}"))
             continue
@@ -168,7 +169,7 @@ def _cell(cell: str, type_: str) -> Any:
     if type_.split("|")[0].strip() in ("str", "any"):
         return cell
     try:
-        return json.loads(cell)
+        return json_of(cell)
     except ValueError:
         return cell
 

@@ -4,7 +4,7 @@ import json
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -15,6 +15,7 @@ __all__ = [
     "InputsFile",
     "JsonFlag",
     "WorkflowFile",
+    "json_of",
     "read_inputs",
     "read_text",
     "seconds_of",
@@ -52,6 +53,15 @@ def read_inputs(values: list[str] | None, file: Path | None) -> dict[str, Any]:
     """All inputs; single values win over the file's. Raises CliError naming what cannot be read."""
     from_file = _object(read_text(file), str(file)) if file is not None else {}
     return {**from_file, **dict(_pair(value) for value in values or [])}
+
+
+def json_of(text: str) -> Any:
+    """The value of a JSON document. Raises ValueError, also for NaN and Infinity, which only Python takes for JSON."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON value")
 
 
 def seconds_of(text: str) -> float:
@@ -116,7 +126,7 @@ def _pair(text: str) -> tuple[str, Any]:
 
 def _json(text: str, what: str) -> Any:
     try:
-        return json.loads(text)
+        return json_of(text)
     except ValueError as exc:
         raise CliError(
             f"{what} is not JSON: {exc}",

@@ -267,6 +267,16 @@ def test_a_memory_is_put_with_metadata_and_only_over_the_version_that_is_said(
     assert (stored["metadata"], stored["if_version"]) == ({"kind": "fact"}, 0)
 
 
+def test_what_only_python_takes_for_json_is_refused(cadre: Cadre) -> None:
+    value = cadre("memory", "put", "team/facts", "k", "NaN", "--as-json")
+    told = cadre("memory", "put", "team/facts", "k", "v", "--meta", "size=[Infinity]", "--json")
+    given = cadre("run", "triage", "-i", "message:=[NaN]")
+
+    assert (value.returncode, given.returncode) == (2, 2)
+    assert "NaN is not a JSON value" in value.stderr + given.stderr
+    assert json.loads(told.stdout)["metadata"] == {"size": "[Infinity]"}
+
+
 def test_memories_are_searched_as_of_a_time_with_what_is_around_them(
     cadre: Cadre, store: Store
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cadre_cli.errors import CliError
-from cadre_cli.options import JsonFlag, read_text
+from cadre_cli.options import JsonFlag, json_of, read_text
 from cadre_cli.screen import errors, escape, output, print_json, print_table
 from cadre_cli.session import gateway
 from cadre_cli.words import as_text, moment
@@ -305,7 +305,7 @@ def forget(
 
 def _read(number: int, text: str, namespace: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        found = json_of(text)
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -329,7 +329,7 @@ def _named(pairs: Sequence[str]) -> dict[str, Any]:
                 resolution="Write --meta NAME=VALUE, such as --meta kind=fact.",
             )
         try:
-            found[name] = json.loads(text)
+            found[name] = json_of(text)
         except ValueError:
             found[name] = text
     return found
@@ -354,7 +354,7 @@ def _value(text: str, as_json: bool) -> Any:
     if not as_json:
         return text
     try:
-        return json.loads(text)
+        return json_of(text)
     except ValueError as exc:
         raise CliError(
             f"the value is not JSON: {exc}",
