@@ -1,4 +1,4 @@
-"""Brings the platform up in containers once for all tests of this folder, and takes it down after them."""
+"""Brings the platform up in containers once for the tests of a file, and takes it down after them."""
 
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _STAND_IN_BASE = Path(__file__).with_name("stand_in_base.sh")
 _CANNOT_BE_MADE = 3
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole platform, healthy."""
     commands = installed_compose_commands()

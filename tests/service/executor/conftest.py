@@ -205,9 +205,9 @@ def opened(tmp_path: Path, near: Neighbours, tools: FakeTools, llm_proxy: "LlmPr
     return partial(executor_in, tmp_path, near, tools=tools, llm_proxy_address=llm_proxy.address)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scheduling(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Scheduling"]:
-    """One Prefect server, and one gateway, for all tests: each takes long to start."""
+    """One Prefect server, and one gateway, for the tests of a file: they are slow to start, and busy while they run."""
     from tests.service.executor.scheduling import Scheduling, prefect_running
 
     with (
@@ -217,7 +217,7 @@ def scheduling(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Scheduling
         yield Scheduling(prefect=server, gateway=gateway)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def worker(scheduling: "Scheduling", tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A worker that has nothing but Prefect's and the gateway's address, and a key."""
     from tests.service.executor.scheduling import worker_running
