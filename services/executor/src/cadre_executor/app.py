@@ -28,7 +28,6 @@ from cadre_executor.adapters.peers import GrpcMemory, GrpcModels, GrpcSandbox
 from cadre_executor.adapters.prefect import PrefectScheduler
 from cadre_executor.adapters.prefect_api import PrefectApi
 from cadre_executor.adapters.prefect_batches import PrefectLauncher
-from cadre_executor.adapters.processes import own_name, process_is_dead
 from cadre_executor.adapters.result_cache import SqlResultCache
 from cadre_executor.adapters.run_files import WorkspaceFiles
 from cadre_executor.adapters.run_store import SqlRunStore
@@ -73,6 +72,7 @@ from cadre_kit.addresses import AddressRules
 from cadre_kit.channels import connect
 from cadre_kit.credentials import load_credentials
 from cadre_kit.outgoing import outgoing_client
+from cadre_kit.processes import own_name, process_is_dead
 from cadre_kit.serving import GrpcService
 from cadre_kit.transactions import Transactions
 

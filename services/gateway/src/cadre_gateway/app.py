@@ -1,5 +1,6 @@
 """Builds the gateway from its settings; the only place that does."""
 
+from collections import ChainMap
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -85,7 +86,8 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             inbox=inbox,
             outbox=outbox,
             executor=services.executor,
-            connectors={**connectors, BY_REQUEST: connectors[WebhookConnector.kind]},
+            # A kind that has no /hooks of its own.
+            connectors=ChainMap(connectors, {BY_REQUEST: connectors[WebhookConnector.kind]}),
             metrics=metrics,
         )
         await stack.enter_async_context(dispatcher.running())
@@ -182,7 +184,7 @@ async def _connectors(
     stack: AsyncExitStack,
     telegram: TelegramConnector,
     last_heard: LastHeard,
-) -> Mapping[str, Connector]:
+) -> dict[str, Connector]:
     """Every way in, by its kind."""
     variables, platform_secret = process_variables(), WebhookSecret(secret)
     # What workflows name reaches public addresses only; where the operator says that an API is, is allowed to it.

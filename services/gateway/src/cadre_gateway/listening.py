@@ -26,7 +26,8 @@ _Source = tuple[str, str]
 @dataclass(frozen=True, kw_only=True)
 class Listening:
     """Works in the background while `running` is entered: one task for each connection that a workflow names. Of
-    several gateways one listens to it; another takes over when that one stops, or two minutes after it was killed."""
+    several gateways one listens to it; another takes over when that one stops or was killed, two minutes later if that
+    was on another machine."""
 
     connectors: Mapping[str, Connector]
     reception: Reception

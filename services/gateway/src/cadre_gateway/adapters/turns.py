@@ -5,7 +5,7 @@ import time
 import sqlalchemy as sa
 
 from cadre_gateway.adapters.database import LISTENING
-from cadre_kit.ids import new_id
+from cadre_kit.processes import own_name, process_is_dead
 from cadre_kit.transactions import Transactions
 
 __all__ = ["Turns"]
@@ -20,10 +20,11 @@ class Turns:
 
     def __init__(self, database: Transactions) -> None:
         self._database = database
-        self._gateway = new_id()
+        self._gateway = own_name()
 
     async def take(self, source: str) -> bool:
-        """Begins or goes on with listening for two minutes; False while it is another gateway's turn."""
+        """Begins or goes on with listening for two minutes; False while it is another gateway's turn, which ends
+        at once where its process is known to have."""
         now = time.time()
         turn = {"gateway": self._gateway, "until_time": now + _TURN_SECONDS}
         its = sa.select(LISTENING).where(_L.source == source).with_for_update()
@@ -33,7 +34,8 @@ class Turns:
             if row is None:
                 connection.execute(sa.insert(LISTENING).values(source=source, **turn))
                 return True
-            if row["gateway"] != self._gateway and row["until_time"] > now:
+            is_others = row["gateway"] != self._gateway and row["until_time"] > now
+            if is_others and not process_is_dead(row["gateway"]):
                 return False
             connection.execute(sa.update(LISTENING).where(_L.source == source).values(turn))
             return True

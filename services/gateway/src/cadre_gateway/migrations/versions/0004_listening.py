@@ -13,6 +13,6 @@ def upgrade() -> None:
     op.create_table(
         "listening",
         sa.Column("source", sa.String(130), primary_key=True),
-        sa.Column("gateway", sa.String(26), nullable=False),
+        sa.Column("gateway", sa.Text, nullable=False),
         sa.Column("until_time", sa.Float, nullable=False),
     )
