@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.fakes.connections import api_of
 from tests.fakes.receiver import Receiver, receiver
 from tests.fakes.slack import TOKEN, SlackServer, slack_server
 
@@ -52,10 +53,7 @@ async def gateway(
 
 @pytest.fixture
 async def api(gateway: Any) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Authorization": f"Bearer {gateway.key}"}
-    async with httpx.AsyncClient(
-        base_url=gateway.url, headers=headers, timeout=20, verify=False
-    ) as client:
+    async with api_of(gateway) as client:
         yield client
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.fakes.connections import api_of
 from tests.fakes.receiver import receiver
 from tests.platform import free_port
 
@@ -28,10 +29,7 @@ async def gateway(start: Any) -> AsyncIterator[Any]:
 
 @pytest.fixture
 async def api(gateway: Any) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Authorization": f"Bearer {gateway.key}"}
-    async with httpx.AsyncClient(
-        base_url=gateway.url, headers=headers, timeout=20, verify=False
-    ) as client:
+    async with api_of(gateway) as client:
         yield client
 
 
