@@ -331,15 +331,14 @@ class _Postgresql:
         return await self.write(lambda connection: work(ConnectionStatements(connection)))
 
     async def write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
-        for _ in range(_TRIES - 1):
-            try:
-                return await self._transaction(work)
-            except sa.exc.DBAPIError as exc:
-                if getattr(exc.orig, "sqlstate", "") not in _BEGIN_ANEW:
-                    with database_errors(self._name):
-                        raise
-            await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
         with database_errors(self._name):
+            for _ in range(_TRIES - 1):
+                try:
+                    return await self._transaction(work)
+                except sa.exc.DBAPIError as exc:
+                    if getattr(exc.orig, "sqlstate", "") not in _BEGIN_ANEW:
+                        raise
+                await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
             return await self._transaction(work)
 
     async def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
