@@ -147,7 +147,9 @@ nodes:
 edges: [{{from: START, to: task}}, {{from: task, to: END}}]
 """
 SAY = 'prompt: "Say it", cache: {ttl_seconds: 60}'
-EACH = 'for_each: {items: "{state.words}", as: word}, prompt: "Say {word}", cache: {ttl_seconds: 60}'
+EACH = (
+    'for_each: {items: "{state.words}", as: word}, prompt: "Say {word}", cache: {ttl_seconds: 60}'
+)
 DELEGATE = 'agent: Echo-agent, prompt: "hello"'
 
 
@@ -155,7 +157,11 @@ DELEGATE = 'agent: Echo-agent, prompt: "hello"'
     ("table", "source", "given"),
     [
         ("cached_results", TASK.format(type="str", default="''", action=SAY), "reply to Say it"),
-        ("cached_results", TASK.format(type="list[str]", default="[]", action=EACH), ["reply to Say x"]),
+        (
+            "cached_results",
+            TASK.format(type="list[str]", default="[]", action=EACH),
+            ["reply to Say x"],
+        ),
         ("delegations", TASK.format(type="str", default="''", action=DELEGATE), "echo: hello"),
     ],
     ids=["cache", "for_each", "agent"],

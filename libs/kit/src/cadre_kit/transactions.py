@@ -169,8 +169,8 @@ class _SqliteStatements:
 
 class _Sqlite:
     """Fast writes are stored where they come from, all of one turn of the event loop in one commit: that takes a tenth
-    of a millisecond, less than a hop to a thread and back; so are fast reads. Whatever may take longer does not happen there: waiting for
-    another writer, for the disk (`strict`), and moving the log into the file, which is a thread's.
+    of a millisecond, less than a hop to a thread and back, as fast reads do. Whatever may take longer does not happen
+    there: waiting for another writer, for the disk (`strict`), and moving the log into the file, which is a thread's.
     """
 
     def __init__(self, url: str, *, name: str, strict: bool) -> None:

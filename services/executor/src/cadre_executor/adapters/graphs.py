@@ -1,10 +1,10 @@
 """Workflows as LangGraph graphs.
 
-LangGraph takes the steps, runs the nodes of one step side by side and combines their writes; for nodes that follow one
-another with nothing beside them there is nothing of that to do, and it is not asked. Which nodes run, and where the run goes, is decided by
-`domain.visits`; what is stored of it by `domain.journals`. Two traps shape this module: two edges into one node would
-run it once per arrival, so every arrival only makes the node look whether it may run; and LangGraph takes a written
-dict with the key "__overwrite__" for a command, so the fields have a channel of our own.
+LangGraph takes the steps, runs the nodes of one step side by side and combines their writes. Nodes that follow one
+another with nothing beside them need none of that, and are walked through. Which nodes run, and where the run goes, is
+decided by `domain.visits`; what is stored of it by `domain.journals`. Two traps shape this module: two edges into one
+node would run it once per arrival, so every arrival only makes the node look whether it may run; and LangGraph takes a
+written dict with the key "__overwrite__" for a command, so the fields have a channel of our own.
 
 LangGraph's checkpointers are not used: a run's position is its fields and its progress, which is all that the first
 node of a step sees; any graph of the file goes on from there. LangGraph's own checkpoints mean something only to the
@@ -27,7 +27,7 @@ from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.definitions import Document
 from cadre_executor.domain.states import advanced, combined
 from cadre_executor.domain.visits import Drive, Step, after, visit
-from cadre_executor.domain.workflows import Node, StateField, Workflow
+from cadre_executor.domain.workflows import Node, StateField
 
 __all__ = ["Graphs"]
 
@@ -168,8 +168,8 @@ def _task(node: Node) -> Callable[..., Awaitable[Command[str] | None]]:
 
 
 async def _walk(here: Node, position: Position, drive: Drive) -> tuple[list[Step], Position]:
-    """Visits a node, and those that follow it as long as nothing goes on beside them; what the visits changed, and where
-    the run stands then if nothing went on beside the first either. No steps when the node waits for other branches."""
+    """Visits a node, and those that follow it as long as nothing goes on beside them. What the visits changed, none
+    when the node waits for other branches; and where the run stands then, unless others go on beside the first."""
     steps: list[Step] = []
     while True:
         drive.begin_step(position)
