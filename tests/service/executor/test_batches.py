@@ -18,7 +18,8 @@ from cadre.executor.v1 import batches_pb2, runs_pb2
 from cadre_kit.documents import from_json, to_json
 from cadre_kit.errors import Conflict, InvalidInput, NotFound, Unavailable
 
-pytestmark = pytest.mark.timeout(240)
+# The first of them starts Prefect, which takes minutes on a busy machine.
+pytestmark = pytest.mark.timeout(600)
 DIVIDES = """
 flow: {name: divides}
 state: {fields: {by: {type: int, required: true}, result: {type: float, default: 0}}}
