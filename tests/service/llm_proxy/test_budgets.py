@@ -471,6 +471,17 @@ async def test_a_replayed_reply_is_told_as_saved(proxy: Any) -> None:
     assert (again.saved_usd, again.saved_tokens) == (str(COST), 17)
 
 
+async def test_what_reuse_saved_stands_with_the_model_that_was_asked(proxy: Any) -> None:
+    for _ in range(2):
+        await proxy.ask(key="k", cache_seconds=60)
+    await proxy.ask(cache_seconds=60)
+
+    # The provider answers under a name with a date.
+    (group,) = (await proxy.sums(usage_pb2.USAGE_DIMENSION_MODEL)).groups
+    assert list(group.keys) == ["gpt-4.1-mini"]
+    assert (group.usage.calls, group.details.reused_replies) == (1, 2)
+
+
 async def test_two_proxies_ask_once_for_one_key(start: Any, provider: ProviderServer) -> None:
     async with start() as one, start() as other:
         asked = [proxy.ask(key="k") for proxy in (one, other) for _ in range(5)]
