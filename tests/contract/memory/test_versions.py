@@ -87,7 +87,14 @@ async def test_a_large_batch_takes_new_known_expired_and_repeated_keys_in_their_
     puts = [
         NewItem(namespace=PLACE, key=f"k{n}", value=json.dumps(f"harbour {n}")) for n in range(120)
     ]
-    changes = [*puts, puts[3], Removal(namespace=PLACE, key="k5"), puts[5], puts[60], puts[5]]
+    changes: list[NewItem | Removal] = [
+        *puts,
+        puts[3],
+        Removal(namespace=PLACE, key="k5"),
+        puts[5],
+        puts[60],
+        puts[5],
+    ]
 
     done = await memories.change_all(changes, idempotency_key="")
 
