@@ -18,7 +18,7 @@ _ADDRESS = re.compile(r"/hooks/(?:([^/]{1,20})/)?([^/]{1,100})")
 _ROUTES: Mapping[str, APIRoute] = {
     route.path: route
     for route in hooks.router.routes
-    if isinstance(route, APIRoute) and "POST" in route.methods
+    if isinstance(route, APIRoute) and "POST" in (route.methods or ())
 }
 _WEBHOOK, _OTHER = _ROUTES["/hooks/{workflow}"], _ROUTES["/hooks/{kind}/{name}"]
 
