@@ -329,6 +329,8 @@ class FakeExecutor(
             and request.status in (0, run.status)
             and request.schedule in ("", run.schedule)
         ]
+        if not (request.page_token or "0").isdecimal():
+            raise InvalidInput("page_token is not one of this service's")
         start = int(request.page_token or 0)
         end = start + (request.page_size or 50)
         token = str(end) if end < len(runs) else ""

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -139,3 +139,46 @@ async def test_the_secret_is_made_once_and_signs(running: Any) -> None:
     assert running.webhook_secret.startswith("whsec_")
     assert (running.home / "webhook-secret").stat().st_mode & 0o777 == 0o600
     WebhookSecret(running.webhook_secret)
+
+
+async def test_a_delivery_is_answered_alike_past_the_apps_routing_and_through_it(
+    running: Any, sender: httpx.AsyncClient
+) -> None:
+    async def both(path: str, headers: Mapping[str, str]) -> Sequence[httpx.Response]:
+        # What has a query goes through the app's routing.
+        return [
+            await sender.post(path + query, content=BODY, headers={**headers, "x-request-id": "me"})
+            for query in ("", "?wait=0")
+        ]
+
+    genuine = signed(running.webhook_secret, BODY)
+    for path, headers in (
+        ("/hooks/triage", genuine),
+        ("/hooks/triage", {**genuine, "webhook-id": "msg_2"}),
+        ("/hooks/none", genuine),
+        ("/hooks/" + "n" * 101, genuine),
+        ("/hooks/webhook/triage", genuine),
+        ("/hooks/pigeon/post", genuine),
+        ("/hooks/slack/none", genuine),
+        ("/hooks/", genuine),
+    ):
+        plain, routed = await both(path, headers)
+
+        assert plain.status_code == routed.status_code
+        assert plain.content == routed.content
+        assert _without_date(plain) == _without_date(routed)
+
+
+async def test_a_delivery_past_the_apps_routing_is_counted_at_its_route(
+    running: Any, sender: httpx.AsyncClient, http: httpx.AsyncClient
+) -> None:
+    await sender.post("/hooks/triage", content=BODY, headers=signed(running.webhook_secret, BODY))
+    await sender.post("/hooks/slack/none", content=BODY)
+
+    counted = (await http.get("/metrics")).text
+    assert 'route="/hooks/{workflow}",status="202"} 1.0' in counted
+    assert 'route="/hooks/{kind}/{name}",status="401"} 1.0' in counted
+
+
+def _without_date(answer: httpx.Response) -> Mapping[str, str]:
+    return {name: value for name, value in answer.headers.items() if name != "date"}

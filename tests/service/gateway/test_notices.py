@@ -68,6 +68,26 @@ async def test_the_end_is_told_once_however_often_the_run_is_asked_for(
     assert verified_delivery(secret, headers, body, now=time.time()) == delivery["replies"][0]["id"]
 
 
+async def test_the_end_of_a_fork_is_told_and_not_that_of_the_run_that_it_was_forked_from(
+    gateway: Any, api: httpx.AsyncClient, eventually: Any
+) -> None:
+    first = (await api.post("/api/v1/runs", json={"source": "flow: {name: asked}"})).json()
+    with receiver() as told:
+        asked, key = {"notify": told.url}, {"Idempotency-Key": "k"}
+        forks = [
+            (await api.post(f"/api/v1/runs/{first['id']}/fork", json=asked, headers=key)).json()
+            for _ in range(2)
+        ]
+        await gateway.executor.happen(first["id"], SUCCEEDED)
+        await gateway.executor.happen(forks[0]["id"], SUCCEEDED)
+        await until(api, "ended")
+        await eventually(lambda: told.asked, seconds=30)
+    ((_headers, body),) = told.asked
+
+    assert forks[0]["id"] == forks[1]["id"] != first["id"]
+    assert json.loads(body)["data"]["run_id"] == forks[0]["id"]
+
+
 async def test_whoever_can_check_what_is_told_can_start_nothing_by_it(
     gateway: Any, api: httpx.AsyncClient, eventually: Any
 ) -> None:

@@ -24,6 +24,13 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_
 Detach = Annotated[
     bool, typer.Option("--detach", "-d", help="Do not wait for the end; print the run's id.")
 ]
+Notify = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        help="Have this address told when the run has ended, signed with the secret in CADRE_HOME/notify-secret.",
+    ),
+]
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "waiting": "yellow"}
 _FILE_SUFFIXES = (".yaml", ".yml")
 
@@ -67,13 +74,7 @@ def run(
         ),
     ] = False,
     detach: Detach = False,
-    notify: Annotated[
-        str,
-        typer.Option(
-            metavar="URL",
-            help="Have this address told when the run has ended, signed with the secret in CADRE_HOME/notify-secret.",
-        ),
-    ] = "",
+    notify: Notify = "",
     record: Annotated[
         bool,
         typer.Option("--record", help="Write the run as a test into the file that it ran."),
@@ -296,12 +297,13 @@ def fork(
     inputs: InputValues = None,
     inputs_file: InputsFile = None,
     detach: Detach = False,
+    notify: Notify = "",
     json_: JsonFlag = False,
 ) -> None:
     """Start a new run from a step of another, with other values for state fields."""
     values = read_inputs(inputs, inputs_file)
     with gateway() as client:
-        started = client.fork(run_id, checkpoint=checkpoint, state=values)
+        started = client.fork(run_id, checkpoint=checkpoint, state=values, notify=notify)
         if detach:
             _tell_detached(started, json_)
             return

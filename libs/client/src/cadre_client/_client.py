@@ -285,10 +285,14 @@ class Client:
         *,
         checkpoint: str | None = None,
         state: Mapping[str, JsonValue] | None = None,
+        notify: str = "",
         idempotency_key: str | None = None,
     ) -> Run:
-        """Starts a new run from a checkpoint of another, by default its last, with chosen fields changed."""
-        body = {"checkpoint_id": checkpoint or "", "state": dict(state or {})}
+        """Starts a new run from a checkpoint of another, by default its last, with chosen fields changed. The address
+        `notify` is told when it has ended."""
+        body: dict[str, Any] = {"checkpoint_id": checkpoint or "", "state": dict(state or {})}
+        if notify:
+            body["notify"] = notify
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return self._post(Run, _path("/api/v1/runs", run_id, "fork"), body, headers=headers)
 

@@ -23,7 +23,15 @@ from cadre_kit.settings import ServiceSettings
 from cadre_kit.tls import Tls
 from cadre_kit.tracing import configure_tracing
 
-__all__ = ["VERSION_METADATA", "GrpcService", "make_home", "run_service", "serving"]
+__all__ = [
+    "VERSION_METADATA",
+    "GrpcService",
+    "keep_what_was_built",
+    "make_home",
+    "run_service",
+    "serving",
+    "switch_threads_often",
+]
 
 log = logger()
 
@@ -154,6 +162,18 @@ def make_home(settings: ServiceSettings) -> None:
         ) from exc
 
 
+def switch_threads_often() -> None:
+    """Sets how long a thread of this process may make the others wait to what suits a service."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+
+
+def keep_what_was_built() -> None:
+    """Takes all that is there now out of what is gone through again and again for what can be let go: it stays, and
+    going through it stops the process for tenths of a second."""
+    gc.collect()
+    gc.freeze()
+
+
 Settings = TypeVar("Settings", bound=ServiceSettings)
 Build = Callable[[Settings], AbstractAsyncContextManager[Sequence[GrpcService]]]
 
@@ -163,7 +183,7 @@ def run_service(name: str, settings: Settings, *, port: int, build: Build[Settin
 
     `build` opens what the service needs and yields what it serves; it closes all of it on leaving.
     """
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    switch_threads_often()
     configure_logs(service=name, level=settings.log_level, log_format=settings.log_format)
     stop_tracing = configure_tracing(service=name, endpoint=settings.traces_endpoint)
     try:
@@ -195,9 +215,7 @@ async def _run(name: str, settings: Settings, *, port: int, build: Build[Setting
         ) as address,
     ):
         version = metadata.version(f"cadre-{name}")
-        # What was built stays: it is not to be gone through again and again for what can be let go.
-        gc.collect()
-        gc.freeze()
+        keep_what_was_built()
         log.info("service_ready", address=address, version=version)
         await stop.wait()
         log.info("service_stopping")

@@ -12,7 +12,7 @@ from cadre_gateway.serving import serving, until_told_to_stop
 from cadre_gateway.settings import GatewaySettings
 from cadre_kit.errors import CadreError
 from cadre_kit.logs import configure_logs, logger
-from cadre_kit.serving import make_home
+from cadre_kit.serving import keep_what_was_built, make_home, switch_threads_often
 from cadre_kit.settings import load_settings
 from cadre_kit.tls import server_context
 from cadre_kit.tracing import configure_tracing
@@ -22,6 +22,7 @@ log = logger()
 
 def main() -> None:
     """Runs the gateway as its settings say."""
+    switch_threads_often()
     settings = load_settings(GatewaySettings)
     configure_logs(service="gateway", level=settings.log_level, log_format=settings.log_format)
     stop_tracing = configure_tracing(service="gateway", endpoint=settings.traces_endpoint)
@@ -61,6 +62,7 @@ async def _serve(settings: GatewaySettings) -> None:
             tls=_tls(settings),
         ) as address,
     ):
+        keep_what_was_built()
         log.info("service_ready", address=address, version=metadata.version("cadre-gateway"))
         await until_told_to_stop()
         log.info("service_stopping")

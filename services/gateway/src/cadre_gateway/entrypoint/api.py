@@ -19,6 +19,7 @@ from cadre_gateway.entrypoint.errors import (
 )
 from cadre_gateway.entrypoint.mcp_door import McpDoor
 from cadre_gateway.entrypoint.middleware import Around, Limits
+from cadre_gateway.entrypoint.plain_deliveries import PlainDeliveries
 from cadre_gateway.entrypoint.routes import (
     a2a,
     agents,
@@ -81,7 +82,7 @@ def application(
     )
     app.state.parts = parts
     add_error_handlers(app)
-    # First, as routes are tried in turn: there are near a hundred, which takes longer than accepting a delivery.
+    # First, as routes are tried in turn, and there are near a hundred.
     app.include_router(_declaring(hooks.router), responses=_problems())
     app.include_router(_declaring(chat.router), responses=_openai_errors())
     for resource in _KEYED:
@@ -90,6 +91,7 @@ def application(
     app.include_router(_declaring(a2a.router), include_in_schema=False)
     app.router.routes.append(Route(mcp.path, endpoint=mcp, name="mcp"))
     app.include_router(_declaring(platform.router), responses=_problems())
+    app.add_middleware(PlainDeliveries, parts=parts)
     app.add_middleware(
         Around,
         authentication=authentication,

@@ -135,6 +135,15 @@ JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_storable_object)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_our_age)]
 """A time that a caller gives, as RFC 3339 writes it."""
 _Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
+_Notify = Annotated[
+    Text,
+    Field(
+        pattern=r"^https?://[^\s]+$",
+        max_length=2000,
+        description="An address that is told when the run has ended, signed by Standard Webhooks with the secret in "
+        "CADRE_HOME/notify-secret, until it takes it.",
+    ),
+]
 _Segment = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
 Tags = Annotated[list[_Segment], Field(max_length=64, description="Tags, each once.")]
 Namespace = Annotated[
@@ -380,13 +389,7 @@ class NewRun(Asked):
         None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
     )
     inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
-    notify: Text | None = Field(
-        None,
-        pattern=r"^https?://[^\s]+$",
-        max_length=2000,
-        description="An address that is told when the run has ended, signed by Standard Webhooks with the secret in "
-        "CADRE_HOME/notify-secret, until it takes it.",
-    )
+    notify: _Notify | None = None
     schedule: Text = Field(
         "", max_length=100, description="The schedule that starts it, if one does."
     )
@@ -438,6 +441,7 @@ class NewFork(Asked):
     state: JsonObject = Field(
         default_factory=dict, description="State fields to change; checked as inputs are."
     )
+    notify: _Notify | None = None
 
 
 class Checkpoint(Answer):

@@ -93,6 +93,14 @@ class SearchMemory(BaseModel):
     limit: int = Field(10, ge=1, le=50)
 
 
+class _Call(BaseModel):
+    """What comes with any call, by the protocol's names."""
+
+    name: d.Text
+    arguments: d.JsonObject
+    requestState: d.Text
+
+
 class ToolUnknown(NotFound):
     """No tool has this name."""
 
@@ -135,8 +143,8 @@ class Tools:
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Does what a tool does. A workflow's run is followed to its end; whoever stops asking cancels it."""
-        arguments = params.arguments or {}
         try:
+            arguments = _checked(params)
             tool = self._fixed.get(params.name)
             if tool is not None:
                 return await tool.work(context, tool.asked.model_validate(arguments))
@@ -326,6 +334,17 @@ class Tools:
         query = MemoryQuery(namespace=asked.namespace, query=asked.query, top_k=asked.limit)
         found = await memories.search_memories(query, self._parts.services.memory)
         return _listed("hits", found.hits)
+
+
+def _checked(params: types.CallToolRequestParams) -> Mapping[str, Any]:
+    """The arguments of a call that can be passed on. Raises ValidationError: the protocol's library lets through what
+    no other way in does, such as half a surrogate pair."""
+    call = _Call(
+        name=params.name,
+        arguments=params.arguments or {},
+        requestState=str(params.request_state or ""),
+    )
+    return call.arguments
 
 
 def _described(name: str, tool: _Fixed) -> types.Tool:

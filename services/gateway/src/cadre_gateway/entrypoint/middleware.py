@@ -14,6 +14,7 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cadre_gateway.domain.api_keys import Allowance, Caller
@@ -144,6 +145,9 @@ class Around:
                 await self._app(exchange.scope, body, send_with_id)
         except (CadreError, BodyTooLarge, TooSlow) as error:
             await _refuse(error, exchange, receive, send_with_id)
+        except ClientDisconnect:
+            # Before the body's end: nobody is there to answer, and nothing has failed.
+            log.info("caller_left", route=exchange.route)
         except Exception as exc:
             log.error("request_failed", route=exchange.route, exc_info=exc)
             await _refuse(_mistake(), exchange, receive, send_with_id)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -26,6 +27,7 @@ router = APIRouter(tags=["a2a"])
 
 _BASE = "/a2a/{workflow}"
 _CACHED = "private, max-age=60, must-revalidate"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _Workflow = Annotated[str, Path(max_length=100)]
 Said = Callable[[dict[str, Any]], dict[str, Any]]
 Model = TypeVar("Model", bound=BaseModel)
@@ -52,7 +54,7 @@ async def json_rpc(workflow: _Workflow, request: Request, parts: TheParts) -> Re
     call_id: object = None
     try:
         call = _call(await request.body())
-        call_id = call.get("id")
+        call_id = _call_id(call)
         _check_version(request)
         method, params = _method(call)
         return await _by_json_rpc(
@@ -210,10 +212,19 @@ def _body(body: bytes) -> dict[str, Any]:
         raise A2aError(Fault.INVALID_REQUEST, error.message) from error
 
 
+def _call_id(call: Mapping[str, Any]) -> str | int | None:
+    """What the answer is to name, if an answer can: half a surrogate pair cannot be written in UTF-8."""
+    call_id = call.get("id")
+    if isinstance(call_id, bool) or not isinstance(call_id, str | int | None):
+        raise A2aError(Fault.INVALID_REQUEST, "the id is neither a text nor an integer")
+    if isinstance(call_id, str) and _SURROGATE.search(call_id):
+        raise A2aError(Fault.INVALID_REQUEST, "the id is no valid text")
+    return call_id
+
+
 def _method(call: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    method, params, call_id = call.get("method"), call.get("params", {}), call.get("id")
-    is_id = call_id is None or (isinstance(call_id, str | int) and not isinstance(call_id, bool))
-    if call.get("jsonrpc") != "2.0" or not isinstance(method, str) or not is_id:
+    method, params = call.get("method"), call.get("params", {})
+    if call.get("jsonrpc") != "2.0" or not isinstance(method, str):
         raise A2aError(Fault.INVALID_REQUEST, "the body is not a request of JSON-RPC 2.0")
     if not isinstance(params, dict):
         raise A2aError(Fault.INVALID_PARAMS, "params must be an object")

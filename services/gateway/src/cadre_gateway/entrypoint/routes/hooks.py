@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response, status
 from cadre.executor.v1 import runs_pb2
 from cadre_gateway.adapters.inbox import Accepted
 from cadre_gateway.adapters.services import Executor
+from cadre_gateway.connectors.webhook import WebhookConnector
 from cadre_gateway.domain.connectors import Incoming, Parsed
 from cadre_gateway.entrypoint import conversions, documents
 from cadre_gateway.entrypoint.dependencies import Parts, TheParts
@@ -17,7 +18,7 @@ from cadre_gateway.entrypoint.errors import PROBLEM_CONTENT, TooManyRequests
 from cadre_gateway.entrypoint.routes.runs import run_path
 from cadre_kit.errors import CadreError, NotFound
 
-__all__ = ["router"]
+__all__ = ["answered", "plainly_delivered", "router"]
 
 router = APIRouter(tags=["webhooks"])
 
@@ -82,12 +83,9 @@ async def deliver(
     Needs no key, but a signature: that of Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature`),
     or `X-Hub-Signature-256` with `X-GitHub-Delivery`.
     """
-    _, (accepted,) = await _received("webhook", workflow, request, parts)
-    delivered = documents.Delivered(
-        delivery_id=accepted.id, run_id=accepted.run_id, run_url=run_path(accepted.run_id)
-    )
+    delivered = await _delivered(workflow, request, parts)
     response.headers["Location"] = delivered.run_url
-    ended = await _ended(parts.services.executor, accepted.run_id, seconds=wait)
+    ended = await _ended(parts.services.executor, delivered.run_id, seconds=wait)
     if ended is None:
         return delivered
     told = documents.DeliveredAndEnded(
@@ -109,7 +107,7 @@ async def receive(
     parts: TheParts,
 ) -> Response:
     """Accepts what a provider sends to a connection. Needs no key, but the provider's signature."""
-    return await _answered(kind, name, request, parts)
+    return await answered(kind, name, request, parts)
 
 
 @router.get("/hooks/{kind}/{name}", response_class=Response, responses=_ANSWERED)
@@ -120,11 +118,30 @@ async def verify_address(
     parts: TheParts,
 ) -> Response:
     """Proves to a provider that asks for it that this address is meant to be the connection's."""
-    return await _answered(kind, name, request, parts)
+    return await answered(kind, name, request, parts)
 
 
-async def _answered(kind: str, name: str, request: Request, parts: Parts) -> Response:
-    if kind == "webhook":
+async def plainly_delivered(workflow: str, request: Request, parts: Parts) -> Response:
+    """What `deliver` answers to a delivery that does not wait."""
+    delivered = await _delivered(workflow, request, parts)
+    return Response(
+        delivered.model_dump_json(),
+        status_code=status.HTTP_202_ACCEPTED,
+        headers={"Location": delivered.run_url},
+        media_type="application/json",
+    )
+
+
+async def _delivered(workflow: str, request: Request, parts: Parts) -> documents.Delivered:
+    _, (accepted,) = await _received(WebhookConnector.kind, workflow, request, parts)
+    return documents.Delivered(
+        delivery_id=accepted.id, run_id=accepted.run_id, run_url=run_path(accepted.run_id)
+    )
+
+
+async def answered(kind: str, name: str, request: Request, parts: Parts) -> Response:
+    """What `receive` and `verify_address` answer."""
+    if kind == WebhookConnector.kind:
         raise _unknown(kind)
     parsed, _ = await _received(kind, name, request, parts)
     answer = parsed.answer

@@ -160,7 +160,7 @@ async def answer_run(
 async def fork_run(
     run_id: _RunId,
     asked: documents.NewFork,
-    executor: TheExecutor,
+    parts: TheParts,
     caller: TheCaller,
     key: IdempotencyKey,
     response: Response,
@@ -172,11 +172,15 @@ async def fork_run(
         state=to_json(asked.state),
         api_key=caller.name,
     )
+    executor = parts.services.executor
     answer = await executor.call(
         executor.runs.ForkRun, request, idempotency_key=key or f"request/{new_id()}"
     )
     response.headers["Location"] = run_path(answer.run.id)
-    return conversions.run(answer.run)
+    run = conversions.run(answer.run)
+    if asked.notify is not None:
+        await parts.reception.tell_end(run, asked.notify)
+    return run
 
 
 @router.get("/api/v1/runs/{run_id}/checkpoints", dependencies=[READ])
