@@ -1,6 +1,7 @@
 """The modules that programs may import: frozen copies of chosen public names, with no live module inside."""
 
 import ast
+import collections
 import enum
 import importlib
 import platform
@@ -53,6 +54,8 @@ def preload() -> None:
     for name in (*MODULE_TABLE, *_PRELOADED.split()):
         importlib.import_module(name)
     _close_functional_enums()
+    # typing.NamedTuple finds it here, too.
+    collections.namedtuple = classes.namedtuple
 
 
 def frozen_modules(
