@@ -223,4 +223,11 @@ P.x
     "a namedtuple's name that lies": "from collections import namedtuple\nclass S(str):\n    def __str__(self): return self\n    def isidentifier(self): return True\nnamedtuple('N', [S('x=print(1)')])",
     "a group's number that is none": "import re\nclass X:\n    def __eq__(self, o): o['n'] = -5; return True\np = re.compile('(?P<n>a)')\np.groupindex == X()\np.match('a')['n']",
     "a function out of no code": "(lambda: 0).__class__(compile, {})",
+    "walking by a format of logs": "import logging\nlogging.basicConfig(format='{0.__globals__}', style='{')",
+    "a text that formats records": "import logging\nlogging.StreamHandler().setFormatter('{0.stderr.__class__}')",
+    "a log file": "import logging\nlogging.basicConfig(filename='/tmp/x')",
+    "inside of a log's stream": "import logging\nclass H(logging.Handler):\n    def emit(self, record): record.stderr._send(b'LEAKED')\nlogging.getLogger().addHandler(H())\nlogging.error('x')",
+    "globals of a logger": "import logging\nlogging.getLogger.__globals__",
+    "inside of a logger": "import logging\nlogging.getLogger()._describe",
+    "frame of a record": "import logging\nclass H(logging.Handler):\n    def emit(self, record): record.frame.f_globals\nlogging.getLogger().addHandler(H())\nlogging.error('x')",
 }

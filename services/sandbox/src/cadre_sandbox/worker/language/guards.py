@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from cadre_sandbox.worker.language.classes import type_of
 from cadre_sandbox.worker.language.coroutines import LEADS_INSIDE
+from cadre_sandbox.worker.language.logs import Logger
 from cadre_sandbox.worker.language.ownership import (
     AttributeNotAllowed,
     CallNotAllowed,
@@ -49,7 +50,7 @@ __all__ = [
 _NOWHERE = frozenset(
     (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType)
 )
-_WRITABLE = frozenset((types.SimpleNamespace, Context, defaultdict))
+_WRITABLE = frozenset((types.SimpleNamespace, Context, defaultdict, Logger))
 _type = type
 # What string.Formatter.get_field itself uses; it has no public name.
 _split_field: Callable[[str], Any] = importlib.import_module("_string").formatter_field_name_split

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from cadre_sandbox.worker.language import classes, coroutines, dispatch, guards
+from cadre_sandbox.worker.language import classes, coroutines, dispatch, guards, logs
 from cadre_sandbox.worker.language.module_names import MODULE_TABLE
 from cadre_sandbox.worker.language.ownership import (
     AttributeNotAllowed,
@@ -85,6 +85,7 @@ def frozen_modules(
     contents["pprint"] |= {"pprint": _pretty_printer(streams["stdout"])}
     contents["pprint"]["pp"] = contents["pprint"]["pprint"]
     contents["ast"] = {"literal_eval": _literal_eval}
+    contents["logging"] = logs.logging_names(streams["stderr"], format_traceback)
     contents["sys"] = _system(streams)
     contents["traceback"] = {
         "format_exc": lambda *_, **__: format_traceback(),
