@@ -30,6 +30,8 @@ LISTED = 1000
 PROXY = "/run/proxy"
 # The service's word for "nobody waits for this program any more"; no request is so long that it begins like this.
 INTERRUPT = 0xFF
+# How often a process that has said its last word is looked at, until it has ended: most often it has at once.
+END_SECONDS = 0.001
 # A program in a session that does not end at an interrupt is killed after this.
 GRACE_SECONDS = 2.0
 
@@ -306,7 +308,7 @@ def pass_on(pid: int, ends: list[int]) -> tuple[bytes, int, resource.struct_rusa
     open_ends = set(ends)
     while True:
         ready, _, _ = select.select(
-            [0, *open_ends], [], [], 0.01 if said not in open_ends else None
+            [0, *open_ends], [], [], END_SECONDS if said not in open_ends else None
         )
         if 0 in ready and not os.read(0, 1):
             os._exit(0)
