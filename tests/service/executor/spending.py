@@ -9,6 +9,7 @@ from typing import Any
 from tests.fakes.providers import ProviderServer
 from tests.service.executor.conftest import Executor
 
+from cadre.common.v1 import common_pb2
 from cadre.executor.v1 import runs_pb2
 from cadre.llm_proxy.v1 import usage_pb2, usage_pb2_grpc
 from cadre_kit.channels import call, connect
@@ -77,6 +78,15 @@ class LlmProxy:
             answer = await call(stub.SetBudget, request, service="llm-proxy", timeout_seconds=30.0)
         stored: usage_pb2.BudgetStatus = answer.status
         return stored
+
+    async def used(self) -> common_pb2.Usage:
+        """What all calls together used, by the ledger."""
+        async with connect(self.address) as channel:
+            stub = usage_pb2_grpc.UsageServiceStub(channel)
+            request = usage_pb2.QueryUsageRequest()
+            answer = await call(stub.QueryUsage, request, service="llm-proxy", timeout_seconds=30.0)
+        total: common_pb2.Usage = answer.total
+        return total
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.fakes.providers import ProviderServer
+from tests.fakes.providers import ProviderServer, openai_reply
 from tests.service.executor.conftest import names, outputs
 from tests.service.executor.spending import (
     CONFIG,
@@ -25,6 +25,17 @@ from cadre_kit.documents import object_from_json
 from cadre_kit.errors import CadreError
 
 PAUSE = usage_pb2.BUDGET_EXCEED_PAUSE
+MOODY = """
+flow: {name: moody}
+state: {fields: {message: {type: str, required: true}, mood: {type: str, default: ""}}}
+nodes:
+  - id: judge
+    prompt: "How is {state.message}?"
+    output_schema: {type: object, fields: [{name: mood, type: str}]}
+    retry: {max_attempts: 2, backoff_seconds: 0}
+    outputs: [mood]
+edges: [{from: START, to: judge}, {from: judge, to: END}]
+"""
 # Without a budget of the file's own.
 MODEL = CONFIG.split("  budget")[0]
 
@@ -136,6 +147,26 @@ async def test_a_run_that_brings_a_budget_near_its_limit_says_so_once_in_its_eve
     assert warned.node == "second"
     assert said["message"] == "the budget 'shared' is nearly used up: 34 of 1000 tokens"
     assert "budget_warned second" not in later
+
+
+async def test_what_a_failed_call_used_counts_for_the_run_and_warns_of_budgets(
+    opened: Open, llm_proxy: LlmProxy, provider: ProviderServer
+) -> None:
+    await llm_proxy.set_budget("shared", tokens=1000, warn_percent=3)
+    # A reply is sent back twice to be mended, in each of the two tries.
+    provider.will(openai_reply("no JSON"))
+    async with opened() as executor:
+        run = await executor.start(MOODY + MODEL, message="x")
+        events = await executor.events(run.id)
+        failed = await executor.get(run.id)
+
+    told = {event.type: event for event in events}
+    tries = [told[runs_pb2.EVENT_TYPE_NODE_RETRIED], told[runs_pb2.EVENT_TYPE_NODE_FAILED]]
+    assert failed.error.code == "MODEL_OUTPUT_INVALID"
+    assert [each.usage.calls for each in tries] == [3, 3]
+    assert failed.usage == await llm_proxy.used()
+    assert (failed.usage.calls, failed.usage.output_tokens > 0) == (6, True)
+    assert told[runs_pb2.EVENT_TYPE_BUDGET_WARNED].node == "judge"
 
 
 async def test_a_run_also_warns_of_its_own_budget(opened: Open) -> None:

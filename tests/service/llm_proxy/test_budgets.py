@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.fakes.providers import Answer, ProviderServer, openai_error, openai_reply
+from tests.fakes.providers import Answer, ProviderServer, openai_error, openai_reply, openai_stream
 
 from cadre.common.v1 import common_pb2
 from cadre.llm_proxy.v1 import llm_pb2, usage_pb2
@@ -25,6 +25,7 @@ DOWNGRADE = usage_pb2.BUDGET_EXCEED_DOWNGRADE
 # "hi" with max_tokens=10 of gpt-4.1-mini: 25 tokens in and 10 out at most, 12 and 5 as the provider says.
 WORST = Decimal("0.000026")
 COST = Decimal("0.0000128")
+SCHEMA = {"type": "object"}
 Usage = Callable[..., Awaitable[Any]]
 
 
@@ -249,6 +250,38 @@ async def test_the_call_that_brings_a_budget_near_its_limit_says_so_also_when_it
     assert again.budget_warnings == second.budget_warnings
     assert not [*first.budget_warnings, *cached.budget_warnings]
     assert (await one_use(proxy)).warned
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_call_that_fails_says_what_it_used_and_which_budgets_that_brought_near_their_limits(
+    proxy: Any, provider: ProviderServer, streams: bool
+) -> None:
+    await set_budget(proxy, tokens=1000, warn_percent=1)
+
+    async def read(**fields: Any) -> None:
+        [part async for part in proxy.stream(**fields)]
+
+    provider.will(openai_stream(["no JSON"]) if streams else openai_reply("no JSON"))
+
+    with pytest.raises(CadreError) as caught:
+        await (read if streams else proxy.ask)(schema=SCHEMA, max_tokens=10)
+
+    failed = llm_pb2.FailedCall()
+    assert [detail.Unpack(failed) for detail in caught.value.details] == [True]
+    (warning,) = failed.budget_warnings
+    assert (caught.value.code, warning.budget) == ("MODEL_OUTPUT_INVALID", "b")
+    # Mended twice, but not once text of a stream was sent.
+    assert failed.usage.calls == (1 if streams else 3)
+    assert failed.usage == (await proxy.sums()).total
+
+
+async def test_a_call_that_fails_before_anything_is_sent_used_nothing(proxy: Any) -> None:
+    await set_budget(proxy, tokens=1)
+
+    with pytest.raises(CadreError) as caught:
+        await proxy.ask()
+
+    assert not caught.value.details
 
 
 async def test_a_deleted_budget_bounds_nothing(proxy: Any) -> None:

@@ -71,9 +71,11 @@ async def test_an_address_that_is_none_is_unreachable(url: str) -> None:
     assert (await reading(url)).condition is Condition.UNREACHABLE
 
 
-async def test_a_service_is_asked_for_its_grpc_health() -> None:
+async def test_a_service_is_asked_for_its_grpc_health_and_version() -> None:
     async with serving([], host="127.0.0.1", port=0) as address:
-        assert await grpc_probe("x", address, None).ask() == Reading(condition=Condition.READY)
+        ready = await grpc_probe("x", address, None).ask()
+
+    assert ready == Reading(condition=Condition.READY, version="0.1.0")
 
     away = await grpc_probe("x", address, None).ask()
     assert (away.condition, away.detail) == (

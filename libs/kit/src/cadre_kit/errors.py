@@ -7,7 +7,7 @@ into whatever their protocol says. Messages name values, never secrets, prompts 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "AlreadyExists",
@@ -100,7 +100,8 @@ class Problem:
 class CadreError(Exception):
     """Something that we, or the caller, could not do: which fact (`code`), what (`message`), what to do (`resolution`).
 
-    `metadata` holds every value that the message names; `problems` holds all that is wrong with a refused document.
+    `metadata` holds every value that the message names; `problems` holds all that is wrong with a refused document;
+    `details` are protobuf messages that go along on the wire, for callers who know their types.
     """
 
     kind: ClassVar[Kind] = Kind.INTERNAL
@@ -121,6 +122,7 @@ class CadreError(Exception):
         self.code = code or type(self).code
         self.metadata = dict(metadata or {})
         self.problems = tuple(problems)
+        self.details: tuple[Any, ...] = ()
 
 
 class InvalidInput(CadreError):

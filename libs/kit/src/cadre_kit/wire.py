@@ -25,6 +25,7 @@ DOMAIN = "cadre"
 TOKEN_MISSING = "SERVICE_TOKEN_MISSING"
 TOKEN_WRONG = "SERVICE_TOKEN_WRONG"
 _RESOLUTION = "resolution"
+_COMMON = (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, common_pb2.Problems)
 # Says "do not send it again" to gRPC's own retries (gRFC A6), which are for calls that reached nobody: a service that
 # answers has tried what there was to try, and whoever called decides what comes next.
 _PUSHBACK = "grpc-retry-pushback-ms"
@@ -102,12 +103,14 @@ def _edit_from_message(message: common_pb2.TextEdit) -> TextEdit:
 
 
 def status_of(error: CadreError) -> grpc.Status:
-    """What `ServicerContext.abort_with_status` takes: the code, one ErrorInfo, and every problem if there are some."""
+    """What `ServicerContext.abort_with_status` takes: the code, one ErrorInfo, every problem if there are some, and the
+    error's own details."""
     metadata = dict(error.metadata)
     if error.resolution:
         metadata[_RESOLUTION] = error.resolution
     details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata=metadata)
+        error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata=metadata),
+        *error.details,
     ]
     if error.problems:
         violations = [
@@ -130,11 +133,14 @@ def status_of(error: CadreError) -> grpc.Status:
 
 
 def error_from_rpc(error: grpc.aio.AioRpcError, *, service: str) -> CadreError:
-    """The error behind a failed call to `service`; one that carries no details keeps its status code as its reason."""
+    """The error behind a failed call to `service`; one that carries no details keeps its status code as its reason.
+
+    Its own `details` are as they came, packed as google.protobuf.Any."""
     number, name = error.code().value
     info = error_details_pb2.ErrorInfo()
     problems = common_pb2.Problems()
-    for detail in _details(error):
+    details = _details(error)
+    for detail in details:
         detail.Unpack(info)
         detail.Unpack(problems)
     if not info.reason:
@@ -142,7 +148,7 @@ def error_from_rpc(error: grpc.aio.AioRpcError, *, service: str) -> CadreError:
     if info.reason in (TOKEN_MISSING, TOKEN_WRONG):
         return _refused_token(service)
     metadata = dict(info.metadata)
-    return error_of(
+    found = error_of(
         number,
         error.details() or "",
         code=info.reason,
@@ -150,6 +156,12 @@ def error_from_rpc(error: grpc.aio.AioRpcError, *, service: str) -> CadreError:
         metadata=metadata,
         problems=[problem_from_message(p) for p in problems.problems],
     )
+    found.details = tuple(detail for detail in details if not _is_common(detail))
+    return found
+
+
+def _is_common(detail: any_pb2.Any) -> bool:
+    return any(detail.Is(each.DESCRIPTOR) for each in _COMMON)
 
 
 def _refused_token(service: str) -> CadreError:

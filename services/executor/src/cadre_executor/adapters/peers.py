@@ -25,6 +25,7 @@ from cadre_executor.domain.peers import (
     RunBudget,
     Said,
     ToolCall,
+    Unanswered,
 )
 from cadre_executor.domain.runs import Usage
 from cadre_executor.domain.workflows import (
@@ -94,8 +95,16 @@ class GrpcModels:
     ) -> Reply:
         """The whole reply within `seconds`; `heard` is told its text as it is written."""
         request = _request(question, call, seconds)
-        if heard is not None:
-            return reply_of(await self._streamed(request, call, heard))
+        try:
+            if heard is not None:
+                return reply_of(await self._streamed(request, call, heard))
+            return reply_of(await self._whole(request, call))
+        except CadreError as error:
+            if (failed := _unanswered(error)) is not None:
+                raise failed from error
+            raise
+
+    async def _whole(self, request: llm_pb2.CompleteRequest, call: Call) -> llm_pb2.Reply:
         answer = await call_service(
             self._stub.Complete,
             request,
@@ -103,7 +112,7 @@ class GrpcModels:
             timeout_seconds=request.timeout_seconds + _GRACE_SECONDS,
             idempotency_key=call.key,
         )
-        return reply_of(answer.reply)
+        return answer.reply
 
     async def _streamed(
         self, request: llm_pb2.CompleteRequest, call: Call, heard: Callable[[str], None]
@@ -463,6 +472,15 @@ def reply_of(reply: llm_pb2.Reply) -> Reply:
         complete=reply.finish_reason != llm_pb2.FINISH_REASON_LENGTH,
         tool_calls=tuple(calls),
         warnings=tuple(map(_budget_warning, reply.budget_warnings)),
+    )
+
+
+def _unanswered(error: CadreError) -> Unanswered | None:
+    failed = llm_pb2.FailedCall()
+    if not any(detail.Unpack(failed) for detail in error.details):
+        return None
+    return Unanswered(
+        error, usage=_usage(failed.usage), warnings=[*map(_budget_warning, failed.budget_warnings)]
     )
 
 

@@ -12,7 +12,15 @@ from cadre_executor.domain.cuts import shown
 from cadre_executor.domain.durations import MODEL_SECONDS
 from cadre_executor.domain.invocations import Returned, invoke, tool_context
 from cadre_executor.domain.overruns import is_exceeded
-from cadre_executor.domain.peers import Message, Question, Reply, Role, ToolCall
+from cadre_executor.domain.peers import (
+    BudgetWarning,
+    Message,
+    Question,
+    Reply,
+    Role,
+    ToolCall,
+    Unanswered,
+)
 from cadre_executor.domain.recalls import recalled, remember
 from cadre_executor.domain.results import Form, Result
 from cadre_executor.domain.runs import EventType, Usage
@@ -176,11 +184,14 @@ async def _reply(question: Question, task: Task, step: int, *, stream: bool) -> 
         reply = await _asked(question, task, step, stream=stream)
         # Stored together: a call that is recorded has told of its budgets.
         task.record(str(step), _document(reply), usage=reply.usage)
-        for warning in reply.warnings:
-            data = {**asdict(warning), "message": warning.in_words}
-            task.tell(EventType.BUDGET_WARNED, data)
+        _tell(reply.warnings, task)
     task.usage = task.usage + reply.usage
     return reply
+
+
+def _tell(warnings: Sequence[BudgetWarning], task: Task) -> None:
+    for warning in warnings:
+        task.tell(EventType.BUDGET_WARNED, {**asdict(warning), "message": warning.in_words})
 
 
 async def _asked(question: Question, task: Task, step: int, *, stream: bool) -> Reply:
@@ -194,6 +205,16 @@ async def _asked(question: Question, task: Task, step: int, *, stream: bool) -> 
 
 
 async def _asked_once(question: Question, task: Task, step: int, *, stream: bool) -> Reply:
+    try:
+        return await _sent(question, task, step, stream=stream)
+    except Unanswered as failed:
+        task.means.journal.count(failed.usage)
+        task.usage = task.usage + failed.usage
+        _tell(failed.warnings, task)
+        raise failed.error from failed
+
+
+async def _sent(question: Question, task: Task, step: int, *, stream: bool) -> Reply:
     models, call = task.means.peers.models, task.call.at(str(step))
     seconds = call.seconds(MODEL_SECONDS)
     if not stream:

@@ -9,6 +9,7 @@ from cadre_executor.domain.run_files import RunFiles
 from cadre_executor.domain.runs import Run, Usage
 from cadre_executor.domain.tools import Tools, ToolSpec
 from cadre_executor.domain.workflows import Budget, ModelChoice, SandboxLimits, Upkeep
+from cadre_kit.errors import CadreError
 
 __all__ = [
     "BudgetWarning",
@@ -32,6 +33,7 @@ __all__ = [
     "Sandbox",
     "SandboxSessions",
     "ToolCall",
+    "Unanswered",
 ]
 
 
@@ -139,6 +141,19 @@ class Reply:
     warnings: tuple[BudgetWarning, ...] = ()
 
 
+class Unanswered(Exception):
+    """A call of a model that failed for `error` after requests were sent: what these used, and the budgets that they
+    brought near their limits."""
+
+    def __init__(
+        self, error: CadreError, *, usage: Usage, warnings: Sequence[BudgetWarning]
+    ) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.usage = usage
+        self.warnings = tuple(warnings)
+
+
 class Outcome(Enum):
     """How a program ended."""
 
@@ -230,7 +245,7 @@ class Models(Protocol):
         heard: Callable[[str], None] | None = None,
     ) -> Reply:
         """The whole reply within `seconds`; `heard` is told its text as it is written. Raises what the llm-proxy
-        answered with. Cancelling stops the provider's call."""
+        answered with, as Unanswered if anything was used. Cancelling stops the provider's call."""
 
 
 class Sandbox(Protocol):

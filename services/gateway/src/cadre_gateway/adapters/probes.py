@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cadre_kit.channels import connect
 from cadre_kit.credentials import Credentials
+from cadre_kit.serving import VERSION_METADATA
 from cadre_kit.wire import handshake_failure
 
 __all__ = ["Condition", "Probe", "Reading", "grpc_probe", "http_probe"]
@@ -66,13 +67,19 @@ async def _ask_grpc(address: str, credentials: Credentials | None) -> Reading:
     # A channel of its own: that of the calls waits and tries again, which is not what is asked here.
     async with connect(address, credentials, patient=False) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
+        asked = stub.Check(health_pb2.HealthCheckRequest(), timeout=_LIMIT_SECONDS)
         try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_LIMIT_SECONDS)
+            answer = await asked
+            said = dict(await asked.initial_metadata())
         except grpc.aio.AioRpcError as exc:
             return _failed(exc)
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
-        return Reading(condition=Condition.READY)
+        return Reading(condition=Condition.READY, version=_text(said.get(VERSION_METADATA)))
     return Reading(condition=Condition.STARTING, detail="it answers, but does not serve yet")
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _failed(error: grpc.aio.AioRpcError) -> Reading:

@@ -1,22 +1,20 @@
 """Which llm-proxies of one database are alive: each writes down, every few seconds, that it is."""
 
 import os
-import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from cadre_kit.ids import new_id
+from cadre_kit.processes import began, this_machine
 from cadre_llm_proxy.adapters import ledger_tables as t
 
 __all__ = ["SEEN_EVERY_SECONDS", "Self", "bury_the_dead", "leave", "say_alive"]
 
 SEEN_EVERY_SECONDS = 5.0
 _DEAD_AFTER = timedelta(seconds=20)
-_NEVER = "0000"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +29,7 @@ class Self:
     @classmethod
     def of_process(cls) -> "Self":
         """A new id; one process may open a ledger twice."""
-        return cls(id=new_id(), host=_host(), pid=os.getpid(), began=_began(os.getpid()))
+        return cls(id=new_id(), host=this_machine(), pid=os.getpid(), began=began(os.getpid()))
 
 
 def say_alive(connection: sa.Connection, me: Self) -> None:
@@ -61,28 +59,7 @@ def bury_the_dead(connection: sa.Connection, me: Self) -> int:
 
 
 def _is_alive(row: Any) -> bool:
-    if row.host == _host() and _began(row.pid) != row.began:
+    if row.host == this_machine() and began(row.pid) != row.began:
         return False
     seen = datetime.fromisoformat(row.seen_time)
     return datetime.now(UTC) - seen < _DEAD_AFTER
-
-
-def _host() -> str:
-    # Containers may share a name and a number, but not a space of process numbers; nor does a machine after a restart.
-    try:
-        space = os.readlink("/proc/self/ns/pid")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        space = boot = ""
-    return f"{socket.gethostname()} {space} {boot}"
-
-
-def _began(pid: int) -> str:
-    """When a process began, as the kernel counts; `0000` for one that is not there or cannot be asked about."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return _NEVER
-    # After the name, which may hold anything, in parentheses: state, parent, ... and the time as the twentieth.
-    state, *rest = stat.rpartition(")")[2].split()
-    return _NEVER if state == "Z" else rest[18]

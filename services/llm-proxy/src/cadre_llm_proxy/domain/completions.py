@@ -1,9 +1,10 @@
 """Asks a model, once for each idempotency key, and writes down what every request to a provider used."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Protocol
 
+from cadre_kit.errors import CadreError
 from cadre_llm_proxy.domain.calls import (
     Answer,
     Ask,
@@ -16,7 +17,7 @@ from cadre_llm_proxy.domain.calls import (
 )
 from cadre_llm_proxy.domain.facts import ContentRefused, ProviderFailure
 from cadre_llm_proxy.domain.forms import Said
-from cadre_llm_proxy.domain.metering import Call, Kept, Metered, Metering
+from cadre_llm_proxy.domain.metering import Call, Kept, Metered, Metering, Unanswered
 from cadre_llm_proxy.domain.providers import ListedModel, Providers
 from cadre_llm_proxy.domain.replies import Replies, cache_key
 from cadre_llm_proxy.domain.routes import Group, Routes
@@ -46,7 +47,7 @@ class Models(Protocol):
 
 class Completions:
     """Answers calls. What fails in passing is tried `retries` more times, within the call's time; `drops` leaves out
-    options that a model does not take, and says so in the reply."""
+    options that a model does not take, and says so in the reply. What fails after a request was sent is Unanswered."""
 
     def __init__(
         self,
@@ -121,7 +122,8 @@ class Completions:
                 yield stored
                 return
             tries = self._tries(request, key, digest)
-            yield await self._replies.cached(tries.call) or tries
+            with _counted(tries.call):
+                yield await self._replies.cached(tries.call) or tries
 
     def _tries(self, request: CompletionRequest, key: str, digest: str) -> Tries:
         return Tries(
@@ -179,6 +181,16 @@ class Completions:
         said = tries.form.read(answer)
         tries.worked()
         return await metered.succeeded(lambda call_id: _kept(tries, answer, said, call_id))
+
+
+@contextmanager
+def _counted(call: Call) -> Iterator[None]:
+    try:
+        yield
+    except CadreError as error:
+        if call.usage.calls:
+            raise Unanswered(error, call) from error
+        raise
 
 
 def _kept(tries: Tries, answer: Answer, said: Said, call_id: str) -> Kept:

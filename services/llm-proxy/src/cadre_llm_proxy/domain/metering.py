@@ -26,7 +26,7 @@ from cadre_llm_proxy.domain.estimates import Tokenizer, bound_of
 from cadre_llm_proxy.domain.facts import BudgetExceeded, ProviderFailure, Spent
 from cadre_llm_proxy.domain.prices import FREE, Tokens, cost_of
 
-__all__ = ["Call", "Entries", "Kept", "Metered", "Metering"]
+__all__ = ["Call", "Entries", "Kept", "Metered", "Metering", "Unanswered"]
 
 _CHARACTERS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
@@ -56,6 +56,17 @@ class Call:
     def latency_ms(self) -> int:
         """How long it has taken."""
         return round((monotonic() - self.began) * 1000)
+
+
+class Unanswered(Exception):
+    """A call that failed for `error` after requests were sent: `usage` is what they used, `warnings` are of the budgets
+    that they brought near their limits."""
+
+    def __init__(self, error: CadreError, call: Call) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.usage = call.usage
+        self.warnings = call.warnings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from cadre_llm_proxy.domain.metering import Call
 from cadre_llm_proxy.domain.providers import Providers
 from cadre_llm_proxy.domain.routes import Route, Routes
 
-__all__ = ["Tries"]
+__all__ = ["Tries", "pause_seconds"]
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -135,10 +135,7 @@ class Tries:
         raise error
 
     async def _pause(self, failure: ProviderFailure) -> None:
-        pause = failure.retry_after_seconds
-        if pause is None:
-            tried = self._retries - self._left
-            pause = random.uniform(0.5, 1) * _FIRST_PAUSE_SECONDS * 2**tried
+        pause = pause_seconds(failure.retry_after_seconds, self._retries - self._left)
         if pause > min(_LONGEST_PAUSE_SECONDS, self.call.seconds_left()):
             raise failure
         self._left -= 1
@@ -152,6 +149,15 @@ class Tries:
         self.dropped = (*self.dropped, name)
         self.call.request = replace(self.call.request, options=options)
         return True
+
+
+def pause_seconds(retry_after_seconds: float | None, tried: int) -> float:
+    """How long to wait after `tried` tries more than the first: never less than the provider says. By chance up
+    to a tenth longer than that, or up to twice as long as at least: what failed together does not come back together.
+    """
+    if retry_after_seconds is not None:
+        return retry_after_seconds * random.uniform(1, 1.1)
+    return random.uniform(0.5, 1) * _FIRST_PAUSE_SECONDS * 2.0**tried
 
 
 def _without(options: Options, name: str) -> Options | None:

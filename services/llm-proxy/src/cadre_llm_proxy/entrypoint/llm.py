@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import grpc
@@ -13,10 +13,12 @@ from cadre_kit.interceptor import idempotency_key
 from cadre_llm_proxy.domain.calls import Delta
 from cadre_llm_proxy.domain.completions import Completions
 from cadre_llm_proxy.domain.embedding import Embedding
+from cadre_llm_proxy.domain.metering import Unanswered
 from cadre_llm_proxy.entrypoint.messages import (
     completion_request,
     embed_request,
     embed_response,
+    failed_call_message,
     group_message,
     model_message,
     reply_message,
@@ -38,9 +40,10 @@ class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> llm_pb2.CompleteResponse:
         """The whole reply."""
-        reply = await self._completions.complete(
-            completion_request(request), key=idempotency_key(context)
-        )
+        with _failing_with_its_use():
+            reply = await self._completions.complete(
+                completion_request(request), key=idempotency_key(context)
+            )
         return llm_pb2.CompleteResponse(reply=reply_message(reply))
 
     async def StreamComplete(
@@ -52,15 +55,16 @@ class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
         parts = self._completions.stream(
             completion_request(request.request), key=idempotency_key(context)
         )
-        async with aclosing(parts):
-            async for part in parts:
-                if isinstance(part, Delta):
-                    if part.reasoning:
-                        yield llm_pb2.StreamCompleteResponse(reasoning_delta=part.reasoning)
-                    if part.text:
-                        yield llm_pb2.StreamCompleteResponse(delta=part.text)
-                else:
-                    yield llm_pb2.StreamCompleteResponse(reply=reply_message(part))
+        with _failing_with_its_use():
+            async with aclosing(parts):
+                async for part in parts:
+                    if isinstance(part, Delta):
+                        if part.reasoning:
+                            yield llm_pb2.StreamCompleteResponse(reasoning_delta=part.reasoning)
+                        if part.text:
+                            yield llm_pb2.StreamCompleteResponse(delta=part.text)
+                    else:
+                        yield llm_pb2.StreamCompleteResponse(reply=reply_message(part))
 
     async def Embed(
         self,
@@ -82,3 +86,12 @@ class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
             models=[model_message(model) for model in listed],
             groups=[group_message(group) for group in groups],
         )
+
+
+@contextmanager
+def _failing_with_its_use() -> Iterator[None]:
+    try:
+        yield
+    except Unanswered as failed:
+        failed.error.details = (failed_call_message(failed),)
+        raise failed.error from failed

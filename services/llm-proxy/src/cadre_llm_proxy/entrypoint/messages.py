@@ -27,6 +27,7 @@ from cadre_llm_proxy.domain.calls import (
 )
 from cadre_llm_proxy.domain.embedding import Embedded, EmbedRequest
 from cadre_llm_proxy.domain.facts import OutputSchemaInvalid, RequestInvalid
+from cadre_llm_proxy.domain.metering import Unanswered
 from cadre_llm_proxy.domain.providers import ListedModel
 from cadre_llm_proxy.domain.routes import Group
 
@@ -35,6 +36,7 @@ __all__ = [
     "decimal_of",
     "embed_request",
     "embed_response",
+    "failed_call_message",
     "group_message",
     "model_message",
     "reply_message",
@@ -326,6 +328,14 @@ def reply_message(reply: Reply) -> llm_pb2.Reply:
         dropped_options=reply.dropped_options,
         cached=reply.cached,
         budget_warnings=[_warning_message(each) for each in reply.warnings],
+    )
+
+
+def failed_call_message(failed: Unanswered) -> llm_pb2.FailedCall:
+    """What a failed call used all the same."""
+    return llm_pb2.FailedCall(
+        usage=usage_message(failed.usage),
+        budget_warnings=[_warning_message(each) for each in failed.warnings],
     )
 
 

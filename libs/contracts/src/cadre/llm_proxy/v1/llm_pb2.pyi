@@ -614,6 +614,36 @@ class Reply(_message.Message):
 Global___Reply: _TypeAlias = Reply  # noqa: Y015
 
 @_typing.final
+class FailedCall(_message.Message):
+    """Attached to the error status of a call that failed after requests were sent to providers: these count all the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USAGE_FIELD_NUMBER: _builtins.int
+    BUDGET_WARNINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def usage(self) -> _common_pb2.Usage:
+        """What all its requests used and cost."""
+
+    @_builtins.property
+    def budget_warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetWarning]:
+        """Budgets that these requests brought near their limits."""
+
+    def __init__(
+        self,
+        *,
+        usage: _common_pb2.Usage | None = ...,
+        budget_warnings: _abc.Iterable[Global___BudgetWarning] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_warnings", b"budget_warnings", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailedCall: _TypeAlias = FailedCall  # noqa: Y015
+
+@_typing.final
 class BudgetWarning(_message.Message):
     """How a budget stood when it became nearly used up. Said once for each of its periods."""
 
