@@ -230,4 +230,7 @@ P.x
     "globals of a logger": "import logging\nlogging.getLogger.__globals__",
     "inside of a logger": "import logging\nlogging.getLogger()._describe",
     "frame of a record": "import logging\nclass H(logging.Handler):\n    def emit(self, record): record.frame.f_globals\nlogging.getLogger().addHandler(H())\nlogging.error('x')",
+    "a text as a handler's formatter": "import logging\nclass H(logging.Handler):\n    def emit(self, record):\n        self.formatter = '{0.stderr.__class__.__init__.__globals__}'\n        print('LEAKED', self.format(record))\nlogging.getLogger().addHandler(H())\nlogging.error('x')",
+    "a text as the formatter of what is no handler": "import logging\nclass X: formatter = '{0.__init__.__globals__}'\nprint('LEAKED', logging.Handler.format(X, logging.Handler))",
+    "globals of a class by a record": "import logging\nprint('LEAKED', logging.Formatter('%(__module__)s').format(logging.Handler))",
 }

@@ -59,6 +59,13 @@ class Formatter:
         return line + str(facts["traceback"])
 
 
+def _checked(formatter: Any) -> Formatter:
+    """A text would read attributes of the record, and of what is in it, by names of the program's."""
+    if not issubclass(type(formatter), Formatter):
+        raise TypeError("a Formatter is needed")
+    return formatter  # type: ignore[no-any-return]  # it has just been looked at
+
+
 class Handler:
     """Takes records whose level is high enough; what it does with them is in `emit`."""
 
@@ -71,13 +78,11 @@ class Handler:
 
     def setFormatter(self, formatter: Formatter) -> None:
         """What its lines look like."""
-        if not issubclass(type(formatter), Formatter):
-            raise TypeError("a Formatter is needed")
-        self.formatter = formatter
+        self.formatter = _checked(formatter)
 
     def format(self, record: LogRecord) -> str:
         """The line of a record."""
-        return self.formatter.format(record)
+        return _checked(self.formatter).format(record)
 
     def handle(self, record: LogRecord) -> None:
         """Emits a record, when its level is high enough."""
