@@ -56,6 +56,12 @@ class Postgresql:
         if names := self.run(database, tables).split():
             self.run(database, f"TRUNCATE {', '.join(names)}")
 
+    def cut(self, url: str) -> None:
+        """Ends every connection to a database, whatever goes on there."""
+        name = url.rpartition("/")[2]
+        ends = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        self.run("postgres", ends)
+
     def run(self, database: str, statement: str) -> str:
         """What a statement answers, without headings."""
         found = programs()

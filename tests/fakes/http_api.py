@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import uvicorn
@@ -22,7 +23,7 @@ from tests.platform import eventually
 from cadre_executor.language import parse_workflow
 
 TIME = "2026-11-22T14:00:00Z"
-USAGE = {
+USAGE: dict[str, Any] = {
     "input_tokens": 1200,
     "output_tokens": 80,
     "cost_usd": "0.00045",
@@ -550,7 +551,10 @@ def _batch(batch: dict[str, Any]) -> dict[str, Any]:
     shown = {
         name: value for name, value in batch.items() if name not in ("asked", "runs", "was_seen")
     }
-    return {**shown, "status": "cancelled" if batch.get("cancelled") else status, "rows": rows}
+    used = {name: amount * len(runs) for name, amount in USAGE.items() if name != "cost_usd"}
+    usage = {**used, "cost_usd": str(Decimal(USAGE["cost_usd"]) * len(runs))}
+    now = "cancelled" if batch.get("cancelled") else status
+    return {**shown, "status": now, "rows": rows, "usage": usage}
 
 
 def _add_schedules(app: FastAPI, store: Store) -> None:

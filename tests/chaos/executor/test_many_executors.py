@@ -1,12 +1,13 @@
-"""Three executors on one PostgreSQL, killed at random instants, and one that is cut off from it."""
+"""Three executors on one PostgreSQL, killed at random instants as their connections are, and one that is cut off."""
 
 import asyncio
 import random
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,11 +88,16 @@ async def agent() -> AsyncIterator[RemoteAgent]:
 
 
 @pytest.fixture
+def database_url(postgresql_server: Postgresql) -> str:
+    return postgresql_server.fresh()
+
+
+@pytest.fixture
 async def processes(
-    tmp_path: Path, near: Neighbours, postgresql_server: Postgresql
+    tmp_path: Path, near: Neighbours, database_url: str
 ) -> AsyncIterator[list[Process]]:
     settings = {
-        "CADRE_EXECUTOR_DATABASE_URL": postgresql_server.fresh(),
+        "CADRE_EXECUTOR_DATABASE_URL": database_url,
         "CADRE_EXECUTOR_LEASE_SECONDS": "2",
         "CADRE_ALLOWED_ADDRESSES": "127.0.0.1",
         "CADRE_LOG_LEVEL": "warning",
@@ -118,14 +124,19 @@ async def accepted(executors: Sequence[Executor], number: int) -> str:
         await asyncio.sleep(0.05)
 
 
-async def kill_some(processes: Sequence[Process], chance: random.Random) -> None:
-    """Kills one after the other, each when it had some time to work, and starts it again."""
+async def kill_some(
+    processes: Sequence[Process], chance: random.Random, cut: Callable[[], None]
+) -> None:
+    """Kills one after the other, each when it had some time to work, and starts it again; before each, the connections
+    of all of them to their database break."""
     until = time.monotonic() + KILLING_SECONDS
     for number in range(KILLS):
         if number > 1 and time.monotonic() > until:
             # A busy machine takes long to start them again.
             return
-        await asyncio.sleep(chance.uniform(0.1, 1.0))
+        await asyncio.sleep(chance.uniform(0.1, 0.5))
+        await asyncio.to_thread(cut)
+        await asyncio.sleep(chance.uniform(0.1, 0.5))
         process = chance.choice(processes)
         await process.kill()
         await process.start()
@@ -133,7 +144,7 @@ async def kill_some(processes: Sequence[Process], chance: random.Random) -> None
 
 async def history(executors: Sequence[Executor], run_id: str) -> list[runs_pb2.Event]:
     """All events of a run, up to its end, from whichever executor answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         with suppress(CadreError):
             return await random.choice(executors).events(run_id)
@@ -152,9 +163,13 @@ async def kill_while_driving(process: Process, executor: Executor, near: Neighbo
     return run.id
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 async def test_every_accepted_run_ends_with_each_step_taken_once(
-    processes: list[Process], near: Neighbours, agent: RemoteAgent
+    processes: list[Process],
+    near: Neighbours,
+    agent: RemoteAgent,
+    postgresql_server: Postgresql,
+    database_url: str,
 ) -> None:
     async with AsyncExitStack() as stack:
         executors = [
@@ -168,7 +183,8 @@ async def test_every_accepted_run_ends_with_each_step_taken_once(
         ]
         await register(executors[0], card_url=agent.url)
         runs = [await kill_while_driving(processes[0], executors[0], near)]
-        killing = asyncio.create_task(kill_some(processes, random.Random(SEED)))
+        cut = partial(postgresql_server.cut, database_url)
+        killing = asyncio.create_task(kill_some(processes, random.Random(SEED), cut))
         for number in range(1, RUNS):
             runs.append(await accepted(executors, number))
             await asyncio.sleep(0.01)

@@ -301,7 +301,7 @@ async def test_a_key_is_answered_by_one_process_at_a_time(open_ledger: Open) -> 
     assert isinstance(ours, Claim)
     assert isinstance(theirs, Claim)
     assert (ours.is_ours, theirs.is_ours) == (True, False)
-    assert found == StoredReply(request_digest="digest", reply=kept(call).reply)
+    assert found == StoredReply(request_digest="digest", model=call.model, reply=kept(call).reply)
 
 
 async def test_a_key_that_is_given_up_is_free(open_ledger: Open) -> None:

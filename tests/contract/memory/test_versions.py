@@ -11,6 +11,7 @@ from cadre_memory.domain.filters import Filter
 from cadre_memory.domain.items import VERSIONS, FieldInvalid, Item, ItemNotFound, VersionConflict
 from cadre_memory.domain.memories import Memories, NewItem, Query
 from cadre_memory.domain.ranking import Mode
+from cadre_memory.domain.stores import Removal
 
 PLACE = ("agent", "ada")
 
@@ -75,6 +76,34 @@ async def test_a_batch_is_stored_as_a_whole_or_not_at_all(memories: Memories) ->
     with pytest.raises(VersionConflict):
         await memories.put_all(bad, idempotency_key="")
     assert (await memories.get(namespace=PLACE, key="a")).version == 2
+
+
+async def test_a_large_batch_takes_new_known_expired_and_repeated_keys_in_their_order(
+    memories: Memories, clock: Any
+) -> None:
+    await put(memories, "k7", "known")
+    await put(memories, "k60", "expired", ttl_seconds=60)
+    clock.move(61)
+    puts = [
+        NewItem(namespace=PLACE, key=f"k{n}", value=json.dumps(f"harbour {n}")) for n in range(120)
+    ]
+    changes: list[NewItem | Removal] = [
+        *puts,
+        puts[3],
+        Removal(namespace=PLACE, key="k5"),
+        puts[5],
+        puts[60],
+        puts[5],
+    ]
+
+    done = await memories.change_all(changes, idempotency_key="")
+
+    versions = [each if isinstance(each, bool) else each.version for each in done]
+    assert versions == [*[1] * 7, 2, *[1] * 112, 2, True, 1, 2, 2]
+    assert (await memories.get(namespace=PLACE, key="k7", version=1)).value == '"known"'
+    hits = await memories.search(Query(namespace=PLACE, text="harbour", top_k=200))
+    assert {hit.item.key for hit in hits} == {each.key for each in puts}
+    assert len({hit.score.item_id for hit in hits}) == 120
 
 
 async def test_what_was_deleted_leaves_no_version_behind(memories: Memories) -> None:

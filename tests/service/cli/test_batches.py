@@ -178,3 +178,5 @@ def test_batches_are_listed_shown_and_cancelled(cadre: Cadre) -> None:
     assert len((cadre.folder / "late.jsonl").read_text().splitlines()) == 3
     assert cancelled["status"] == "cancelled"
     assert [each["id"] for each in listed] == ["01BATCH1", "01BATCH0"]
+    assert listed[1]["usage"]["cost_usd"] == "0.00045"
+    assert "$0.00045" in cadre("batches", "list").stdout

@@ -258,10 +258,10 @@ async def test_a_deadline_that_went_by_while_nothing_ran_counts_within_two_secon
 
 
 async def test_the_wait_does_not_count_for_the_runs_time_limit(executor: Executor) -> None:
-    source = approval() + "config: {execution: {timeout: 1}}\n"
+    source = approval() + "config: {execution: {timeout: 2}}\n"
     run = await waiting(executor, (await executor.start(source)).id)
     asked = (await executor.events_so_far(run.id))[-1].time.ToDatetime(UTC)
-    await reached(lambda: (datetime.now(UTC) - asked).total_seconds() > 1.2)
+    await reached(lambda: (datetime.now(UTC) - asked).total_seconds() > 2.2)
 
     await answer(executor, run.id, "approve")
     done, _ = await ended(executor, run.id)

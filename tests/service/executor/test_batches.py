@@ -18,7 +18,8 @@ from cadre.executor.v1 import batches_pb2, runs_pb2
 from cadre_kit.documents import from_json, to_json
 from cadre_kit.errors import Conflict, InvalidInput, NotFound, Unavailable
 
-pytestmark = pytest.mark.timeout(240)
+# The first of them starts Prefect, which takes minutes on a busy machine.
+pytestmark = pytest.mark.timeout(600)
 DIVIDES = """
 flow: {name: divides}
 state: {fields: {by: {type: int, required: true}, result: {type: float, default: 0}}}
@@ -223,8 +224,24 @@ async def test_a_resumed_batch_goes_on_with_what_failed_or_was_cancelled(
     assert (await advance(executor, again)).rows.failed == 1
     resumed = await executor.events(failed)
     assert runs_pb2.EVENT_TYPE_RUN_RESUMED in [event.type for event in resumed]
-    assert (await advance(executor, goes_on)).status == runs_pb2.RUN_STATUS_SUCCEEDED
+    gone_on = await advance(executor, goes_on)
+    assert gone_on.status == runs_pb2.RUN_STATUS_SUCCEEDED
+    assert (gone_on.rows.succeeded, gone_on.usage.calls) == (5, 5)
     assert [row.row for row in await listed(executor, stopped.id)] == [1, 2, 3, 4, 5]
+
+
+async def test_a_batch_says_what_all_its_runs_cost_and_that_it_is_not_known_when_one_cost_is_not(
+    executor: Executor, near: Neighbours
+) -> None:
+    batch = (await create(executor, words(3))).batch
+    priced = await advance(executor, batch)
+    near.llm_proxy.cost_usd = None
+    other = await advance(executor, (await create(executor, words(1))).batch)
+
+    assert (batch.usage.calls, batch.usage.cost_usd) == (0, "0")
+    assert (priced.usage.calls, priced.usage.cost_usd) == (3, "0.003")
+    assert priced.usage == (await get(executor, batch.id)).usage
+    assert (other.usage.calls, other.usage.HasField("cost_usd")) == (1, False)
 
 
 async def test_a_batch_that_is_cancelled_before_a_worker_took_it_leaves_nothing_to_do(

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes.a2a_agents import remote_agent
 from tests.fakes.executor import Neighbours
 from tests.service.executor.conftest import executor_in, names, outputs, reached
+from tests.service.executor.test_agents import register
 from tests.service.executor.test_runs import ASK, LOOP, TRIAGE
 
 from cadre.executor.v1 import runs_pb2
@@ -132,6 +134,57 @@ async def test_a_run_whose_store_fails_midway_goes_on_when_the_store_is_well(
         assert names(await executor.events(run.id))[-1] == "run_succeeded"
         assert outputs(await executor.get(run.id))["reply"] == "reply to Say x"
     assert len(near.llm_proxy.paid) == 1
+
+
+TASK = """
+flow: {{name: task}}
+state:
+  fields:
+    words: {{type: "list[str]", default: ["x"]}}
+    said: {{type: "{type}", default: {default}}}
+nodes:
+  - {{id: task, {action}, outputs: [said]}}
+edges: [{{from: START, to: task}}, {{from: task, to: END}}]
+"""
+SAY = 'prompt: "Say it", cache: {ttl_seconds: 60}'
+EACH = (
+    'for_each: {items: "{state.words}", as: word}, prompt: "Say {word}", cache: {ttl_seconds: 60}'
+)
+DELEGATE = 'agent: Echo-agent, prompt: "hello"'
+
+
+@pytest.mark.parametrize(
+    ("table", "source", "given"),
+    [
+        ("cached_results", TASK.format(type="str", default="''", action=SAY), "reply to Say it"),
+        (
+            "cached_results",
+            TASK.format(type="list[str]", default="[]", action=EACH),
+            ["reply to Say x"],
+        ),
+        ("delegations", TASK.format(type="str", default="''", action=DELEGATE), "echo: hello"),
+    ],
+    ids=["cache", "for_each", "agent"],
+)
+async def test_a_failing_store_is_no_failure_of_the_node_that_needs_it(
+    tmp_path: Path, near: Neighbours, table: str, source: str, given: object
+) -> None:
+    async with (
+        remote_agent() as agent,
+        executor_in(tmp_path, near, allowed_addresses="127.0.0.1") as executor,
+    ):
+        await register(executor, card_url=agent.url)
+        with sqlite3.connect(tmp_path / "executor.db") as other:
+            other.execute(f"ALTER TABLE {table} RENAME TO away")
+        run = await executor.start(source)
+        await executor.until(run.id, lambda e: e.type == runs_pb2.EVENT_TYPE_RUN_RESUMED)
+        with sqlite3.connect(tmp_path / "executor.db") as other:
+            other.execute(f"ALTER TABLE away RENAME TO {table}")
+
+        events = names(await executor.events(run.id))
+
+        assert "node_failed task" not in events
+        assert outputs(await executor.get(run.id))["said"] == given
 
 
 async def test_a_service_that_comes_back_is_waited_for(tmp_path: Path, near: Neighbours) -> None:

@@ -37,6 +37,7 @@ def test_a_batch_shows_its_progress_what_failed_and_the_way_to_the_run(
     assert not listed.exception
     assert "divides" in [button.label for button in listed.button]
     assert not page.exception
+    # Programs cost nothing, so nothing is said of it.
     assert "2 succeeded · 1 failed" in [caption.value for caption in page.caption]
     assert any("CODE_FAILED" in each.value for each in page.markdown)
     (link,) = page.get("page_link")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -168,6 +169,57 @@ async def test_a_budget_downgrades_to_its_cheaper_model_and_then_refuses(
     assert provider.asked[0].body["model"] == "gpt-4.1-mini"
     assert reply.usage.cost_usd == str(COST)
     assert codes == ["answered", "BUDGET_EXCEEDED"]
+
+
+async def test_budgets_downgrade_one_after_the_other_until_none_refuses(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    mini, nano = "openai/gpt-4.1-mini", "openai/gpt-4.1-nano"
+    await set_budget(proxy, "a", usd="0.00004", on_exceed=DOWNGRADE, downgrade_to=mini)
+    await set_budget(proxy, "b", usd="0.00002", on_exceed=DOWNGRADE, downgrade_to=nano)
+
+    reply = await proxy.ask(model="gpt-4.1", max_tokens=10)
+    codes = [await outcome(proxy.ask(model="gpt-4.1", max_tokens=10)) for _ in range(6)]
+
+    assert {asked.body["model"] for asked in provider.asked} == {"gpt-4.1-nano"}
+    assert Decimal(reply.usage.cost_usd) == COST / 4
+    assert codes[-1] == "BUDGET_EXCEEDED"
+    assert len(provider.asked) == 1 + codes.count("answered")
+
+
+async def test_models_that_budgets_send_to_each_other_end_in_a_refusal(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    for name, model in (("a", "openai/gpt-4.1-mini"), ("b", "openai/gpt-4.1")):
+        await set_budget(proxy, name, tokens=1, on_exceed=DOWNGRADE, downgrade_to=model)
+
+    assert await outcome(proxy.ask(model="gpt-4.1", max_tokens=10)) == "BUDGET_EXCEEDED"
+    assert not provider.asked
+
+
+@pytest.mark.parametrize("change", ["lower", "delete", "again"])
+async def test_a_budget_that_changes_while_a_call_is_under_way_counts_it_rightly(
+    change: str, proxy: Any, provider: ProviderServer
+) -> None:
+    await set_budget(proxy, usd="1")
+    release = asyncio.Event()
+    provider.will(replace(openai_reply("hello"), hold_after=b"hello", release=release))
+    asking = asyncio.create_task(proxy.ask(max_tokens=10))
+    await asyncio.wait_for(provider.arrived.wait(), 20)
+
+    if change == "lower":
+        status = await set_budget(proxy, usd="0.00003")
+        assert Decimal(status.uses[0].used_usd) == WORST
+        assert await outcome(proxy.ask(max_tokens=10)) == "BUDGET_EXCEEDED"
+    else:
+        await usage_of(proxy)("DeleteBudget", name="b")
+    if change == "again":
+        await set_budget(proxy, usd="2")
+    release.set()
+    await asking
+
+    budgets = (await usage_of(proxy)("ListBudgets")).budgets
+    assert [Decimal(b.uses[0].used_usd) for b in budgets] == ([] if change == "delete" else [COST])
 
 
 async def test_what_is_sent_as_it_is_does_not_slip_past_a_budget(
@@ -417,6 +469,17 @@ async def test_a_replayed_reply_is_told_as_saved(proxy: Any) -> None:
     assert (details.reused_replies, details.saved_usd, details.saved_tokens) == (1, str(COST), 17)
     (again, _) = (await usage_of(proxy)("ListCalls")).calls
     assert (again.saved_usd, again.saved_tokens) == (str(COST), 17)
+
+
+async def test_what_reuse_saved_stands_with_the_model_that_was_asked(proxy: Any) -> None:
+    for _ in range(2):
+        await proxy.ask(key="k", cache_seconds=60)
+    await proxy.ask(cache_seconds=60)
+
+    # The provider answers under a name with a date.
+    (group,) = (await proxy.sums(usage_pb2.USAGE_DIMENSION_MODEL)).groups
+    assert list(group.keys) == ["gpt-4.1-mini"]
+    assert (group.usage.calls, group.details.reused_replies) == (1, 2)
 
 
 async def test_two_proxies_ask_once_for_one_key(start: Any, provider: ProviderServer) -> None:

@@ -10,11 +10,13 @@ import pytest
 from tests.fakes.providers import (
     Answer,
     ProviderServer,
+    json_answer,
     openai_ended_early,
     openai_error,
     openai_reply,
     openai_stream,
 )
+from tests.service.llm_proxy.conftest import tool
 
 from cadre_kit.errors import CadreError, DeadlineExceeded, FailedPrecondition, Unavailable
 
@@ -241,6 +243,37 @@ async def test_a_reply_that_cannot_be_mended_is_an_error(
     assert caught.value.code == "MODEL_OUTPUT_INVALID"
     assert len(provider.asked) == 3
     assert (await proxy.sums()).total.output_tokens == 15
+
+
+async def test_a_document_that_the_model_refuses_to_write_is_not_asked_for_again(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_reply("I cannot help with that.", finish="content_filter"))
+
+    with pytest.raises(FailedPrecondition) as caught:
+        await proxy.ask(schema=SCHEMA)
+
+    assert caught.value.code == "CONTENT_REFUSED"
+    assert len(provider.asked) == 1
+    assert (await proxy.sums()).total.output_tokens == 5
+
+
+async def test_rubbish_for_usage_leaves_no_entry_open_and_is_estimated(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    usage = {"prompt_tokens": "12", "completion_tokens": None}
+    function = {"name": "weather", "arguments": '{"city": "a long name of a city"}'}
+    message = {"content": None, "tool_calls": [{"id": "a", "function": function}]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    provider.will(json_answer({"choices": [choice], "usage": usage}))
+
+    reply = await proxy.ask(tools=[tool()])
+
+    sums = await proxy.sums()
+    assert sums.total_details.open_calls == 0
+    # 40 characters were written, and more than the prompt was sent: the tool as well.
+    assert sums.total.output_tokens == reply.usage.output_tokens == 10
+    assert sums.total.input_tokens > 20
 
 
 async def test_a_missing_key_is_named_before_anything_is_sent(

@@ -20,6 +20,7 @@ LINES: tuple[dict[str, Any], ...] = (
         "value": {"name": "Berlin"},
         "metadata": {"source": "mail"},
         "tags": ["home"],
+        "fields": ["name"],
         "expires": None,
     },
     {
@@ -28,6 +29,7 @@ LINES: tuple[dict[str, Any], ...] = (
         "value": "We adopted a beagle",
         "metadata": {},
         "tags": [],
+        "fields": None,
         "expires": None,
         "message": {
             "role": "user",
@@ -62,7 +64,8 @@ def memory(
         env={"CADRE_HOME": str(home), "CADRE_MEMORY_DATABASE_URL": url, "PATH": ""},
         input=said,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
         timeout=60,
         check=False,
     )
@@ -79,10 +82,25 @@ def test_what_was_imported_is_exported_as_it_was(tmp_path: Path, url: str) -> No
 
 
 def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
-    refused = memory(tmp_path, "import", json.dumps(LINES[0]) + "\n[1]\n")
+    for damage in ("[1]", "\udcff", json.dumps({**LINES[1], "value": "\ud800"})):
+        refused = memory(tmp_path, "import", f"{json.dumps(LINES[0])}\n{damage}\n")
 
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("line 2 is no memory")
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("line 2 is no memory")
+    assert json.loads(memory(tmp_path, "export").stdout) == LINES[0]
+
+
+def test_as_much_as_may_be_stored_is_imported_again(tmp_path: Path) -> None:
+    full = "é" * (512 * 1024 - 1)
+    lines = [
+        *({**LINES[0], "key": f"k{n}", "value": full, "fields": []} for n in range(9)),
+        {**LINES[1], "value": full},
+        {**LINES[0], "key": "tight", "value": [1] * (512 * 1024 - 1), "fields": []},
+    ]
+
+    imported = memory(tmp_path, "import", "".join(json.dumps(line) + "\n" for line in lines))
+
+    assert (imported.returncode, imported.stderr) == (0, "11 memories are stored\n")
 
 
 def test_a_check_says_what_does_not_agree(tmp_path: Path) -> None:

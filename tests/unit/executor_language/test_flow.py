@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cadre_executor.domain.definitions import GraphEdge
 from cadre_executor.domain.workflows import END, START, Exits, Rule, Scope, Workflow
-from cadre_executor.language import GraphEdge, parse_workflow
+from cadre_executor.language import parse_workflow
 
 MakeFile = Callable[..., str]
 Codes = Callable[[str], set[str]]

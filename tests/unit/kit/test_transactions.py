@@ -103,3 +103,29 @@ async def test_a_caller_that_left_leaves_its_write_done_and_the_others_unharmed(
     assert await add(transactions, 2) == 2
     assert left.cancelled() or left.done()
     assert await total(transactions) == 3
+
+
+async def test_a_fast_read_waits_for_no_writer_and_sees_whole_transactions(
+    transactions: Transactions, url: str
+) -> None:
+    await add(transactions, 1)
+    with connect_sqlite(url) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO numbers VALUES (2)")
+
+        before = await transactions.read_fast(lambda statements: statements.scalar(SUM, {}))
+        other.execute("COMMIT")
+        after = await transactions.read_fast(lambda statements: statements.scalar(SUM, {}))
+
+    assert (before, after) == (1, 3)
+
+
+async def test_a_fast_read_that_fails_is_said_in_our_words_and_the_next_one_works(
+    transactions: Transactions,
+) -> None:
+    missing = sa.text("SELECT anything FROM missing")
+
+    with pytest.raises(DatabaseUnavailable):
+        await transactions.read_fast(lambda statements: statements.rows(missing, {}))
+
+    assert await transactions.read_fast(lambda statements: statements.scalar(SUM, {})) is None

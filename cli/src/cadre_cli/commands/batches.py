@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,31 +58,18 @@ class BatchOptions:
 
 @dataclass(kw_only=True)
 class _Results:
-    """What is counted while rows are read."""
+    """What is noted while rows are read."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: Decimal | None = Decimal(0)
     failures: list[dict[str, Any]] = field(default_factory=list)
 
-    def counted(self, rows: Iterator["BatchRow"]) -> Iterator["BatchRow"]:
-        """The rows, counted as they pass."""
+    def noted(self, rows: Iterator["BatchRow"]) -> Iterator["BatchRow"]:
+        """The rows, noted as they pass."""
         for row in rows:
-            self._count(row)
+            self._note(row)
             yield row
 
-    def _count(self, row: "BatchRow") -> None:
-        if row.run is None:
-            return
-        usage = row.run.usage
-        self.input_tokens += usage.input_tokens
-        self.output_tokens += usage.output_tokens
-        if self.cost_usd is None or usage.cost_usd is None:
-            # One that is unknown makes the whole unknown.
-            self.cost_usd = None
-        else:
-            self.cost_usd += usage.cost_usd
-        if row.run.error is not None:
+    def _note(self, row: "BatchRow") -> None:
+        if row.run is not None and row.run.error is not None:
             error = row.run.error
             said = {"code": error.code, "message": error.message}
             self.failures.append({"row": row.row, "line": row.line, "run_id": row.run.id, **said})
@@ -116,14 +102,14 @@ def list_batches(
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 20,
     json_: JsonFlag = False,
 ) -> None:
-    """List batches, newest first, with how many of their rows have ended."""
+    """List batches, newest first, with how many of their rows have ended and what they cost."""
     with gateway() as client:
         found = client.batches(limit=limit)
     if json_:
         print_json({"batches": [batch.model_dump(mode="json") for batch in found]})
         return
     print_table(
-        ["Batch", "Workflow", "Version", "Status", "Rows", "Failed", "Created"],
+        ["Batch", "Workflow", "Version", "Status", "Rows", "Failed", "Cost", "Created"],
         [
             (
                 batch.id,
@@ -132,6 +118,7 @@ def list_batches(
                 _coloured(batch.status),
                 f"{batch.rows.ended} of {batch.rows.total}",
                 str(batch.rows.failed),
+                cost(batch.usage.cost_usd),
                 moment(batch.created_time),
             )
             for batch in found
@@ -246,7 +233,7 @@ def _abandoned(batch: "Batch") -> CliError:
 def _finish(client: "Client", batch: "Batch", *, output_file: Path | None, json_: bool) -> None:
     """Writes the results and the summary, and ends the command."""
     results = _Results()
-    rows = results.counted(client.batch_rows(batch.id))
+    rows = results.noted(client.batch_rows(batch.id))
     if output_file is not None:
         write_results(output_file, rows)
     else:
@@ -260,7 +247,8 @@ def _finish(client: "Client", batch: "Batch", *, output_file: Path | None, json_
 
 
 def _summary(batch: "Batch", results: _Results, output_file: Path | None) -> dict[str, Any]:
-    cost_usd = None if results.cost_usd is None else f"{results.cost_usd:f}"
+    usage = batch.usage
+    cost_usd = None if usage.cost_usd is None else f"{usage.cost_usd:f}"
     return {
         "batch_id": batch.id,
         "workflow": batch.workflow,
@@ -268,8 +256,8 @@ def _summary(batch: "Batch", results: _Results, output_file: Path | None) -> dic
         "status": str(batch.status),
         "rows": batch.rows.model_dump(),
         "usage": {
-            "input_tokens": results.input_tokens,
-            "output_tokens": results.output_tokens,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
             "cost_usd": cost_usd,
         },
         "output": None if output_file is None else str(output_file),
@@ -278,7 +266,7 @@ def _summary(batch: "Batch", results: _Results, output_file: Path | None) -> dic
 
 
 def _show(batch: "Batch", results: _Results, output_file: Path | None) -> None:
-    console, rows = errors(), batch.rows
+    console, rows, usage = errors(), batch.rows, batch.usage
     for failure in results.failures[:_SHOWN_FAILURES]:
         console.print(f"[red]✗[/] row {failure['row']} (line {failure['line']})", end=" ")
         console.print(f"{failure['code']}: {failure['message']}", markup=False, highlight=False)
@@ -289,8 +277,8 @@ def _show(batch: "Batch", results: _Results, output_file: Path | None) -> None:
     counts = "".join(f", {number} {name}" for name, number in others.items() if number)
     console.print(
         f"[{_COLOURS.get(batch.status, 'cyan')}]{batch.status}[/]: {rows.succeeded} of {rows.total} rows succeeded"
-        f"{counts}; {count(results.input_tokens)} tokens in, {count(results.output_tokens)} out, "
-        f"cost {cost(results.cost_usd)}  [dim]{batch.id}[/]"
+        f"{counts}; {count(usage.input_tokens)} tokens in, {count(usage.output_tokens)} out, "
+        f"cost {cost(usage.cost_usd)}  [dim]{batch.id}[/]"
     )
     if rows.waiting:
         console.print(f"See what is asked: cadre runs list --batch {batch.id} --status waiting")

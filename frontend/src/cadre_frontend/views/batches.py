@@ -4,7 +4,7 @@ import streamlit as st
 
 from cadre_client import Batch, RowCounts, Run, RunStatus
 from cadre_frontend.gateway import gateway
-from cadre_frontend.widgets.amounts import STATUS_COLOURS, ago, run_duration
+from cadre_frontend.widgets.amounts import STATUS_COLOURS, ago, cost, run_duration
 from cadre_frontend.widgets.problems import errors_shown
 from cadre_frontend.widgets.texts import plain
 
@@ -44,6 +44,12 @@ def counts_of(rows: RowCounts) -> str:
         "to start": rows.pending,
     }
     return " · ".join(f"{number:,} {name}" for name, number in numbers.items() if number)
+
+
+def summary_of(batch: Batch) -> str:
+    """How many rows stand where, and what they cost, once there is anything to say."""
+    parts = [counts_of(batch.rows), f"cost {cost(batch.usage)}" if batch.usage.calls else ""]
+    return " · ".join(part for part in parts if part)
 
 
 def draw_progress(batch: Batch) -> None:
@@ -89,7 +95,7 @@ def draw_row(batch: Batch) -> None:
             st.badge(batch.status, color=STATUS_COLOURS[batch.status])  # type: ignore[arg-type] # a literal by the table
         with progress:
             draw_progress(batch)
-            st.caption(counts_of(batch.rows))
+            st.caption(summary_of(batch))
 
 
 def draw_one(batch_id: str) -> None:
@@ -140,7 +146,7 @@ def draw_head(batch: Batch) -> None:
     at_once = f"{batch.max_concurrent} at once"
     st.caption(f"{version} · {at_once} · {ago(batch.created_time)} · `{batch.id}`")
     draw_progress(batch)
-    st.caption(counts_of(batch.rows))
+    st.caption(summary_of(batch))
     if batch.status is RunStatus.QUEUED:
         st.info("It waits for a Prefect worker; the page Status shows whether one is there.")
     if batch.status in (RunStatus.FAILED, RunStatus.CANCELLED):

@@ -306,7 +306,8 @@ class RowCounts(Answer):
 
 
 class Batch(Answer):
-    """A workflow over the rows of a dataset. `driven_time` is when its Prefect flow run last asked for it."""
+    """A workflow over the rows of a dataset. `driven_time` is when its Prefect flow run last asked for it;
+    `usage` is what all its runs used so far."""
 
     id: str
     workflow: str
@@ -318,6 +319,7 @@ class Batch(Answer):
     flow_run_id: str = ""
     driven_time: AwareDatetime | None = None
     launches: int = 0
+    usage: Usage = Usage()
 
 
 class BatchRow(Answer):

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAl
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from cadre_kit.errors import CadreError, DataLost, InvalidInput, Unavailable
+from cadre_kit.errors import CadreError, DataLost, InvalidInput, StoreFailed, Unavailable
 
 __all__ = [
     "DatabaseCorrupt",
@@ -48,25 +48,25 @@ _POSTGRESQL_TIMES = {
 _MIGRATION_LOCK = 7_415_301
 
 
-class DatabaseLocked(Unavailable):
+class DatabaseLocked(StoreFailed, Unavailable):
     """Another process holds the database for longer than we wait."""
 
     code = "DATABASE_LOCKED"
 
 
-class DatabaseFull(Unavailable):
+class DatabaseFull(StoreFailed, Unavailable):
     """There is no room to write."""
 
     code = "DATABASE_FULL"
 
 
-class DatabaseUnavailable(Unavailable):
+class DatabaseUnavailable(StoreFailed, Unavailable):
     """The database cannot be reached or opened."""
 
     code = "DATABASE_UNAVAILABLE"
 
 
-class DatabaseCorrupt(DataLost):
+class DatabaseCorrupt(StoreFailed, DataLost):
     """The file is not a database, or is damaged."""
 
     code = "DATABASE_CORRUPT"

@@ -1,6 +1,7 @@
 """JSON documents as the protos carry them."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -54,8 +55,15 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON value")
 
 
+def _finite(digits: str) -> float:
+    # Nor could anyone write again what Python reads `1e999` as.
+    if math.isinf(number := float(digits)):
+        raise ValueError("a number is too large")
+    return number
+
+
 # Made once: `json.loads` would make one for each text.
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def object_from_json(message: common_pb2.Json, *, field: str) -> Mapping[str, Any]:

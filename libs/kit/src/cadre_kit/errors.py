@@ -25,6 +25,7 @@ __all__ = [
     "PermissionDenied",
     "Problem",
     "Severity",
+    "StoreFailed",
     "TextEdit",
     "Unauthenticated",
     "Unavailable",
@@ -221,6 +222,10 @@ class Internal(CadreError):
 
     kind = Kind.INTERNAL
     code = "INTERNAL"
+
+
+class StoreFailed(Exception):
+    """Marks the errors of a service's own database: nobody who asked for something is to blame for them."""
 
 
 _BY_GRPC = {cls.kind.value.grpc: cls for cls in CadreError.__subclasses__()}

@@ -82,6 +82,9 @@ class Transactions(Protocol):
     async def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
         """What `work` gives; it sees one state of the database."""
 
+    async def read_fast(self, work: Callable[[Statements], Answer]) -> Answer:
+        """As `read`, for what is asked all the time and finds little."""
+
     async def close(self) -> None:
         """Waits for transactions under way and lets go of the database."""
 
@@ -166,8 +169,8 @@ class _SqliteStatements:
 
 class _Sqlite:
     """Fast writes are stored where they come from, all of one turn of the event loop in one commit: that takes a tenth
-    of a millisecond, less than a hop to a thread and back. Whatever may take longer does not happen there: waiting for
-    another writer, for the disk (`strict`), and moving the log into the file, which is a thread's.
+    of a millisecond, less than a hop to a thread and back, as fast reads do. Whatever may take longer does not happen
+    there: waiting for another writer, for the disk (`strict`), and moving the log into the file, which is a thread's.
     """
 
     def __init__(self, url: str, *, name: str, strict: bool) -> None:
@@ -178,12 +181,14 @@ class _Sqlite:
             self._here = connect_sqlite(url)
             self._patient = connect_sqlite(url, strict=strict)
             self._log = connect_sqlite(url)
+            self._look = connect_sqlite(url)
             self._here.execute("PRAGMA busy_timeout=0")
             for connection in (self._here, self._patient):
                 connection.execute("PRAGMA wal_autocheckpoint=0")
         if strict:
             sa.event.listen(self._engine, "connect", _wait_for_the_disk)
         self._statements = {each: _SqliteStatements(each) for each in (self._here, self._patient)}
+        self._looking = _SqliteStatements(self._look)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
         self._jobs: list[_Job[Any]] = []
@@ -205,13 +210,21 @@ class _Sqlite:
     async def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
         return await self._run(self._readers, work, "BEGIN")
 
+    async def read_fast(self, work: Callable[[Statements], Answer]) -> Answer:
+        with database_errors(self._name):
+            self._look.execute("BEGIN")
+            try:
+                return work(self._looking)
+            finally:
+                self._look.execute("COMMIT")
+
     async def close(self) -> None:
         await asyncio.to_thread(self._shut_down)
 
     def _shut_down(self) -> None:
         self._writer.shutdown()
         self._readers.shutdown()
-        for connection in (self._here, self._patient, self._log):
+        for connection in (self._here, self._patient, self._log, self._look):
             connection.close()
         self._engine.dispose()
 
@@ -331,19 +344,21 @@ class _Postgresql:
         return await self.write(lambda connection: work(ConnectionStatements(connection)))
 
     async def write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
-        for _ in range(_TRIES - 1):
-            try:
-                return await self._transaction(work)
-            except sa.exc.DBAPIError as exc:
-                if getattr(exc.orig, "sqlstate", "") not in _BEGIN_ANEW:
-                    with database_errors(self._name):
-                        raise
-            await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
         with database_errors(self._name):
+            for _ in range(_TRIES - 1):
+                try:
+                    return await self._transaction(work)
+                except sa.exc.DBAPIError as exc:
+                    if getattr(exc.orig, "sqlstate", "") not in _BEGIN_ANEW:
+                        raise
+                await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
             return await self._transaction(work)
 
     async def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
         return await self.write(work)
+
+    async def read_fast(self, work: Callable[[Statements], Answer]) -> Answer:
+        return await self.read(lambda connection: work(ConnectionStatements(connection)))
 
     async def close(self) -> None:
         await self._engine.dispose()

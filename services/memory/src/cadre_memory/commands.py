@@ -55,7 +55,7 @@ async def _transfer(command: str, url: str) -> int:
     transfers = Transfers(store=store, memories=memories, conversations=conversations)
     try:
         if command == "import":
-            _say(f"{await transfers.take(sys.stdin)} memories are stored")
+            _say(f"{await transfers.take(sys.stdin.buffer)} memories are stored")
             return 0
         async for line in transfers.lines():
             sys.stdout.write(f"{line}\n")

@@ -1,12 +1,13 @@
 """Batches in the database. Where their rows stand is read from the rows' runs, and nowhere else."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from cadre_executor.adapters.database import BATCH_ROWS, BATCHES, RUNS, SOURCES
-from cadre_executor.adapters.documents import loaded, moment, seconds
+from cadre_executor.adapters.documents import loaded, moment, seconds, usage_from_text
 from cadre_executor.adapters.run_rows import run_of
 from cadre_executor.adapters.sources import keep_source
 from cadre_executor.domain.batches import (
@@ -18,7 +19,7 @@ from cadre_executor.domain.batches import (
     Row,
     RowCounts,
 )
-from cadre_executor.domain.runs import Run, RunStatus
+from cadre_executor.domain.runs import Run, RunStatus, Usage
 from cadre_kit.documents import json_text
 from cadre_kit.transactions import Transactions
 
@@ -231,6 +232,7 @@ def _get(connection: sa.Connection, batch_id: str) -> Batch:
 
 def _batch(connection: sa.Connection, row: sa.RowMapping) -> Batch:
     driven = row["driven_time"]
+    rows, usage = _sums(connection, row)
     return Batch(
         id=row["id"],
         workflow=row["workflow"],
@@ -244,26 +246,38 @@ def _batch(connection: sa.Connection, row: sa.RowMapping) -> Batch:
         launches=row["launches"],
         driven_time=None if driven is None else moment(driven),
         cancelled=row["cancelled"],
-        rows=_counts(connection, row),
+        rows=rows,
+        usage=usage,
     )
 
 
-def _counts(connection: sa.Connection, batch: sa.RowMapping) -> RowCounts:
-    """Where the rows stand: those that failed or were cancelled before the batch was resumed are to be gone on with."""
+def _sums(connection: sa.Connection, batch: sa.RowMapping) -> tuple[RowCounts, Usage]:
+    """Where the rows stand, and what the runs used. Rows that failed or were cancelled before the batch was resumed are
+    to be gone on with."""
+    replaced = RUNS.c.batch_row == 0
     repeated = sa.and_(RUNS.c.status.in_(_MISSED), RUNS.c.ended_time <= batch["resumed_time"])
-    status = sa.case((repeated, "pending"), else_=RUNS.c.status).label("status")
-    statement = sa.select(status, sa.func.count()).where(_of(batch["id"])).group_by(status)
-    by_status: dict[str, int] = dict(connection.execute(statement).tuples().all())
-    unstarted = batch["total"] - sum(by_status.values())
-    return RowCounts(
-        total=batch["total"],
-        pending=max(0, unstarted) + by_status.get("pending", 0),
-        running=by_status.get("queued", 0) + by_status.get("running", 0),
-        waiting=by_status.get("waiting", 0),
-        succeeded=by_status.get("succeeded", 0),
-        failed=by_status.get("failed", 0),
-        cancelled=by_status.get("cancelled", 0),
+    status = sa.case((replaced, ""), (repeated, "pending"), else_=RUNS.c.status).label("status")
+    statement = (
+        sa.select(status, RUNS.c.usage, sa.func.count())
+        .where(RUNS.c.batch_id == batch["id"], RUNS.c.batch_id != "")
+        .group_by(status, RUNS.c.usage)
     )
+    by_status, used = Counter[str](), Usage()
+    for stands, usage, number in connection.execute(statement):
+        by_status[stands] += number
+        used = used + usage_from_text(usage).times(number)
+    del by_status[""]
+    unstarted = batch["total"] - by_status.total()
+    counts = RowCounts(
+        total=batch["total"],
+        pending=max(0, unstarted) + by_status["pending"],
+        running=by_status["queued"] + by_status["running"],
+        waiting=by_status["waiting"],
+        succeeded=by_status["succeeded"],
+        failed=by_status["failed"],
+        cancelled=by_status["cancelled"],
+    )
+    return counts, used
 
 
 def _run_of_row(row: sa.RowMapping) -> Run | None:

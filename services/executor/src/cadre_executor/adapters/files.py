@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cadre_executor import language
-from cadre_executor.domain.definitions import Graph, GraphEdge, GraphNode, InputField, Parsed
+from cadre_executor.domain.definitions import InputField, Parsed
 from cadre_executor.domain.workflows import State, Workflow
 
 __all__ = ["WorkflowFiles"]
@@ -20,7 +20,7 @@ class WorkflowFiles:
             workflow=parsed.workflow,
             problems=parsed.problems,
             inputs=tuple(_input(field) for field in parsed.inputs),
-            graph=_graph(parsed.graph),
+            graph=parsed.graph,
             triggers=parsed.triggers,
             cases=parsed.cases,
             agents=parsed.agents,
@@ -48,23 +48,4 @@ def _input(field: language.Input) -> InputField:
         default=field.default,
         description=field.description,
         allowed=field.enum,
-    )
-
-
-def _graph(graph: language.Graph) -> Graph:
-    return Graph(
-        nodes=[
-            GraphNode(
-                id=n.id,
-                kind=n.kind,
-                label=n.label,
-                outputs=n.outputs,
-                structured=n.structured,
-            )
-            for n in graph.nodes
-        ],
-        edges=[
-            GraphEdge(source=e.source, target=e.target, condition=e.condition, loop=e.loop)
-            for e in graph.edges
-        ],
     )

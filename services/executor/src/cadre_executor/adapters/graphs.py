@@ -1,10 +1,10 @@
 """Workflows as LangGraph graphs.
 
-LangGraph takes the steps, runs the nodes of one step side by side and combines their writes; nodes that follow one
-another with nothing beside them share a step of it. Which nodes run, and where the run goes, is decided by
-`domain.visits`; what is stored of it by `domain.journals`. Two traps shape this module: two edges into one node would
-run it once per arrival, so every arrival only makes the node look whether it may run; and LangGraph takes a written
-dict with the key "__overwrite__" for a command, so the fields have a channel of our own.
+LangGraph takes the steps, runs the nodes of one step side by side and combines their writes. Nodes that follow one
+another with nothing beside them need none of that, and are walked through. Which nodes run, and where the run goes, is
+decided by `domain.visits`; what is stored of it by `domain.journals`. Two traps shape this module: two edges into one
+node would run it once per arrival, so every arrival only makes the node look whether it may run; and LangGraph takes a
+written dict with the key "__overwrite__" for a command, so the fields have a channel of our own.
 
 LangGraph's checkpointers are not used: a run's position is its fields and its progress, which is all that the first
 node of a step sees; any graph of the file goes on from there. LangGraph's own checkpoints mean something only to the
@@ -27,7 +27,7 @@ from cadre_executor.domain.checkpoints import Position
 from cadre_executor.domain.definitions import Document
 from cadre_executor.domain.states import advanced, combined
 from cadre_executor.domain.visits import Drive, Step, after, visit
-from cadre_executor.domain.workflows import Node, StateField, Workflow
+from cadre_executor.domain.workflows import Node, StateField
 
 __all__ = ["Graphs"]
 
@@ -103,9 +103,15 @@ class Graphs:
 
         Raises RunFailed, LeaseLost, and what is wrong with the store; cancelling stops the nodes under way.
         """
+        if len(wake) == 1 and wake == tuple(position.progress["arrivals"]):
+            node = document.workflow.nodes[wake[0]]
+            steps, position = await _walk(node, position, drive)
+            wake = steps[-1].wake if steps else ()
+            if not wake:
+                return position
         # Every step visits a node or ends the run; visits have a limit of their own.
-        steps = 2 * document.workflow.limits.max_steps + 10
-        config: RunnableConfig = {"recursion_limit": steps}
+        limit = 2 * document.workflow.limits.max_steps + 10
+        config: RunnableConfig = {"recursion_limit": limit}
         channels = {_FIELD + name: value for name, value in position.fields.items()}
         channels |= {_PROGRESS: position.progress, _WAKE: list(wake)}
         return _position(await self._compiled(document).ainvoke(channels, config, context=drive))
@@ -129,7 +135,7 @@ def _compile(document: Document) -> _Compiled:
     schema = TypedDict("State", channels)  # type: ignore[misc]  # its keys are the workflow's
     graph = StateGraph(schema, context_schema=Drive)
     for node in workflow.nodes.values():
-        graph.add_node(node.id, _task(node, workflow))
+        graph.add_node(node.id, _task(node))
     graph.add_conditional_edges(START, _first_nodes, list(workflow.nodes))
     return graph.compile()
 
@@ -149,29 +155,37 @@ def _channel(field: StateField) -> Any:
     return Annotated[Any, _Combined(combine)]
 
 
-def _task(node: Node, workflow: Workflow) -> Callable[..., Awaitable[Command[str] | None]]:
+def _task(node: Node) -> Callable[..., Awaitable[Command[str] | None]]:
     async def task(state: dict[str, Any], runtime: Runtime[Drive]) -> Command[str] | None:
-        drive, position, update = runtime.context, _position(state), list[tuple[str, Any]]()
-        here = node
-        while True:
-            drive.begin_step(position)
-            step = await visit(here, position.fields, position.progress, drive=drive)
-            if step is None:
-                return None
+        steps, _ = await _walk(node, _position(state), runtime.context)
+        update: list[tuple[str, Any]] = []
+        for step in steps:
             update += ((_FIELD + name, value) for name, value in step.writes.items())
             update.append((_PROGRESS, step.advance))
-            was_alone = len(position.progress["arrivals"]) == 1
-            position = after(position, step, workflow)
-            if not (was_alone and _goes_on_alone(position, step)):
-                return Command(update=update, goto=step.wake)
-            here = workflow.nodes[step.wake[0]]
+        return Command(update=update, goto=steps[-1].wake) if steps else None
 
     return task
 
 
+async def _walk(here: Node, position: Position, drive: Drive) -> tuple[list[Step], Position]:
+    """Visits a node, and those that follow it as long as nothing goes on beside them. What the visits changed, none
+    when the node waits for other branches; and where the run stands then, unless others go on beside the first."""
+    steps: list[Step] = []
+    while True:
+        drive.begin_step(position)
+        step = await visit(here, position.fields, position.progress, drive=drive)
+        if step is None:
+            return steps, position
+        steps.append(step)
+        was_alone = len(position.progress["arrivals"]) == 1
+        position = after(position, step, drive.workflow)
+        if not (was_alone and _goes_on_alone(position, step)):
+            return steps, position
+        here = drive.workflow.nodes[step.wake[0]]
+
+
 def _goes_on_alone(position: Position, step: Step) -> bool:
-    """Whether the run goes on at one node, and nowhere else. The same task goes on there, which spares LangGraph a step
-    with nothing to run side by side and nothing to combine."""
+    """Whether the run goes on at one node, and nowhere else."""
     return len(step.wake) == 1 and step.wake == tuple(position.progress["arrivals"])
 
 

@@ -135,7 +135,7 @@ def event_row(run_id: str, event: Event, sequence: int) -> dict[str, Any]:
     }
 
 
-def event_of(row: sa.RowMapping) -> Event:
+def event_of(row: Mapping[str, Any]) -> Event:
     """The event of a row."""
     return Event(
         sequence=row["sequence"],

@@ -120,6 +120,12 @@ _CANDIDATE = (
     RUNS.c.parent_run_id,
     RUNS.c.max_concurrent_runs,
 )
+_EVENTS = (
+    sa.select(EVENTS)
+    .where(EVENTS.c.run_id == sa.bindparam("run"), EVENTS.c.sequence > sa.bindparam("seen"))
+    .order_by(EVENTS.c.sequence)
+    .limit(sa.bindparam("most"))
+)
 _STATUS = sa.select(RUNS.c.status).where(RUNS.c.id == sa.bindparam("run"))
 _WAIT = (
     sa.update(RUNS)
@@ -232,17 +238,9 @@ class SqlRunStore:
 
     async def events(self, run_id: str, *, after: int, limit: int) -> Sequence[Event]:
         """Events after a sequence number, in order."""
-        statement = (
-            sa.select(EVENTS)
-            .where(EVENTS.c.run_id == run_id, EVENTS.c.sequence > after)
-            .order_by(EVENTS.c.sequence)
-            .limit(limit)
-        )
-
-        def work(connection: sa.Connection) -> list[Event]:
-            return [event_of(row) for row in connection.execute(statement).mappings()]
-
-        return await self._database.read(work)
+        values = {"run": run_id, "seen": after, "most": limit}
+        rows = await self._database.read_fast(lambda statements: statements.rows(_EVENTS, values))
+        return [event_of(row) for row in rows]
 
     async def owners(self) -> Sequence[str]:
         """Who holds runs that have not ended."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from cadre_executor.domain.runs import FINAL, Run, RunStatus
+from cadre_executor.domain.runs import FINAL, Run, RunStatus, Usage
 from cadre_kit.errors import Conflict, NotFound
 
 __all__ = [
@@ -65,7 +65,8 @@ class Batch:
     """Rows of one version of a workflow; `version` 0 is a file that was not applied.
 
     `fingerprint` is equal for equal rows of the same file. `launches` is how often it was handed to Prefect, whose last
-    flow run alone counts. `api_key` is the name of the key that its runs are attributed to.
+    flow run alone counts. `api_key` is the name of the key that its runs are attributed to. `usage` is that of all its
+    runs, those included that others took the place of.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Batch:
     max_concurrent: int
     created_time: datetime
     rows: RowCounts
+    usage: Usage = field(default_factory=Usage)
     flow_run_id: str = ""
     launches: int = 0
     driven_time: datetime | None = None

@@ -91,7 +91,7 @@ class GraphNode:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphEdge:
-    """A way between steps, for drawing."""
+    """A way between two steps, for drawing. `condition` is as the file writes it, "default" for the rest."""
 
     source: str
     target: str
@@ -101,7 +101,7 @@ class GraphEdge:
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """The shape of a workflow, in the file's order."""
+    """The shape of a workflow, in the file's order, for drawing; START and END are not among the nodes."""
 
     nodes: Sequence[GraphNode] = ()
     edges: Sequence[GraphEdge] = ()

@@ -18,7 +18,7 @@ from cadre_executor.domain.states import item_of
 from cadre_executor.domain.tasks import Means, Place
 from cadre_executor.domain.tries import Tried, first_attempt, timed_out, try_often
 from cadre_executor.domain.workflows import ForEach, OnError, Scope, State
-from cadre_kit.errors import CadreError, InvalidInput, LimitExceeded
+from cadre_kit.errors import CadreError, InvalidInput, LimitExceeded, StoreFailed
 
 __all__ = ["MOST_ITEMS", "Items", "ItemsNotAList", "TooManyItems", "items_of"]
 
@@ -79,6 +79,8 @@ class Items:
         except TimeoutError as exc:
             self.usage = self.usage + await abandon(self.place.visit, self.means)
             raise timed_out(node) from exc
+        except StoreFailed:
+            raise
         except CadreError:
             self.usage = self.usage + await abandon(self.place.visit, self.means)
             raise

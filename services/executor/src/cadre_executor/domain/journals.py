@@ -10,7 +10,7 @@ from cadre_executor.domain.answers import waiting_event
 from cadre_executor.domain.checkpoints import Checkpoint, Position
 from cadre_executor.domain.effects import Effect
 from cadre_executor.domain.runs import Event, Question, Usage
-from cadre_kit.errors import CadreError, FailedPrecondition
+from cadre_kit.errors import CadreError, FailedPrecondition, StoreFailed
 
 __all__ = ["Batch", "Journal", "LeaseLost", "StoreBatch", "VisitWrites"]
 
@@ -18,7 +18,7 @@ __all__ = ["Batch", "Journal", "LeaseLost", "StoreBatch", "VisitWrites"]
 _LINGER_SECONDS = 0.01
 
 
-class LeaseLost(FailedPrecondition):
+class LeaseLost(StoreFailed, FailedPrecondition):
     """The run ended, or another executor drives it: nothing that we do for it counts any more."""
 
     code = "LEASE_LOST"

@@ -158,6 +158,16 @@ class Usage:
             unpriced_calls=self.unpriced_calls + other.unpriced_calls,
         )
 
+    def times(self, number: int) -> "Usage":
+        """What so many of the same used."""
+        return Usage(
+            input_tokens=self.input_tokens * number,
+            output_tokens=self.output_tokens * number,
+            known_usd=self.known_usd * number,
+            calls=self.calls * number,
+            unpriced_calls=self.unpriced_calls * number,
+        )
+
     @property
     def document(self) -> list[Any]:
         """The whole as JSON; the money as an exact decimal."""

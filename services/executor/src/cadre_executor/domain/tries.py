@@ -16,7 +16,7 @@ from cadre_executor.domain.runs import EventType, Usage
 from cadre_executor.domain.states import ModelOutputInvalid
 from cadre_executor.domain.tasks import Means, Place, Task
 from cadre_executor.domain.workflows import Node, Retry, Scope
-from cadre_kit.errors import CadreError, DeadlineExceeded, Kind
+from cadre_kit.errors import CadreError, DeadlineExceeded, Kind, StoreFailed
 
 __all__ = ["NodeTimeout", "Tried", "first_attempt", "timed_out", "try_often"]
 
@@ -101,6 +101,9 @@ async def _try(task: Task, accept: Callable[[Result], Accepted]) -> Tried[Accept
         accepted = accept(result)
         if known is None:
             await keep(task, result)
+    except StoreFailed:
+        # The run is interrupted: it is taken up again, and this try with it.
+        raise
     except CadreError as error:
         return Tried(place=task.place, usage=task.usage, error=error)
     return Tried(place=task.place, accepted=accepted, usage=task.usage, cached=known is not None)

@@ -53,7 +53,7 @@ from cadre_executor.domain.workflows import (
 )
 from cadre_kit import semconv
 from cadre_kit.documents import json_text
-from cadre_kit.errors import CadreError, FailedPrecondition, LimitExceeded
+from cadre_kit.errors import CadreError, FailedPrecondition, LimitExceeded, StoreFailed
 from cadre_kit.tracing import tracer
 
 __all__ = [
@@ -400,6 +400,8 @@ async def _each(
             drive.journal.emit(place.event(EventType.NODE_STARTED, data))
         await drive.journal.secure()
         writes = writes_of_items(node, await items.all(found), drive.workflow.fields)
+    except StoreFailed:
+        raise
     except CadreError as exc:
         error = exc
     usage = items.usage if items.usage.calls else None

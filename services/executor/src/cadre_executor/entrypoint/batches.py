@@ -17,6 +17,7 @@ from cadre_executor.entrypoint.messages import (
     status_message,
     time_message,
     token_key,
+    usage_message,
 )
 from cadre_kit.documents import object_from_json, to_json
 from cadre_kit.wire import problem_to_message
@@ -124,6 +125,7 @@ def _batch(batch: Batch) -> batches_pb2.Batch:
         flow_run_id=batch.flow_run_id,
         driven_time=None if batch.driven_time is None else time_message(batch.driven_time),
         launches=batch.launches,
+        usage=usage_message(batch.usage),
     )
 
 

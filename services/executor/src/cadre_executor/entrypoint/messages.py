@@ -33,6 +33,7 @@ __all__ = [
     "time_message",
     "token_key",
     "trigger_messages",
+    "usage_message",
     "workflow_message",
 ]
 
@@ -140,7 +141,7 @@ def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
         workflow=run.workflow,
         version=run.version,
         status=_STATUSES[run.status],
-        usage=_usage(run.usage),
+        usage=usage_message(run.usage),
         created_time=time_message(run.created_time),
         trigger=run.trigger,
         trace_id=run.trace_id,
@@ -201,7 +202,7 @@ def event_message(event: Event) -> runs_pb2.Event:
         iteration=event.iteration,
         attempt=event.attempt,
         data=None if event.data is None else to_json(event.data),
-        usage=None if event.usage is None else _usage(event.usage),
+        usage=None if event.usage is None else usage_message(event.usage),
         error=None if event.error is None else _failure(event.error),
         duration_ms=event.duration_ms,
         item=event.item,
@@ -309,7 +310,8 @@ def time_message(time: datetime) -> Timestamp:
     return message
 
 
-def _usage(usage: Usage) -> common_pb2.Usage:
+def usage_message(usage: Usage) -> common_pb2.Usage:
+    """What calls used, as a message."""
     cost = usage.cost_usd
     return common_pb2.Usage(
         input_tokens=usage.input_tokens,

@@ -1,15 +1,11 @@
 """The workflow language: what a file may say, what is wrong with one, and the workflow that it means."""
 
 from cadre_executor.language.additions import with_test_added
-from cadre_executor.language.edges import Graph, GraphEdge, GraphNode
 from cadre_executor.language.inputs import Input, InputsRefused, check_inputs, check_output
 from cadre_executor.language.parsing import Parsed, parse_workflow
 from cadre_executor.language.schemas import workflow_schema
 
 __all__ = [
-    "Graph",
-    "GraphEdge",
-    "GraphNode",
     "Input",
     "InputsRefused",
     "Parsed",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from cadre_executor.domain.definitions import GraphEdge
 from cadre_executor.domain.workflows import END, START, Condition, Exits, Loop, Rule
 from cadre_executor.language.conditions import Expression, compile_condition
 from cadre_executor.language.file_shapes import EdgeShape, LogicShape, LoopShape
@@ -20,35 +21,6 @@ MAX_WAYS = 5000
 """Ways from one node to one node, lists on either side of an edge multiplied out."""
 MAX_CONDITIONS = 200_000
 """Characters of all conditions on edges."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphNode:
-    """A step, for drawing. `outputs` are the state fields that it writes; `structured`: its result has a schema."""
-
-    id: str
-    kind: str
-    label: str
-    outputs: tuple[str, ...] = ()
-    structured: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphEdge:
-    """A way between two steps, for drawing. `condition` is as the file writes it, "default" for the rest."""
-
-    source: str
-    target: str
-    condition: str = ""
-    loop: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Graph:
-    """The shape of a workflow, for drawing; START and END are not among the nodes."""
-
-    nodes: tuple[GraphNode, ...] = ()
-    edges: tuple[GraphEdge, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from cadre_executor.domain.agents import NamedAgent
 from cadre_executor.domain.cases import Case
+from cadre_executor.domain.definitions import Graph, GraphEdge, GraphNode
 from cadre_executor.domain.triggers import Trigger
 from cadre_executor.domain.workflows import END, START, AgentAction, Exits, Goto, Node, Workflow
 from cadre_executor.language.cases import CaseCompiler
@@ -17,13 +18,7 @@ from cadre_executor.language.configs import (
     note_unlearned,
 )
 from cadre_executor.language.documents import Document, read_document
-from cadre_executor.language.edges import (
-    Graph,
-    GraphEdge,
-    GraphNode,
-    compile_edges,
-    loops_without_exit,
-)
+from cadre_executor.language.edges import compile_edges, loops_without_exit
 from cadre_executor.language.features import without_unbuilt
 from cadre_executor.language.file_shapes import ConfigShape, FileShape
 from cadre_executor.language.flows import FlowChecker

@@ -8,7 +8,15 @@ from pydantic import Field, StrictBool, StrictInt
 
 from cadre.executor.v1 import batches_pb2, runs_pb2
 from cadre_gateway.entrypoint import conversions
-from cadre_gateway.entrypoint.documents import Answer, Asked, JsonObject, Run, RunStatus, Text
+from cadre_gateway.entrypoint.documents import (
+    Answer,
+    Asked,
+    JsonObject,
+    Run,
+    RunStatus,
+    Text,
+    Usage,
+)
 from cadre_kit.documents import to_json
 
 __all__ = [
@@ -104,6 +112,9 @@ class Batch(Answer):
         description="When its flow run last asked for it; null before a worker took it."
     )
     launches: int = Field(description="How often it was handed to Prefect.")
+    usage: Usage = Field(
+        description="What the runs of its rows used so far, those begun anew included."
+    )
 
 
 class BatchPage(Answer):
@@ -150,6 +161,7 @@ def batch(message: batches_pb2.Batch) -> Batch:
         flow_run_id=message.flow_run_id,
         driven_time=conversions.moment(message, "driven_time"),
         launches=message.launches,
+        usage=conversions.usage(message.usage),
     )
 
 

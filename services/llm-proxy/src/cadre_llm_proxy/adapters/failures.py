@@ -5,7 +5,7 @@ identifiers (`type`, `code`, `param`) of an error's body.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -14,7 +14,14 @@ from typing import Any
 from cadre_llm_proxy.domain import facts
 from cadre_llm_proxy.domain.calls import Target
 
-__all__ = ["error_body", "failure", "identifiers", "meaning", "seconds_to_wait"]
+__all__ = [
+    "error_body",
+    "failure",
+    "identifiers",
+    "meaning",
+    "meaning_within",
+    "seconds_to_wait",
+]
 
 _WORDS: Mapping[type[facts.ProviderFailure], tuple[str, str]] = {
     facts.KeyRefused: (
@@ -76,6 +83,8 @@ _WORDS: Mapping[type[facts.ProviderFailure], tuple[str, str]] = {
 }
 
 _BY_STATUS: Mapping[int, type[facts.ProviderFailure]] = {
+    # Not followed: that would carry the key to another address.
+    **dict.fromkeys((301, 302, 303, 307, 308), facts.ProviderUnreachable),
     401: facts.KeyRefused,
     402: facts.ProviderUnpaid,
     403: facts.ProviderForbids,
@@ -100,14 +109,38 @@ _BY_IDENTIFIER: Mapping[str, type[facts.ProviderFailure]] = {
     "model_not_found": facts.ModelUnknown,
 }
 # For servers whose errors have no such identifier.
-_TOO_LONG = re.compile(
-    r"maximum context length|context (length|window|size)|prompt is too long|input token count",
-    re.IGNORECASE,
+_BY_WORDS: Iterable[tuple[re.Pattern[str], type[facts.ProviderFailure]]] = (
+    (
+        re.compile(
+            r"maximum context length|context (length|window|size)|prompt is too long|input token count",
+            re.IGNORECASE,
+        ),
+        facts.ContextTooLong,
+    ),
+    # Google's and Anthropic's, with status 400.
+    (re.compile(r"API[ _]key (not valid|expired|not found)", re.IGNORECASE), facts.KeyRefused),
+    (re.compile(r"credit balance is too low", re.IGNORECASE), facts.ProviderUnpaid),
+    (re.compile(r"location is not supported", re.IGNORECASE), facts.ProviderForbids),
+    # Ollama's.
+    (re.compile(r"does not support (tools|thinking|images)"), facts.OptionUnsupported),
 )
 _SERVERS_FAULT = 500
+# The statuses of errors that come after a good one, by Anthropic's and OpenAI's types.
+_STATUS_WITHIN: Mapping[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+}
+_WAIT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s", re.ASCII)
 # Without hyphens: identifiers have none, and most keys do.
 _IDENTIFIER = re.compile(r"[A-Za-z][\w.\[\]]{0,63}")
 _KEY_LIKE = 6
+_REFUSED = 400
+_MOST_WORDS = 2000
 
 
 def meaning(status: int, body: Mapping[str, Any]) -> type[facts.ProviderFailure]:
@@ -119,9 +152,19 @@ def meaning(status: int, body: Mapping[str, Any]) -> type[facts.ProviderFailure]
             return _BY_IDENTIFIER[value]
     if status in _BY_STATUS:
         return _BY_STATUS[status]
-    if _TOO_LONG.search(str(body.get("message", ""))):
-        return facts.ContextTooLong
-    return facts.RequestRefused
+    words = str(body.get("message", ""))[:_MOST_WORDS]
+    return next((cls for said, cls in _BY_WORDS if said.search(words)), facts.RequestRefused)
+
+
+def meaning_within(body: Mapping[str, Any]) -> type[facts.ProviderFailure]:
+    """What an error means that came after a good status: what the provider took, it mostly failed at itself."""
+    code = body.get("code")
+    said = identifiers(body)
+    if isinstance(code, int) and code >= _REFUSED:
+        return meaning(code, body)
+    if any(each in _BY_IDENTIFIER for each in said.values()):
+        return meaning(_REFUSED, body)
+    return meaning(_STATUS_WITHIN.get(said.get("type", ""), _SERVERS_FAULT), body)
 
 
 def failure(
@@ -168,15 +211,38 @@ def identifiers(body: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def seconds_to_wait(retry_after: str) -> float | None:
-    """What a Retry-After header says: seconds, or a date; None when it says nothing."""
+def seconds_to_wait(headers: Mapping[str, str], body: Mapping[str, Any]) -> float | None:
+    """For how long a refusal wants no further request: as its Retry-After header says, in seconds or as a date, its
+    retry-after-ms (OpenAI), or the RetryInfo in its body (Google). None when it does not say."""
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    said = headers.get("retry-after", "")
+    seconds = _number(said)
+    if seconds is None:
+        seconds = _until(said)
+    return _delay(body) if seconds is None else seconds
+
+
+def _until(date: str) -> float | None:
     try:
-        seconds = float(retry_after)
-        return max(0.0, seconds) if isfinite(seconds) else None
-    except ValueError:
-        pass
-    try:
-        until = parsedate_to_datetime(retry_after)
-        return max(0.0, (until - datetime.now(UTC)).total_seconds())
+        return max(0.0, (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return None
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return max(0.0, number) if isfinite(number) else None
+
+
+def _delay(body: Mapping[str, Any]) -> float | None:
+    details = body.get("details")
+    for each in details if isinstance(details, list) else ():
+        said = each.get("retryDelay") if isinstance(each, dict) else None
+        if isinstance(said, str) and (found := _WAIT.fullmatch(said)):
+            return float(found[1])
+    return None

@@ -11,7 +11,7 @@ from cadre_llm_proxy.adapters.failures import (
     meaning,
     seconds_to_wait,
 )
-from cadre_llm_proxy.adapters.openai_format import Unreadable
+from cadre_llm_proxy.adapters.openai_values import Unreadable
 from cadre_llm_proxy.domain import facts
 from cadre_llm_proxy.domain.calls import Target
 
@@ -57,12 +57,13 @@ FAILURES: Mapping[str, type[facts.ProviderFailure]] = {
 
 # What no status says: litellm's own reading is kept.
 _EXACT = (facts.ContextTooLong, facts.ContentRefused, facts.OptionUnsupported)
+_GOOD = 200
 _REFUSED = 400
+# What litellm says of a reply that it cannot read.
+_MADE_UP = (0, 200, 422, 500)
 # The HTTP clients' names for a connection that ended before the reply did; litellm makes a status up for it.
 _CUT = frozenset({"ReadError", "RemoteProtocolError", "ClientPayloadError"})
 _NOT_CONNECTED = "ConnectTimeout"
-# What ends a stream with a line that is no JSON, by whoever read it.
-_UNREADABLE = (Unreadable, json.JSONDecodeError)
 # What litellm calls a body that it could not read.
 _MAYBE_MALFORMED = (facts.ProviderUnreachable, facts.ProviderFailed, facts.RequestRefused)
 _NOT_JSON = ("JSONDecodeError", "Expecting value", "Invalid response object", "Unable to get json")
@@ -70,12 +71,24 @@ _NOT_JSON = ("JSONDecodeError", "Expecting value", "Invalid response object", "U
 _NO_CONNECTION = ("Connection error", "Cannot connect to host", "connection attempts failed")
 
 
-def failure_of(error: Exception, target: Target, *, seconds: float) -> facts.ProviderFailure:
-    """What an exception from litellm means; `seconds` is the time that the request had."""
+def failure_of(
+    error: Exception, target: Target, *, seconds: float, answered: int = 0
+) -> facts.ProviderFailure:
+    """What an exception from litellm means; `seconds` is the time that the request had, `answered` the status of the
+    answer to it, 0 when there was none."""
+    for each in _chain(error):
+        if isinstance(each, facts.ProviderFailure):
+            return each
     status, body = _status(error), _error_body(error)
     details = {**({"status": str(status)} if status else {}), **identifiers(body)}
-    fact = failure(_class_of(error, status, body), target, seconds=seconds, details=details)
-    fact.retry_after_seconds = seconds_to_wait(_header(error, "retry-after"))
+    cls = _class_of(error, status, body)
+    if cls in _MAYBE_MALFORMED and answered == _GOOD and status in _MADE_UP:
+        # It worked on the request, and litellm could not read what it answered.
+        cls = facts.ReplyMalformed
+    elif _GOOD < answered < _REFUSED:
+        cls = facts.ProviderUnreachable
+    fact = failure(cls, target, seconds=seconds, details=details)
+    fact.retry_after_seconds = seconds_to_wait(_headers_of(error), body)
     return fact
 
 
@@ -92,7 +105,9 @@ def _class_of(
         return cls
     if any(type(each).__name__ == _NOT_CONNECTED for each in _chain(error)):
         return facts.ProviderUnreachable
-    if cls is facts.StreamCut and any(isinstance(each, _UNREADABLE) for each in _chain(error)):
+    if any(isinstance(each, Unreadable) for each in _chain(error)):
+        return facts.ReplyMalformed
+    if cls is facts.StreamCut and any(isinstance(e, json.JSONDecodeError) for e in _chain(error)):
         return facts.ReplyMalformed
     if any(type(each).__name__ in _CUT for each in _chain(error)):
         return facts.StreamCut
@@ -133,12 +148,15 @@ def _error_body(error: Exception) -> Mapping[str, Any]:
     return {}
 
 
-def _header(error: Exception, name: str) -> str:
+def _headers_of(error: Exception) -> Mapping[str, str]:
+    """Those that say for how long to wait."""
+    found: dict[str, str] = {}
     for each in _chain(error):
         for holder in (getattr(each, "litellm_response_headers", None), _headers(each)):
-            if holder and (value := holder.get(name)):
-                return str(value)
-    return ""
+            for name in ("retry-after", "retry-after-ms"):
+                if holder and (value := holder.get(name)):
+                    found.setdefault(name, str(value))
+    return found
 
 
 def _headers(error: BaseException) -> Mapping[str, str] | None:

@@ -7,8 +7,9 @@ import os
 import threading
 from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ from cadre_llm_proxy.domain.calls import Abilities
 from cadre_llm_proxy.domain.prices import Price
 from cadre_llm_proxy.domain.providers import ModelFacts
 
-__all__ = ["CONNECT_SECONDS", "LitellmLibrary", "PublishedByLitellm", "litellm_provider"]
+__all__ = ["REQUEST", "LitellmLibrary", "PublishedByLitellm", "Request", "litellm_provider"]
 
 # What litellm calls the providers that we call otherwise. Its hosted_vllm is any server that speaks OpenAI's words, at
 # two thirds of the CPU of its openai, and without the rules that it has for models of OpenAI's names.
@@ -29,8 +30,18 @@ _NAMES = {
     "embedded": "hosted_vllm",
     "openai_compatible": "hosted_vllm",
 }
-CONNECT_SECONDS: ContextVar[float] = ContextVar("CONNECT_SECONDS", default=10.0)
-"""How long requests that litellm makes in this context wait for a connection."""
+
+
+@dataclass(kw_only=True)
+class Request:
+    """A request that litellm makes: how long it waits for a connection, and the status of its answer (0: none yet)."""
+
+    connect_seconds: float = 10.0
+    status: int = 0
+
+
+REQUEST: ContextVar[Request] = ContextVar("REQUEST", default=Request())  # noqa: B039 - nobody reads the default's status
+"""That of the present context."""
 
 _TABLE = "model_prices_and_context_window_backup.json"
 _MILLION = Decimal(1_000_000)
@@ -159,29 +170,17 @@ def _import_for(loop: asyncio.AbstractEventLoop, future: asyncio.Future[ModuleTy
 
 
 def _imported() -> ModuleType:
-    # Without this the import fetches a price list, and waits for ten seconds where there is no network.
+    # Without these the import fetches a price list, and the first call to Anthropic another; each waits for some
+    # seconds where there is no network.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ["LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"] = "True"
     import litellm
 
     litellm.telemetry = False
     litellm.suppress_debug_info = True
-    # Its debug events quote prompts.
-    logging.getLogger("LiteLLM").setLevel(logging.WARNING)
-    _bound_connecting()
+    # Its events quote prompts, and addresses of images; what goes wrong is told by our errors.
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    from cadre_llm_proxy.adapters.litellm_transport import bound_requests
+
+    bound_requests()
     return litellm
-
-
-@cache
-def _bound_connecting() -> None:
-    """Lets requests wait for a connection as CONNECT_SECONDS says: litellm itself has one bound for all waits."""
-    from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
-
-    transport: Any = LiteLLMAiohttpTransport
-    send = transport.handle_async_request
-
-    async def bounded(self: Any, request: Any) -> Any:
-        waits = request.extensions.get("timeout", {})
-        request.extensions["timeout"] = {**waits, "connect": CONNECT_SECONDS.get()}
-        return await send(self, request)
-
-    transport.handle_async_request = bounded

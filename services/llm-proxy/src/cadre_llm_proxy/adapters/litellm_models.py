@@ -4,24 +4,26 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from typing import Any
 
-from cadre_llm_proxy.adapters.failures import failure
+from cadre_llm_proxy.adapters.failures import error_body, failure, identifiers, meaning_within
 from cadre_llm_proxy.adapters.litellm_errors import failure_of, is_ours
 from cadre_llm_proxy.adapters.litellm_library import (
-    CONNECT_SECONDS,
+    REQUEST,
     LitellmLibrary,
+    Request,
     litellm_provider,
 )
 from cadre_llm_proxy.adapters.openai_format import (
-    Unreadable,
-    WrittenReply,
     answer_of,
     body_of,
     embeddings_body,
     embeddings_of,
 )
 from cadre_llm_proxy.adapters.openai_http import DATA, DONE, Patience
+from cadre_llm_proxy.adapters.openai_values import Unreadable
+from cadre_llm_proxy.adapters.openai_written import WrittenReply
 from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Target
 from cadre_llm_proxy.domain.facts import (
     OptionUnsupported,
@@ -30,6 +32,7 @@ from cadre_llm_proxy.domain.facts import (
     StreamCut,
 )
 from cadre_llm_proxy.domain.providers import OPENAI_COMPATIBLE
+from cadre_llm_proxy.domain.schemas import self_contained
 
 __all__ = ["LitellmModels"]
 
@@ -75,7 +78,7 @@ class LitellmModels:
                 response = await litellm.acompletion(
                     **arguments, stream=True, stream_options=_WITH_USAGE
                 )
-            _refuse_unreadable(response)
+            _refuse_unreadable(response, ask.target)
             # Both: that of ours does not close litellm's, nor that of litellm the connection.
             async with (
                 aclosing(response),
@@ -93,7 +96,7 @@ class LitellmModels:
             return embeddings_of(response.model_dump(), ask)
 
     async def _loaded(self) -> Any:
-        CONNECT_SECONDS.set(self._patience.connect_seconds)
+        REQUEST.set(Request(connect_seconds=self._patience.connect_seconds))
         return await self._library.loaded()
 
 
@@ -101,7 +104,7 @@ def _arguments(litellm: Any, ask: Ask) -> dict[str, Any]:
     for name in ask.options.params:
         if name not in _PARAMS:
             raise _unsupported(name, ask.target)
-    body = body_of(ask)
+    body = body_of(_followed(ask))
     provider = litellm_provider(ask.target.provider)
     taken = litellm.get_supported_openai_params(
         model=ask.target.model, custom_llm_provider=provider
@@ -110,6 +113,13 @@ def _arguments(litellm: Any, ask: Ask) -> dict[str, Any]:
         if taken and name not in taken:
             raise _unsupported(name, ask.target)
     return {**body, **_reached(ask.target)}
+
+
+def _followed(ask: Ask) -> Ask:
+    """The request with schemas whose references litellm can follow."""
+    tools = tuple(replace(tool, parameters=self_contained(tool.parameters)) for tool in ask.tools)
+    schema = None if ask.output_schema is None else self_contained(ask.output_schema)
+    return replace(ask, tools=tools, output_schema=schema)
 
 
 def _unsupported(name: str, target: Target) -> Exception:
@@ -147,45 +157,51 @@ def _failures(target: Target, seconds: float) -> Iterator[None]:
     except Exception as exc:
         if not is_ours(exc):
             raise
-        raise failure_of(exc, target, seconds=seconds) from exc
+        raise failure_of(exc, target, seconds=seconds, answered=REQUEST.get().status) from exc
 
 
-def _refuse_unreadable(response: Any) -> None:
+def _refuse_unreadable(response: Any, target: Target) -> None:
     """Puts a reader before those of litellm, most of which pass over lines of a stream that are no JSON."""
     if response.completion_stream is not None:
-        _read_first(response.completion_stream)
+        _read_first(response.completion_stream, target)
         return
     asks = response.make_call
 
     async def asked(**arguments: Any) -> Any:
-        return _read_first(await asks(**arguments))
+        return _read_first(await asks(**arguments), target)
 
     # The request is not sent yet; litellm does that when the first part is wanted.
     response.make_call = asked
 
 
-def _read_first(stream: Any) -> Any:
+def _read_first(stream: Any, target: Target) -> Any:
     lines = getattr(stream, "streaming_response", None)
     if isinstance(lines, AsyncGenerator):
-        stream.streaming_response = _readable(lines)
+        stream.streaming_response = _readable(lines, target)
     return stream
 
 
-async def _readable(lines: AsyncGenerator[str | bytes]) -> AsyncGenerator[str | bytes]:
-    """The lines of a stream of events. Raises Unreadable for data that is no JSON."""
+async def _readable(
+    lines: AsyncGenerator[str | bytes], target: Target
+) -> AsyncGenerator[str | bytes]:
+    """The lines of a stream of events. Raises Unreadable for data that is no JSON, and the error that data tells of."""
     async with aclosing(lines):
         async for line in lines:
             data = line.encode() if isinstance(line, str) else line
-            if data.startswith(DATA) and data[len(DATA) :].strip() != DONE:
-                _check_json(data[len(DATA) :])
+            said = data[len(DATA) :].strip() if data.startswith(DATA) else b""
+            if said and said != DONE:
+                _check(said, target)
             yield line
 
 
-def _check_json(data: bytes) -> None:
+def _check(data: bytes, target: Target) -> None:
     try:
-        json.loads(data)
+        document = json.loads(data)
     except (ValueError, RecursionError) as exc:
         raise Unreadable("a line of a stream that is no JSON") from exc
+    if isinstance(document, dict) and document.get("error"):
+        body = error_body(document)
+        raise failure(meaning_within(body), target, details=identifiers(body))
 
 
 async def _parts(
@@ -195,6 +211,8 @@ async def _parts(
     async for chunk in _until(response, first, last):
         for delta in reply.add(chunk.model_dump()):
             yield delta
+    if not reply.begun:
+        raise Unreadable("no stream of events")
     # litellm ends a stream that was cut as if the model had stopped by itself.
     if response.received_finish_reason is None and not response.intermittent_finish_reason:
         raise failure(StreamCut, ask.target)

@@ -17,31 +17,36 @@ from cadre_llm_proxy.adapters.failures import (
     failure,
     identifiers,
     meaning,
+    meaning_within,
     seconds_to_wait,
 )
 from cadre_llm_proxy.adapters.openai_format import (
-    Unreadable,
-    WrittenReply,
     answer_of,
     body_of,
     embeddings_body,
     embeddings_of,
 )
+from cadre_llm_proxy.adapters.openai_values import Unreadable
+from cadre_llm_proxy.adapters.openai_written import WrittenReply
 from cadre_llm_proxy.domain import facts
 from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Target
 from cadre_llm_proxy.domain.providers import OLLAMA
 
-__all__ = ["DATA", "DONE", "OpenAiHttp", "Patience"]
+__all__ = ["DATA", "DONE", "REPLY_BYTES", "OpenAiHttp", "Patience"]
 
 _OPENAI_API_BASE = "https://api.openai.com/v1"
 _OLLAMA_API_BASE = "http://127.0.0.1:11434"
-_REPLY_BYTES = 32 * 1024 * 1024
 _LINE_BYTES = 1024 * 1024
 _OK = 200
 _LAST_WORDS_SECONDS = 0.5
+_JSON = "application/json"
+# What some servers put before a text, to say that it is UTF-8.
+_MARK = b"\xef\xbb\xbf"
 DATA = b"data:"
 DONE = b"[DONE]"
 """How a line of a stream of events begins, and the data of the last one."""
+REPLY_BYTES = 32 * 1024 * 1024
+"""How many bytes of a reply, or of a stream, are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +87,20 @@ class OpenAiHttp:
         reply = WrittenReply(model=ask.target.model)
         with _failures(ask.target, ask.seconds):
             async with self._sent(ask.target, "chat/completions", body, until=first) as response:
+                if response.content_type == _JSON:
+                    async with asyncio.timeout_at(now + ask.seconds):
+                        answer = answer_of(await _document(response, ask.target), ask)
+                    yield Delta(text=answer.content, reasoning=answer.reasoning)
+                    yield answer
+                    return
                 async for said in _said(response, first, now + ask.seconds):
                     delta, error = _added(reply, said, ask.target)
                     if delta is not None:
                         yield delta
                     if error is not None:
                         raise error
+            if not reply.begun:
+                raise Unreadable("no stream of events")
         if not reply.ended:
             raise failure(facts.StreamCut, ask.target)
         yield reply.answer()
@@ -101,11 +114,7 @@ class OpenAiHttp:
         self, target: Target, path: str, body: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         async with self._sent(target, path, body, until=None) as response:
-            document = json.loads(await _read(response))
-        if not isinstance(document, dict):
-            raise Unreadable("no JSON object")
-        _refuse_error(document, target)
-        return document
+            return await _document(response, target)
 
     @asynccontextmanager
     async def _sent(
@@ -185,12 +194,27 @@ def _headers(target: Target) -> dict[str, str]:
     return headers
 
 
+async def _document(response: aiohttp.ClientResponse, target: Target) -> Mapping[str, Any]:
+    """The object that the body is. Raises Unreadable, and the error that a good status turned out to carry."""
+    document = _loaded(await _read(response))
+    _refuse_error(document, target)
+    return document
+
+
+def _loaded(body: bytes) -> Mapping[str, Any]:
+    # A byte that is no UTF-8 spoils its character, and not the reply.
+    document = json.loads(body.decode("utf-8-sig", errors="replace"))
+    if not isinstance(document, dict):
+        raise Unreadable("no JSON object")
+    return document
+
+
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     """The whole body. Raises Unreadable for one without an end."""
     parts, size = [], 0
     async for part in response.content.iter_any():
         size += len(part)
-        if size > _REPLY_BYTES:
+        if size > REPLY_BYTES:
             raise Unreadable("a reply of too many bytes")
         parts.append(part)
     return b"".join(parts)
@@ -203,22 +227,15 @@ async def _refusal(response: aiohttp.ClientResponse, target: Target) -> facts.Pr
         body = {}
     details = {"status": str(response.status), **identifiers(body)}
     fact = failure(meaning(response.status, body), target, details=details)
-    fact.retry_after_seconds = seconds_to_wait(response.headers.get("retry-after", ""))
+    fact.retry_after_seconds = seconds_to_wait(response.headers, body)
     return fact
 
 
 def _refuse_error(document: Mapping[str, Any], target: Target) -> None:
     """Raises the error that a good status turned out to carry."""
-    if not document.get("error"):
-        return
-    body = error_body(document)
-    cls = meaning(_status_in(body), body)
-    raise failure(cls, target, details=identifiers(body))
-
-
-def _status_in(body: Mapping[str, Any]) -> int:
-    code = body.get("code")
-    return code if isinstance(code, int) else 500 if not identifiers(body) else 0
+    if document.get("error") or document.get("object") == "error":
+        body = error_body(document)
+        raise failure(meaning_within(body), target, details=identifiers(body))
 
 
 def _added(
@@ -229,9 +246,11 @@ def _added(
     error: Exception | None = None
     try:
         for each in said:
-            chunk = json.loads(each)
-            if not isinstance(chunk, dict):
-                raise Unreadable("no JSON object")
+            if each == DONE:
+                # Servers that do not say why a reply ended say at least that it did.
+                reply.ended = reply.begun
+                continue
+            chunk = _loaded(each)
             _refuse_error(chunk, target)
             deltas += reply.add(chunk)
     except (facts.ProviderFailure, Unreadable, ValueError, RecursionError) as exc:
@@ -246,25 +265,32 @@ async def _said(
     response: aiohttp.ClientResponse, first: float, last: float
 ) -> AsyncGenerator[Sequence[bytes]]:
     """The documents of a stream of events, all that came at once together. Each wait has its own timeout: the
-    consumer's work is not counted. Raises Unreadable for a document without an end."""
-    until, rest = first, b""
+    consumer's work is not counted. Raises Unreadable for a document, and for a stream, without an end."""
+    until, rest, size = first, b"", 0
     while True:
         async with asyncio.timeout_at(until):
             part = await response.content.readany()
+        size += len(part)
         *lines, rest = (rest + part).split(b"\n")
         if not part:
             lines, rest = [rest], b""
-        if len(rest) > _LINE_BYTES:
-            raise Unreadable("a line of too many bytes")
-        data = [line[len(DATA) :].strip() for line in lines if line.startswith(DATA)]
+        if len(rest) > _LINE_BYTES or size > REPLY_BYTES:
+            raise Unreadable("a reply of too many bytes")
+        data = [each for line in lines if (each := _data(line))]
         done = data[-1:] == [DONE]
-        if found := [each for each in data if each != DONE]:
-            yield found
+        if data:
+            yield data
             until = last
         if done:
             await _end(response)
         if done or not part:
             return
+
+
+def _data(line: bytes) -> bytes:
+    """The data in a line of a stream of events; empty in one without any."""
+    line = line.removeprefix(_MARK)
+    return line[len(DATA) :].strip() if line.startswith(DATA) else b""
 
 
 async def _end(response: aiohttp.ClientResponse) -> None:

@@ -42,8 +42,10 @@ _SETTLE_CALL = (
     .where(t.calls.c.id == sa.bindparam("of_id"), sa.text("status IN ('sent', 'uncertain')"))
     .values({name: sa.bindparam(f"new_{name}") for name in t.SETTLED})
 )
-_SELECT_REPLY = sa.select(t.replies.c.request_digest, t.replies.c.reply).where(
-    t.replies.c.idempotency_key == sa.bindparam("key")
+_SELECT_REPLY = (
+    sa.select(t.replies.c.request_digest, t.calls.c.model, t.replies.c.reply)
+    .join_from(t.replies, t.calls, t.calls.c.id == t.replies.c.call_id)
+    .where(t.replies.c.idempotency_key == sa.bindparam("key"))
 )
 _SELECT_CLAIM = sa.select(t.claims).where(t.claims.c.idempotency_key == sa.bindparam("key"))
 _INSERT_CLAIM = sa.insert(t.claims)
@@ -197,7 +199,11 @@ class SqlLedger:
 
     def _claim(self, statements: Statements, key: str, digest: str) -> StoredReply | Claim:
         for row in statements.rows(_SELECT_REPLY, {"key": key}):
-            return StoredReply(request_digest=row["request_digest"], reply=t.reply_of(row["reply"]))
+            return StoredReply(
+                request_digest=row["request_digest"],
+                model=row["model"],
+                reply=t.reply_of(row["reply"]),
+            )
         for row in statements.rows(_SELECT_CLAIM, {"key": key}):
             is_ours = row["process_id"] == self._me.id
             return Claim(request_digest=row["request_digest"], is_ours=is_ours)

@@ -174,10 +174,7 @@ class Completions:
         """Keeps an answer as the reply. Raises what makes it unusable; it was written and counts all the same."""
         metered.answered(answer)
         if answer.finish_reason is FinishReason.CONTENT_FILTER and tries.has_others:
-            raise ContentRefused(
-                "the provider withheld the reply for its content",
-                resolution="Rephrase the prompt, or use another provider.",
-            )
+            raise ContentRefused.of_reply()
         said = tries.form.read(answer)
         tries.worked()
         return await metered.succeeded(lambda call_id: _kept(tries, answer, said, call_id))

@@ -124,9 +124,11 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredReply:
-    """The reply to an earlier call, and what that call asked."""
+    """The reply to an earlier call, and what that call asked. `model` is the one that was asked, which may answer under
+    a longer name."""
 
     request_digest: str
+    model: str
     reply: Reply
 
 

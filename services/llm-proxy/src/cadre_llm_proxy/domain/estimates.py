@@ -13,7 +13,7 @@ from cadre_llm_proxy.domain.forms import MENDS
 from cadre_llm_proxy.domain.prices import Tokens, cost_of
 from cadre_llm_proxy.domain.providers import host_of
 
-__all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of"]
+__all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of", "texts_of"]
 
 _TOKENS_PER_REQUEST = 16
 # Templates of open models put a system message of their own before a conversation that has none.
@@ -62,7 +62,7 @@ async def bound_of(
     tokenizer: Tokenizer,
 ) -> Bound:
     """The most that one request to `target` with `messages` can use."""
-    counted = await tokenizer.count(_texts(request, messages))
+    counted = await tokenizer.count(texts_of(request, messages))
     margin = _MARGIN.get(target.provider, _OTHERS_MARGIN)
     overhead = _TOKENS_PER_REQUEST + _TOKENS_PER_MESSAGE * len(messages)
     overhead += 0 if target.provider in _MARGIN else _TOKENS_PER_TEMPLATE
@@ -91,7 +91,8 @@ def estimate_of(target: Target, request: CompletionRequest, bound: Bound) -> Est
     )
 
 
-def _texts(request: CompletionRequest, messages: Sequence[Message]) -> list[str]:
+def texts_of(request: CompletionRequest, messages: Sequence[Message]) -> list[str]:
+    """The texts that a request with `messages` puts before a model."""
     texts = [message.content for message in messages]
     texts += [json.dumps(asdict(tool), ensure_ascii=False) for tool in request.tools]
     texts += [

@@ -176,9 +176,17 @@ class ContextTooLong(ProviderFailure, InvalidInput):
 
 
 class ContentRefused(ProviderFailure, FailedPrecondition):
-    """The provider's content policy does not allow the request."""
+    """The provider's content policy does not allow the request, or the reply to it."""
 
     code = "CONTENT_REFUSED"
+
+    @classmethod
+    def of_reply(cls) -> "ContentRefused":
+        """That the reply was withheld, or a refusal."""
+        return cls(
+            "the provider withheld the reply for its content",
+            resolution="Rephrase the prompt, or use another provider.",
+        )
 
 
 class RateLimited(ProviderFailure, LimitExceeded):

@@ -23,7 +23,12 @@ from cadre_llm_proxy.domain.calls import (
     ToolDefinition,
     WrittenCall,
 )
-from cadre_llm_proxy.domain.facts import OptionUnsupported, OutputInvalid, OutputTruncated
+from cadre_llm_proxy.domain.facts import (
+    ContentRefused,
+    OptionUnsupported,
+    OutputInvalid,
+    OutputTruncated,
+)
 from cadre_llm_proxy.domain.schemas import checked_output, moved
 
 __all__ = ["MENDS", "Form", "Said", "form_of"]
@@ -72,7 +77,10 @@ class Form:
         return self._way is _Way.TEXT
 
     def read(self, answer: Answer) -> Said:
-        """What the answer says. Raises OutputInvalid, and OutputTruncated when its token limit was the cause."""
+        """What the answer says. Raises OutputInvalid, OutputTruncated when its token limit was the cause, and
+        ContentRefused for a document that the provider withheld."""
+        if self._wanted is not None and answer.finish_reason is FinishReason.CONTENT_FILTER:
+            raise ContentRefused.of_reply()
         try:
             return self._read(answer)
         except OutputInvalid as failure:

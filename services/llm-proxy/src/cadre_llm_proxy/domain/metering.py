@@ -1,7 +1,7 @@
 """Writes every request to a provider down before it is sent, and settles it however it ends; what it used and cost is
 never zero for want of knowledge."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -22,7 +22,7 @@ from cadre_llm_proxy.domain.calls import (
     Usage,
 )
 from cadre_llm_proxy.domain.entries import Bound, Entry, EntryStatus
-from cadre_llm_proxy.domain.estimates import Tokenizer, bound_of
+from cadre_llm_proxy.domain.estimates import Tokenizer, bound_of, texts_of
 from cadre_llm_proxy.domain.facts import BudgetExceeded, ProviderFailure, Spent
 from cadre_llm_proxy.domain.prices import FREE, Tokens, cost_of
 
@@ -121,13 +121,15 @@ class Metering:
 
     async def opened(self, call: Call, messages: Sequence[Message]) -> tuple[Entry, bool]:
         """The entry of a request, and whether a budget holds for it."""
-        try:
-            return await self._open(call, messages)
-        except BudgetExceeded as refused:
-            cheaper = await self._cheaper(call, refused)
-            log.info("budget_downgraded", model=call.target.model, to=cheaper.model)
-            call.target = cheaper
-            return await self._open(call, messages)
+        refused_models: set[tuple[str, str]] = set()
+        while True:
+            try:
+                return await self._open(call, messages)
+            except BudgetExceeded as refused:
+                refused_models.add((call.target.provider, call.target.model))
+                cheaper = await self._cheaper(call, refused, refused_models)
+                log.info("budget_downgraded", model=call.target.model, to=cheaper.model)
+                call.target = cheaper
 
     async def settle(
         self, entry: Entry, *, kept: Kept | None, durable: bool
@@ -140,12 +142,14 @@ class Metering:
         entry = _opened(call, bound)
         return entry, await self._entries.open(entry, bound)
 
-    async def _cheaper(self, call: Call, refused: BudgetExceeded) -> Target:
+    async def _cheaper(
+        self, call: Call, refused: BudgetExceeded, refused_models: Set[tuple[str, str]]
+    ) -> Target:
         if not (refused.downgrade_to and call.may_downgrade):
             raise refused
         provider, _, model = refused.downgrade_to.partition("/")
         target = await self._target_of(Options(provider=provider, model=model))
-        if (target.provider, target.model) == (call.target.provider, call.target.model):
+        if (target.provider, target.model) in refused_models:
             raise refused
         return target
 
@@ -239,13 +243,15 @@ class Metered:
         if self._answer is not None and self._answer.tokens is not None:
             return self._answer.tokens, False
         if self._answer is not None:
-            return _estimated(self._messages, self._answer.content), True
+            return self._estimated(_written(self._answer)), True
         # Without a stream nobody knows how much was written until it was cut.
-        return (
-            (_estimated(self._messages, "".join(self._written)), True)
-            if self._written
-            else (None, False)
-        )
+        return (self._estimated("".join(self._written)), True) if self._written else (None, False)
+
+    def _estimated(self, written: str) -> Tokens:
+        """About how many tokens were used: four characters each, rounded up."""
+        texts = texts_of(self._call.request, self._messages)
+        overhead = _TOKENS_PER_MESSAGE * len(self._messages)
+        return Tokens(input=overhead + sum(map(_estimate, texts)), output=_estimate(written))
 
     def _elapsed_ms(self) -> int:
         return round((monotonic() - self._began) * 1000)
@@ -266,12 +272,9 @@ def _opened(call: Call, bound: Bound) -> Entry:
     )
 
 
-def _estimated(messages: Sequence[Message], written: str) -> Tokens:
-    """About how many tokens these are: four characters each, rounded up."""
-    return Tokens(
-        input=sum(_TOKENS_PER_MESSAGE + _estimate(m.content) for m in messages),
-        output=_estimate(written),
-    )
+def _written(answer: Answer) -> str:
+    calls = "".join(call.name + call.arguments for call in answer.tool_calls)
+    return answer.reasoning + answer.content + calls
 
 
 def _estimate(text: str) -> int:

@@ -72,8 +72,8 @@ class Replies:
         async with self._turns.of(key, digest):
             stored = await self._claimed(request, key, digest)
             if stored is not None:
-                await self._note(request, key, digest, stored, EntryStatus.REPLAYED)
-                yield replace(stored, replayed=True)
+                await self._note(request, key, stored, EntryStatus.REPLAYED)
+                yield replace(stored.reply, replayed=True)
                 return
             try:
                 yield None
@@ -92,17 +92,20 @@ class Replies:
             return None
         if call.key:
             await self._shelf.release(call.key)
-        await self._note(call.request, call.key, call.digest, found, EntryStatus.CACHED)
+        stored = StoredReply(request_digest=call.digest, model=call.target.model, reply=found)
+        await self._note(call.request, call.key, stored, EntryStatus.CACHED)
         return replace(found, cached=True, usage=Usage(), warnings=())
 
-    async def _claimed(self, request: CompletionRequest, key: str, digest: str) -> Reply | None:
+    async def _claimed(
+        self, request: CompletionRequest, key: str, digest: str
+    ) -> StoredReply | None:
         give_up, pause = monotonic() + request.timeout_seconds, _FIRST_PAUSE_SECONDS
         while True:
             found = await self._shelf.claim(key, digest)
             if found.request_digest != digest:
                 raise key_reused(key)
             if isinstance(found, StoredReply):
-                return found.reply
+                return found
             if found.is_ours:
                 return None
             if monotonic() > give_up:
@@ -111,22 +114,18 @@ class Replies:
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     async def _note(
-        self,
-        request: CompletionRequest,
-        key: str,
-        digest: str,
-        reply: Reply,
-        status: EntryStatus,
+        self, request: CompletionRequest, key: str, stored: StoredReply, status: EntryStatus
     ) -> None:
+        reply = stored.reply
         await self._shelf.note_reuse(
             Entry(
                 id=new_id(),
                 time=datetime.now(UTC),
                 idempotency_key=key,
-                request_digest=digest,
+                request_digest=stored.request_digest,
                 attribution=request.attribution,
                 provider=reply.provider,
-                model=reply.model,
+                model=stored.model,
                 price=None,
                 reserved_usd=None,
                 reserved_tokens=0,

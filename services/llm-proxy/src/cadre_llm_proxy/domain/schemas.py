@@ -2,13 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from string import ascii_letters
 from typing import Any
 
+import regex  # type: ignore[import-untyped]  # ships no annotations
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.exceptions import SchemaError, ValidationError, best_match
+from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from cadre_llm_proxy.domain.facts import OutputInvalid, OutputSchemaInvalid
 
@@ -18,13 +23,25 @@ __all__ = [
     "checked_output",
     "is_strict",
     "moved",
+    "self_contained",
     "tightened",
 ]
 
-_FENCED = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
-_SUBSCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else")
+_FENCE = "```"
+_SUBSCHEMAS = (
+    *("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"),
+    *("unevaluatedItems", "unevaluatedProperties"),
+)
 _SUBSCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_SUBSCHEMA_MAPS = ("properties", "$defs", "definitions", "patternProperties")
+_SUBSCHEMA_MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+_NAMED = re.compile(r"#/\$defs/[^/]+")
+_MOST_PARTS = 20_000
+_REMEMBERED = 500
+_LONGEST_REMEMBERED = 20_000
+# Longer than any honest pattern takes; nothing else is done meanwhile.
+_PATTERN_SECONDS = 0.2
+# One of each kind: a schema that only refers to itself comes to no end with any of them.
+_PROBES: tuple[Any, ...] = ({}, [], "", 0, None)
 _LONGEST_STRING = 400
 _LONGEST_LIST = 8
 
@@ -32,10 +49,23 @@ Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Raises OutputSchemaInvalid for what is no JSON Schema (2020-12), or refers to what is not in it."""
+    """Raises OutputSchemaInvalid for what is no JSON Schema (2020-12), refers to what is not in it, or has no end."""
     try:
-        Draft202012Validator.check_schema(dict(schema))
-        _mapped(schema, _check_reference)
+        text = json.dumps(schema)
+    except RecursionError as exc:
+        raise _endless() from exc
+    (_check if len(text) <= _LONGEST_REMEMBERED else _check.__wrapped__)(text)
+
+
+@lru_cache(_REMEMBERED)
+def _check(text: str) -> None:
+    # A check takes some milliseconds, and most calls come with a schema that another came with before.
+    schema = json.loads(text)
+    try:
+        Draft202012Validator.check_schema(schema)
+        _check_parts(schema)
+        for probe in _PROBES:
+            _problem(probe, schema)
     except SchemaError as exc:
         raise OutputSchemaInvalid(
             f"the output schema is not a JSON Schema: {exc.message[:200]} (at {exc.json_path})",
@@ -43,22 +73,23 @@ def check_schema(schema: Mapping[str, Any]) -> None:
             metadata={"path": exc.json_path},
         ) from exc
     except RecursionError as exc:
-        raise OutputSchemaInvalid("the output schema is nested too deeply") from exc
+        raise _endless() from exc
+    except Unresolvable as exc:
+        raise _refers_elsewhere() from exc
 
 
 def checked_output(text: str, schema: Mapping[str, Any]) -> str:
     """The JSON document in a model's reply, without a fence around it. Raises OutputInvalid."""
-    fenced = _FENCED.match(text)
-    document = fenced.group(1) if fenced else text.strip()
+    document = _unfenced(text.strip())
     try:
         value = json.loads(document, parse_constant=_refuse_constant)
-        # A registry of its own: without one, a "$ref" to an address would be fetched.
-        validator = Draft202012Validator(dict(schema), registry=Registry())
-        problem = best_match(validator.iter_errors(value))
-    except (ValueError, RecursionError) as exc:
+        # What Python reads and JSON cannot say: numbers beyond all bounds, halves of characters.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        problem = _problem(value, schema)
+    except (ValueError, RecursionError, OverflowError) as exc:
         raise _invalid("it is not a JSON document") from exc
     except Unresolvable as exc:
-        raise OutputSchemaInvalid("the output schema refers to what is not in it") from exc
+        raise _refers_elsewhere() from exc
     if problem is not None:
         # The validator's own message quotes the reply; only which rule and where are said.
         raise _invalid(f"{problem.json_path} breaks the rule {problem.validator!r}")
@@ -69,11 +100,39 @@ def moved(schema: Mapping[str, Any], place: str) -> dict[str, Any]:
     """The schema with its references put right for when it stands at `place` (`#/...`) in another document."""
 
     def move(node: dict[str, Any]) -> dict[str, Any]:
-        if "$ref" in node:
-            return {**node, "$ref": place + str(node["$ref"]).removeprefix("#")}
+        said = str(node.get("$ref", ""))
+        # An anchor's name holds for the whole document.
+        if said == "#" or said.startswith("#/"):
+            return {**node, "$ref": place + said.removeprefix("#")}
         return node
 
     return _mapped(schema, move)
+
+
+def self_contained(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema with all that it refers to under `$defs`, with a name: litellm follows no other reference, and one to
+    the schema itself without end."""
+    found = _resolver(schema)
+    parts: dict[str, Any] = {}
+
+    def name(node: dict[str, Any]) -> dict[str, Any]:
+        said = str(node.get("$ref", ""))
+        if not said or _NAMED.fullmatch(said):
+            return node
+        if said not in parts:
+            parts[said] = {}
+            contents = found.lookup(said).contents
+            parts[said] = _mapped(contents, name) if isinstance(contents, dict) else contents
+        return {**node, "$ref": f"#/$defs/{_part(said)}"}
+
+    named = _mapped(schema, name)
+    if not parts:
+        return schema
+    return {**named, "$defs": {**named.get("$defs", {}), **{_part(n): p for n, p in parts.items()}}}
+
+
+def _part(reference: str) -> str:
+    return "part_" + reference.encode().hex()
 
 
 def tightened(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,13 +204,135 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)  # NaN and Infinity are not JSON, but Python's reader takes them.
 
 
-def _check_reference(node: dict[str, Any]) -> dict[str, Any]:
-    if not str(node.get("$ref", "#")).startswith("#"):
+def _check_parts(schema: Mapping[str, Any]) -> None:
+    """Raises Unresolvable, and OutputSchemaInvalid for a pattern that is none."""
+    found = _resolver(schema)
+
+    def check(node: dict[str, Any]) -> dict[str, Any]:
+        for word in ("$ref", "$dynamicRef"):
+            if word in node:
+                found.lookup(str(node[word]))
+        for pattern in (node.get("pattern", ""), *node.get("patternProperties", ())):
+            _check_pattern(pattern)
+        return node
+
+    _mapped(schema, check)
+    _check_size(schema, found)
+
+
+def _check_size(schema: Mapping[str, Any], found: Any) -> None:
+    """Raises OutputSchemaInvalid for what grows beyond all bounds once its references are followed, each until it comes
+    to itself, as validators and providers do."""
+    parts = 0
+
+    def follow(node: Any, within: frozenset[str]) -> None:
+        def count(part: dict[str, Any]) -> dict[str, Any]:
+            nonlocal parts
+            parts += 1
+            if parts > _MOST_PARTS:
+                raise OutputSchemaInvalid(
+                    f"the output schema has more than {_MOST_PARTS} parts once its references are followed",
+                    resolution="Write it with fewer references to what has references itself.",
+                )
+            said = str(part.get("$ref", ""))
+            if said and said not in within:
+                follow(found.lookup(said).contents, within | {said})
+            return part
+
+        if isinstance(node, dict):
+            _mapped(node, count)
+
+    follow(schema, frozenset())
+
+
+def _resolver(schema: Mapping[str, Any]) -> Any:
+    whole = DRAFT202012.create_resource(dict(schema))
+    return Registry[Any]().with_resource("", whole).resolver()
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        regex.compile(pattern)
+    except regex.error as exc:
         raise OutputSchemaInvalid(
-            "the output schema refers to what is not in it",
-            resolution="Put the schema that $ref names under $defs, and refer to it as #/$defs/NAME.",
-        )
-    return node
+            f"the output schema has a pattern that is no regular expression: {exc}",
+            resolution="Correct the node's output_schema.",
+        ) from exc
+
+
+def _problem(value: object, schema: Mapping[str, Any]) -> ValidationError | None:
+    # A registry of its own: without one, a "$ref" to an address would be fetched.
+    validator = _Validator(dict(schema), registry=Registry())
+    problem: ValidationError | None = best_match(validator.iter_errors(value))
+    return problem
+
+
+def _matches(pattern: str, text: str) -> bool:
+    try:
+        return regex.search(pattern, text, timeout=_PATTERN_SECONDS) is not None
+    except TimeoutError as exc:
+        raise OutputSchemaInvalid(
+            "a pattern in the output schema takes too long to be matched",
+            resolution="Write the pattern without repetitions within repetitions, such as (a+)+.",
+        ) from exc
+
+
+Errors = Iterator[ValidationError]
+
+
+def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Errors:
+    if validator.is_type(value, "string") and not _matches(pattern, value):
+        yield ValidationError("no match")
+
+
+def _pattern_properties(validator: Any, patterns: Any, value: Any, schema: Any) -> Errors:
+    if validator.is_type(value, "object"):
+        for pattern, name in ((p, n) for p in patterns for n in value if _matches(p, n)):
+            yield from validator.descend(value[name], patterns[pattern], path=name)
+
+
+def _additional_properties(validator: Any, rule: Any, value: Any, schema: Any) -> Errors:
+    if not validator.is_type(value, "object"):
+        return
+    named, patterns = schema.get("properties", {}), schema.get("patternProperties", ())
+    others = (n for n in value if n not in named and not any(_matches(p, n) for p in patterns))
+    for name in others:
+        if rule is False:
+            yield ValidationError("not named")
+        else:
+            yield from validator.descend(value[name], rule, path=name)
+
+
+# jsonschema's own use a matcher that some patterns keep busy for years, and with it this process.
+_Validator = extend(  # type: ignore[no-untyped-call]  # jsonschema ships no annotations for it
+    Draft202012Validator,
+    {
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties,
+    },
+)
+
+
+def _unfenced(text: str) -> str:
+    """The text without a fence around it, such as ```json has."""
+    word, newline, rest = text[len(_FENCE) : -len(_FENCE)].partition("\n")
+    is_fenced = text.startswith(_FENCE) and text.endswith(_FENCE) and newline
+    return rest.strip() if is_fenced and not word.strip(ascii_letters + " \t\r") else text
+
+
+def _endless() -> OutputSchemaInvalid:
+    return OutputSchemaInvalid(
+        "the output schema is nested too deeply, or only refers to itself",
+        resolution="Correct the node's output_schema.",
+    )
+
+
+def _refers_elsewhere() -> OutputSchemaInvalid:
+    return OutputSchemaInvalid(
+        "the output schema refers to what is not in it",
+        resolution="Put the schema that $ref names under $defs, and refer to it as #/$defs/NAME.",
+    )
 
 
 def _invalid(what: str) -> OutputInvalid:

@@ -59,6 +59,11 @@ class Connection(Protocol):
         """Begins a transaction when no other writes; their changes are numbered in the order of their commits."""
         ...
 
+    def new_ids(self, number: int) -> Sequence[int]:
+        """Ids that no item has or had, for the transaction under way; asked for again before they are used, SQLite
+        gives the same ones."""
+        ...
+
     def close(self) -> None:
         """Closes it."""
         ...
@@ -88,6 +93,12 @@ class SqliteConnection:
     def begin_writing(self) -> None:
         """As Connection says."""
         self._connection.execute("BEGIN IMMEDIATE")
+
+    def new_ids(self, number: int) -> Sequence[int]:
+        """As Connection says."""
+        query = "SELECT seq FROM sqlite_sequence WHERE name = 'item'"
+        (last,) = self._connection.execute(query).fetchone() or (0,)
+        return range(last + 1, last + 1 + number)
 
 
 class PostgresConnection:
@@ -130,6 +141,11 @@ class PostgresConnection:
         """As Connection says."""
         self.execute("BEGIN")
         self.execute("SELECT pg_advisory_xact_lock(?)", (_WRITING,))
+
+    def new_ids(self, number: int) -> Sequence[int]:
+        """As Connection says."""
+        query = "SELECT nextval(pg_get_serial_sequence('item', 'id')) FROM generate_series(1, ?)"
+        return [item_id for (item_id,) in self.execute(query, (number,)).fetchall()]
 
     def close(self) -> None:
         """As Connection says."""

@@ -1,4 +1,4 @@
-"""Items, versions and entries as rows: written within a transaction under way, and read back."""
+"""Items and entries as rows: read, removed and understood anew, within a transaction under way."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from cadre_memory.adapters.connections import Connection
 from cadre_memory.adapters.paths import namespace_of, path_of
 from cadre_memory.domain.entries import Role
-from cadre_memory.domain.items import VERSIONS, Item, Turn, VersionConflict
+from cadre_memory.domain.items import Item, Turn
 from cadre_memory.domain.namespaces import Namespace
 from cadre_memory.domain.stores import (
     Change,
@@ -15,9 +15,7 @@ from cadre_memory.domain.stores import (
     Once,
     Refreshed,
     Removal,
-    micros,
     moment_of,
-    ttl_micros,
 )
 
 ITEM = (
@@ -27,14 +25,6 @@ ITEM = (
 ENTRY = (
     "item_id, expires, said, thread, position, speaker, role, signs, first_day, last_day, terms,"
     " CASE WHEN model = ? THEN embedding END"
-)
-_STORE_ENTRY = (
-    "INSERT INTO entry (namespace, item_id, expires, said, thread, position, speaker, role, signs, first_day, last_day,"
-    " model, terms, embedding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (namespace, item_id) DO UPDATE SET expires = excluded.expires, said = excluded.said,"
-    " thread = excluded.thread, position = excluded.position, speaker = excluded.speaker, role = excluded.role,"
-    " signs = excluded.signs, first_day = excluded.first_day, last_day = excluded.last_day, model = excluded.model,"
-    " terms = excluded.terms, embedding = excluded.embedding"
 )
 _CHANGES_KEPT = 10_000
 _ANSWERS_KEPT = 100_000
@@ -100,121 +90,13 @@ def _number(value: object) -> int:
     return value
 
 
-class Pending:
-    """What a transaction under way has yet to store of the items that it wrote: what of them is searched, and that they
-    changed."""
-
-    def __init__(self, connection: Connection, *, model: str) -> None:
-        self._connection = connection
-        self._model = model
-        self._entries: list[tuple[object, ...]] = []
-
-    def add(self, draft: Draft, item_id: int, path: str) -> None:
-        """Has the entry of an item stored, in place of an earlier one."""
-        own = draft.entry
-        self._entries.append(
-            (
-                path,
-                item_id,
-                _micros_or_none(draft),
-                *own[2:10],
-                self._model,
-                own.terms,
-                own.embedding,
-            )
-        )
-
-    def store(self) -> None:
-        """Stores them; before anything is removed, and at the end."""
-        if not self._entries:
-            return
-        self._connection.executemany(_STORE_ENTRY, self._entries)
-        _log_changes(self._connection, [(item_id, path) for path, item_id, *_ in self._entries])
-        self._entries.clear()
-
-
-def write(connection: Connection, draft: Draft, pending: Pending, *, now: int) -> list[int | None]:
-    """Stores a draft, and answers version, created, updated and expires. Raises VersionConflict."""
-    path = path_of(draft.namespace)
-    row = connection.execute(
-        "SELECT id, version, created, expires FROM item WHERE namespace = ? AND key = ?",
-        (path, draft.key),
-    ).fetchone()
-    if row is not None and row[3] is not None and row[3] <= now:
-        pending.store()
-        remove(connection, row[0], path)
-        row = None
-    found = 0 if row is None else row[1]
-    if draft.if_version is not None and draft.if_version != found:
-        raise VersionConflict(draft.key, expected=draft.if_version, found=found)
-    if row is None:
-        item_id, version, created = _insert(connection, draft, path, now=now), 1, now
-    else:
-        item_id, version, created = row[0], row[1] + 1, row[2]
-        _update(connection, draft, item_id, version=version, now=now)
-    pending.add(draft, item_id, path)
-    return [version, created, now, _micros_or_none(draft)]
-
-
-def _insert(connection: Connection, draft: Draft, path: str, *, now: int) -> int:
-    turn = draft.turn
-    said = (
-        (None,) * 5
-        if turn is None
-        else (turn.position, int(turn.role), turn.name, turn.session, micros(turn.time))
-    )
-    (item_id,) = connection.execute(
-        f"INSERT INTO item ({ITEM}, ttl)"  # noqa: S608 - no input in it
-        " VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-        (
-            path,
-            draft.key,
-            draft.value,
-            draft.metadata,
-            json.dumps(draft.tags),
-            now,
-            now,
-            _micros_or_none(draft),
-            *said,
-            _fields_of(draft),
-            ttl_micros(draft),
-        ),
-    ).fetchone()
-    return _number(item_id)
-
-
-def _update(connection: Connection, draft: Draft, item_id: int, *, version: int, now: int) -> None:
-    connection.execute(
-        "INSERT INTO version SELECT id, version, value, metadata, tags, updated FROM item WHERE id = ?",
-        (item_id,),
-    )
-    connection.execute(
-        "DELETE FROM version WHERE item_id = ? AND version <= ?", (item_id, version - VERSIONS)
-    )
-    connection.execute(
-        "UPDATE item SET value = ?, metadata = ?, tags = ?, version = ?, updated = ?, expires = ?, fields = ?,"
-        " ttl = ? WHERE id = ?",
-        (
-            draft.value,
-            draft.metadata,
-            json.dumps(draft.tags),
-            version,
-            now,
-            _micros_or_none(draft),
-            _fields_of(draft),
-            ttl_micros(draft),
-            item_id,
-        ),
-    )
-
-
 def remove(connection: Connection, item_id: int, path: str) -> None:
     """Really removes an item: its row, its versions, and what of it is searched."""
     connection.execute("DELETE FROM item WHERE id = ?", (item_id,))
     connection.execute("DELETE FROM meaning WHERE item_id = ?", (item_id,))
     connection.execute("DELETE FROM version WHERE item_id = ?", (item_id,))
     connection.execute("DELETE FROM entry WHERE namespace = ? AND item_id = ?", (path, item_id))
-    _log_change(connection, item_id, path)
+    log_change(connection, item_id, path)
 
 
 def refresh(connection: Connection, refreshed: Refreshed, *, model: str) -> None:
@@ -238,7 +120,7 @@ def refresh(connection: Connection, refreshed: Refreshed, *, model: str) -> None
         ),
     ).fetchone()
     if updated is not None:
-        _log_change(connection, stale.item_id, path)
+        log_change(connection, stale.item_id, path)
         _keep_meaning(connection, refreshed, model=model)
 
 
@@ -269,20 +151,19 @@ def touch(connection: Connection, path: str, key: str, *, now: int) -> None:
             "UPDATE entry SET expires = ? WHERE namespace = ? AND item_id = ?",
             (row[1], path, row[0]),
         )
-        _log_change(connection, row[0], path)
+        log_change(connection, row[0], path)
 
 
-def _log_change(connection: Connection, item_id: int, path: str) -> None:
-    _log_changes(connection, [(item_id, path)])
+def log_change(connection: Connection, item_id: int, path: str) -> None:
+    """Tells whoever holds copies that an item changed."""
+    connection.execute("INSERT INTO change (item_id, namespace) VALUES (?, ?)", (item_id, path))
+    forget_changes(connection, added=1)
 
 
-def _log_changes(connection: Connection, changed: Sequence[tuple[object, ...]]) -> None:
-    """Tells whoever holds copies that items changed."""
-    statement = "INSERT INTO change (item_id, namespace) VALUES (?, ?)"
-    if len(changed) > 1:
-        connection.executemany(statement, changed[:-1])
-    (last,) = connection.execute(f"{statement} RETURNING sequence", changed[-1]).fetchone()
-    if last // 1_000 > (last - len(changed)) // 1_000:
+def forget_changes(connection: Connection, *, added: int) -> None:
+    """Drops the oldest of the log now and then, after so many were added to it."""
+    (last,) = connection.execute("SELECT max(sequence) FROM change").fetchone()
+    if last // 1_000 > (last - added) // 1_000:
         connection.execute("DELETE FROM change WHERE sequence <= ?", (last - _CHANGES_KEPT,))
 
 
@@ -328,11 +209,3 @@ def forget_answers(connection: Connection, *, before: int) -> None:
     connection.execute(
         "DELETE FROM answer WHERE id <= (SELECT max(id) - ? FROM answer)", (_ANSWERS_KEPT,)
     )
-
-
-def _fields_of(draft: Draft) -> str | None:
-    return None if draft.fields is None else json.dumps(draft.fields)
-
-
-def _micros_or_none(draft: Draft) -> int | None:
-    return None if draft.expires is None else micros(draft.expires)

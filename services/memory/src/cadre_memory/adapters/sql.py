@@ -22,7 +22,6 @@ from cadre_memory.adapters.queries import (
 from cadre_memory.adapters.rows import (
     ENTRY,
     ITEM,
-    Pending,
     answer_of,
     answered,
     forget_answers,
@@ -32,8 +31,8 @@ from cadre_memory.adapters.rows import (
     remember,
     remove,
     touch,
-    write,
 )
+from cadre_memory.adapters.writes import Writes
 from cadre_memory.domain.entries import Entry
 from cadre_memory.domain.filters import Filter
 from cadre_memory.domain.items import Item, Page, Turn
@@ -96,9 +95,9 @@ class SqlStore:
             with _writing(connection):
                 answers = answer_of(connection, once)
                 if answers is None:
-                    pending = self._pending(connection)
-                    answers = [self._change(connection, each, pending, now) for each in changes]
-                    pending.store()
+                    writes = self._writes_of(connection, changes)
+                    answers = [_change(connection, each, writes, now) for each in changes]
+                    writes.store()
                     remember(connection, once, answers, now=micros(now))
             return [answered(*each) for each in zip(changes, answers, strict=True)]
 
@@ -126,16 +125,6 @@ class SqlStore:
                 return self._shortcut.run(job)
         return await lane.run(job)
 
-    def _change(
-        self, connection: Connection, change: Change, pending: Pending, now: datetime
-    ) -> list[int | None]:
-        match change:
-            case Draft():
-                return write(connection, change, pending, now=micros(now))
-            case Removal(namespace=namespace, key=key):
-                pending.store()
-                return [int(delete(connection, namespace, key, now=micros(now)))]
-
     async def touch(self, places: Sequence[tuple[Namespace, str]], *, now: datetime) -> None:
         """As Store says."""
 
@@ -161,18 +150,20 @@ class SqlStore:
                 answers = answer_of(connection, once)
                 if answers is None:
                     last = last_turn(connection, namespace)
-                    pending = self._pending(connection)
-                    for draft in follow(last):
-                        write(connection, draft, pending, now=micros(now))
-                    pending.store()
+                    drafts = list(follow(last))
+                    writes = self._writes_of(connection, drafts)
+                    for draft in drafts:
+                        writes.write(draft, now=micros(now))
+                    writes.store()
                     answers = [[0 if last is None else last.position + 1]]
                     remember(connection, once, answers, now=micros(now))
             return answers[0][0] or 0
 
         return await self._writes.run(job)
 
-    def _pending(self, connection: Connection) -> Pending:
-        return Pending(connection, model=self._model if self._understood else "")
+    def _writes_of(self, connection: Connection, changes: Sequence[Change]) -> Writes:
+        drafts = [each for each in changes if isinstance(each, Draft)]
+        return Writes(connection, drafts, model=self._model if self._understood else "")
 
     async def get(
         self, namespace: Namespace, key: str, *, version: int, now: datetime
@@ -472,6 +463,18 @@ class SqlStore:
 _ENTRY_OF_E = ", ".join(f"e.{column}" for column in ENTRY.split(", ")[:-1]) + (
     ", CASE WHEN e.model = ? THEN e.embedding END"
 )
+
+
+def _change(
+    connection: Connection, change: Change, writes: Writes, now: datetime
+) -> list[int | None]:
+    match change:
+        case Draft():
+            return writes.write(change, now=micros(now))
+        case Removal(namespace=namespace, key=key):
+            writes.store()
+            writes.removed(path_of(namespace), key)
+            return [int(delete(connection, namespace, key, now=micros(now)))]
 
 
 def _is_short(change: Change) -> bool:

@@ -86,7 +86,7 @@ def valid_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _valid(place: int, message: Message) -> Message:
-    valid_value(json.dumps(message.text))
+    valid_value(json.dumps(message.text, ensure_ascii=False))
     for field, value in (("name", message.name), ("session", message.session)):
         if len(value) > LABEL_CHARACTERS or "\x00" in value:
             raise FieldInvalid(

@@ -132,10 +132,11 @@ def indexed(text: str, *, key: str) -> bytes:
     """The stems of a text and of its key, as TERM records."""
     halves: dict[bytes, int] = {}
     for said, worth in ((text, 2), (key, 1)):
-        for word in _telling(said):
-            stem = _stem(word)
+        for stem in map(_stem, _telling(said) if said else ()):
             halves[stem] = halves.get(stem, 0) + worth
-    return b"".join([stem + _COUNTS[min(count, 255)] for stem, count in halves.items()])
+    return b"".join(
+        [stem + (_COUNTS[count] if count < 255 else b"\xff") for stem, count in halves.items()]
+    )
 
 
 def passage_of(text: str, terms: frozenset[int]) -> str:

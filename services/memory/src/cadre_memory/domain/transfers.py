@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, ValidationError
@@ -13,7 +13,7 @@ from cadre_kit.errors import InvalidInput
 from cadre_memory.domain.conversations import Conversations
 from cadre_memory.domain.entries import Role
 from cadre_memory.domain.filters import ALL
-from cadre_memory.domain.items import Item
+from cadre_memory.domain.items import TOGETHER_BYTES, Item
 from cadre_memory.domain.memories import ANSWER_BYTES, Memories, NewItem
 from cadre_memory.domain.messages import Message
 from cadre_memory.domain.namespaces import Namespace
@@ -30,7 +30,7 @@ class LineInvalid(InvalidInput):
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(
             f"line {number} is no memory: {reason}",
-            resolution="Import what an export wrote; lines before this one may be stored already.",
+            resolution="All lines before it are stored. Mend it, and import from this line on.",
             metadata={"line": str(number)},
         )
 
@@ -52,6 +52,7 @@ class _Line(BaseModel):
     value: JsonValue
     metadata: dict[str, JsonValue] = {}
     tags: tuple[str, ...] = ()
+    fields: tuple[str, ...] | None = None
     expires: AwareDatetime | None = None
     message: _Said | None = None
 
@@ -75,11 +76,13 @@ class Transfers:
                     yield _line_of(item)
             after = found[-1]
 
-    async def take(self, lines: Iterable[str]) -> int:
-        """Stores what the lines say, and answers how many there were. Raises LineInvalid and FieldInvalid."""
+    async def take(self, lines: Iterable[str | bytes]) -> int:
+        """Stores what the lines say, and answers how many there were.
+
+        Raises FieldInvalid, and LineInvalid, once the lines before it are stored.
+        """
         taken = 0
-        numbered = enumerate(lines, 1)
-        while batch := [_read(number, line) for number, line in islice(numbered, _PAGE)]:
+        for batch in _batches(lines):
             for (namespace, is_message), run in groupby(batch, key=_kind):
                 await self._store_run(namespace, list(run), is_message=is_message)
             taken += len(batch)
@@ -122,6 +125,7 @@ def _line_of(item: Item) -> str:
         "value": json.loads(item.value),
         "metadata": json.loads(item.metadata),
         "tags": item.tags,
+        "fields": item.fields,
         "expires": item.expires.isoformat() if item.expires else None,
     }
     if item.turn is not None:
@@ -135,16 +139,42 @@ def _line_of(item: Item) -> str:
     return json.dumps(document)
 
 
-def _read(number: int, line: str) -> _Line:
+def _batches(lines: Iterable[str | bytes]) -> Iterator[list[_Line]]:
+    """As many lines as one call may store; before LineInvalid, those that came before."""
+    batch: list[_Line] = []
+    room = TOGETHER_BYTES
+    for number, line in enumerate(lines, 1):
+        try:
+            read = _read(number, line)
+        except LineInvalid:
+            yield batch
+            raise
+        room -= len(line)
+        if len(batch) == _PAGE or (batch and room < 0):
+            yield batch
+            batch, room = [], TOGETHER_BYTES - len(line)
+        batch.append(read)
+    yield batch
+
+
+def _read(number: int, line: str | bytes) -> _Line:
     try:
-        read = _Line.model_validate(json.loads(line))
+        text = line.decode() if isinstance(line, bytes) else line
+        read = _Line.model_validate(json.loads(text))
+        if read.message is not None:
+            _check_message(read.message, read.value)
     except (ValidationError, ValueError, RecursionError) as exc:
         raise LineInvalid(number, str(exc).splitlines()[0]) from exc
-    if read.message is not None and read.message.role.upper() not in Role.__members__:
-        raise LineInvalid(number, f"{read.message.role!r} is no role")
-    if read.message is not None and not isinstance(read.value, str):
-        raise LineInvalid(number, "a message's value is not text")
     return read
+
+
+def _check_message(said: _Said, value: object) -> None:
+    if said.role.upper() not in Role.__members__:
+        raise ValueError(f"{said.role!r} is no role")
+    if not isinstance(value, str):
+        raise ValueError("a message's value is not text")
+    # Half of a character can be escaped in JSON, but is no text.
+    value.encode()
 
 
 def _kind(line: _Line) -> tuple[Namespace, bool]:
@@ -160,7 +190,7 @@ def _messages(run: Sequence[_Line]) -> Iterator[Message]:
                 text=str(line.value),
                 time=line.message.time,
                 session=line.message.session,
-                metadata=json.dumps(line.metadata),
+                metadata=_text_of(line.metadata),
             )
 
 
@@ -168,8 +198,19 @@ def _new_item(line: _Line, *, now: datetime) -> NewItem:
     return NewItem(
         namespace=line.namespace,
         key=line.key,
-        value=json.dumps(line.value),
+        value=_text_of(line.value),
         ttl_seconds=(line.expires - now).total_seconds() if line.expires else 0.0,
-        metadata=json.dumps(line.metadata),
+        metadata=_text_of(line.metadata),
         tags=line.tags,
+        fields=line.fields,
     )
+
+
+def _text_of(value: object) -> str:
+    """A document in as few bytes as it had, or fewer, so that it is within its limit again."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"))
+    return text

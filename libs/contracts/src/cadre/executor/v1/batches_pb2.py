@@ -27,7 +27,7 @@ from cadre.executor.v1 import runs_pb2 as cadre_dot_executor_dot_v1_dot_runs__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x61\x64re/executor/v1/batches.proto\x12\x11\x63\x61\x64re.executor.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\x1a\x1c\x63\x61\x64re/executor/v1/runs.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x02\n\x05\x42\x61tch\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.cadre.executor.v1.RunStatus\x12\x16\n\x0emax_concurrent\x18\x05 \x01(\x05\x12*\n\x04rows\x18\x06 \x01(\x0b\x32\x1c.cadre.executor.v1.RowCounts\x12\x30\n\x0c\x63reated_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x66low_run_id\x18\x08 \x01(\t\x12/\n\x0b\x64riven_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08launches\x18\n \x01(\x05\"\x83\x01\n\tRowCounts\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x0f\n\x07pending\x18\x02 \x01(\x05\x12\x0f\n\x07running\x18\x03 \x01(\x05\x12\x0f\n\x07waiting\x18\x04 \x01(\x05\x12\x11\n\tsucceeded\x18\x05 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x05\x12\x11\n\tcancelled\x18\x07 \x01(\x05\"A\n\nBatchInput\x12%\n\x06inputs\x18\x01 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0c\n\x04line\x18\x02 \x01(\x05\"\xbb\x01\n\x12\x43reateBatchRequest\x12\x12\n\x08workflow\x18\x01 \x01(\tH\x00\x12\x10\n\x06source\x18\x02 \x01(\tH\x00\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12+\n\x04rows\x18\x04 \x03(\x0b\x32\x1d.cadre.executor.v1.BatchInput\x12\x16\n\x0emax_concurrent\x18\x05 \x01(\x05\x12\x0e\n\x06resume\x18\x06 \x01(\x08\x12\x0f\n\x07\x61pi_key\x18\x07 \x01(\tB\x08\n\x06target\"{\n\x13\x43reateBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.cadre.executor.v1.Batch\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12*\n\x08problems\x18\x03 \x03(\x0b\x32\x18.cadre.common.v1.Problem\"#\n\x0fGetBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\";\n\x10GetBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.cadre.executor.v1.Batch\";\n\x12ListBatchesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x13ListBatchesResponse\x12)\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x18.cadre.executor.v1.Batch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"N\n\x14ListBatchRowsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x11\n\tafter_row\x18\x03 \x01(\x05\"P\n\x15ListBatchRowsResponse\x12)\n\x04rows\x18\x01 \x03(\x0b\x32\x1b.cadre.executor.v1.BatchRow\x12\x0c\n\x04more\x18\x02 \x01(\x08\"J\n\x08\x42\x61tchRow\x12\x0b\n\x03row\x18\x01 \x01(\x05\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12#\n\x03run\x18\x03 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"7\n\x13\x41\x64vanceBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06launch\x18\x02 \x01(\x05\"?\n\x14\x41\x64vanceBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.cadre.executor.v1.Batch\"&\n\x12\x43\x61ncelBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\">\n\x13\x43\x61ncelBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.cadre.executor.v1.Batch2\xc2\x04\n\x0c\x42\x61tchService\x12\\\n\x0b\x43reateBatch\x12%.cadre.executor.v1.CreateBatchRequest\x1a&.cadre.executor.v1.CreateBatchResponse\x12S\n\x08GetBatch\x12\".cadre.executor.v1.GetBatchRequest\x1a#.cadre.executor.v1.GetBatchResponse\x12\\\n\x0bListBatches\x12%.cadre.executor.v1.ListBatchesRequest\x1a&.cadre.executor.v1.ListBatchesResponse\x12\x62\n\rListBatchRows\x12\'.cadre.executor.v1.ListBatchRowsRequest\x1a(.cadre.executor.v1.ListBatchRowsResponse\x12_\n\x0c\x41\x64vanceBatch\x12&.cadre.executor.v1.AdvanceBatchRequest\x1a\'.cadre.executor.v1.AdvanceBatchResponse\x12\\\n\x0b\x43\x61ncelBatch\x12%.cadre.executor.v1.CancelBatchRequest\x1a&.cadre.executor.v1.CancelBatchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x61\x64re/executor/v1/batches.proto\x12\x11\x63\x61\x64re.executor.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\x1a\x1c\x63\x61\x64re/executor/v1/runs.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x02\n\x05\x42\x61tch\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.cadre.executor.v1.RunStatus\x12\x16\n\x0emax_concurrent\x18\x05 \x01(\x05\x12*\n\x04rows\x18\x06 \x01(\x0b\x32\x1c.cadre.executor.v1.RowCounts\x12\x30\n\x0c\x63reated_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x66low_run_id\x18\x08 \x01(\t\x12/\n\x0b\x64riven_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08launches\x18\n \x01(\x05\x12%\n\x05usage\x18\x0b \x01(\x0b\x32\x16.cadre.common.v1.Usage\"\x83\x01\n\tRowCounts\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x0f\n\x07pending\x18\x02 \x01(\x05\x12\x0f\n\x07running\x18\x03 \x01(\x05\x12\x0f\n\x07waiting\x18\x04 \x01(\x05\x12\x11\n\tsucceeded\x18\x05 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x05\x12\x11\n\tcancelled\x18\x07 \x01(\x05\"A\n\nBatchInput\x12%\n\x06inputs\x18\x01 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0c\n\x04line\x18\x02 \x01(\x05\"\xbb\x01\n\x12\x43reateBatchRequest\x12\x12\n\x08workflow\x18\x01 \x01(\tH\x00\x12\x10\n\x06source\x18\x02 \x01(\tH\x00\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12+\n\x04rows\x18\x04 \x03(\x0b\x32\x1d.cadre.executor.v1.BatchInput\x12\x16\n\x0emax_concurrent\x18\x05 \x01(\x05\x12\x0e\n\x06resume\x18\x06 \x01(\x08\x12\x0f\n\x07\x61pi_key\x18\x07 \x01(\tB\x08\n\x06target\"{\n\x13\x43reateBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.cadre.executor.v1.Batch\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12*\n\x08problems\x18\x03 \x03(\x0b\x32\x18.cadre.common.v1.Problem\"#\n\x0fGetBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\";\n\x10GetBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.cadre.executor.v1.Batch\";\n\x12ListBatchesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x13ListBatchesResponse\x12)\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x18.cadre.executor.v1.Batch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"N\n\x14ListBatchRowsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x11\n\tafter_row\x18\x03 \x01(\x05\"P\n\x15ListBatchRowsResponse\x12)\n\x04rows\x18\x01 \x03(\x0b\x32\x1b.cadre.executor.v1.BatchRow\x12\x0c\n\x04more\x18\x02 \x01(\x08\"J\n\x08\x42\x61tchRow\x12\x0b\n\x03row\x18\x01 \x01(\x05\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12#\n\x03run\x18\x03 \x01(\x0b\x32\x16.cadre.executor.v1.Run\"7\n\x13\x41\x64vanceBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06launch\x18\x02 \x01(\x05\"?\n\x14\x41\x64vanceBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.cadre.executor.v1.Batch\"&\n\x12\x43\x61ncelBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\">\n\x13\x43\x61ncelBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.cadre.executor.v1.Batch2\xc2\x04\n\x0c\x42\x61tchService\x12\\\n\x0b\x43reateBatch\x12%.cadre.executor.v1.CreateBatchRequest\x1a&.cadre.executor.v1.CreateBatchResponse\x12S\n\x08GetBatch\x12\".cadre.executor.v1.GetBatchRequest\x1a#.cadre.executor.v1.GetBatchResponse\x12\\\n\x0bListBatches\x12%.cadre.executor.v1.ListBatchesRequest\x1a&.cadre.executor.v1.ListBatchesResponse\x12\x62\n\rListBatchRows\x12\'.cadre.executor.v1.ListBatchRowsRequest\x1a(.cadre.executor.v1.ListBatchRowsResponse\x12_\n\x0c\x41\x64vanceBatch\x12&.cadre.executor.v1.AdvanceBatchRequest\x1a\'.cadre.executor.v1.AdvanceBatchResponse\x12\\\n\x0b\x43\x61ncelBatch\x12%.cadre.executor.v1.CancelBatchRequest\x1a&.cadre.executor.v1.CancelBatchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,37 +35,37 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cadre.executor.v1.batches_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BATCH']._serialized_start=148
-  _globals['_BATCH']._serialized_end=454
-  _globals['_ROWCOUNTS']._serialized_start=457
-  _globals['_ROWCOUNTS']._serialized_end=588
-  _globals['_BATCHINPUT']._serialized_start=590
-  _globals['_BATCHINPUT']._serialized_end=655
-  _globals['_CREATEBATCHREQUEST']._serialized_start=658
-  _globals['_CREATEBATCHREQUEST']._serialized_end=845
-  _globals['_CREATEBATCHRESPONSE']._serialized_start=847
-  _globals['_CREATEBATCHRESPONSE']._serialized_end=970
-  _globals['_GETBATCHREQUEST']._serialized_start=972
-  _globals['_GETBATCHREQUEST']._serialized_end=1007
-  _globals['_GETBATCHRESPONSE']._serialized_start=1009
-  _globals['_GETBATCHRESPONSE']._serialized_end=1068
-  _globals['_LISTBATCHESREQUEST']._serialized_start=1070
-  _globals['_LISTBATCHESREQUEST']._serialized_end=1129
-  _globals['_LISTBATCHESRESPONSE']._serialized_start=1131
-  _globals['_LISTBATCHESRESPONSE']._serialized_end=1220
-  _globals['_LISTBATCHROWSREQUEST']._serialized_start=1222
-  _globals['_LISTBATCHROWSREQUEST']._serialized_end=1300
-  _globals['_LISTBATCHROWSRESPONSE']._serialized_start=1302
-  _globals['_LISTBATCHROWSRESPONSE']._serialized_end=1382
-  _globals['_BATCHROW']._serialized_start=1384
-  _globals['_BATCHROW']._serialized_end=1458
-  _globals['_ADVANCEBATCHREQUEST']._serialized_start=1460
-  _globals['_ADVANCEBATCHREQUEST']._serialized_end=1515
-  _globals['_ADVANCEBATCHRESPONSE']._serialized_start=1517
-  _globals['_ADVANCEBATCHRESPONSE']._serialized_end=1580
-  _globals['_CANCELBATCHREQUEST']._serialized_start=1582
-  _globals['_CANCELBATCHREQUEST']._serialized_end=1620
-  _globals['_CANCELBATCHRESPONSE']._serialized_start=1622
-  _globals['_CANCELBATCHRESPONSE']._serialized_end=1684
-  _globals['_BATCHSERVICE']._serialized_start=1687
-  _globals['_BATCHSERVICE']._serialized_end=2265
+  _globals['_BATCH']._serialized_end=493
+  _globals['_ROWCOUNTS']._serialized_start=496
+  _globals['_ROWCOUNTS']._serialized_end=627
+  _globals['_BATCHINPUT']._serialized_start=629
+  _globals['_BATCHINPUT']._serialized_end=694
+  _globals['_CREATEBATCHREQUEST']._serialized_start=697
+  _globals['_CREATEBATCHREQUEST']._serialized_end=884
+  _globals['_CREATEBATCHRESPONSE']._serialized_start=886
+  _globals['_CREATEBATCHRESPONSE']._serialized_end=1009
+  _globals['_GETBATCHREQUEST']._serialized_start=1011
+  _globals['_GETBATCHREQUEST']._serialized_end=1046
+  _globals['_GETBATCHRESPONSE']._serialized_start=1048
+  _globals['_GETBATCHRESPONSE']._serialized_end=1107
+  _globals['_LISTBATCHESREQUEST']._serialized_start=1109
+  _globals['_LISTBATCHESREQUEST']._serialized_end=1168
+  _globals['_LISTBATCHESRESPONSE']._serialized_start=1170
+  _globals['_LISTBATCHESRESPONSE']._serialized_end=1259
+  _globals['_LISTBATCHROWSREQUEST']._serialized_start=1261
+  _globals['_LISTBATCHROWSREQUEST']._serialized_end=1339
+  _globals['_LISTBATCHROWSRESPONSE']._serialized_start=1341
+  _globals['_LISTBATCHROWSRESPONSE']._serialized_end=1421
+  _globals['_BATCHROW']._serialized_start=1423
+  _globals['_BATCHROW']._serialized_end=1497
+  _globals['_ADVANCEBATCHREQUEST']._serialized_start=1499
+  _globals['_ADVANCEBATCHREQUEST']._serialized_end=1554
+  _globals['_ADVANCEBATCHRESPONSE']._serialized_start=1556
+  _globals['_ADVANCEBATCHRESPONSE']._serialized_end=1619
+  _globals['_CANCELBATCHREQUEST']._serialized_start=1621
+  _globals['_CANCELBATCHREQUEST']._serialized_end=1659
+  _globals['_CANCELBATCHRESPONSE']._serialized_start=1661
+  _globals['_CANCELBATCHRESPONSE']._serialized_end=1723
+  _globals['_BATCHSERVICE']._serialized_start=1726
+  _globals['_BATCHSERVICE']._serialized_end=2304
 # @@protoc_insertion_point(module_scope)

@@ -37,6 +37,7 @@ class Batch(_message.Message):
     FLOW_RUN_ID_FIELD_NUMBER: _builtins.int
     DRIVEN_TIME_FIELD_NUMBER: _builtins.int
     LAUNCHES_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, a ULID."""
     workflow: _builtins.str
@@ -65,6 +66,10 @@ class Batch(_message.Message):
     def driven_time(self) -> _timestamp_pb2.Timestamp:
         """When its flow run last asked for it. Absent before a worker took it."""
 
+    @_builtins.property
+    def usage(self) -> _common_pb2.Usage:
+        """What the runs of its rows used so far, those included that were begun anew when it was resumed."""
+
     def __init__(
         self,
         *,
@@ -78,10 +83,11 @@ class Batch(_message.Message):
         flow_run_id: _builtins.str = ...,
         driven_time: _timestamp_pb2.Timestamp | None = ...,
         launches: _builtins.int = ...,
+        usage: _common_pb2.Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "driven_time", b"driven_time", "rows", b"rows"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "driven_time", b"driven_time", "rows", b"rows", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "driven_time", b"driven_time", "flow_run_id", b"flow_run_id", "id", b"id", "launches", b"launches", "max_concurrent", b"max_concurrent", "rows", b"rows", "status", b"status", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "driven_time", b"driven_time", "flow_run_id", b"flow_run_id", "id", b"id", "launches", b"launches", "max_concurrent", b"max_concurrent", "rows", b"rows", "status", b"status", "usage", b"usage", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
