@@ -28,6 +28,7 @@ _PYTHON, _DOCKER = sandbox_pb2.MODE_PYTHON, sandbox_pb2.MODE_DOCKER
 # In a process of its own, as it closes itself in: forks into the jail, one after the other.
 _BARE_FORK = """
 import os, time
+os.register_at_fork = lambda **_: None
 from cadre_sandbox.worker.jail import Jail, Limits
 from cadre_sandbox.worker.language import modules
 modules.preload()

@@ -176,3 +176,61 @@ HOOKS = {
     "secrets": "import secrets\nsecrets.os",
     "queue": "import queue\nqueue.Queue().mutex.__self__",
 }
+
+# Python and its library read attributes by names that a class lists, of whatever calls itself an instance of the class.
+_LIES = "from abc import ABC\nclass Lies(ABC):\n    @classmethod\n    def __subclasshook__(cls, other): return True\n"
+_CATCHES = """
+class Catch:
+    def __eq__(self, other): print('LEAKED', other); return True
+    __gt__ = __eq__
+class Other: pass
+"""
+_FRAME = "match (x for x in [1]):\n    case C(frame): print('LEAKED', frame)"
+HOOKS |= {
+    "frame by a field's place": f"{_LIES}from dataclasses import dataclass\n@dataclass\nclass C(Lies):\n    gi_frame: object = None\n{_FRAME}",
+    "frame by a later field's place": f"{_LIES}from dataclasses import dataclass\n@dataclass\nclass C(Lies):\n    x: object\n    gi_frame: object\nmatch (x for x in []):\n    case C(_, f): print('LEAKED', f)",
+    "frame by a field with slots": f"{_LIES}from dataclasses import dataclass\n@dataclass(slots=True)\nclass C(Lies):\n    gi_frame: object\n{_FRAME}",
+    "frame by a field while slots are made": """
+from dataclasses import dataclass
+from abc import ABC
+class P(ABC):
+    def __init_subclass__(cls):
+        match (x for x in []):
+            case cls(frame): print('LEAKED', frame)
+    @classmethod
+    def __subclasshook__(cls, other): return True
+@dataclass(slots=True)
+class C(P):
+    gi_frame: object
+P.x
+""",
+    "frame by registration": "from abc import ABC\nfrom types import GeneratorType\nfrom dataclasses import dataclass\n@dataclass\nclass C(ABC):\n    gi_frame: object\nC.register(GeneratorType)\n"
+    + _FRAME,
+    "frame by a namedtuple": f"{_LIES}from collections import namedtuple\nclass C(namedtuple('N', 'gi_frame'), Lies): pass\n{_FRAME}",
+    "frame by a typed namedtuple": f"{_LIES}from typing import NamedTuple\nclass N(NamedTuple):\n    gi_frame: object\nclass C(N, Lies): pass\n{_FRAME}",
+    "frame of a traceback by a field": f"{_LIES}from dataclasses import dataclass\n@dataclass\nclass C(Lies):\n    tb_frame: object\nclass W:\n    def __enter__(self): pass\n    def __exit__(self, k, e, tb):\n        match tb:\n            case C(f): print('LEAKED', f)\nwith W(): 1/0",
+    "private parts by a field": f"{_LIES}from dataclasses import dataclass\nimport asyncio\n@dataclass\nclass C(Lies):\n    _get_loop: object\nmatch asyncio.Queue:\n    case C(f): print('LEAKED', f)",
+    "the plain format by a field": f"{_LIES}from dataclasses import dataclass\n@dataclass\nclass C(Lies):\n    format: object\nmatch '{{0.__globals__}}':\n    case C(f): print('LEAKED', f(print))",
+    "globals by a field of type()": f"{_LIES}from dataclasses import dataclass\nimport json\nC = dataclass(type('C', (Lies,), {{'__annotations__': {{'__globals__': int}}}}))\nmatch json.loads:\n    case C(g): print('LEAKED', g)",
+    "globals by the text of a field": "from dataclasses import dataclass\nimport json\nC = dataclass(type('C', (), {'__annotations__': {'__globals__': int}}))\nprint('LEAKED', C.__repr__(json.loads))",
+    "a frame's text by a field": "from dataclasses import dataclass\n@dataclass\nclass C:\n    gi_frame: object = None\nprint('LEAKED', C.__repr__(x for x in []))",
+    "comparing what is foreign": f"{_CATCHES}from dataclasses import dataclass\nimport asyncio\n@dataclass\nclass C:\n    _get_loop: object = None\nOther._get_loop = Catch()\nC.__eq__(asyncio.Queue, Other)",
+    "ordering what is foreign": f"{_CATCHES}from dataclasses import dataclass\n@dataclass(order=True)\nclass C:\n    format: object = None\nOther.format = Catch()\nC.__lt__(str, Other)",
+    "comparing by attrgetter": f"{_CATCHES}from dataclasses import dataclass\nimport operator\n@dataclass\nclass C:\n    mro: object = None\nOther.mro = Catch()\noperator.attrgetter('__eq__')(C)(int, Other)",
+    "comparing by a metaclass": f"{_CATCHES}from dataclasses import dataclass\n@dataclass\nclass C:\n    mro: object = None\nclass M(type):\n    __eq__ = C.__eq__\n    __hash__ = None\nclass A(metaclass=M): pass\nclass B(metaclass=M):\n    mro = Catch()\nA == B",
+    "loop by a barrier": "import asyncio\nclass B(asyncio.Barrier):\n    def loop(self): return self._get_loop()\nasync def main(): print('LEAKED', B(2).loop().subprocess_exec)\nasyncio.run(main())",
+    "a base that answers twice": "import typing\nclass M(type):\n    n = 0\n    def __eq__(c, o):\n        M.n += 1\n        return M.n < 2\n    def __hash__(c): return 1\nclass X(metaclass=M): pass\nclass C(typing.Type[int], X): pass",
+    "a namedtuple's name that lies": "from collections import namedtuple\nclass S(str):\n    def __str__(self): return self\n    def isidentifier(self): return True\nnamedtuple('N', [S('x=print(1)')])",
+    "a group's number that is none": "import re\nclass X:\n    def __eq__(self, o): o['n'] = -5; return True\np = re.compile('(?P<n>a)')\np.groupindex == X()\np.match('a')['n']",
+    "a function out of no code": "(lambda: 0).__class__(compile, {})",
+    "walking by a format of logs": "import logging\nlogging.basicConfig(format='{0.__globals__}', style='{')",
+    "a text that formats records": "import logging\nlogging.StreamHandler().setFormatter('{0.stderr.__class__}')",
+    "a log file": "import logging\nlogging.basicConfig(filename='/tmp/x')",
+    "inside of a log's stream": "import logging\nclass H(logging.Handler):\n    def emit(self, record): record.stderr._send(b'LEAKED')\nlogging.getLogger().addHandler(H())\nlogging.error('x')",
+    "globals of a logger": "import logging\nlogging.getLogger.__globals__",
+    "inside of a logger": "import logging\nlogging.getLogger()._describe",
+    "frame of a record": "import logging\nclass H(logging.Handler):\n    def emit(self, record): record.frame.f_globals\nlogging.getLogger().addHandler(H())\nlogging.error('x')",
+    "a text as a handler's formatter": "import logging\nclass H(logging.Handler):\n    def emit(self, record):\n        self.formatter = '{0.stderr.__class__.__init__.__globals__}'\n        print('LEAKED', self.format(record))\nlogging.getLogger().addHandler(H())\nlogging.error('x')",
+    "a text as the formatter of what is no handler": "import logging\nclass X: formatter = '{0.__init__.__globals__}'\nprint('LEAKED', logging.Handler.format(X, logging.Handler))",
+    "globals of a class by a record": "import logging\nprint('LEAKED', logging.Formatter('%(__module__)s').format(logging.Handler))",
+}

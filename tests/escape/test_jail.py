@@ -7,6 +7,7 @@ import ctypes
 import mmap
 import multiprocessing
 import os
+import platform
 import resource
 import signal
 import socket
@@ -15,6 +16,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
+from cadre_sandbox.worker import seccomp
 from cadre_sandbox.worker.jail import Jail, Layer, Limits
 
 pytestmark = pytest.mark.root
@@ -127,6 +129,25 @@ def test_files_stay_closed_behind_one_wall_alone(alone: Layer) -> None:
     said = _tried({"list": "os.listdir('/')"}, frozenset(Layer) - {alone})
 
     assert said == {"list": b"in"}
+
+
+def _numbers(*tables: dict[str, tuple[int | None, int | None]]) -> set[int]:
+    column = 0 if platform.machine() == "x86_64" else 1
+    return {n for table in tables for row in table.values() if (n := row[column]) is not None}
+
+
+def test_every_call_of_the_kernel_but_the_listed_ones_is_refused() -> None:
+    fatal = _numbers(seccomp._FATAL)
+    others = set(range(512)) - fatal - _numbers(seccomp._ALLOWED, seccomp._MAPPING)
+    call = "ctypes.CDLL(None, use_errno=True).syscall"
+    refused = (
+        f"[n for n in {others} if {call}(n, 0, 0, 0, 0, 0, 0) != -1 or ctypes.get_errno() != 1][0]"
+    )
+    attempts = {f"call {n}": f"{call}({n}, 0, 0, 0, 0, 0, 0)" for n in fatal} | {"others": refused}
+
+    said = _tried(attempts, frozenset())
+
+    assert {name: words for name, words in said.items() if words != b"in"} == {}
 
 
 def test_what_is_allowed_is_seen_to_happen() -> None:

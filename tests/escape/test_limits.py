@@ -54,6 +54,11 @@ ENDINGS = {
         MEMORY,
     ),
     "recursion": ("def f(): f()\nf()", RAISED),
+    "recursion through the library": (
+        "import sys\nsys.setrecursionlimit(10**6)\nclass A:\n"
+        "  def __lt__(s, o): return sorted([A(), A()])\nsorted([A(), A()])",
+        RAISED,
+    ),
     "recursion by repr": ("x = []\nfor _ in range(10**5): x = [x]\nprint(x)", RAISED),
     "digits of a large number": ("str(10**10000)", RAISED),
     "nested source": ("(" * 10_000 + ")" * 10_000, RAISED),

@@ -63,6 +63,8 @@ class FakeRunner:
         self.ran: list[str] = []
         self.kernels: list[FakeKernel] = []
         self.running = 0
+        self.may_open = asyncio.Event()
+        self.may_open.set()
 
     def walls(self) -> Sequence[Wall]:
         return self._walls
@@ -84,6 +86,7 @@ class FakeRunner:
     has_sessions = True
 
     async def open(self, shape: Program) -> "FakeKernel":
+        await self.may_open.wait()
         kernel = FakeKernel(self)
         self.kernels.append(kernel)
         return kernel

@@ -196,6 +196,51 @@ async def test_a_hostile_program_leaves_the_next_one_untouched(name: str, execut
     assert json.loads(done.result.text) == [[], [], 42]
 
 
+async def test_a_process_that_is_left_behind_is_not_waited_for(execute: Execute) -> None:
+    code = "import os, time\nif os.fork() == 0:\n    os.setsid(); time.sleep(600)\nprint('done')\nresult = 1"
+
+    done = await execute(code)
+
+    assert (done.outcome, done.stdout) == (sandbox_pb2.OUTCOME_SUCCEEDED, "done\n")
+    assert done.result.text == "1"
+
+
+STREAMS = {
+    "put back": (
+        "import io, sys\nsys.stdout = io.StringIO()\nprint('x')\nsys.stdout = sys.__stdout__\nprint('y')",
+        "y\n",
+    ),
+    "taken away": ("import sys\nprint('y')\nsys.stdout = None\nprint('x')", "y\n"),
+    "closed": ("import sys\nprint('y')\nsys.stdout.close()", "y\n"),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+async def test_a_program_does_with_its_streams_what_it_likes(name: str, execute: Execute) -> None:
+    code, stdout = STREAMS[name]
+
+    done = await execute(code)
+
+    assert (done.outcome, done.stdout) == (sandbox_pb2.OUTCOME_SUCCEEDED, stdout), done
+
+
+async def test_folders_as_deep_as_they_go_and_links_to_themselves_are_looked_through(
+    execute: Execute,
+) -> None:
+    code = "import os\npath = '.'\nfor _ in range(1500):\n    path += '/d'\n    os.mkdir(path)\nos.symlink('a', 'a')\nopen('z.txt', 'w').write('x')"
+
+    done = await execute(code)
+
+    assert done.outcome == sandbox_pb2.OUTCOME_SUCCEEDED, done
+    assert [file.name for file in done.files] == ["z.txt"]
+
+
+async def test_an_error_is_shown_without_a_stderr(execute: Execute) -> None:
+    done = await execute("import sys\nsys.stderr = None\n1 / 0")
+
+    assert done.error.message == "line 3: ZeroDivisionError: division by zero"
+
+
 async def test_an_error_names_the_programs_own_line(execute: Execute) -> None:
     done = await execute("def f():\n    return 1 / 0\n\nf()")
 

@@ -17,6 +17,33 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PROGRAMS = {
     "mean of a list": "result = sum([1, 2, 3.5]) / 3",
+    "logs": """
+        import io, logging
+        out = io.StringIO()
+        log = logging.getLogger('shop.orders')
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        handler = logging.StreamHandler(out)
+        handler.setFormatter(logging.Formatter('%(levelname)-8s|%(name)s|%(funcName)s|%(lineno)d|%(message)s'))
+        log.addHandler(handler)
+        def work():
+            log.info('%d orders of %s', 3, {'a': 1})
+            log.debug('not shown')
+            log.warning('%(kind)s', {'kind': 'odd'}, extra={'seen': 1})
+        work()
+        class Kept(logging.Handler):
+            def __init__(self):
+                super().__init__(logging.ERROR)
+                self.lines = []
+            def emit(self, record):
+                self.lines.append([record.levelname, record.getMessage(), self.format(record)])
+        kept = Kept()
+        kept.setFormatter(logging.Formatter('%(message)s!'))
+        log.addHandler(kept)
+        log.critical('stop')
+        log.info('on')
+        result = [out.getvalue(), kept.lines, log.isEnabledFor(10), logging.getLevelName(30), log.name]
+        """,
     "loops": """
         total = 0
         for i, (a, b) in enumerate(zip(range(5), range(5, 10))):

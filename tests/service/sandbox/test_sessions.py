@@ -76,6 +76,14 @@ async def test_variables_functions_and_classes_are_kept(run: Run) -> None:
     assert "syscalls" in done.walls
 
 
+async def test_random_numbers_go_on_where_the_last_call_left_them(run: Run) -> None:
+    await run("import random\nrandom.seed(1)\nfirst = random.random()\nagain = random.Random(1)")
+
+    done = await run("again.random()\nresult = random.random() == again.random()")
+
+    assert done.result.text == "true"
+
+
 async def test_what_was_done_before_an_exception_is_kept(run: Run) -> None:
     failed = await run("x = [1]\nx.append(2)\n1 / 0")
     blocked = await run("x.append(3)\nimport os")

@@ -132,6 +132,52 @@ async def test_a_repeated_key_gets_the_same_session_as_long_as_it_is_open() -> N
     assert (await opened(service, "run/1")).id != first.id
 
 
+@pytest.mark.parametrize("key", ["", "run/1"])
+async def test_a_session_that_nobody_waits_for_any_more_is_not_opened(key: str) -> None:
+    service = sandbox(runner := FakeRunner(OK))
+    runner.may_open.clear()
+    opening = [asyncio.create_task(opened(service, key)) for _ in range(2)]
+    await asyncio.sleep(0.01)
+
+    for one in opening:
+        one.cancel()
+    await asyncio.gather(*opening, return_exceptions=True)
+    runner.may_open.set()
+    first, second = await opened(service, key), await opened(service, "run/2")
+
+    assert len(runner.kernels) == 2
+    assert first is not second
+
+
+@pytest.mark.parametrize("key", ["", "run/1"])
+async def test_a_session_that_opens_as_its_only_caller_leaves_is_closed(key: str) -> None:
+    service = sandbox(runner := FakeRunner(OK))
+    runner.may_open.clear()
+    opening = asyncio.create_task(opened(service, key))
+    await asyncio.sleep(0.01)
+
+    runner.may_open.set()
+    await until(lambda: len(runner.kernels) == 1)
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+
+    await until(runner.kernels[0].ended.is_set)
+    assert await may_open(service)
+
+
+async def test_a_session_that_one_of_two_callers_has_got_stays_open() -> None:
+    service = sandbox(runner := FakeRunner(OK))
+    runner.may_open.clear()
+    first, second = (asyncio.create_task(opened(service, "run/1")) for _ in range(2))
+    await asyncio.sleep(0.01)
+
+    second.cancel()
+    runner.may_open.set()
+    session = await first
+
+    assert await run(service, session) == "one\n"
+
+
 async def test_one_call_at_a_time_runs_in_a_session() -> None:
     service = sandbox(runner := FakeRunner(OK), running=4)
     session = await opened(service)

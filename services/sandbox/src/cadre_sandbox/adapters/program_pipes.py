@@ -1,7 +1,6 @@
 """The two ends of a program in mode python: the request that it reads, and the frames that it writes."""
 
 import asyncio
-import errno
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -97,20 +96,20 @@ async def _chunks(fd: int, ended: Ended) -> AsyncIterator[bytes]:
         while True:
             await readable.wait()
             is_over = ended.done()
+            if not is_over:
+                readable.clear()
             try:
                 data = os.read(fd, _READ_BYTES)
-            except OSError as exc:
-                if exc.errno != errno.EAGAIN:
-                    raise
+            except BlockingIOError:
                 if is_over:
                     return
-                readable.clear()
                 continue
             if not data:
                 return
             yield data
-            # Others get their turn, however much a program writes.
-            await asyncio.sleep(0)
+            if is_over:
+                # Others get their turn, however much a program wrote.
+                await asyncio.sleep(0)
     finally:
         loop.remove_reader(fd)
 

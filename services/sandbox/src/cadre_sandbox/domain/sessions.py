@@ -122,6 +122,17 @@ def session_not_found() -> SessionNotFound:
     )
 
 
+@dataclass(kw_only=True, eq=False)
+class _Opening:
+    """A session that is being opened, or was, for those who ask with one key."""
+
+    request: bytes
+    task: asyncio.Task[Session]
+    waiting: int = 0
+    given: bool = False
+    """Whether anybody has got the session."""
+
+
 class Sessions:
     """The sessions that are open, `most` of them at once."""
 
@@ -130,31 +141,62 @@ class Sessions:
         self._open: dict[str, Session] = {}
         self._opening = 0
         self._watching: dict[str, asyncio.Task[None]] = {}
-        self._by_key: dict[str, tuple[bytes, asyncio.Task[Session]]] = {}
+        self._by_key: dict[str, _Opening] = {}
+        self._given_up: set[asyncio.Task[bool]] = set()
 
     async def open(
         self, key: str, request: bytes, make: Callable[[str], Awaitable[Session]]
     ) -> Session:
         """The session that `make` gives for a new id; or the one that `key` has, as long as that is open.
 
-        Raises KeyReused, TooManySessions, and what `make` raises.
+        One that nobody waits for any more is not opened, or closed at once. Raises KeyReused, TooManySessions, and what
+        `make` raises.
         """
-        if not key:
-            return await self._made(make)
-        known = self._by_key.get(key)
-        if known is not None and known[0] != request:
+        opening = self._by_key.get(key)
+        if opening is None or opening.task.cancelling():
+            opening = self._begin(key, request, make)
+        elif opening.request != request:
             raise KeyReused(
                 f"the idempotency key {key!r} came before with another request",
                 resolution="Use a new key for a new request.",
                 metadata={"key": key},
             )
-        if known is None:
-            opening = asyncio.ensure_future(self._made(make, key))
-            known = self._by_key[key] = (request, opening)
-            opening.add_done_callback(lambda _: self._forget_failed(key))
-        return await asyncio.shield(known[1])
+        return await self._wait(opening)
 
-    async def _made(self, make: Callable[[str], Awaitable[Session]], key: str = "") -> Session:
+    def _begin(
+        self, key: str, request: bytes, make: Callable[[str], Awaitable[Session]]
+    ) -> _Opening:
+        opening = _Opening(request=request, task=asyncio.ensure_future(self._made(make, key)))
+        if key:
+            self._by_key[key] = opening
+            opening.task.add_done_callback(lambda _: self._forget_failed(key, opening))
+        return opening
+
+    async def _wait(self, opening: _Opening) -> Session:
+        opening.waiting += 1
+        try:
+            session = await asyncio.shield(opening.task)
+        except asyncio.CancelledError:
+            if opening.waiting == 1 and not opening.given:
+                self._give_up(opening.task)
+            raise
+        finally:
+            opening.waiting -= 1
+        opening.given = True
+        return session
+
+    def _give_up(self, task: asyncio.Task[Session]) -> None:
+        if not task.done():
+            task.cancel()
+        elif not task.cancelled() and task.exception() is None:
+            # It was opened in the moment in which nobody wanted it any more.
+            self._by_key.pop(task.result().key, None)
+            task.result().key = ""
+            closing = asyncio.ensure_future(self.close(task.result().id))
+            self._given_up.add(closing)
+            closing.add_done_callback(self._given_up.discard)
+
+    async def _made(self, make: Callable[[str], Awaitable[Session]], key: str) -> Session:
         if len(self._open) + self._opening >= self._most:
             raise TooManySessions(
                 f"{self._most} sessions are open, as many as may be",
@@ -170,9 +212,9 @@ class Sessions:
         self._watching[session.id] = asyncio.create_task(self._watch(session))
         return session
 
-    def _forget_failed(self, key: str) -> None:
-        known = self._by_key.get(key)
-        if known is not None and (known[1].cancelled() or known[1].exception() is not None):
+    def _forget_failed(self, key: str, opening: _Opening) -> None:
+        failed = opening.task.cancelled() or opening.task.exception() is not None
+        if failed and self._by_key.get(key) is opening:
             del self._by_key[key]
 
     def get(self, session_id: str) -> Session:

@@ -7,6 +7,7 @@ everything in the container ends. Nothing that leaves here is trusted: the walls
 """
 
 import base64
+import contextlib
 import json
 import keyword
 import os
@@ -29,6 +30,8 @@ LISTED = 1000
 PROXY = "/run/proxy"
 # The service's word for "nobody waits for this program any more"; no request is so long that it begins like this.
 INTERRUPT = 0xFF
+# How often a process that has said its last word is looked at, until it has ended: most often it has at once.
+END_SECONDS = 0.001
 # A program in a session that does not end at an interrupt is killed after this.
 GRACE_SECONDS = 2.0
 
@@ -96,9 +99,17 @@ def looks(path: str) -> tuple[int, int, int]:
 
 
 def walk() -> Iterator[str]:
-    """Every path in the program's folder; links are not followed."""
-    for folder, _, names in os.walk(WORK):
-        yield from (os.path.join(folder, name) for name in sorted(names))
+    """Every path in the program's folder; links are not followed. Not os.walk, which recurses as deep as folders go."""
+    folders = [WORK]
+    while folders:
+        try:
+            entries = sorted(os.scandir(folders.pop()), key=lambda entry: entry.name)
+        except OSError:
+            # Its path is too long, or the program has closed it.
+            continue
+        inside = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        folders += reversed(inside)
+        yield from (entry.path for entry in entries if not os.path.isdir(entry.path))
 
 
 def send_files(before: dict[str, tuple[int, int, int]]) -> None:
@@ -166,13 +177,23 @@ def run(request: dict[str, Any], names: dict[str, Any]) -> list[Any]:
         and (left is not before or "result" in said)
     ):
         result, end = as_json(left)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        # The program may have put anything there, or have closed it.
+        with contextlib.suppress(Exception):
+            stream.flush()  # type: ignore[union-attr]  # None among it
     return [end, result]
 
 
 def run_once(request: dict[str, Any], said: int) -> None:
     """The only program of this process."""
+
+    def say_nothing() -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, said, inheritable=False)
+        os.close(null)
+
+    # A process that the program leaves behind has no last word, and need not be waited for.
+    os.register_at_fork(after_in_child=say_nothing)
     words = run(request, fresh_names())
     with os.fdopen(said, "wb") as file:
         file.write(json.dumps(words).encode())
@@ -227,7 +248,9 @@ def failed(error: BaseException) -> dict[str, str]:
         where = f"line {error.lineno}: "
     text = "".join(traceback.format_exception_only(type(error), error)[-1:]).strip()
     lines = [f"  line {frame.lineno}, in {frame.name}" for frame in own[-20:]]
-    sys.stderr.write("\n".join(["Traceback (most recent call last):", *lines, text, ""]))
+    # Whatever the program has put into the place of its stderr, or whether it has closed it.
+    with contextlib.suppress(OSError):
+        as_written(2).write("\n".join(["Traceback (most recent call last):", *lines, text, ""]))
     return {
         "outcome": "failed",
         "code": "CODE_FAILED",
@@ -248,8 +271,8 @@ def confine(kept: list[int], pipes: list[tuple[int, int]]) -> None:
         os.closerange(begin, fd)
         begin = fd + 1
     os.closerange(begin, 256)
-    sys.stdout = as_written(1)
-    sys.stderr = as_written(2)
+    stdout, stderr = as_written(1), as_written(2)
+    vars(sys).update(stdout=stdout, __stdout__=stdout, stderr=stderr, __stderr__=stderr)
     os.chdir(WORK)
 
 
@@ -285,7 +308,7 @@ def pass_on(pid: int, ends: list[int]) -> tuple[bytes, int, resource.struct_rusa
     open_ends = set(ends)
     while True:
         ready, _, _ = select.select(
-            [0, *open_ends], [], [], 0.01 if said not in open_ends else None
+            [0, *open_ends], [], [], END_SECONDS if said not in open_ends else None
         )
         if 0 in ready and not os.read(0, 1):
             os._exit(0)

@@ -9,6 +9,7 @@ import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import TypeVar
 
 from cadre_sandbox.worker import syscalls
@@ -24,6 +25,8 @@ _DESCRIPTORS = 4
 SESSION_PROCESSES = 3
 _SESSION_DESCRIPTORS = 8
 _MEGABYTE = 1024 * 1024
+# Room for the deepest recursion that sys.setrecursionlimit allows, so that Python notices it before the kernel does.
+_STACK_BYTES = 64 * _MEGABYTE
 
 T = TypeVar("T")
 
@@ -65,7 +68,7 @@ class Jail:
     process_ids: int
     """Descriptor of the zygote's own PID namespace; -1 without that layer."""
 
-    @property
+    @cached_property
     def layers(self) -> frozenset[Layer]:
         """The layers that a program is put behind."""
         return frozenset(Layer) - self.missing.keys()
@@ -166,7 +169,10 @@ class Jail:
 
     def _limit(self, limits: Limits) -> None:
         memory = self.address_space + limits.memory_mb * _MEGABYTE
+        _, most = resource.getrlimit(resource.RLIMIT_STACK)
+        stack = _STACK_BYTES if most == resource.RLIM_INFINITY else min(_STACK_BYTES, most)
         for kind, value in (
+            (resource.RLIMIT_STACK, stack),
             (resource.RLIMIT_AS, memory),
             (resource.RLIMIT_CPU, limits.cpu_seconds),
             (resource.RLIMIT_CORE, 0),

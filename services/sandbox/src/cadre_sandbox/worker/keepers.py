@@ -188,7 +188,6 @@ def _become_head(jail: Jail, limits: Limits, interpreter: Interpreter) -> NoRetu
     try:
         os.close(_CONTROL)
         os.close(_TO_HEAD)
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         # Python asks the kernel about a socket that it takes over, which the filter would refuse.
         keeper = socket.socket(fileno=_TO_KEEPER)
         jail.enter(limits, slot=0, only=_OF_THE_HEAD)

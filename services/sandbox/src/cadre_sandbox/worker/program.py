@@ -75,7 +75,7 @@ class Interpreter:
     def __init__(self, *, out: int) -> None:
         self._out = out
         self._stderr = _Stream(lambda data: self._send(Tag.STDERR, data))
-        stdout = _Stream(lambda data: self._send(Tag.STDOUT, data))
+        stdout = self._stdout = _Stream(lambda data: self._send(Tag.STDOUT, data))
         known = modules.frozen_modules(
             streams={"stdout": stdout, "stderr": self._stderr}, format_traceback=_current_traceback
         )
@@ -94,6 +94,8 @@ class Interpreter:
         variables = {} if variables is None else variables
         before = variables.get("result")
         names: tuple[str, ...] = ()
+        # Where the library prints by itself, as a TextCalendar does.
+        sys.stdout = self._stdout
         try:
             compiled = compile_program(code)
             names = compiled.co_names

@@ -110,34 +110,24 @@ def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> 
     return struct.pack("=HBBI", code, if_true, if_false, value)
 
 
-def _numbers(table: dict[str, tuple[int | None, int | None]], machine: str) -> list[int]:
-    column = 0 if machine == "x86_64" else 1
-    return [number for row in table.values() if (number := row[column]) is not None]
+def _answer(action: int) -> bytes:
+    return _instruction(_RET, action)
 
 
-def _answer(number: int, action: int) -> bytes:
-    return _instruction(_JEQ, number, 0, 1) + _instruction(_RET, action)
-
-
-def _answer_unless_executable(number: int) -> bytes:
-    return (
-        _instruction(_JEQ, number, 0, 4)
-        + _instruction(_LD, _OFFSET_THIRD_ARGUMENT)
-        + _instruction(_JSET, _PROT_EXEC, 0, 1)
-        + _instruction(_RET, _EPERM)
-        + _instruction(_RET, _ALLOW)
-    )
-
-
-def _answer_if_plain_fork(number: int) -> bytes:
-    """fork() alone; what makes threads or namespaces ends the process."""
-    return (
-        _instruction(_JEQ, number, 0, 4)
-        + _instruction(_LD, _OFFSET_FIRST_ARGUMENT)
-        + _instruction(_JEQ, _PLAIN_FORK, 1, 0)
-        + _instruction(_RET, _KILL)
-        + _instruction(_RET, _ALLOW)
-    )
+_SIZE = len(_answer(_ALLOW))
+_UNLESS_EXECUTABLE = (
+    _instruction(_LD, _OFFSET_THIRD_ARGUMENT)
+    + _instruction(_JSET, _PROT_EXEC, 0, 1)
+    + _answer(_EPERM)
+    + _answer(_ALLOW)
+)
+# fork() alone; what makes threads or namespaces ends the process.
+_IF_PLAIN_FORK = (
+    _instruction(_LD, _OFFSET_FIRST_ARGUMENT)
+    + _instruction(_JEQ, _PLAIN_FORK, 1, 0)
+    + _answer(_KILL)
+    + _answer(_ALLOW)
+)
 
 
 def seccomp_program(machine: str | None = None, *, session: bool = False) -> bytes | None:
@@ -150,13 +140,41 @@ def seccomp_program(machine: str | None = None, *, session: bool = False) -> byt
     if arch is None:
         return None
     program = _instruction(_LD, _OFFSET_ARCH) + _instruction(_JEQ, arch, 1, 0)
-    program += _instruction(_RET, _KILL) + _instruction(_LD, _OFFSET_NUMBER)
-    if machine == "x86_64":
-        program += _instruction(_JGE, _X32_CALLS, 0, 1) + _instruction(_RET, _KILL)
-    program += b"".join(_answer(number, _ALLOW) for number in _numbers(_ALLOWED, machine))
-    program += b"".join(_answer_unless_executable(n) for n in _numbers(_MAPPING, machine))
+    program += _answer(_KILL) + _instruction(_LD, _OFFSET_NUMBER)
+    return program + _search(_spans(_answers(machine, session=session)))
+
+
+def _answers(machine: str, *, session: bool) -> dict[int, bytes]:
+    """What is answered to each call that is named; a later table has the last word."""
+    tables = [(_FATAL, _answer(_KILL)), (_ALLOWED, _answer(_ALLOW)), (_MAPPING, _UNLESS_EXECUTABLE)]
     if session:
-        program += b"".join(_answer(number, _ALLOW) for number in _numbers(_OF_SESSIONS, machine))
-        program += b"".join(_answer_if_plain_fork(n) for n in _numbers(_CLONE, machine))
-    program += b"".join(_answer(number, _KILL) for number in _numbers(_FATAL, machine))
-    return program + _instruction(_RET, _EPERM)
+        tables += [(_OF_SESSIONS, _answer(_ALLOW)), (_CLONE, _IF_PLAIN_FORK)]
+    column = 0 if machine == "x86_64" else 1
+    answers = {
+        number: answer
+        for table, answer in tables
+        for row in table.values()
+        if (number := row[column]) is not None
+    }
+    if machine == "x86_64":
+        answers[_X32_CALLS] = _answer(_KILL)
+    return answers
+
+
+def _spans(answers: dict[int, bytes]) -> list[tuple[int, bytes]]:
+    """Every number's answer, as the first number of each span with one answer."""
+    spans: list[tuple[int, bytes]] = []
+    for number in sorted({0, *answers, *(n + 1 for n in answers if n < _X32_CALLS)}):
+        answer = answers.get(number, _answer(_EPERM))
+        if not spans or spans[-1][1] != answer:
+            spans.append((number, answer))
+    return spans
+
+
+def _search(spans: list[tuple[int, bytes]]) -> bytes:
+    """A binary search, as the kernel tries a new filter with every call that it has."""
+    if len(spans) == 1:
+        return spans[0][1]
+    middle = len(spans) // 2
+    below, above = _search(spans[:middle]), _search(spans[middle:])
+    return _instruction(_JGE, spans[middle][0], len(below) // _SIZE, 0) + below + above

@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import struct
+from typing import Any
 
 __all__ = [
     "drop_capabilities",
@@ -38,6 +39,7 @@ _PR_SET_SECCOMP = 22
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_GET_NO_NEW_PRIVS = 39
 _SECCOMP_MODE_FILTER = 2
+_INSTRUCTION_BYTES = 8
 _CAPABILITY_VERSION = 0x20080522
 
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
@@ -63,27 +65,51 @@ def _text(value: str | None) -> bytes | None:
     return None if value is None else value.encode()
 
 
+def _function(name: str, *takes: type) -> Any:
+    """Looked up once, here: what a program's process has to look up, it pays for with copies of memory."""
+    found = _libc[name]
+    found.argtypes = takes
+    return found
+
+
+class _Filter(ctypes.Structure):
+    """What the kernel calls a sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("program", ctypes.c_char_p))
+
+
+_TEXT, _LONG, _INT, _SIZE = ctypes.c_char_p, ctypes.c_ulong, ctypes.c_int, ctypes.c_size_t
+_unshare = _function("unshare", _INT)
+_setns = _function("setns", _INT, _INT)
+_mount = _function("mount", _TEXT, _TEXT, _TEXT, _LONG, _TEXT)
+_umount2 = _function("umount2", _TEXT, _INT)
+_pivot_root = _function("syscall", _LONG, _TEXT, _TEXT)
+_prctl_longs = _function("prctl", _INT, _LONG, _LONG, _LONG, _LONG)
+_prctl_filter = _function("prctl", _INT, _LONG, ctypes.POINTER(_Filter), _LONG, _LONG)
+_capset = _function("capset", _TEXT, _TEXT)
+_capget = _function("capget", _TEXT, _TEXT)
+_landlock_create = _function("syscall", _LONG, _TEXT, _SIZE, ctypes.c_uint)
+_landlock_restrict = _function("syscall", _LONG, _INT, ctypes.c_uint)
+
+
 def unshare(flags: int) -> None:
     """Gives this process, or with CLONE_NEWPID its next child, namespaces of its own."""
-    _check(_libc.unshare(flags), "unshare")
+    _check(_unshare(flags), "unshare")
 
 
 def setns(fd: int, kind: int) -> None:
     """Enters the namespace behind `fd`."""
-    _check(_libc.setns(fd, kind), "setns")
+    _check(_setns(fd, kind), "setns")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     """mount(2)."""
-    answer = _libc.mount(
-        _text(source), _text(target), _text(kind), ctypes.c_ulong(flags), _text(data)
-    )
-    _check(answer, "mount")
+    _check(_mount(_text(source), _text(target), _text(kind), flags, _text(data)), "mount")
 
 
 def umount(target: str) -> None:
     """Takes a mount out of sight at once; it goes when nobody uses it."""
-    _check(_libc.umount2(_text(target), MNT_DETACH), "umount2")
+    _check(_umount2(_text(target), MNT_DETACH), "umount2")
 
 
 def pivot_root(new: str, old: str) -> None:
@@ -91,12 +117,11 @@ def pivot_root(new: str, old: str) -> None:
     number = _PIVOT_ROOT.get(platform.machine())
     if number is None:
         raise OSError(f"pivot_root is not known on {platform.machine()}")
-    _check(_libc.syscall(ctypes.c_long(number), _text(new), _text(old)), "pivot_root")
+    _check(_pivot_root(number, _text(new), _text(old)), "pivot_root")
 
 
 def _prctl(option: int, value: int, *, what: str) -> int:
-    zero = ctypes.c_ulong(0)
-    return _check(_libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero), what)
+    return _check(_prctl_longs(option, value, 0, 0, 0), what)
 
 
 def set_death_signal(number: int) -> None:
@@ -122,32 +147,27 @@ def has_no_new_privileges() -> bool:
 def drop_capabilities() -> None:
     """Gives up every capability."""
     header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
-    _check(_libc.capset(header, bytes(24)), "capset")
+    _check(_capset(header, bytes(24)), "capset")
 
 
 def effective_capabilities() -> int:
     """The capabilities in force, as a mask."""
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION, 0))
     data = ctypes.create_string_buffer(24)
-    _check(_libc.capget(header, data), "capget")
+    _check(_capget(header, data), "capget")
     low, _, _, high, _, _ = struct.unpack("=6I", data.raw)
     return int(low | high << 32)
 
 
 def load_seccomp(program: bytes) -> None:
     """Filters all further system calls by a classic BPF program; needs no_new_privs or CAP_SYS_ADMIN."""
-    buffer = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("=H6xQ", len(program) // 8, ctypes.addressof(buffer))
-    zero = ctypes.c_ulong(0)
-    answer = _libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), header, zero, zero)
-    _check(answer, "PR_SET_SECCOMP")
+    header = ctypes.byref(_Filter(len(program) // _INSTRUCTION_BYTES, program))
+    _check(_prctl_filter(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0), "PR_SET_SECCOMP")
 
 
 def landlock_abi() -> int:
     """The version of Landlock that the kernel offers; raises OSError where it has none."""
-    number = ctypes.c_long(_LANDLOCK_CREATE)
-    flag = ctypes.c_uint(_LANDLOCK_VERSION_FLAG)
-    return _check(_libc.syscall(number, None, ctypes.c_size_t(0), flag), "landlock")
+    return _check(_landlock_create(_LANDLOCK_CREATE, None, 0, _LANDLOCK_VERSION_FLAG), "landlock")
 
 
 def landlock_everything(abi: int) -> None:
@@ -158,13 +178,11 @@ def landlock_everything(abi: int) -> None:
         attributes += struct.pack("=Q", _LANDLOCK_TCP)
     if abi >= 6:
         attributes += struct.pack("=Q", _LANDLOCK_SCOPES)
-    none = ctypes.c_uint(0)
-    size = ctypes.c_size_t(len(attributes))
-    create = ctypes.c_long(_LANDLOCK_CREATE)
-    ruleset = _check(_libc.syscall(create, attributes, size, none), "landlock_create_ruleset")
+    ruleset = _check(
+        _landlock_create(_LANDLOCK_CREATE, attributes, len(attributes), 0),
+        "landlock_create_ruleset",
+    )
     try:
-        restrict = ctypes.c_long(_LANDLOCK_RESTRICT)
-        answer = _libc.syscall(restrict, ctypes.c_int(ruleset), none)
-        _check(answer, "landlock_restrict_self")
+        _check(_landlock_restrict(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")
     finally:
         os.close(ruleset)

@@ -10,6 +10,7 @@ import gc
 import json
 import math
 import os
+import random
 import select
 import signal
 import socket
@@ -27,10 +28,26 @@ from cadre_sandbox.worker.proofs import prove, session_problem
 __all__ = ["Zygote"]
 
 _MESSAGE_BYTES = 64 * 1024
+_READ_BYTES = 64 * 1024
 _OUT = 3
 # A clock is looked at no more often than this, and a kill is at most this late.
 _TICK_SECONDS = 0.005
 BROKEN_JAIL_STATUS = 70
+# Python looks at a function closely from its eighth call on.
+_PRACTICE_RUNS = 12
+_PRACTICE = """
+import json, math
+def squares(count):
+    return [number**2 for number in range(count)]
+found = {"text": f"{n:>4}", "list": squares(n)}
+for key, value in sorted(found.items()):
+    print(key, json.dumps(value).strip())
+try:
+    found["none"]
+except KeyError as error:
+    print(math.floor(2.5), str(error))
+result = found
+"""
 
 
 @dataclass(kw_only=True)
@@ -64,7 +81,10 @@ class Zygote:
         walls = prove(self._jail)
         problem = session_problem(self._jail)
         self._say({"op": "ready", "walls": walls, "no_sessions": problem})
+        _practise()
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # What programs inherit: one whose output nobody reads any more ends.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         gc.collect()
         gc.freeze()
@@ -169,7 +189,9 @@ class Zygote:
         try:
             pid = self._jail.fork_session(slot)
             if pid == 0:
-                _reset_signals()
+                # Unlike a program, it has children that end.
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 _forget_ourselves()
                 become_keeper(control, self._jail, limits, self._interpreter)
             self._sessions[pid] = slot
@@ -218,7 +240,19 @@ class Zygote:
     def _say(self, message: dict[str, Any]) -> None:
         # The service has gone when this fails; the loop finds the socket closed.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._control.send(json.dumps(message).encode())
+            self._control.send(json.dumps(message).encode(), socket.MSG_NOSIGNAL)
+
+
+def _practise() -> None:
+    """Runs a program of ours a few times: what Python finds out about code as it runs, it then need not find out, and
+    write into memory that is shared until then, in each program's process."""
+    read_end, write_end = os.pipe()
+    interpreter = Interpreter(out=write_end)
+    for _ in range(_PRACTICE_RUNS):
+        interpreter.run(code=_PRACTICE, inputs={"n": 3})
+        os.read(read_end, _READ_BYTES)
+    os.close(read_end)
+    os.close(write_end)
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -239,12 +273,9 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 
 def _take_descriptors(request: int, out: int) -> bytes:
     """Reads the request, and leaves the program with its way out and three ends of nothing."""
-    _reset_signals()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    size = os.fstat(request).st_size
     text = b""
-    while len(text) < size:
-        text += os.pread(request, size - len(text), len(text))
+    while part := os.pread(request, _READ_BYTES, len(text)):
+        text += part
     # Above every other, so that closing what lies between cannot hit it.
     spare = os.dup(out)
     os.dup2(0, 2)
@@ -253,12 +284,8 @@ def _take_descriptors(request: int, out: int) -> bytes:
     return text
 
 
-def _reset_signals() -> None:
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
 def _forget_ourselves() -> None:
-    """Modules look for a program's own module by this name, and must not find ours."""
+    """Modules look for a program's own module by this name, and must not find ours; nor may programs share chance."""
+    random.seed()
     sys.modules["__main__"] = types.ModuleType("__main__")
     sys.argv = [""]

@@ -2,12 +2,14 @@
 
 import asyncio
 import builtins
+import collections
 import dataclasses
 import functools
 import string
 import types
 import typing
 from abc import ABCMeta
+from asyncio.mixins import _LoopBoundMixin
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +17,12 @@ from cadre_sandbox.worker.language.ownership import CallNotAllowed, NotAllowed, 
 from cadre_sandbox.worker.language.rules import (
     DEFINABLE_DUNDERS,
     is_dunder,
+    match_args,
     pattern_problem,
     variable_problem,
 )
 
-__all__ = ["ABSTRACT", "build_class", "dataclass", "type_", "type_of"]
+__all__ = ["ABSTRACT", "build_class", "dataclass", "namedtuple", "type_", "type_of"]
 
 _python_build_class = builtins.__build_class__
 # Generic[T], list[int], NamedTuple and the like put classes in their place.
@@ -37,11 +40,7 @@ _CLOSED = (
     BaseExceptionGroup,
     string.Formatter,
     asyncio.Future,
-    asyncio.Queue,
-    asyncio.Lock,
-    asyncio.Event,
-    asyncio.Condition,
-    asyncio.Semaphore,
+    _LoopBoundMixin,
     asyncio.TaskGroup,
     asyncio.Timeout,
 )
@@ -218,9 +217,16 @@ def _checked_names(name: str, value: Any) -> tuple[str, ...]:
 
 def _checked_annotations(value: Any) -> dict[str, Any]:
     annotations = dict(value or {})
-    if not all(type(name) is str and name.isidentifier() for name in annotations):
+    if not all(_is_plain(name) for name in annotations):
         raise CallNotAllowed("a class's types are of plain names")
     return annotations
+
+
+def _is_plain(name: Any) -> bool:
+    return type(name) is str and name.isidentifier() and not variable_problem(name)
+
+
+# Patterns read the fields of these by their place, and of whatever calls itself an instance.
 
 
 def dataclass(cls: Any = None, /, **options: Any) -> Any:
@@ -229,4 +235,19 @@ def dataclass(cls: Any = None, /, **options: Any) -> Any:
         return functools.partial(dataclass, **options)
     if options.get("slots") and _is_programs(type(cls)):
         raise CallNotAllowed("slots=True is not allowed on a class with a metaclass")
-    return dataclasses.dataclass(cls, **options)
+    made = dataclasses.dataclass(cls, **options | {"match_args": False})
+    if options.get("match_args", True) and "__match_args__" not in vars(made):
+        by_place = [f.name for f in dataclasses.fields(made) if f.init and not f.kw_only]
+        type.__setattr__(made, "__match_args__", match_args(by_place))
+    return made
+
+
+_python_namedtuple = collections.namedtuple
+
+
+def namedtuple(typename: str, field_names: Any, *, module: Any = None, **options: Any) -> Any:
+    """collections.namedtuple."""
+    module = "__main__" if module is None else module
+    made: Any = _python_namedtuple(typename, field_names, module=module, **options)
+    type.__setattr__(made, "__match_args__", match_args(made._fields))
+    return made

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from cadre_sandbox.worker.language.classes import type_of
 from cadre_sandbox.worker.language.coroutines import LEADS_INSIDE
+from cadre_sandbox.worker.language.logs import Logger
 from cadre_sandbox.worker.language.ownership import (
     AttributeNotAllowed,
     CallNotAllowed,
@@ -49,7 +50,7 @@ __all__ = [
 _NOWHERE = frozenset(
     (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType)
 )
-_WRITABLE = frozenset((types.SimpleNamespace, Context, defaultdict))
+_WRITABLE = frozenset((types.SimpleNamespace, Context, defaultdict, Logger))
 _type = type
 # What string.Formatter.get_field itself uses; it has no public name.
 _split_field: Callable[[str], Any] = importlib.import_module("_string").formatter_field_name_split
@@ -107,7 +108,22 @@ def _read_dunder(value: Any, name: str) -> Any:
     found = getattr(value, name)
     if _type(found) in _NOWHERE:
         _no_attribute(value, name)
+    if _type(found) is types.FunctionType and is_class(value) and name != "__new__":
+        return found if is_own(found) else _of_instances(value, found)
     return found
+
+
+def _of_instances(cls: type, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that is not the program's, as its class offers it. @dataclass writes methods that read attributes by the
+    names of the fields, with no guard: of other objects they are not to read any.
+    """
+
+    def call(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if not any(base is cls for base in _type(instance).__mro__):
+            raise TypeError(f"{method.__name__}() needs an instance of {cls.__name__!r}")
+        return method(instance, *args, **kwargs)
+
+    return call
 
 
 def _annotations(value: Any) -> dict[str, Any]:

@@ -103,5 +103,5 @@ MODULE_TABLE: Mapping[str, str] = {
     "zlib": "adler32 compress crc32 decompress error",
 }
 # Made of our own parts only.
-_OURS = ("ast", "sys", "traceback", "warnings")
+_OURS = ("ast", "logging", "sys", "traceback", "warnings")
 MODULE_NAMES = tuple(sorted((*MODULE_TABLE, *_OURS)))

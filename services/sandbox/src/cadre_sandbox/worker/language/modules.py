@@ -1,6 +1,7 @@
 """The modules that programs may import: frozen copies of chosen public names, with no live module inside."""
 
 import ast
+import collections
 import enum
 import importlib
 import platform
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from cadre_sandbox.worker.language import classes, coroutines, dispatch, guards
+from cadre_sandbox.worker.language import classes, coroutines, dispatch, guards, logs
 from cadre_sandbox.worker.language.module_names import MODULE_TABLE
 from cadre_sandbox.worker.language.ownership import (
     AttributeNotAllowed,
@@ -53,6 +54,8 @@ def preload() -> None:
     for name in (*MODULE_TABLE, *_PRELOADED.split()):
         importlib.import_module(name)
     _close_functional_enums()
+    # typing.NamedTuple finds it here, too.
+    collections.namedtuple = classes.namedtuple
 
 
 def frozen_modules(
@@ -82,6 +85,7 @@ def frozen_modules(
     contents["pprint"] |= {"pprint": _pretty_printer(streams["stdout"])}
     contents["pprint"]["pp"] = contents["pprint"]["pprint"]
     contents["ast"] = {"literal_eval": _literal_eval}
+    contents["logging"] = logs.logging_names(streams["stderr"], format_traceback)
     contents["sys"] = _system(streams)
     contents["traceback"] = {
         "format_exc": lambda *_, **__: format_traceback(),

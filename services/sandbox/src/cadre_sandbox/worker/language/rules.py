@@ -1,5 +1,8 @@
 """Which names a program may say, wherever Python lets a name be said: one set of rules for compile and run time."""
 
+from collections.abc import Iterable
+from itertools import takewhile
+
 from RestrictedPython.transformer import INSPECT_ATTRIBUTES
 
 from cadre_sandbox.worker.language.coroutines import LEADS_INSIDE
@@ -13,6 +16,7 @@ __all__ = [
     "attribute_problem",
     "is_dunder",
     "keyword_problem",
+    "match_args",
     "pattern_problem",
     "variable_problem",
 ]
@@ -83,6 +87,11 @@ def pattern_problem(name: str) -> str:
     if name.startswith("_") or name in WATCHED:
         return f"the attribute {name!r} is not allowed in a pattern"
     return ""
+
+
+def match_args(names: Iterable[str]) -> tuple[str, ...]:
+    """The fields, up to the first that a pattern may not read, that a class pattern may take by their place."""
+    return tuple(takewhile(lambda name: not pattern_problem(name), names))
 
 
 def variable_problem(name: str) -> str:
