@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from cadre_gateway.domain.webhooks import WebhookSecret
+from cadre_kit.errors import Unavailable
 
 BODY = b'{"message": "hello"}'
 
@@ -139,6 +140,25 @@ async def test_the_secret_is_made_once_and_signs(running: Any) -> None:
     assert running.webhook_secret.startswith("whsec_")
     assert (running.home / "webhook-secret").stat().st_mode & 0o777 == 0o600
     WebhookSecret(running.webhook_secret)
+
+
+async def test_while_the_executor_cannot_say_what_there_is_nothing_is_refused_for_good(
+    running: Any, sender: httpx.AsyncClient
+) -> None:
+    known = signed(running.webhook_secret, BODY)
+    await sender.post("/hooks/triage", content=BODY, headers=known)
+    running.executor.failure = Unavailable("it is away", code="SERVICE_UNAVAILABLE")
+
+    async def answered(workflow: str) -> int:
+        answer = await sender.post(f"/hooks/{workflow}", content=BODY, headers=known)
+        return answer.status_code
+
+    # What it said within the last second still holds.
+    while await answered("applied-since") == 404:
+        pass
+
+    assert [await answered("applied-since") for _ in range(3)] == [503, 503, 503]
+    assert await answered("triage") == 202
 
 
 async def test_a_delivery_is_answered_alike_past_the_apps_routing_and_through_it(

@@ -39,12 +39,13 @@ class Triggers:
 
 
 class TriggerList:
-    """Asks the executor. What is known holds on while it cannot be reached."""
+    """Asks the executor. What is known holds on while it cannot be reached, but proves nothing of what it lacks."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._known: Triggers | None = None
         self._asked = 0.0
+        self._failure: CadreError | None = None
         self._changed = False
         self._asking: asyncio.Task[Triggers] | None = None
 
@@ -58,10 +59,13 @@ class TriggerList:
         return self._known
 
     async def anew(self) -> Triggers:
-        """The triggers as they are now, asked for once a second at most."""
-        if self._known is None or self._changed or time.monotonic() - self._asked > _LEAST_SECONDS:
-            return await asyncio.shield(self._ask())
-        return self._known
+        """The triggers as they are now, asked for once a second at most. Raises why they cannot be."""
+        known = self._known
+        if known is None or self._changed or time.monotonic() - self._asked > _LEAST_SECONDS:
+            known = await asyncio.shield(self._ask())
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+        return known
 
     def forget(self) -> None:
         """A workflow was changed through this gateway: the next who asks waits for the answer."""
@@ -82,10 +86,10 @@ class TriggerList:
             if known is None:
                 raise
             log.warning("triggers_not_renewed", code=error.code, reason=error.message)
-            self._asked = time.monotonic()
+            self._failure, self._asked = error, time.monotonic()
             return known
         found = known if known is not None and answer.unchanged else _triggers(answer)
-        self._known, self._asked = found, time.monotonic()
+        self._known, self._asked, self._failure = found, time.monotonic(), None
         return found
 
 
