@@ -131,6 +131,40 @@ def test_files_stay_closed_behind_one_wall_alone(alone: Layer) -> None:
     assert said == {"list": b"in"}
 
 
+def _fork_and_stay(weakened: frozenset[Layer], go: Connection, out: Connection) -> None:
+    """In a process of its own: forks a program that waits before it enters the jail, and stays."""
+    jail = Jail.prepare(first_uid=58_900, without=weakened)
+    if jail.fork() == 0:
+        try:
+            go.recv_bytes()
+            jail.enter(LIMITS, slot=0)
+            out.send_bytes(b"in")
+        except OSError as error:
+            out.send_bytes(str(error).encode())
+        finally:
+            os._exit(0)
+    out.send_bytes(b"forked")
+    signal.pause()
+
+
+@pytest.mark.parametrize("weakened", [frozenset(), UNPRIVILEGED], ids=["root", "container"])
+def test_a_program_whose_zygote_died_before_it_was_behind_the_walls_does_not_begin(
+    weakened: frozenset[Layer],
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    go_theirs, go = context.Pipe(duplex=False)
+    said, said_theirs = context.Pipe(duplex=False)
+    zygote = context.Process(target=_fork_and_stay, args=(weakened, go_theirs, said_theirs))
+    zygote.start()
+    assert said.recv_bytes() == b"forked"
+    zygote.kill()
+    zygote.join()
+
+    go.send_bytes(b"go")
+
+    assert said.recv_bytes() == b"the zygote has ended"
+
+
 def _numbers(*tables: dict[str, tuple[int | None, int | None]]) -> set[int]:
     column = 0 if platform.machine() == "x86_64" else 1
     return {n for table in tables for row in table.values() if (n := row[column]) is not None}

@@ -4,8 +4,10 @@ The zygote prepares once what all programs share (namespaces, an empty root); ea
 what is its own (user, limits, Landlock, seccomp). What the machine does not offer is left out and named with why.
 """
 
+import fcntl
 import os
 import resource
+import select
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -67,6 +69,8 @@ class Jail:
     """Bytes of address space that the zygote itself takes; a program's memory comes on top."""
     process_ids: int
     """Descriptor of the zygote's own PID namespace; -1 without that layer."""
+    zygote: int
+    """Descriptor that is readable once the zygote has ended; -1 where the kernel has none. Above those of a program."""
 
     @cached_property
     def layers(self) -> frozenset[Layer]:
@@ -100,6 +104,7 @@ class Jail:
             session_seccomp=seccomp_program(session=True) or b"",
             address_space=address_space,
             process_ids=process_ids,
+            zygote=_own_end(),
         )
 
     def fork(self) -> int:
@@ -126,7 +131,7 @@ class Jail:
         try:
             if Layer.USER in self.layers:
                 self._become(slot)
-            syscalls.set_death_signal(_SIGKILL)
+            self._end_with_the_zygote()
             syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWPID)
             inner = os.fork()
         except OSError:
@@ -143,6 +148,12 @@ class Jail:
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
 
+    def _end_with_the_zygote(self) -> None:
+        syscalls.set_death_signal(_SIGKILL)
+        # It may have ended before that was said.
+        if self.zygote >= 0 and select.select([self.zygote], [], [], 0)[0]:
+            raise OSError("the zygote has ended")
+
     def enter(self, limits: Limits, *, slot: int, only: frozenset[Layer] | None = None) -> None:
         """Puts this process, for good, behind the layers. Raises OSError when one of them does not close.
 
@@ -153,7 +164,11 @@ class Jail:
         if Layer.USER in layers:
             self._become(slot)
         # After the change of user, which clears it.
-        syscalls.set_death_signal(_SIGKILL)
+        if only is None:
+            self._end_with_the_zygote()
+            os.closerange(self.zygote, self.zygote + 1)
+        else:
+            syscalls.set_death_signal(_SIGKILL)
         if Layer.PRIVILEGES in layers:
             syscalls.drop_capabilities()
             syscalls.set_not_dumpable()
@@ -199,6 +214,17 @@ def _own_process_ids() -> int:
     if os.geteuid() != 0:
         raise OSError("only root can return from the namespace of each program")
     return os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _own_end() -> int:
+    try:
+        found = os.pidfd_open(os.getpid())
+    except (AttributeError, OSError):
+        return -1
+    try:
+        return fcntl.fcntl(found, fcntl.F_DUPFD_CLOEXEC, _DESCRIPTORS)
+    finally:
+        os.close(found)
 
 
 def _own_namespaces() -> None:

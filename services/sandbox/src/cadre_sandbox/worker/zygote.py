@@ -204,7 +204,7 @@ class Zygote:
     def _become_program(self, limits: Limits, slot: int, request: int, out: int) -> NoReturn:
         status = BROKEN_JAIL_STATUS
         try:
-            text = _take_descriptors(request, out)
+            text = _take_descriptors(request, out, zygote=self._jail.zygote)
             self._jail.enter(limits, slot=slot)
             status = 1
             _forget_ourselves()
@@ -271,8 +271,9 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     return list(found)
 
 
-def _take_descriptors(request: int, out: int) -> bytes:
-    """Reads the request, and leaves the program with its way out and three ends of nothing."""
+def _take_descriptors(request: int, out: int, *, zygote: int) -> bytes:
+    """Reads the request, and leaves the program with its way out, three ends of nothing, and, until it enters the jail,
+    that of the zygote."""
     text = b""
     while part := os.pread(request, _READ_BYTES, len(text)):
         text += part
@@ -280,7 +281,8 @@ def _take_descriptors(request: int, out: int) -> bytes:
     spare = os.dup(out)
     os.dup2(0, 2)
     os.dup2(spare, _OUT)
-    os.closerange(_OUT + 1, 1 << 20)
+    os.closerange(_OUT + 1, max(zygote, _OUT + 1))
+    os.closerange(max(zygote, _OUT) + 1, 1 << 20)
     return text
 
 
