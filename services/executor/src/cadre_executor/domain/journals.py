@@ -67,9 +67,10 @@ StoreBatch = Callable[[Batch], Coroutine[Any, Any, None]]
 class Journal:
     """Collects one run's events, checkpoints and usage, and stores them in order.
 
-    `visits` are those of the position that the run goes on from. `store` is called by one task at a time. `broken` is
-    called once when a storing in the background failed: the run must not go on, for the next step's events could not be
-    stored before it starts.
+    `visits` are those of the position that the run goes on from. `store` is called by one task at a time. Once it
+    failed, nothing more is stored, and whatever would be raises that failure: a checkpoint without the events before it
+    would say that they never happened. `broken` is called when a storing in the background failed, as the run must not
+    go on then.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Journal:
         self._checkpoint: Checkpoint | None = None
         # A run that is taken up may have stored some before.
         self._has_stored_writes = True
+        self._failure: CadreError | None = None
         self._lock = asyncio.Lock()
         self._lingering: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -152,8 +154,10 @@ class Journal:
         await asyncio.shield(self._in_background(self._flush()))
 
     def take(self) -> Batch:
-        """What is not stored yet, for the caller to store; only while no storing is under way."""
+        """What is not stored yet, for the caller to store; only while no storing is under way. Raises the failure of
+        one."""
         self._stop_lingering()
+        self._check()
         return self._batch()
 
     async def settle(self) -> None:
@@ -191,9 +195,19 @@ class Journal:
     async def _flush(self) -> None:
         async with self._lock:
             self._stop_lingering()
+            self._check()
             batch = self._batch()
-            if not batch.is_empty:
+            if batch.is_empty:
+                return
+            try:
                 await self._store(batch)
+            except CadreError as error:
+                self._failure = error
+                raise
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _batch(self) -> Batch:
         batch = Batch(
