@@ -136,6 +136,49 @@ async def test_a_run_whose_store_fails_midway_goes_on_when_the_store_is_well(
     assert len(near.llm_proxy.paid) == 1
 
 
+FAN = """
+flow: {name: fan}
+state: {fields: {message: {type: str, default: "x"}, said: {type: "list[str]", default: [], reducer: append}}}
+nodes:
+  - {id: a, prompt: "a {state.message}", outputs: [said]}
+  - {id: b, prompt: "b {state.message}", outputs: [said]}
+  - {id: c, prompt: "c {state.message}", outputs: [said]}
+  - {id: last, prompt: "last {state.message}", outputs: [said]}
+edges: [{from: START, to: [a, b, c]}, {from: [a, b, c], to: last}, {from: last, to: END}]
+"""
+
+
+FAILS_NOW_AND_THEN = """
+CREATE TRIGGER now_and_then AFTER INSERT ON events
+BEGIN SELECT CASE WHEN abs(random()) % 4 = 0 THEN json('{') END; END
+"""
+
+
+async def test_runs_whose_store_fails_now_and_then_all_go_on_with_every_event(
+    tmp_path: Path, near: Neighbours
+) -> None:
+    async with executor_in(tmp_path, near, **QUICK) as executor:
+        near.llm_proxy.gate.clear()
+        runs = [await executor.start(FAN, message=str(number)) for number in range(20)]
+        await reached(lambda: near.llm_proxy.was_asked(3 * len(runs)))
+        with sqlite3.connect(tmp_path / "executor.db") as other:
+            other.execute(FAILS_NOW_AND_THEN)
+        near.llm_proxy.gate.set()
+        await reached(lambda: len(near.llm_proxy.paid) >= 3 * len(runs))
+        await reached(lambda: any("/last/" in key for key in near.llm_proxy.paid))
+        with sqlite3.connect(tmp_path / "executor.db") as other:
+            other.execute("DROP TRIGGER now_and_then")
+
+        histories = [await executor.events(run.id) for run in runs]
+
+    for happened in map(names, histories):
+        assert happened[-1] == "run_succeeded"
+        assert sorted(each for each in happened if each.startswith("node_succeeded")) == [
+            f"node_succeeded {node}" for node in ("a", "b", "c", "last")
+        ]
+    assert len(near.llm_proxy.paid) == 4 * len(runs)
+
+
 TASK = """
 flow: {{name: task}}
 state:

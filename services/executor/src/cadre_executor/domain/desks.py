@@ -484,8 +484,8 @@ class Desk:
         run_id = claim.run.id
 
         def broken(error: CadreError) -> None:
-            driven.error = error
-            if driven.task is not None:
+            if driven.error is None and driven.task is not None:
+                driven.error = error
                 driven.task.cancel()
 
         driven = _Driven(
@@ -516,9 +516,12 @@ class Desk:
             log.error("run_broken", run_id=run_id, exc_info=exc)
             await self._end_broken(claim.run, driven.journal)
         finally:
-            await driven.journal.settle()
-            if not driven.cancelling:
-                self._forget(run_id, driven)
+            try:
+                await driven.journal.settle()
+            finally:
+                # Also when that breaks: a run that is not forgotten keeps its lease, and nobody drives it.
+                if not driven.cancelling:
+                    self._forget(run_id, driven)
 
     def _forget(self, run_id: str, driven: _Driven) -> None:
         if self._driven.get(run_id) is driven:
