@@ -210,17 +210,28 @@ DELEGATE = 'agent: Echo-agent, prompt: "hello"'
     ids=["cache", "for_each", "agent"],
 )
 async def test_a_failing_store_is_no_failure_of_the_node_that_needs_it(
-    tmp_path: Path, near: Neighbours, table: str, source: str, given: object
+    tmp_path: Path,
+    near: Neighbours,
+    capfd: pytest.CaptureFixture[str],
+    table: str,
+    source: str,
+    given: object,
 ) -> None:
+    logged: list[str] = []
+
+    def taken_up() -> bool:
+        logged.append(capfd.readouterr().out)
+        return "run_taken_up" in "".join(logged)
+
     async with (
         remote_agent() as agent,
-        executor_in(tmp_path, near, allowed_addresses="127.0.0.1") as executor,
+        executor_in(tmp_path, near, allowed_addresses="127.0.0.1", **QUICK) as executor,
     ):
         await register(executor, card_url=agent.url)
         with sqlite3.connect(tmp_path / "executor.db") as other:
             other.execute(f"ALTER TABLE {table} RENAME TO away")
         run = await executor.start(source)
-        await executor.until(run.id, lambda e: e.type == runs_pb2.EVENT_TYPE_RUN_RESUMED)
+        await reached(taken_up)
         with sqlite3.connect(tmp_path / "executor.db") as other:
             other.execute(f"ALTER TABLE away RENAME TO {table}")
 
