@@ -1,5 +1,6 @@
 """What the supervisor knows without a process: reasons in logs, the state file, the children's environment."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from cadre_cli.settings import PlatformSettings
 from cadre_cli.supervisor.children import Ending
 from cadre_cli.supervisor.logs import ProgramLog
 from cadre_cli.supervisor.processes import ProcessMark
+from cadre_cli.supervisor.programs import Platform
 from cadre_cli.supervisor.state import Home, PlatformState, ProgramState, ProgramStatus
+from cadre_cli.supervisor.supervisor import Supervisor
 
 
 @pytest.fixture
@@ -115,6 +118,35 @@ def test_a_state_file_that_cannot_be_read_is_an_empty_state(tmp_path: Path, text
     home.state_file.write_text(text)
 
     assert home.read_state() == PlatformState()
+
+
+class Holds:
+    async def holds(self) -> bool:
+        return True
+
+
+def test_whoever_reads_that_the_platform_is_usable_can_read_all_that_was_said(
+    tmp_path: Path,
+) -> None:
+    home = Home(path=tmp_path)
+    home.create()
+    written: list[bool] = []
+
+    def on_usable(_: float) -> None:
+        written.append(home.read_state().usable)
+
+    async def until_usable() -> None:
+        platform = Platform(home=home, programs=(), usable=Holds())
+        supervisor = Supervisor(platform, say=lambda _: None, on_usable=on_usable)
+        running = asyncio.create_task(supervisor.run())
+        while not home.read_state().usable:  # noqa: ASYNC110 - it is a file
+            await asyncio.sleep(0)
+        supervisor.stop()
+        await running
+
+    asyncio.run(asyncio.wait_for(until_usable(), 10))
+
+    assert written == [False]
 
 
 def test_the_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:

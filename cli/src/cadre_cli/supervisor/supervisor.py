@@ -137,8 +137,9 @@ class Supervisor:
                 await self._ready[program.name].wait()
         while not await self._usable.holds():  # noqa: ASYNC110 - another process cannot set an event
             await asyncio.sleep(self._pace.poll_seconds)
-        self._write(replace(self._state, usable=True))
+        # Said before it is written: `cadre up --detach` passes on what was said, and ends when it reads this.
         self._on_usable(time.monotonic() - self._began)
+        self._write(replace(self._state, usable=True))
 
     def _tell_ending(self, program: Program, ending: Ending, pause: float) -> None:
         restarts = self._state_of(program).restarts + 1
