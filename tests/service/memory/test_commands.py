@@ -82,7 +82,9 @@ def test_what_was_imported_is_exported_as_it_was(tmp_path: Path, url: str) -> No
 
 
 def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
-    for damage in ("[1]", "\udcff", json.dumps({**LINES[1], "value": "\ud800"})):
+    beyond_a_limit = (json.dumps({**line, "namespace": ["x" * 2_000]}) for line in LINES)
+    half = json.dumps({**LINES[1], "value": "\ud800"})
+    for damage in ("[1]", "\udcff", half, *beyond_a_limit):
         refused = memory(tmp_path, "import", f"{json.dumps(LINES[0])}\n{damage}\n")
 
         assert refused.returncode == 1

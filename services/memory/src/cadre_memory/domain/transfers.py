@@ -57,6 +57,9 @@ class _Line(BaseModel):
     message: _Said | None = None
 
 
+_Numbered = tuple[int, _Line]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Transfers:
     """Export and import. Only newest versions; an import appends messages to what is there, and replaces other keys."""
@@ -79,7 +82,7 @@ class Transfers:
     async def take(self, lines: Iterable[str | bytes]) -> int:
         """Stores what the lines say, and answers how many there were.
 
-        Raises FieldInvalid, and LineInvalid, once the lines before it are stored.
+        Raises LineInvalid once the lines before it are stored.
         """
         taken = 0
         for batch in _batches(lines):
@@ -105,15 +108,28 @@ class Transfers:
             after, more = page.items[-1].key if page.items else "", page.more
 
     async def _store_run(
-        self, namespace: Namespace, run: Sequence[_Line], *, is_message: bool
+        self, namespace: Namespace, run: Sequence[_Numbered], *, is_message: bool
     ) -> None:
-        if is_message:
-            await self.conversations.append(
-                namespace=namespace, messages=list(_messages(run)), idempotency_key=""
-            )
-            return
+        lines = [line for _, line in run]
+        try:
+            if is_message:
+                await self._append(namespace, lines)
+            else:
+                await self._put(lines)
+        except InvalidInput as error:
+            if len(run) == 1:
+                raise LineInvalid(run[0][0], error.message) from error
+            # None of them is stored; by itself, each says whether it is the one.
+            for each in run:
+                await self._store_run(namespace, [each], is_message=is_message)
+
+    async def _append(self, namespace: Namespace, lines: Sequence[_Line]) -> None:
+        messages = list(_messages(lines))
+        await self.conversations.append(namespace=namespace, messages=messages, idempotency_key="")
+
+    async def _put(self, lines: Sequence[_Line]) -> None:
         now = self.memories.clock()
-        new = [_new_item(line, now=now) for line in run if not line.expires or line.expires > now]
+        new = [_new_item(line, now=now) for line in lines if not line.expires or line.expires > now]
         if new:
             await self.memories.put_all(new, idempotency_key="")
 
@@ -139,9 +155,9 @@ def _line_of(item: Item) -> str:
     return json.dumps(document)
 
 
-def _batches(lines: Iterable[str | bytes]) -> Iterator[list[_Line]]:
+def _batches(lines: Iterable[str | bytes]) -> Iterator[list[_Numbered]]:
     """As many lines as one call may store; before LineInvalid, those that came before."""
-    batch: list[_Line] = []
+    batch: list[_Numbered] = []
     room = TOGETHER_BYTES
     for number, line in enumerate(lines, 1):
         try:
@@ -153,7 +169,7 @@ def _batches(lines: Iterable[str | bytes]) -> Iterator[list[_Line]]:
         if len(batch) == _PAGE or (batch and room < 0):
             yield batch
             batch, room = [], TOGETHER_BYTES - len(line)
-        batch.append(read)
+        batch.append((number, read))
     yield batch
 
 
@@ -177,12 +193,13 @@ def _check_message(said: _Said, value: object) -> None:
     value.encode()
 
 
-def _kind(line: _Line) -> tuple[Namespace, bool]:
+def _kind(numbered: _Numbered) -> tuple[Namespace, bool]:
+    _, line = numbered
     return (line.namespace, True) if line.message else ((), False)
 
 
-def _messages(run: Sequence[_Line]) -> Iterator[Message]:
-    for line in run:
+def _messages(lines: Sequence[_Line]) -> Iterator[Message]:
+    for line in lines:
         if line.message is not None:
             yield Message(
                 role=Role[line.message.role.upper()],
