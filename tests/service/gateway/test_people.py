@@ -200,6 +200,21 @@ async def test_a_new_key_of_the_provider_is_found_but_not_asked_for_by_each_toke
     assert (read, provider.discovered) == (1, 2)
 
 
+async def test_each_person_has_a_rate_of_their_own(start: Start, provider: OpenIdProvider) -> None:
+    async with (
+        start(oidc_issuer=provider.issuer, oidc_client_id=CLIENT_ID, oidc_rate=2, **LISTS) as one,
+        httpx.AsyncClient(base_url=one.url, verify=False) as http,
+    ):
+        answers = [await asked(http, provider.token()) for _ in range(3)]
+        other = await asked(http, provider.token(email="bob@example.org"))
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
+    assert answers[2].json()["code"] == "RATE_EXCEEDED"
+    assert 0 < int(answers[2].headers["Retry-After"]) <= 30
+    assert (other.status_code, other.headers["RateLimit-Limit"]) == (200, "2")
+
+
 async def test_a_provider_that_is_away_is_said_and_keys_still_work(start: Start) -> None:
     with openid_provider() as provider:
         token = provider.token()

@@ -27,10 +27,10 @@ from cadre_gateway.connectors.webhook import WebhookConnector
 from cadre_gateway.connectors.whatsapp import LastHeard, WhatsAppConnector
 from cadre_gateway.connectors.whatsapp_api import WhatsAppApi
 from cadre_gateway.dispatching import Dispatcher
-from cadre_gateway.domain.api_keys import AdminKey, Scope, new_admin_key
+from cadre_gateway.domain.api_keys import AdminKey, Rate, Scope, new_admin_key
 from cadre_gateway.domain.connectors import Connector
 from cadre_gateway.domain.deliveries import BY_REQUEST
-from cadre_gateway.domain.people import Admissions
+from cadre_gateway.domain.people import Admissions, Usage
 from cadre_gateway.domain.rates import Rates
 from cadre_gateway.domain.webhooks import WebhookSecret, new_webhook_secret
 from cadre_gateway.entrypoint.access import Authentication, People
@@ -234,6 +234,7 @@ async def _people(settings: GatewaySettings, stack: AsyncExitStack) -> People | 
         provider=provider,
         admissions=Admissions.parse(lists),
         groups_claim=settings.oidc_groups_claim,
+        usage=Usage(rate=Rate(requests=settings.oidc_rate, seconds=60.0)),
     )
 
 

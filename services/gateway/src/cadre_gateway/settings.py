@@ -61,6 +61,9 @@ class GatewaySettings(ServiceSettings):
     oidc_run: str = Field("", description="Who may run, too.")
     oidc_write: str = Field("", description="Who may write, too.")
     oidc_admin: str = Field("", description="Who may do everything.")
+    oidc_rate: int = Field(
+        1200, gt=0, description="Requests that each person may make in a minute, at one gateway."
+    )
     webhook_secret: SecretStr | None = Field(
         None,
         min_length=16,

@@ -141,28 +141,12 @@ def _use(statements: Statements, digest: str, now: float) -> Use | None:
     key, full = _key(row), float(row["full_time"])
     if key.refusal(now) is not None:
         return Use(key=key, allowance=None)
-    allowance, full = (None, full) if key.rate is None else _taken(key.rate, full, now)
+    allowance, full = (None, full) if key.rate is None else key.rate.take(full, now)
     is_news = now - (key.last_used_time or 0.0) >= _USED_SECONDS
     if is_news or full != row["full_time"]:
         used = now if is_news else key.last_used_time
         statements.change(_USED, {"its_name": key.name, "used": used, "full": full})
     return Use(key=key, allowance=allowance)
-
-
-def _taken(rate: Rate, full: float, now: float) -> tuple[Allowance, float]:
-    """A token taken from a bucket that is full again at a time (which is all that need be known of it), and when it is
-    full then. Without a token nothing is taken."""
-    later = max(full, now) + rate.interval
-    early = later - now - rate.seconds
-    if early > 0:
-        refused = Allowance(rate=rate, remaining=0, retry_seconds=early, reset_seconds=full - now)
-        return refused, full
-    # A little more, because what a sum of floats lacks of a whole number is no request less.
-    remaining = int((rate.seconds - (later - now)) / rate.interval + 1e-6)
-    allowed = Allowance(
-        rate=rate, remaining=remaining, retry_seconds=0.0, reset_seconds=later - now
-    )
-    return allowed, later
 
 
 def _row(connection: sa.Connection, name: str) -> sa.RowMapping | None:

@@ -80,7 +80,7 @@ class ScopeMissing(PermissionDenied):
 
 
 class RateExceeded(LimitExceeded):
-    """The key made as many requests as it may for now."""
+    """The caller made as many requests as it may for now."""
 
     code = "RATE_EXCEEDED"
 
@@ -158,6 +158,23 @@ class Rate:
         """Seconds until one token is back."""
         return self.seconds / self.requests
 
+    def take(self, full: float, now: float) -> tuple["Allowance", float]:
+        """A token taken from a bucket that is full again at a time (which is all that need be known of it), and when
+        it is full then. Without a token nothing is taken."""
+        later = max(full, now) + self.interval
+        early = later - now - self.seconds
+        if early > 0:
+            refused = Allowance(
+                rate=self, remaining=0, retry_seconds=early, reset_seconds=full - now
+            )
+            return refused, full
+        # A little more, because what a sum of floats lacks of a whole number is no request less.
+        remaining = int((self.seconds - (later - now)) / self.interval + 1e-6)
+        allowed = Allowance(
+            rate=self, remaining=remaining, retry_seconds=0.0, reset_seconds=later - now
+        )
+        return allowed, later
+
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
@@ -213,7 +230,7 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
-    """Where a key stands with its rate, after this request. `retry_seconds` is above 0 when it came too early;
+    """Where a caller stands with its rate, after this request. `retry_seconds` is above 0 when it came too early;
     `reset_seconds` is until the bucket is full again."""
 
     rate: Rate
@@ -224,7 +241,7 @@ class Allowance:
     def exceeded(self, name: str) -> RateExceeded:
         """The refusal of a request that came too early."""
         return RateExceeded(
-            f"the API key {name!r} may make {self.rate.requests} requests in {self.rate.seconds:g} s",
+            f"{name!r} may make {self.rate.requests} requests in {self.rate.seconds:g} s",
             resolution="Send it again after the seconds that Retry-After says.",
             metadata={"name": name, "retry_after_seconds": f"{self.retry_seconds:.3f}"},
         )

@@ -18,7 +18,7 @@ from cadre_gateway.domain.api_keys import (
     KeyWrong,
     Scope,
 )
-from cadre_gateway.domain.people import Admissions, Person, PersonNotAllowed
+from cadre_gateway.domain.people import Admissions, Person, PersonNotAllowed, Usage
 from cadre_kit.errors import CadreError
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ class People:
     provider: "OpenIdProvider"
     admissions: Admissions
     groups_claim: str
+    usage: Usage
 
     async def identify(self, token: str) -> Identified:
         """Who an ID token is about. Raises IdTokenRefused, IdTokenExpired, OpenIdProviderUnusable."""
@@ -133,7 +134,7 @@ class People:
         if caller is None:
             nobody = Caller(name=person.name, prefix="", scope=Scope.READ)
             return Identified(caller=nobody, refusal=PersonNotAllowed(person))
-        return Identified(caller=caller)
+        return _within(self.usage.take(person.name, now=time.time()), caller)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +166,13 @@ class Authentication:
                 resolution="Send a key of `cadre keys create`, or the one in the file api-key in the CADRE_HOME of "
                 "this gateway.",
             )
-        key, allowance = found.key, found.allowance
-        refusal = key.refusal(time.time())
-        if allowance is not None and allowance.retry_seconds > 0:
-            refusal = allowance.exceeded(key.name)
+        key = found.key
         caller = Caller(name=key.name, prefix=key.prefix, scope=key.scope)
-        return Identified(caller=caller, allowance=allowance, refusal=refusal)
+        if found.allowance is None:
+            return Identified(caller=caller, refusal=key.refusal(time.time()))
+        return _within(found.allowance, caller)
+
+
+def _within(allowance: Allowance, caller: Caller) -> Identified:
+    refusal = allowance.exceeded(caller.name) if allowance.retry_seconds > 0 else None
+    return Identified(caller=caller, allowance=allowance, refusal=refusal)
