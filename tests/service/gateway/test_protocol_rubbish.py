@@ -52,6 +52,8 @@ WRONG_CALLS: list[tuple[str, object]] = [
     ("ListTasks", {"pageToken": HALF}),
     ("SendMessage", {"message": None}),
     ("SendMessage", {"message": MESSAGE | {"parts": []}}),
+    ("SendMessage", {"message": MESSAGE | {"role": "ROLE_AGENT"}}),
+    ("SendMessage", {"message": MESSAGE | {"role": 7}}),
     ("SendMessage", {"message": MESSAGE | {"parts": [{"text": HALF}]}}),
     ("SendMessage", {"message": MESSAGE | {"messageId": HALF}}),
     ("SendMessage", {"message": MESSAGE | {"taskId": HALF}}),

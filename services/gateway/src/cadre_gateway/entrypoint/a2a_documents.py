@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
@@ -106,8 +106,9 @@ class Part(_Asked):
 
 
 class Message(_Asked):
-    """What a caller says. With `task_id` it answers what that task asks."""
+    """What a caller says, whose role is by name or number. With `task_id` it answers what that task asks."""
 
+    role: Literal["ROLE_USER", 1] = "ROLE_USER"
     message_id: d.Text = Field(min_length=1, max_length=500)
     context_id: d.Text = Field("", max_length=46)
     task_id: d.Text = Field("", max_length=200)
