@@ -89,6 +89,7 @@ class Store:
     searched: dict[str, Any] = field(default_factory=dict)
     appended: dict[str, Any] = field(default_factory=dict)
     usage_query: dict[str, str] = field(default_factory=dict)
+    usage_groups: tuple[int, ...] = (0, 1)
     cost_usd: str | None = "0.00045"
     broken: bool = False
 
@@ -744,8 +745,12 @@ def _add_others(app: FastAPI, store: Store) -> None:
         dimensions = request.query_params["group_by"].split(",")
         unpriced = {**USAGE, "cost_usd": None, "unpriced_calls": 1}
         groups = [
-            {"keys": {d: f"{d}-{n}" for d in dimensions}, "usage": used, "failed_calls": n}
-            for n, used in enumerate([USAGE, unpriced])
+            {
+                "keys": {d: f"{d}-{n}" for d in dimensions},
+                "usage": unpriced if n else USAGE,
+                "failed_calls": n,
+            }
+            for n in store.usage_groups
         ]
         details = {
             "known_usd": "0.00045",

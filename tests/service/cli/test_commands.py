@@ -138,6 +138,35 @@ def test_costs_come_as_csv(cadre: Cadre) -> None:
     ]
 
 
+def test_days_come_one_after_the_other(cadre: Cadre, store: Store) -> None:
+    store.usage_groups = (1, 0)
+
+    shown = cadre("costs", "--by", "day", "--by", "model").stdout.splitlines()
+    rows = csv.DictReader(cadre("costs", "--by", "day", "--csv").stdout.splitlines())
+    dearest_first = cadre("costs", "--by", "model").stdout.splitlines()
+
+    assert ("day-0" in shown[1], "day-1" in shown[2]) == (True, True)
+    assert [row["day"] for row in rows] == ["day-0", "day-1"]
+    assert "model-1" in dearest_first[1]
+
+
+def test_an_empty_ledger_is_said_so_and_keeps_its_columns(cadre: Cadre, store: Store) -> None:
+    full = cadre("costs", "--csv").stdout.splitlines()
+    store.usage_groups = ()
+
+    assert cadre("costs").stdout.startswith("No model was called yet.\n")
+    assert cadre("costs", "--csv").stdout.splitlines() == full[:1]
+    assert cadre.json("costs")["groups"] == []
+
+
+def test_costs_are_those_between_two_times(cadre: Cadre, store: Store) -> None:
+    cadre("costs", "--since", "2026-11-01", "--until", "2026-12-01T01:00+01:00")
+
+    query = store.usage_query
+    assert datetime.fromisoformat(query["start"]) == datetime(2026, 11, 1, tzinfo=UTC)
+    assert datetime.fromisoformat(query["end"]) == datetime(2026, 12, 1, tzinfo=UTC)
+
+
 def test_single_calls_are_listed_with_the_most_that_they_may_have_cost(cadre: Cadre) -> None:
     shown = cadre("costs", "--calls", "--run", "r1").stdout
     rows = list(csv.DictReader(cadre("costs", "--calls", "--csv").stdout.splitlines()))
@@ -149,7 +178,11 @@ def test_single_calls_are_listed_with_the_most_that_they_may_have_cost(cadre: Ca
 
 
 def test_what_excludes_each_other_is_refused(cadre: Cadre) -> None:
-    for options in (("--csv", "--json"), ("--calls", "--by", "node")):
+    for options in (
+        ("--csv", "--json"),
+        ("--calls", "--by", "node"),
+        ("--last", "7d", "--since", "2026-11-01"),
+    ):
         assert cadre("costs", *options).returncode == 2
 
 
@@ -190,6 +223,13 @@ def test_a_span_that_cannot_be_read_is_refused(cadre: Cadre) -> None:
 
     assert refused.returncode == 2
     assert "'yesterday' is no span of time" in refused.stderr
+
+
+def test_a_time_that_cannot_be_read_is_refused(cadre: Cadre) -> None:
+    refused = cadre("costs", "--until", "tomorrow")
+
+    assert refused.returncode == 2
+    assert "'tomorrow' is no time" in refused.stderr
 
 
 def test_a_workflow_is_scheduled_paused_resumed_and_unscheduled(

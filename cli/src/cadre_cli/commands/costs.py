@@ -4,7 +4,7 @@ import csv
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,7 @@ __all__ = ["add_to"]
 
 _BAR_CELLS = 24
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_IN_TIME = ("day", "hour")
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "uncertain": "magenta"}
 
 
@@ -30,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(
         epilog="Examples: cadre costs · cadre costs --by day --last 30d · cadre costs --by workflow --by model --csv · "
-        "cadre costs --calls --run ID"
+        "cadre costs --since 2026-11-01 --until 2026-12-01 · cadre costs --calls --run ID"
     )(costs)
 
 
@@ -44,6 +45,15 @@ def costs(
     last: Annotated[
         str | None,
         typer.Option(metavar="SPAN", help="Only calls of the last 12h, 7d, 4w; all if not given."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Only calls from then on: 2026-11-01, or with a time; UTC."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only calls before then, written likewise.")
     ] = None,
     workflow: Annotated[str | None, typer.Option(help="Only calls of this workflow.")] = None,
     run_id: Annotated[
@@ -61,14 +71,20 @@ def costs(
     Grouped, with a bar for each group's share. A cost is `unknown` where the price of a call is; it is never guessed.
     """
     _check(by, calls, csv_, json_)
-    start = _since(last)
+    if last and since:
+        raise CliError("--last and --since exclude each other", code="USAGE")
+    start, end = _last(last) or _time(since, "--since"), _time(until, "--until")
     with gateway() as client:
         if calls:
-            found = client.calls(start=start, workflow=workflow, run_id=run_id, limit=limit)
+            found = client.calls(
+                start=start, end=end, workflow=workflow, run_id=run_id, limit=limit
+            )
             _tell_calls(found, csv_, json_)
             return
         dimensions = by or ["model"]
-        report = client.usage(group_by=dimensions, start=start, workflow=workflow, run_id=run_id)
+        report = client.usage(
+            group_by=dimensions, start=start, end=end, workflow=workflow, run_id=run_id
+        )
     _tell_sums(report, dimensions, csv_, json_)
 
 
@@ -83,7 +99,9 @@ def _tell_sums(report: "UsageReport", dimensions: Sequence[str], csv_: bool, jso
     if json_:
         print_json(report.model_dump(mode="json"))
     elif csv_:
-        _print_csv(_flat(group) for group in report.groups)
+        _print_csv(
+            _names_of_sums(dimensions), [_flat(g) for g in _in_order(report.groups, dimensions)]
+        )
     else:
         _show_sums(report, dimensions)
 
@@ -93,9 +111,25 @@ def _tell_calls(found: Sequence["ModelCall"], csv_: bool, json_: bool) -> None:
     if json_:
         print_json({"calls": documents})
     elif csv_:
-        _print_csv(documents)
+        from cadre_client import ModelCall
+
+        _print_csv(list(ModelCall.model_fields), documents)
     else:
         _show_calls(found)
+
+
+def _names_of_sums(dimensions: Sequence[str]) -> list[str]:
+    from cadre_client import Usage, UsageDetails
+
+    names = [*dimensions, *Usage.model_fields, "failed_calls", *UsageDetails.model_fields]
+    return list(dict.fromkeys(names))
+
+
+def _in_order(groups: Sequence["UsageGroup"], dimensions: Sequence[str]) -> list["UsageGroup"]:
+    """The dearest first, as they come; days and hours one after the other."""
+    if dimensions[0] not in _IN_TIME:
+        return list(groups)
+    return sorted(groups, key=lambda group: group.keys.get(dimensions[0]) or "")
 
 
 def _flat(group: "UsageGroup") -> dict[str, Any]:
@@ -104,20 +138,18 @@ def _flat(group: "UsageGroup") -> dict[str, Any]:
     return {**document["keys"], **document["usage"], **rest, **document["details"]}
 
 
-def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
-    writer: csv.DictWriter[str] | None = None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
+def _print_csv(names: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def _show_sums(report: "UsageReport", dimensions: Sequence[str]) -> None:
-    share = _shares(report.groups)
+    groups = _in_order(report.groups, dimensions)
+    share = _shares(groups)
     rows = [
         (*_keys(group, dimensions), *_numbers(group.usage), str(group.failed_calls), _bar(part))
-        for group, part in zip(report.groups, share, strict=True)
+        for group, part in zip(groups, share, strict=True)
     ]
     total = ("[bold]Total[/]", *[""] * (len(dimensions) - 1), *_numbers(report.total), "", "")
     print_table(
@@ -202,7 +234,20 @@ def _bar(share: Decimal) -> str:
     return f"[cyan]{'█' * round(share * _BAR_CELLS)}[/]"
 
 
-def _since(span: str | None) -> datetime | None:
+def _time(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise typer.BadParameter(
+            f"{text!r} is no time; write 2026-11-01 or 2026-11-01T08:00", param_hint=option
+        ) from exc
+    # As the ledger's days and the periods of budgets are.
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _last(span: str | None) -> datetime | None:
     if span is None:
         return None
     match = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", span)
