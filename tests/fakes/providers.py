@@ -183,12 +183,14 @@ _OPENAI_USAGE = {
 }
 
 
-def openai_stream(pieces: Sequence[str], *, cut: bool = False, stall: bool = False) -> Answer:
+def openai_stream(
+    pieces: Sequence[str], *, cut: bool = False, stall: bool = False, finish: str = "stop"
+) -> Answer:
     """A reply in pieces in OpenAI's words, with usage at its end; or without an end."""
     whole = not (cut or stall)
     deltas = [_openai_chunk({"content": piece}) for piece in pieces]
     end = [
-        _openai_chunk({}, finish="stop"),
+        _openai_chunk({}, finish=finish),
         {**_openai_chunk({}), "choices": [], "usage": _OPENAI_USAGE},
     ]
     return events(*deltas, *(end if whole else ()), done=whole, cut=cut, stall=stall)
@@ -222,9 +224,9 @@ def anthropic_tool_call(name: str, arguments: str) -> Answer:
     return _anthropic_message([block], "tool_use")
 
 
-def anthropic_reply(text: str) -> Answer:
+def anthropic_reply(text: str, *, finish: str = "end_turn") -> Answer:
     """A whole reply in Anthropic's words; four of its tokens were read from the prompt cache."""
-    return _anthropic_message([{"type": "text", "text": text}], "end_turn")
+    return _anthropic_message([{"type": "text", "text": text}], finish)
 
 
 def _anthropic_message(content: list[dict[str, Any]], stop: str) -> Answer:
@@ -247,10 +249,10 @@ def _anthropic_message(content: list[dict[str, Any]], stop: str) -> Answer:
     )
 
 
-def anthropic_stream(pieces: Sequence[str]) -> Answer:
+def anthropic_stream(pieces: Sequence[str], *, finish: str = "end_turn") -> Answer:
     """A reply in pieces in Anthropic's words."""
     deltas = [{"type": "text_delta", "text": piece} for piece in pieces]
-    return _anthropic_events({"type": "text", "text": ""}, deltas, "end_turn")
+    return _anthropic_events({"type": "text", "text": ""}, deltas, finish)
 
 
 def anthropic_tool_call_stream(name: str, arguments: str) -> Answer:
@@ -288,9 +290,9 @@ def _anthropic_events(block: dict[str, Any], deltas: Sequence[dict[str, Any]], s
     return Answer(content_type="text/event-stream", chunks=tuple(said))
 
 
-def gemini_reply(text: str) -> Answer:
+def gemini_reply(text: str, *, finish: str = "STOP") -> Answer:
     """A whole reply in Gemini's words."""
-    return json_answer(_gemini(text, finish="STOP"))
+    return json_answer(_gemini(text, finish=finish))
 
 
 def gemini_tool_call(name: str, arguments: str) -> Answer:
@@ -307,10 +309,10 @@ def _gemini_call(name: str, arguments: str) -> dict[str, Any]:
     return {"functionCall": {"name": name, "args": json.loads(arguments)}}
 
 
-def gemini_stream(pieces: Sequence[str]) -> Answer:
+def gemini_stream(pieces: Sequence[str], *, finish: str = "STOP") -> Answer:
     """A reply in pieces in Gemini's words."""
     *first, last = pieces
-    documents = [*(_gemini(piece) for piece in first), _gemini(last, finish="STOP")]
+    documents = [*(_gemini(piece) for piece in first), _gemini(last, finish=finish)]
     return events(*documents, done=False)
 
 

@@ -1,6 +1,6 @@
 """The wire formats of providers, each by every way that it is spoken to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +35,8 @@ class Speech:
     provider: str
     model: str
     path: str
-    reply: Callable[[str], Answer]
-    stream: Callable[[Sequence[str]], Answer]
+    reply: Callable[..., Answer]
+    stream: Callable[..., Answer]
     tool_call: Callable[[str, str], Answer]
     error: Callable[..., Answer]
     detailed: Callable[[str, str], Answer]

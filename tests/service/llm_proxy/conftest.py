@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cadre.common.v1 import common_pb2
 from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc, usage_pb2, usage_pb2_grpc
 from cadre_kit.channels import call, connect, stream
 from cadre_kit.serving import serving
+from cadre_llm_proxy.adapters.sql_ledger import utc_now
 from cadre_llm_proxy.app import build_with
 from cadre_llm_proxy.settings import ProcessEnvironment, Settings
 
@@ -172,10 +174,12 @@ def start(tmp_path: Path, variables: dict[str, str]) -> Start:
     """Starts a proxy on the test's folder; a second one, after the first was closed, is a restart."""
 
     @asynccontextmanager
-    async def started(**settings: Any) -> AsyncIterator[Client]:
+    async def started(
+        *, clock: Callable[[], datetime] = utc_now, **settings: Any
+    ) -> AsyncIterator[Client]:
         chosen = Settings(home=tmp_path, traces_endpoint="", _env_file=None, **settings)
         async with (
-            build_with(chosen, ProcessEnvironment(variables)) as services,
+            build_with(chosen, ProcessEnvironment(variables), clock) as services,
             serving(services, host="127.0.0.1", port=0) as address,
             connect(address) as channel,
         ):

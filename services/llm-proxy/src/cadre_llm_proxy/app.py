@@ -1,9 +1,9 @@
 """Builds the llm-proxy's parts; the only place that does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from cadre.llm_proxy.v1 import llm_pb2_grpc, usage_pb2_grpc
 from cadre_kit.serving import GrpcService
@@ -14,7 +14,7 @@ from cadre_llm_proxy.adapters.litellm_models import LitellmModels
 from cadre_llm_proxy.adapters.models_file import AbleModels, read_models
 from cadre_llm_proxy.adapters.openai_http import OpenAiHttp, Patience
 from cadre_llm_proxy.adapters.prices_file import PricedModels, read_prices
-from cadre_llm_proxy.adapters.sql_ledger import NAME, SqlLedger, open_ledger
+from cadre_llm_proxy.adapters.sql_ledger import NAME, SqlLedger, open_ledger, utc_now
 from cadre_llm_proxy.adapters.tiktoken_tokenizer import TiktokenTokenizer
 from cadre_llm_proxy.adapters.traced_models import TracedModels
 from cadre_llm_proxy.adapters.word_vectors import WordVectors
@@ -43,12 +43,12 @@ async def build(settings: Settings) -> AsyncIterator[Sequence[GrpcService]]:
 
 @asynccontextmanager
 async def build_with(
-    settings: Settings, environment: Environment
+    settings: Settings, environment: Environment, clock: Callable[[], datetime] = utc_now
 ) -> AsyncIterator[Sequence[GrpcService]]:
     """The services. Opens the ledger; closes what it opened."""
     own_prices = read_prices(settings.prices_file)
     own_models = read_models(settings.llm_models_file)
-    ledger = await _opened_ledger(settings)
+    ledger = await _opened_ledger(settings, clock)
     library = LitellmLibrary()
     patience = Patience(
         connect_seconds=settings.llm_connect_seconds,
@@ -76,7 +76,7 @@ async def build_with(
     tokenizer = TiktokenTokenizer()
     # No call shall wait for it.
     tokenizer.begin()
-    metering = Metering(entries=patient, tokenizer=tokenizer, target_of=target_of)
+    metering = Metering(entries=patient, tokenizer=tokenizer, target_of=target_of, clock=clock)
     traced = TracedModels(models, with_content=settings.trace_content)
     completions = Completions(
         providers=providers,
@@ -105,12 +105,12 @@ async def build_with(
         await ledger.close()
 
 
-async def _opened_ledger(settings: Settings) -> SqlLedger:
+async def _opened_ledger(settings: Settings, clock: Callable[[], datetime]) -> SqlLedger:
     """The ledger at its newest schema, without the replies whose time is over."""
     url = settings.database_url(settings.llm_proxy_database_url, NAME)
-    ledger = await open_ledger(url)
+    ledger = await open_ledger(url, clock=clock)
     await ledger.join()
-    await ledger.forget_replies(before=datetime.now(UTC) - timedelta(days=settings.llm_reply_days))
+    await ledger.forget_replies(before=clock() - timedelta(days=settings.llm_reply_days))
     return ledger
 
 

@@ -47,6 +47,8 @@ _SANDBOX = "sandbox"
 _MEMORY = "memory"
 # A call gets this much longer than the time that it asks for, so that the other side's own error arrives.
 _GRACE_SECONDS = 5.0
+# Why a reply may lack its end.
+_CUT = (llm_pb2.FINISH_REASON_LENGTH, llm_pb2.FINISH_REASON_CONTENT_FILTER)
 _ROLES = {
     Role.SYSTEM: llm_pb2.ROLE_SYSTEM,
     Role.USER: llm_pb2.ROLE_USER,
@@ -469,7 +471,7 @@ def reply_of(reply: llm_pb2.Reply) -> Reply:
     return Reply(
         text=reply.content,
         usage=_usage(reply.usage),
-        complete=reply.finish_reason != llm_pb2.FINISH_REASON_LENGTH,
+        complete=reply.finish_reason not in _CUT,
         tool_calls=tuple(calls),
         warnings=tuple(map(_budget_warning, reply.budget_warnings)),
     )

@@ -152,6 +152,10 @@ SETTLED = (
     "first_token_ms",
     "status",
     "error_code",
+    "input_usd_per_million",
+    "output_usd_per_million",
+    "cache_read_usd_per_million",
+    "cache_write_usd_per_million",
 )
 """The columns that change when an entry ends."""
 
@@ -164,7 +168,7 @@ def time_text(time: datetime) -> str:
 
 def entry_row(entry: Entry) -> dict[str, Any]:
     """An entry's columns but `process_id`."""
-    who, price = entry.attribution, entry.price
+    who = entry.attribution
     return {
         "id": entry.id,
         "time": time_text(entry.time),
@@ -179,10 +183,6 @@ def entry_row(entry: Entry) -> dict[str, Any]:
         "api_key": who.api_key,
         "provider": entry.provider,
         "model": entry.model,
-        "input_usd_per_million": price and _text(price.input),
-        "output_usd_per_million": price and _text(price.output),
-        "cache_read_usd_per_million": price and _text(price.cache_read),
-        "cache_write_usd_per_million": price and _text(price.cache_write),
         "reserved_usd": _text(entry.reserved_usd),
         "reserved_tokens": entry.reserved_tokens,
         "saved_usd": _text(entry.saved_usd),
@@ -193,7 +193,7 @@ def entry_row(entry: Entry) -> dict[str, Any]:
 
 def settled_row(entry: Entry) -> dict[str, Any]:
     """The columns that change when an entry ends."""
-    tokens = entry.tokens
+    tokens, price = entry.tokens, entry.price
     return {
         "input_tokens": tokens and tokens.input,
         "output_tokens": tokens and tokens.output,
@@ -206,6 +206,11 @@ def settled_row(entry: Entry) -> dict[str, Any]:
         "first_token_ms": entry.first_token_ms,
         "status": entry.status.value,
         "error_code": entry.error_code,
+        # Which of a model's prices holds is known when its request has ended.
+        "input_usd_per_million": price and _text(price.input),
+        "output_usd_per_million": price and _text(price.output),
+        "cache_read_usd_per_million": price and _text(price.cache_read),
+        "cache_write_usd_per_million": price and _text(price.cache_write),
     }
 
 

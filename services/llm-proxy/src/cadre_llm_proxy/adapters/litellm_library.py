@@ -4,10 +4,12 @@ import asyncio
 import json
 import logging
 import os
+import re
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from importlib.util import find_spec
@@ -16,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from cadre_llm_proxy.domain.calls import Abilities
-from cadre_llm_proxy.domain.prices import Price
+from cadre_llm_proxy.domain.prices import Price, Tier
 from cadre_llm_proxy.domain.providers import ModelFacts
 
 __all__ = ["REQUEST", "LitellmLibrary", "PublishedByLitellm", "Request", "litellm_provider"]
@@ -46,6 +48,14 @@ REQUEST: ContextVar[Request] = ContextVar("REQUEST", default=Request())  # noqa:
 _TABLE = "model_prices_and_context_window_backup.json"
 _MILLION = Decimal(1_000_000)
 _MODELS_REMEMBERED = 500
+# The columns of long requests, and of other services than the standard one.
+_TIER = re.compile(
+    r"input_cost_per_token(?P<suffix>(?:_above_(?P<above>\d+)k_tokens)?"
+    r"(?:_(?P<service>flex|priority|ultrafast))?)(?<!token)"
+)
+# What is billed beside tokens of text, and is not counted here.
+_NOT_BY_TOKEN = ("input_cost_per_request", "citation_cost_per_token")
+_SEARCHES = re.compile(r"-search-|deep-research")
 
 
 def litellm_provider(provider: str) -> str:
@@ -108,7 +118,7 @@ class PublishedByLitellm:
         if row is None:
             return ModelFacts()
         return ModelFacts(
-            price=_price(row),
+            price=_price(model, row),
             context_tokens=int(row.get("max_input_tokens") or 0),
             max_output_tokens=int(row.get("max_output_tokens") or 0),
             abilities=_abilities(row),
@@ -139,16 +149,44 @@ def _abilities(row: dict[str, Any]) -> Abilities:
     )
 
 
-def _price(row: dict[str, Any]) -> Price | None:
-    prompt = _per_million(row, "input_cost_per_token")
-    reply = _per_million(row, "output_cost_per_token")
+def _price(key: str, row: dict[str, Any]) -> Price | None:
+    if any(row.get(column) for column in _NOT_BY_TOKEN) or _always_searches(key, row):
+        return None
+    thought = row.get("output_cost_per_reasoning_token")
+    if thought is not None and thought != row.get("output_cost_per_token"):
+        return None
+    basic = _priced(row, "")
+    return basic and replace(basic, tiers=tuple(_tiers(row)))
+
+
+def _always_searches(key: str, row: dict[str, Any]) -> bool:
+    """Whether a model looks things up for each reply, which is billed by the search."""
+    is_made_for_it = row.get("litellm_provider") == "perplexity" or _SEARCHES.search(key)
+    return bool(row.get("search_context_cost_per_query") and is_made_for_it)
+
+
+def _tiers(row: dict[str, Any]) -> Iterator[Tier]:
+    for column in row:
+        if found := _TIER.fullmatch(column):
+            price = _priced(row, found["suffix"])
+            if price is not None:
+                above = int(found["above"] or 0) * 1000
+                yield Tier(price=price, service=found["service"] or "", above_tokens=above)
+
+
+def _priced(row: dict[str, Any], suffix: str) -> Price | None:
+    prompt = _per_million(row, f"input_cost_per_token{suffix}")
+    reply = _per_million(row, f"output_cost_per_token{suffix}")
+    if reply is None and row.get("mode") == "embedding":
+        # There is none: vectors are no tokens.
+        reply = Decimal(0)
     if prompt is None or reply is None:
         return None
     return Price(
         input=prompt,
         output=reply,
-        cache_read=_per_million(row, "cache_read_input_token_cost"),
-        cache_write=_per_million(row, "cache_creation_input_token_cost"),
+        cache_read=_per_million(row, f"cache_read_input_token_cost{suffix}"),
+        cache_write=_per_million(row, f"cache_creation_input_token_cost{suffix}"),
     )
 
 
@@ -180,7 +218,9 @@ def _imported() -> ModuleType:
     litellm.suppress_debug_info = True
     # Its events quote prompts, and addresses of images; what goes wrong is told by our errors.
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    from cadre_llm_proxy.adapters.litellm_endings import keep_endings
     from cadre_llm_proxy.adapters.litellm_transport import bound_requests
 
     bound_requests()
+    keep_endings()
     return litellm

@@ -112,6 +112,9 @@ def _arguments(litellm: Any, ask: Ask) -> dict[str, Any]:
     for name in body.keys() & _IN_TABLE:
         if taken and name not in taken:
             raise _unsupported(name, ask.target)
+    if body.get("service_tier") == "auto":
+        # What is so without it; for Gemini, litellm would make it the dearest.
+        del body["service_tier"]
     return {**body, **_reached(ask.target)}
 
 

@@ -16,6 +16,7 @@ from cadre_llm_proxy.adapters.openai_values import (
     likelihoods_of,
     model_of,
     reasoning_of,
+    service_of,
     text_of,
     tokens_of,
     whole,
@@ -134,6 +135,7 @@ def answer_of(document: Mapping[str, Any], ask: Ask) -> Answer:
             tool_calls=tuple(_written(call) for call in message.get("tool_calls") or ()),
             reasoning=whole(reasoning_of(message)),
             likelihoods=likelihoods_of(choice),
+            service=service_of(document),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as exc:
         raise Unreadable("no reply in OpenAI's format") from exc

@@ -16,6 +16,7 @@ __all__ = [
     "likelihoods_of",
     "model_of",
     "reasoning_of",
+    "service_of",
     "text_of",
     "tokens_of",
     "whole",
@@ -27,7 +28,14 @@ _FINISH_REASONS = {
     "tool_calls": FinishReason.TOOL_CALLS,
     "function_call": FinishReason.TOOL_CALLS,
     "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+    "model_length": FinishReason.LENGTH,
     "content_filter": FinishReason.CONTENT_FILTER,
+    "refusal": FinishReason.CONTENT_FILTER,
+    # Servers that gave a request up in the middle of its reply.
+    "abort": FinishReason.BROKEN,
+    "error": FinishReason.BROKEN,
+    "malformed_function_call": FinishReason.BROKEN,
 }
 _LONGEST_NAME = 200
 _MOST_TOKENS = 1_000_000_000
@@ -119,9 +127,20 @@ def tokens_of(usage: object) -> Tokens | None:
         input=sent,
         output=written,
         cache_read=_count(of_sent, "cached_tokens") or 0,
-        cache_write=_count(of_sent, "cache_creation_tokens") or 0,
+        # OpenAI's name for it, and Anthropic's.
+        cache_write=_count(of_sent, "cache_write_tokens")
+        or _count(of_sent, "cache_creation_tokens")
+        or 0,
         reasoning=_count(of_written, "reasoning_tokens") or 0,
     )
+
+
+def service_of(document: Mapping[str, Any]) -> str:
+    """Which of its services the provider gave to a request; empty when it does not say."""
+    usage = document.get("usage")
+    within = usage.get("service_tier") if isinstance(usage, Mapping) else None
+    said = document.get("service_tier") or within
+    return said if isinstance(said, str) and len(said) <= _LONGEST_NAME else ""
 
 
 def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:

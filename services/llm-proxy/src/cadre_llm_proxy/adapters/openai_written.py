@@ -12,6 +12,7 @@ from cadre_llm_proxy.adapters.openai_values import (
     likelihoods_of,
     model_of,
     reasoning_of,
+    service_of,
     text_of,
     tokens_of,
     whole,
@@ -66,12 +67,14 @@ class WrittenReply:
     _likelihoods: list[Likelihood] = field(default_factory=list)
     _finish_reason: object = None
     _tokens: Tokens | None = None
+    _service: str = ""
 
     def add(self, chunk: Mapping[str, Any]) -> tuple[Delta, ...]:
         """Takes a chunk in; what it adds for a reader, if anything. Raises Unreadable."""
         try:
             self.model = model_of(chunk, self.model)
             self._tokens = tokens_of(chunk.get("usage")) or self._tokens
+            self._service = service_of(chunk) or self._service
             return self._chosen(chunk["choices"][0]) if chunk.get("choices") else ()
         except (KeyError, IndexError, TypeError, AttributeError) as exc:
             raise Unreadable("no chunk in OpenAI's format") from exc
@@ -89,6 +92,7 @@ class WrittenReply:
             ),
             reasoning=self._reasoning.text(),
             likelihoods=tuple(self._likelihoods),
+            service=self._service,
         )
 
     def _chosen(self, choice: Mapping[str, Any]) -> tuple[Delta, ...]:

@@ -9,14 +9,14 @@ import yaml  # type: ignore[import-untyped]  # PyYAML ships no annotations
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cadre_llm_proxy.domain.facts import PricesFileInvalid
-from cadre_llm_proxy.domain.prices import Price
+from cadre_llm_proxy.domain.prices import Price, Tier
 from cadre_llm_proxy.domain.providers import ModelFacts, PublishedModels
 
 __all__ = ["OwnPrice", "PricedModels", "read_prices"]
 
 
-class OwnPrice(BaseModel):
-    """What the file says of one model: US dollars per million tokens, best as quoted decimals."""
+class _Amounts(BaseModel):
+    """US dollars per million tokens, best as quoted decimals."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -24,7 +24,6 @@ class OwnPrice(BaseModel):
     output: Decimal = Field(ge=0, allow_inf_nan=False)
     cache_read: Decimal | None = Field(None, ge=0, allow_inf_nan=False)
     cache_write: Decimal | None = Field(None, ge=0, allow_inf_nan=False)
-    max_output_tokens: int | None = Field(None, ge=1)
 
     def price(self) -> Price:
         """The price."""
@@ -34,6 +33,28 @@ class OwnPrice(BaseModel):
             cache_read=self.cache_read,
             cache_write=self.cache_write,
         )
+
+
+class _OwnTier(_Amounts):
+    """The price of requests to another service of the provider, or with more than so many tokens of input."""
+
+    service: str = ""
+    above_tokens: int = Field(0, ge=0)
+
+
+class OwnPrice(_Amounts):
+    """What the file says of one model."""
+
+    max_output_tokens: int | None = Field(None, ge=1)
+    tiers: list[_OwnTier] = []
+
+    def price(self) -> Price:
+        """The price, with that of other requests."""
+        tiers = [
+            Tier(price=each.price(), service=each.service, above_tokens=each.above_tokens)
+            for each in self.tiers
+        ]
+        return replace(super().price(), tiers=tuple(tiers))
 
 
 _FILE = TypeAdapter(dict[str, OwnPrice])

@@ -80,11 +80,11 @@ def settle(statements: Statements, entry: Entry, change: Amount) -> tuple[Budget
     return tuple(each for each in settled if each is not None)
 
 
-def put_budget(connection: sa.Connection, budget: Budget) -> BudgetStatus:
+def put_budget(connection: sa.Connection, budget: Budget, now: datetime) -> BudgetStatus:
     """Stores a budget in place of the one of its name; its accounts are added up anew."""
     delete_budget(connection, budget.name)
     connection.execute(t.budgets.insert(), t.budget_row(budget))
-    return _status(ConnectionStatements(connection), budget)
+    return _status(ConnectionStatements(connection), budget, now)
 
 
 def delete_budget(connection: sa.Connection, name: str) -> bool:
@@ -94,24 +94,24 @@ def delete_budget(connection: sa.Connection, name: str) -> bool:
     return found.rowcount > 0
 
 
-def list_budgets(connection: sa.Connection) -> tuple[BudgetStatus, ...]:
+def list_budgets(connection: sa.Connection, now: datetime) -> tuple[BudgetStatus, ...]:
     """All budgets by name."""
     statements = ConnectionStatements(connection)
-    return tuple(_status(statements, budget) for budget in _budgets(statements))
+    return tuple(_status(statements, budget, now) for budget in _budgets(statements))
 
 
 def _budgets(statements: Statements) -> list[Budget]:
     return [t.budget_of(row) for row in statements.rows(_SELECT_BUDGETS, {})]
 
 
-def _status(statements: Statements, budget: Budget) -> BudgetStatus:
+def _status(statements: Statements, budget: Budget, now: datetime) -> BudgetStatus:
     if budget.scope is Scope.RUN:
         periods: Sequence[str] = [budget.subject]
     elif budget.period is Period.RUN:
         of_budget = {"of_budget": budget.name}
         periods = [row["period"] for row in statements.rows(_SELECT_LAST_RUNS, of_budget)]
     else:
-        periods = [period_now(budget.period, datetime.now(UTC))]
+        periods = [period_now(budget.period, now)]
     accounts = [Account(budget=budget, period=period) for period in periods]
     return BudgetStatus(budget=budget, uses=tuple(_used(statements, each) for each in accounts))
 

@@ -1,8 +1,9 @@
 """The ledger in SQLite or PostgreSQL."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -28,7 +29,7 @@ from cadre_llm_proxy.domain.metering import Kept
 from cadre_llm_proxy.domain.replies import Claim
 from cadre_llm_proxy.domain.usage import CallQuery, Group, UsageQuery
 
-__all__ = ["MIGRATIONS", "NAME", "SqlLedger", "open_ledger"]
+__all__ = ["MIGRATIONS", "NAME", "SqlLedger", "open_ledger", "utc_now"]
 
 NAME = "llm-proxy"
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -62,17 +63,24 @@ _DELETE_CACHED = sa.delete(t.cached_replies).where(
 _INSERT_CACHED = sa.insert(t.cached_replies)
 
 
-async def open_ledger(url: str) -> "SqlLedger":
-    """The ledger at `sqlite:///PATH` or `postgresql://...`, brought to its newest schema."""
+def utc_now() -> datetime:
+    """The system's clock."""
+    return datetime.now(UTC)
+
+
+async def open_ledger(url: str, *, clock: Callable[[], datetime] = utc_now) -> "SqlLedger":
+    """The ledger at `sqlite:///PATH` or `postgresql://...`, brought to its newest schema. The present periods of
+    budgets are those of the clock."""
     await asyncio.to_thread(migrate, url, migrations=MIGRATIONS, name=NAME)
-    return SqlLedger(open_transactions(url, name=NAME, strict=False, lock=_LOCK))
+    return SqlLedger(open_transactions(url, name=NAME, strict=False, lock=_LOCK), clock)
 
 
 class SqlLedger:
     """Keeps entries, budgets and replies in one database that several processes may share. `join` it first."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, clock: Callable[[], datetime]) -> None:
         self._transactions = transactions
+        self._clock = clock
         self._me = Self.of_process()
         self._keeping_alive: asyncio.Task[None] | None = None
 
@@ -186,7 +194,8 @@ class SqlLedger:
 
     async def put_budget(self, budget: Budget) -> BudgetStatus:
         """Stores a budget in place of the one of its name."""
-        return await self._transactions.write(lambda c: sql_accounts.put_budget(c, budget))
+        now = self._clock()
+        return await self._transactions.write(lambda c: sql_accounts.put_budget(c, budget, now))
 
     async def delete_budget(self, name: str) -> bool:
         """Removes a budget; says whether there was one."""
@@ -195,7 +204,8 @@ class SqlLedger:
     async def budgets(self) -> tuple[BudgetStatus, ...]:
         """All budgets by name."""
         # A write, for it may begin the account of a new day.
-        return await self._transactions.write(sql_accounts.list_budgets)
+        now = self._clock()
+        return await self._transactions.write(lambda c: sql_accounts.list_budgets(c, now))
 
     def _claim(self, statements: Statements, key: str, digest: str) -> StoredReply | Claim:
         for row in statements.rows(_SELECT_REPLY, {"key": key}):

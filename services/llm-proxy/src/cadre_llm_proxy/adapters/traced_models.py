@@ -11,8 +11,9 @@ from cadre_kit import semconv
 from cadre_kit.tracing import tracer
 from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings
 from cadre_llm_proxy.domain.completions import Models
+from cadre_llm_proxy.domain.estimates import price_of
 from cadre_llm_proxy.domain.facts import ProviderFailure
-from cadre_llm_proxy.domain.prices import Price, Tokens, cost_of
+from cadre_llm_proxy.domain.prices import Price, Tokens, cost_of, price_served
 
 __all__ = ["TracedModels"]
 
@@ -98,8 +99,8 @@ class TracedModels:
         if answer.tokens is not None:
             span.set_attribute(semconv.INPUT_TOKENS, answer.tokens.input)
             span.set_attribute(semconv.OUTPUT_TOKENS, answer.tokens.output)
-            if ask.target.price is not None:
-                _add_cost(span, answer.tokens, ask.target.price)
+            if (price := _price(ask, answer, answer.tokens)) is not None:
+                _add_cost(span, answer.tokens, price)
         if self._with_content:
             said = {"role": "assistant", "content": answer.content}
             span.set_attribute(semconv.MLFLOW_SPAN_OUTPUTS, json.dumps(said))
@@ -115,6 +116,11 @@ def _ended(span: Span) -> Iterator[Span]:
         raise
     finally:
         span.end()
+
+
+def _price(ask: Ask, answer: Answer, tokens: Tokens) -> Price | None:
+    price = price_of(ask.target, ask.options)
+    return price_served(price, ask.options.params, said=answer.service, sent=tokens.input)
 
 
 def _add_cost(span: Span, tokens: Tokens, price: Price) -> None:

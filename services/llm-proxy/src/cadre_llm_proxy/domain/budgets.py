@@ -284,7 +284,7 @@ def _way_out(budget: Budget, resets: str) -> str:
 
 
 def _unpriced(budget: Budget, bound: Bound, model: str) -> CadreError:
-    if bound.price is not None:
+    if bound.price is not None and bound.tokens is None:
         return _unbounded(budget, model)
     return BudgetNeedsPrice(
         f"nobody knows what {model} costs, and the budget {budget.name!r} is in US dollars",

@@ -49,13 +49,14 @@ class Role(Enum):
 
 
 class FinishReason(Enum):
-    """Why a reply ended; UNKNOWN when the provider did not say."""
+    """Why a reply ended; UNKNOWN when the provider did not say. A BROKEN one its provider gave up: it is never used."""
 
     UNKNOWN = "unknown"
     STOP = "stop"
     LENGTH = "length"
     CONTENT_FILTER = "content_filter"
     TOOL_CALLS = "tool_calls"
+    BROKEN = "broken"
 
 
 class ToolChoice(Enum):
@@ -287,7 +288,8 @@ class Embeddings:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a provider sent back. `tokens` is None when it did not say what it used."""
+    """What a provider sent back. `tokens` is None when it did not say what it used, `service` empty when it did not say
+    which of its services the request got."""
 
     content: str = field(repr=False)
     finish_reason: FinishReason
@@ -296,6 +298,7 @@ class Answer:
     tool_calls: tuple[WrittenCall, ...] = ()
     reasoning: str = field(default="", repr=False)
     likelihoods: tuple[Likelihood, ...] = ()
+    service: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,11 +43,13 @@ NOTHING = Amount(usd=Decimal(0), tokens=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """The most that a request can use. `output_tokens` is None when the reply has no known bound."""
+    """The most that a request can use. `output_tokens` is None when the reply has no known bound; `service` is what is
+    asked for of the provider's (empty: the standard one, which may be given instead)."""
 
     input_tokens: int
     output_tokens: int | None
     price: Price | None
+    service: str = ""
 
     @property
     def tokens(self) -> int | None:
@@ -61,7 +63,14 @@ class Bound:
             return Decimal(0)
         if self.price is None or self.output_tokens is None:
             return None
-        return _dearest(self.input_tokens, self.output_tokens, self.price)
+        # The input is counted generously, and may be too short for the price of long ones.
+        may_be = {
+            self.price.of(sent, service)
+            for sent in (0, self.input_tokens)
+            for service in ("", self.service)
+        }
+        known = [_dearest(self.input_tokens, self.output_tokens, each) for each in may_be if each]
+        return max(known) if len(known) == len(may_be) else None
 
 
 def _dearest(sent: int, written: int, price: Price) -> Decimal:

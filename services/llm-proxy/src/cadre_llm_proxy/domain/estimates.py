@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from cadre_llm_proxy.domain.calls import CompletionRequest, Message, Target
+from cadre_llm_proxy.domain.calls import CompletionRequest, Message, Options, Target
 from cadre_llm_proxy.domain.entries import Bound
 from cadre_llm_proxy.domain.forms import MENDS
-from cadre_llm_proxy.domain.prices import Tokens, cost_of
+from cadre_llm_proxy.domain.prices import FREE, Price, Tokens, asked_service, cost_of
 from cadre_llm_proxy.domain.providers import host_of
 
-__all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of", "texts_of"]
+__all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of", "price_of", "texts_of"]
 
 _TOKENS_PER_REQUEST = 16
 # Templates of open models put a system message of their own before a conversation that has none.
@@ -70,14 +70,21 @@ async def bound_of(
     return Bound(
         input_tokens=int(counted * margin) + overhead,
         output_tokens=request.options.max_tokens or target.max_output_tokens or None,
-        price=target.price,
+        price=price_of(target, request.options),
+        service=asked_service(request.options.params),
     )
+
+
+def price_of(target: Target, options: Options) -> Price | None:
+    """What a model costs when it is asked so; None when unknown, as searches of the web are billed beside tokens."""
+    searches = "web_search_options" in options.params and target.price != FREE
+    return None if searches else target.price
 
 
 def estimate_of(target: Target, request: CompletionRequest, bound: Bound) -> Estimate:
     """The range of its cost. Retries and repairs come on top."""
     is_checked = request.output_schema is not None or bool(request.tools)
-    price = target.price
+    price = bound.price and bound.price.of(0, bound.service)
     empty = None if price is None else cost_of(Tokens(input=bound.input_tokens), price)
     return Estimate(
         provider=target.provider,

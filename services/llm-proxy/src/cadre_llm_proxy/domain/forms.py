@@ -78,8 +78,9 @@ class Form:
 
     def read(self, answer: Answer) -> Said:
         """What the answer says. Raises OutputInvalid, OutputTruncated when its token limit was the cause, and
-        ContentRefused for a document that the provider withheld."""
-        if self._wanted is not None and answer.finish_reason is FinishReason.CONTENT_FILTER:
+        ContentRefused for a document, or all of a reply, that the provider withheld."""
+        is_needed = self._wanted is not None or not (answer.content or answer.tool_calls)
+        if is_needed and answer.finish_reason is FinishReason.CONTENT_FILTER:
             raise ContentRefused.of_reply()
         try:
             return self._read(answer)
@@ -108,6 +109,8 @@ class Form:
         )
 
     def _read(self, answer: Answer) -> Said:
+        if answer.finish_reason is FinishReason.BROKEN:
+            raise _invalid("its provider gave it up, or could not read the tool call in it")
         if self._way is _Way.CHOICE:
             return self._chosen(answer)
         if self._way is _Way.TOOL:

@@ -3,7 +3,7 @@ never zero for want of knowledge."""
 
 from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic
 from types import TracebackType
 from typing import Protocol
@@ -24,7 +24,7 @@ from cadre_llm_proxy.domain.calls import (
 from cadre_llm_proxy.domain.entries import Bound, Entry, EntryStatus
 from cadre_llm_proxy.domain.estimates import Tokenizer, bound_of, texts_of
 from cadre_llm_proxy.domain.facts import BudgetExceeded, ProviderFailure, Spent
-from cadre_llm_proxy.domain.prices import FREE, Tokens, cost_of
+from cadre_llm_proxy.domain.prices import FREE, Price, Tokens, cost_of, price_served
 
 __all__ = ["Call", "Entries", "Kept", "Metered", "Metering", "Unanswered"]
 
@@ -101,7 +101,7 @@ class Entries(Protocol):
 
 
 class Metering:
-    """Meters requests. `target_of` finds the model that a budget downgrades to."""
+    """Meters requests, at the times that the clock says. `target_of` finds the model that a budget downgrades to."""
 
     def __init__(
         self,
@@ -109,7 +109,9 @@ class Metering:
         entries: Entries,
         tokenizer: Tokenizer,
         target_of: Callable[[Options], Awaitable[Target]],
+        clock: Callable[[], datetime],
     ) -> None:
+        self._clock = clock
         self._entries = entries
         self._tokenizer = tokenizer
         self._target_of = target_of
@@ -139,7 +141,7 @@ class Metering:
 
     async def _open(self, call: Call, messages: Sequence[Message]) -> tuple[Entry, bool]:
         bound = await bound_of(call.target, call.request, messages, tokenizer=self._tokenizer)
-        entry = _opened(call, bound)
+        entry = _opened(call, bound, self._clock())
         return entry, await self._entries.open(entry, bound)
 
     async def _cheaper(
@@ -227,16 +229,27 @@ class Metered:
 
     def _with_use(self, entry: Entry) -> Entry:
         tokens, estimated = self._use()
-        cost = None if tokens is None or entry.price is None else cost_of(tokens, entry.price)
+        price = self._price(tokens)
+        cost = None if tokens is None or price is None else cost_of(tokens, price)
         if entry.price == FREE or tokens == Tokens():
             cost = cost_of(Tokens(), FREE)
         return replace(
             entry,
+            price=price,
             tokens=tokens,
             estimated=estimated,
             cost_usd=cost,
             latency_ms=self._elapsed_ms(),
             first_token_ms=self._first_token_ms,
+        )
+
+    def _price(self, tokens: Tokens | None) -> Price | None:
+        """That of the request as it was served; that of a short one where nobody knows how long it was."""
+        return price_served(
+            self._entry.price,
+            self._call.request.options.params,
+            said="" if self._answer is None else self._answer.service,
+            sent=0 if tokens is None else tokens.input,
         )
 
     def _use(self) -> tuple[Tokens | None, bool]:
@@ -257,16 +270,16 @@ class Metered:
         return round((monotonic() - self._began) * 1000)
 
 
-def _opened(call: Call, bound: Bound) -> Entry:
+def _opened(call: Call, bound: Bound, time: datetime) -> Entry:
     return Entry(
         id=new_id(),
-        time=datetime.now(UTC),
+        time=time,
         idempotency_key=call.key,
         request_digest=call.digest,
         attribution=call.request.attribution,
         provider=call.target.provider,
         model=call.target.model,
-        price=call.target.price,
+        price=bound.price,
         reserved_usd=bound.usd,
         reserved_tokens=bound.tokens or 0,
     )

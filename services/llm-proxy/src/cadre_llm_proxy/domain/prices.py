@@ -1,13 +1,29 @@
 """What tokens cost: exact decimals throughout, unknown where it is unknown."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Context, Decimal, Inexact, localcontext
 
-__all__ = ["FREE", "Price", "Tokens", "cost_of", "difference", "sum_of", "times"]
+__all__ = [
+    "FREE",
+    "Price",
+    "Tier",
+    "Tokens",
+    "asked_service",
+    "cost_of",
+    "difference",
+    "price_served",
+    "sum_of",
+    "times",
+]
 
 _MILLION = Decimal(1_000_000)
 # Wide enough for any sum of any prices; were it not, the trap would say so instead of rounding.
 _EXACT = Context(prec=200, traps=[Inexact])
+# What providers call the service that is everybody's.
+_STANDARD = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
+# Services that have prices of their own, by OpenAI's names for them.
+_OTHERS = frozenset({"flex", "priority", "scale", "ultrafast"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +40,53 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """US dollars per million tokens. A cache price of None means that the input price holds."""
+    """US dollars per million tokens. A cache price of None means that the input price holds. `tiers` are what other
+    requests cost than short ones of the standard service."""
 
     input: Decimal
     output: Decimal
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
+    tiers: tuple["Tier", ...] = ()
+
+    def of(self, sent: int, service: str) -> "Price | None":
+        """What a request with so many tokens of input costs, all of it; None where nobody knows."""
+        if self == FREE:
+            return self
+        begins = max((t.above_tokens for t in self.tiers if sent > t.above_tokens), default=0)
+        if not (service or begins):
+            return replace(self, tiers=()) if self.tiers else self
+        found = (t.price for t in self.tiers if (t.service, t.above_tokens) == (service, begins))
+        return next(found, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tier:
+    """The price of requests to a `service` of the provider (empty: the standard one) whose input has more than
+    `above_tokens` tokens."""
+
+    price: Price
+    service: str = ""
+    above_tokens: int = 0
 
 
 FREE = Price(input=Decimal(0), output=Decimal(0))
 """The price of a model that runs on the user's own machine."""
+
+
+def asked_service(params: Mapping[str, object]) -> str:
+    """The service that a request asks for; empty for the standard one."""
+    said = params.get("service_tier") or ""
+    return "" if said in _STANDARD else str(said)
+
+
+def price_served(
+    price: Price | None, params: Mapping[str, object], *, said: str, sent: int
+) -> Price | None:
+    """What a request with `params` and so many tokens of input costs, whose reply says that it got the service `said`:
+    providers may give another one than was asked for. None where nobody knows."""
+    service = "" if said and said in _STANDARD else asked_service(params)
+    return None if price is None else price.of(sent, said if said in _OTHERS else service)
 
 
 def cost_of(tokens: Tokens, price: Price) -> Decimal:
