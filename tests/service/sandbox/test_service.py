@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import pytest
 from tests.platform import credentials_in
+from tests.service.sandbox.processes import children, spares_of, waits, zygote_of
 
 from cadre.common.v1 import common_pb2
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
@@ -46,14 +47,15 @@ class Service:
 
     def zygote(self) -> int:
         """Process id of its only child."""
-        return _children(self.process.pid)[0]
+        return zygote_of(self.process.pid)
 
     def programs(self) -> list[int]:
-        return _children(self.zygote())
+        """Those under way."""
+        return [pid for pid in children(self.zygote()) if not waits(pid)]
 
-
-def _children(pid: int) -> list[int]:
-    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    def spares(self) -> list[int]:
+        """Those that wait for their program."""
+        return spares_of(self.zygote())
 
 
 def _descriptors(pid: int) -> int:
@@ -64,6 +66,11 @@ async def until(condition: Callable[[], object], seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - another process, which sets no event
             await asyncio.sleep(0.01)
+
+
+async def gone(pid: int) -> None:
+    """Waits until a process has ended."""
+    await until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 async def _address(process: asyncio.subprocess.Process) -> str:
@@ -141,6 +148,19 @@ async def test_a_worker_that_dies_is_replaced(service: Service) -> None:
     assert service.zygote() != first
 
 
+async def test_a_process_that_is_killed_while_it_waits_costs_no_program(service: Service) -> None:
+    for _ in range(3):
+        await until(service.spares)
+        (spare,) = service.spares()
+        os.kill(spare, signal.SIGKILL)
+        await gone(spare)
+
+        answer = await service.execute("result = 1")
+
+        assert answer.result.text == "1"
+        assert spare not in service.spares()
+
+
 async def test_a_full_queue_is_said_and_passes(service: Service) -> None:
     tasks = [asyncio.create_task(service.execute("import time\ntime.sleep(1)")) for _ in range(5)]
 
@@ -177,15 +197,21 @@ async def test_nothing_is_left_after_programs_nor_after_the_service(
 ) -> None:
     zygote = service.zygote()
     await service.execute("the connection is made by now")
+    await until(service.spares)
+    (spare,) = service.spares()
     before = _descriptors(service.process.pid), _descriptors(zygote)
     for code in ["result = 1", "1/0", "import os", "x = 'a' * 10**9", "while True: print(1)"] * 4:
         await service.execute(code, seconds=0.5)
 
+    await until(service.spares)
     assert (_descriptors(service.process.pid), _descriptors(zygote)) == before
     assert service.programs() == []
+    assert service.spares() != [spare]
+    (spare,) = service.spares()
     service.process.terminate()
     assert await asyncio.wait_for(service.process.wait(), 10) == 0
-    await until(lambda: not Path(f"/proc/{zygote}").exists())
+    await gone(zygote)
+    await gone(spare)
     assert os.listdir(tmp_path) == ["service-token"]
 
 
@@ -214,8 +240,8 @@ async def test_programs_die_with_a_service_that_is_killed(service: Service) -> N
 
     service.process.kill()
 
-    await until(lambda: not Path(f"/proc/{zygote}").exists())
-    await until(lambda: not Path(f"/proc/{program}").exists())
+    await gone(zygote)
+    await gone(program)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -242,7 +268,7 @@ async def test_a_session_ends_with_the_worker_and_with_the_service(service: Serv
 
     os.kill(first, signal.SIGKILL)
 
-    await until(lambda: not Path(f"/proc/{keeper}").exists())
+    await gone(keeper)
     with pytest.raises(NotFound) as caught:
         await call(service.stub.Execute, request, service="sandbox", timeout_seconds=10)
     assert caught.value.code == "SESSION_NOT_FOUND"
@@ -258,4 +284,4 @@ async def test_a_session_ends_with_the_worker_and_with_the_service(service: Serv
 
     service.process.kill()
 
-    await until(lambda: not Path(f"/proc/{keeper}").exists())
+    await gone(keeper)

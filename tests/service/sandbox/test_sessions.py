@@ -3,11 +3,11 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 import pytest_asyncio
+from tests.service.sandbox.processes import children, spares_of, zygote_of
 
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
 from cadre_kit.channels import call, connect
@@ -180,20 +180,16 @@ def _processes() -> set[int]:
     found, new = set(), {os.getpid()}
     while new:
         found |= new
-        new = {child for pid in new for child in _children(pid)} - found
+        new = {child for pid in new for child in children(pid)} - found
     return found
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
 
 
 async def test_many_calls_leave_no_more_than_one_process_and_closing_leaves_none(
     stub: Stub,
 ) -> None:
+    async with asyncio.timeout(10):
+        while not spares_of(zygote_of(os.getpid())):  # noqa: ASYNC110 - other processes
+            await asyncio.sleep(0.01)
     before, descriptors = _processes(), len(os.listdir("/proc/self/fd"))
     session = await opened(stub)
     for n in range(30):

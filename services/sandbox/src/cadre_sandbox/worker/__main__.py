@@ -25,7 +25,7 @@ def main() -> None:
     control_fd, first_uid = (int(argument) for argument in sys.argv[1:])
     # Ctrl-C in a terminal reaches the service, which ends us in its own time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    syscalls.set_death_signal(signal.SIGKILL)
+    syscalls.take([syscalls.death_signal(signal.SIGKILL)])
     os.environ.clear()
     warnings.simplefilter("ignore")
     modules.preload()

@@ -31,6 +31,7 @@ _MEGABYTE = 1024 * 1024
 _STACK_BYTES = 64 * _MEGABYTE
 
 T = TypeVar("T")
+_DEATH_SIGNAL = (syscalls.death_signal(_SIGKILL),)
 
 
 class Layer(Enum):
@@ -57,14 +58,25 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Walls:
+    """What closes some layers, made up in advance. `rights` are those that Landlock takes; empty without it."""
+
+    user: bool
+    first: tuple[syscalls.Step, ...]
+    rights: bytes
+    limits: bool
+    last: tuple[syscalls.Step, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Jail:
     """The layers that this machine offers, and why it lacks the others."""
 
     missing: Mapping[Layer, str]
     first_uid: int
     abi: int
-    seccomp: bytes
-    session_seccomp: bytes
+    filters: Mapping[bool, bytes]
+    """The system calls that are left, by whether it is a session's process."""
     address_space: int
     """Bytes of address space that the zygote itself takes; a program's memory comes on top."""
     process_ids: int
@@ -89,8 +101,7 @@ class Jail:
                 missing.setdefault(needs_them, missing[Layer.NAMESPACES])
         _attempt(Layer.EMPTY_ROOT, missing, _empty_root, default=None)
         abi = _attempt(Layer.LANDLOCK, missing, syscalls.landlock_abi, default=0)
-        program = seccomp_program()
-        if program is None:
+        if seccomp_program() is None:
             missing.setdefault(Layer.SECCOMP, "this processor's system calls are not known")
         if os.geteuid() != 0 or not _may_change_user():
             missing.setdefault(
@@ -100,8 +111,7 @@ class Jail:
             missing=missing,
             first_uid=first_uid,
             abi=abi,
-            seccomp=program or b"",
-            session_seccomp=seccomp_program(session=True) or b"",
+            filters={session: seccomp_program(session=session) or b"" for session in (False, True)},
             address_space=address_space,
             process_ids=process_ids,
             zygote=_own_end(),
@@ -149,7 +159,7 @@ class Jail:
         os.setresuid(uid, uid, uid)
 
     def _end_with_the_zygote(self) -> None:
-        syscalls.set_death_signal(_SIGKILL)
+        syscalls.take(_DEATH_SIGNAL)
         # It may have ended before that was said.
         if self.zygote >= 0 and select.select([self.zygote], [], [], 0)[0]:
             raise OSError("the zygote has ended")
@@ -160,27 +170,53 @@ class Jail:
         `slot` tells programs that run at the same time apart: each gets the user `first_uid + slot`. `only` leaves the
         other layers out, to try one by itself.
         """
-        layers = self.layers if only is None else self.layers & only
-        if Layer.USER in layers:
+        self.begin(slot=slot, only=only)
+        self.close(limits, only=only)
+
+    def begin(self, *, slot: int, only: frozenset[Layer] | None = None) -> None:
+        """The layers that are the same for every program; `close` must follow before a program's code runs."""
+        walls = self.walls if only is None else self._walls(self.layers & only)
+        if walls.user:
             self._become(slot)
         # After the change of user, which clears it.
         if only is None:
             self._end_with_the_zygote()
             os.closerange(self.zygote, self.zygote + 1)
         else:
-            syscalls.set_death_signal(_SIGKILL)
+            syscalls.take(_DEATH_SIGNAL)
+        syscalls.take(walls.first)
+        if walls.rights:
+            syscalls.take_rights(walls.rights)
+
+    def close(self, limits: Limits, *, only: frozenset[Layer] | None = None) -> None:
+        """The rest of the layers, after which little is left that the kernel would do for this process."""
+        walls = self.walls
+        if only is not None or limits.session:
+            walls = self._walls(self.layers if only is None else self.layers & only, limits.session)
+        if walls.limits:
+            self._limit(limits)
+        syscalls.take(walls.last)
+
+    @cached_property
+    def walls(self) -> _Walls:
+        """Those of every program without a session."""
+        return self._walls(self.layers)
+
+    def _walls(self, layers: frozenset[Layer], session: bool = False) -> _Walls:
+        first: tuple[syscalls.Step, ...] = ()
         if Layer.PRIVILEGES in layers:
-            syscalls.drop_capabilities()
-            syscalls.set_not_dumpable()
+            first = (syscalls.NO_CAPABILITIES, syscalls.NOT_DUMPABLE)
         # Landlock and seccomp need it as well.
         if layers & {Layer.PRIVILEGES, Layer.LANDLOCK, Layer.SECCOMP}:
-            syscalls.set_no_new_privileges()
-        if Layer.LANDLOCK in layers:
-            syscalls.landlock_everything(self.abi)
-        if Layer.LIMITS in layers:
-            self._limit(limits)
-        if Layer.SECCOMP in layers:
-            syscalls.load_seccomp(self.session_seccomp if limits.session else self.seccomp)
+            first = (*first, syscalls.NO_NEW_PRIVILEGES)
+        is_filtered = Layer.SECCOMP in layers
+        return _Walls(
+            user=Layer.USER in layers,
+            first=first,
+            rights=syscalls.landlock_rights(self.abi) if Layer.LANDLOCK in layers else b"",
+            limits=Layer.LIMITS in layers,
+            last=(syscalls.seccomp(self.filters[session]),) if is_filtered else (),
+        )
 
     def _limit(self, limits: Limits) -> None:
         memory = self.address_space + limits.memory_mb * _MEGABYTE

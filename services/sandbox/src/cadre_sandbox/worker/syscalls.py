@@ -1,26 +1,38 @@
-"""The kernel's calls that Python does not offer, by ctypes. Linux only; each raises OSError."""
+"""The kernel's calls that Python does not offer, by ctypes. Linux only; each raises OSError.
+
+Those that every program's process makes come as steps, made up in advance: what such a process has to look up or put
+together, it pays for with copies of memory.
+"""
 
 import ctypes
 import os
 import platform
 import struct
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 __all__ = [
-    "drop_capabilities",
+    "NOT_DUMPABLE",
+    "NO_CAPABILITIES",
+    "NO_NEW_PRIVILEGES",
+    "Step",
+    "death_signal",
     "effective_capabilities",
     "has_no_new_privileges",
     "landlock_abi",
-    "landlock_everything",
-    "load_seccomp",
+    "landlock_rights",
     "mount",
     "pivot_root",
-    "set_death_signal",
-    "set_no_new_privileges",
+    "seccomp",
     "setns",
+    "take",
+    "take_rights",
     "umount",
     "unshare",
 ]
+
+Step: TypeAlias = "tuple[Any, tuple[Any, ...], str]"
+"""A call: the function, all that it is given, and its name."""
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -120,34 +132,37 @@ def pivot_root(new: str, old: str) -> None:
     _check(_pivot_root(number, _text(new), _text(old)), "pivot_root")
 
 
-def _prctl(option: int, value: int, *, what: str) -> int:
-    return _check(_prctl_longs(option, value, 0, 0, 0), what)
+def take(steps: Iterable[Step]) -> None:
+    """Makes the calls, one after the other."""
+    for function, given, what in steps:
+        if function(*given) < 0:
+            _check(-1, what)
 
 
-def set_death_signal(number: int) -> None:
+def _prctl(option: int, value: int, what: str) -> Step:
+    return _prctl_longs, (option, value, 0, 0, 0), what
+
+
+NOT_DUMPABLE = _prctl(_PR_SET_DUMPABLE, 0, "PR_SET_DUMPABLE")
+"""Nobody of the same user may look into this process."""
+NO_NEW_PRIVILEGES = _prctl(_PR_SET_NO_NEW_PRIVS, 1, "PR_SET_NO_NEW_PRIVS")
+"""No program that this process starts can gain rights."""
+NO_CAPABILITIES: Step = (
+    _capset,
+    (struct.pack("=Ii", _CAPABILITY_VERSION, 0), bytes(24)),
+    "capset",
+)
+"""Gives up every capability."""
+
+
+def death_signal(number: int) -> Step:
     """Has the kernel send `number` when the parent dies. A change of user clears it."""
-    _prctl(_PR_SET_PDEATHSIG, number, what="PR_SET_PDEATHSIG")
-
-
-def set_not_dumpable() -> None:
-    """Nobody of the same user may look into this process."""
-    _prctl(_PR_SET_DUMPABLE, 0, what="PR_SET_DUMPABLE")
-
-
-def set_no_new_privileges() -> None:
-    """No program that this process starts can gain rights."""
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1, what="PR_SET_NO_NEW_PRIVS")
+    return _prctl(_PR_SET_PDEATHSIG, number, "PR_SET_PDEATHSIG")
 
 
 def has_no_new_privileges() -> bool:
-    """Whether `set_no_new_privileges` holds."""
-    return _prctl(_PR_GET_NO_NEW_PRIVS, 0, what="PR_GET_NO_NEW_PRIVS") == 1
-
-
-def drop_capabilities() -> None:
-    """Gives up every capability."""
-    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
-    _check(_capset(header, bytes(24)), "capset")
+    """Whether NO_NEW_PRIVILEGES holds."""
+    return _check(_prctl_longs(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), "PR_GET_NO_NEW_PRIVS") == 1
 
 
 def effective_capabilities() -> int:
@@ -159,10 +174,10 @@ def effective_capabilities() -> int:
     return int(low | high << 32)
 
 
-def load_seccomp(program: bytes) -> None:
+def seccomp(program: bytes) -> Step:
     """Filters all further system calls by a classic BPF program; needs no_new_privs or CAP_SYS_ADMIN."""
     header = ctypes.byref(_Filter(len(program) // _INSTRUCTION_BYTES, program))
-    _check(_prctl_filter(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0), "PR_SET_SECCOMP")
+    return _prctl_filter, (_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0), "PR_SET_SECCOMP"
 
 
 def landlock_abi() -> int:
@@ -170,17 +185,21 @@ def landlock_abi() -> int:
     return _check(_landlock_create(_LANDLOCK_CREATE, None, 0, _LANDLOCK_VERSION_FLAG), "landlock")
 
 
-def landlock_everything(abi: int) -> None:
-    """Takes every right on files, and as far as `abi` goes on TCP, abstract sockets and signals to others."""
+def landlock_rights(abi: int) -> bytes:
+    """Every right on files, and as far as `abi` goes on TCP, abstract sockets and signals to others."""
     rights = (1 << _LANDLOCK_FS_BITS.get(abi, _LANDLOCK_FS_BITS_NOW)) - 1
     attributes = struct.pack("=Q", rights)
     if abi >= 4:
         attributes += struct.pack("=Q", _LANDLOCK_TCP)
     if abi >= 6:
         attributes += struct.pack("=Q", _LANDLOCK_SCOPES)
+    return attributes
+
+
+def take_rights(rights: bytes) -> None:
+    """Takes them from this process, for good."""
     ruleset = _check(
-        _landlock_create(_LANDLOCK_CREATE, attributes, len(attributes), 0),
-        "landlock_create_ruleset",
+        _landlock_create(_LANDLOCK_CREATE, rights, len(rights), 0), "landlock_create_ruleset"
     )
     try:
         _check(_landlock_restrict(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")

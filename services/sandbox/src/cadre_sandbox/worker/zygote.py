@@ -1,5 +1,6 @@
 """The zygote: one small process that forks a jailed process for each program, watches its clocks, and ends it.
 
+One such process is always there in advance, behind all walls but those that depend on its program, and waits for it.
 It talks with the service over a socket of JSON messages (`run` with two descriptors, `kill`, `open` with one; `ready`,
 `ended`, `refused`) and never touches what a program writes. When the socket closes, it kills every program and ends.
 """
@@ -29,6 +30,7 @@ __all__ = ["Zygote"]
 
 _MESSAGE_BYTES = 64 * 1024
 _READ_BYTES = 64 * 1024
+_LIMITS_BYTES = 256
 _OUT = 3
 # A clock is looked at no more often than this, and a kill is at most this late.
 _TICK_SECONDS = 0.005
@@ -48,6 +50,15 @@ except KeyError as error:
     print(math.floor(2.5), str(error))
 result = found
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spare:
+    """A process that waits at the other end of `handing` for its one program."""
+
+    pid: int
+    slot: int
+    handing: socket.socket
 
 
 @dataclass(kw_only=True)
@@ -72,6 +83,8 @@ class Zygote:
         self._programs: dict[int, _Program] = {}
         self._sessions: dict[int, int] = {}
         """The slots of the keepers of sessions, by their process."""
+        self._spare: _Spare | None = None
+        self._wants_spare = True
 
     def serve(self) -> None:
         """Says which walls hold, then runs what it is told to."""
@@ -82,6 +95,8 @@ class Zygote:
         problem = session_problem(self._jail)
         self._say({"op": "ready", "walls": walls, "no_sessions": problem})
         _practise()
+        # Made up now, so that it need not be in each program's process.
+        _ = self._jail.walls
         signal.signal(signal.SIGCHLD, lambda *_: None)
         # What programs inherit: one whose output nobody reads any more ends.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -94,11 +109,15 @@ class Zygote:
         try:
             self._loop(poll, wake_read)
         finally:
-            for pid in (*self._programs, *self._sessions):
+            waiting = () if self._spare is None else (self._spare.pid,)
+            for pid in (*self._programs, *self._sessions, *waiting):
                 os.kill(pid, signal.SIGKILL)
 
     def _loop(self, poll: select.poll, wake_read: int) -> None:
         while True:
+            if self._wants_spare and not poll.poll(0):
+                # Only while nothing else is to be done.
+                self._prepare()
             for fd, _ in poll.poll(self._pause_ms()):
                 if fd == wake_read:
                     with contextlib.suppress(BlockingIOError):
@@ -150,32 +169,61 @@ class Zygote:
         return True
 
     def _run(self, message: dict[str, Any], request: int, out: int) -> None:
-        slot = self._free_slot()
-        limits = Limits(
-            cpu_seconds=math.ceil(message["cpu_seconds"]) + 1, memory_mb=message["memory_mb"]
-        )
         started = time.monotonic()
         try:
-            pid = self._jail.fork()
+            spare = self._handed_over(message, request, out)
         except OSError as exc:
-            os.close(request)
-            os.close(out)
             self._say({"op": "refused", "id": message["id"], "why": str(exc)})
             return
-        if pid == 0:
-            self._become_program(limits, slot, request, out)
-        os.close(request)
-        os.close(out)
-        self._programs[pid] = _Program(
+        finally:
+            os.close(request)
+            os.close(out)
+        self._programs[spare.pid] = _Program(
             id=message["id"],
-            slot=slot,
+            slot=spare.slot,
             started=started,
             deadline=started + message["timeout_seconds"],
             cpu_seconds=message["cpu_seconds"],
         )
 
+    def _handed_over(self, message: dict[str, Any], request: int, out: int) -> _Spare:
+        """The process that got the program: the one that waited, or else another. Raises OSError."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            try:
+                _hand_over(spare, message, request, out)
+            except OSError:
+                # It was killed while it waited.
+                pass
+            else:
+                return spare
+        spare = self._fork_spare()
+        _hand_over(spare, message, request, out)
+        return spare
+
+    def _prepare(self) -> None:
+        self._wants_spare = False
+        # Without one, a program's process is made when it is there, and what is wrong is said then.
+        with contextlib.suppress(OSError):
+            self._spare = self._spare or self._fork_spare()
+
+    def _fork_spare(self) -> _Spare:
+        slot = self._free_slot()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                pid = self._jail.fork()
+            except OSError:
+                ours.close()
+                raise
+            if pid == 0:
+                self._become_program(theirs, slot)
+        return _Spare(pid=pid, slot=slot, handing=ours)
+
     def _free_slot(self) -> int:
         taken = {*(program.slot for program in self._programs.values()), *self._sessions.values()}
+        if self._spare is not None:
+            taken.add(self._spare.slot)
         return next(n for n in range(len(taken) + 1) if n not in taken)
 
     def _open(self, message: dict[str, Any], control: int) -> None:
@@ -201,13 +249,15 @@ class Zygote:
         finally:
             os.close(control)
 
-    def _become_program(self, limits: Limits, slot: int, request: int, out: int) -> NoReturn:
+    def _become_program(self, handing: socket.socket, slot: int) -> NoReturn:
         status = BROKEN_JAIL_STATUS
         try:
-            text = _take_descriptors(request, out, zygote=self._jail.zygote)
-            self._jail.enter(limits, slot=slot)
-            status = 1
+            _keep_only(handing.fileno(), self._jail.zygote)
+            self._jail.begin(slot=slot)
             _forget_ourselves()
+            limits, text = _taken_over(handing)
+            self._jail.close(limits)
+            status = 1
             asked = json.loads(text)
             del text
             self._interpreter.run(code=asked["code"], inputs=asked["inputs"])
@@ -217,14 +267,18 @@ class Zygote:
             os._exit(status)
 
     def _reap(self) -> None:
-        while self._programs or self._sessions:
+        while self._programs or self._sessions or self._spare:
             pid, status, used = os.wait4(-1, os.WNOHANG)
             if pid == 0:
                 return
             self._sessions.pop(pid, None)
+            if self._spare is not None and self._spare.pid == pid:
+                self._spare.handing.close()
+                self._spare = None
             program = self._programs.pop(pid, None)
             if program is None:
                 continue
+            self._wants_spare = True
             self._say(
                 {
                     "op": "ended",
@@ -271,19 +325,41 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     return list(found)
 
 
-def _take_descriptors(request: int, out: int, *, zygote: int) -> bytes:
-    """Reads the request, and leaves the program with its way out, three ends of nothing, and, until it enters the jail,
-    that of the zygote."""
+def _hand_over(spare: _Spare, message: dict[str, Any], request: int, out: int) -> None:
+    """Gives a process its program. Raises OSError when it has ended."""
+    limits = [math.ceil(message["cpu_seconds"]) + 1, message["memory_mb"]]
+    ends = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [request, out]))]
+    with spare.handing:
+        spare.handing.sendmsg([json.dumps(limits).encode()], ends, socket.MSG_NOSIGNAL)
+
+
+def _taken_over(handing: socket.socket) -> tuple[Limits, bytes]:
+    """In the process that waits: its program's limits and request. Leaves it with the way out, and three ends of
+    nothing. Ends it when the zygote wants it no more."""
+    data, ends, _, _ = socket.recv_fds(handing, _LIMITS_BYTES, 2)
+    if not data:
+        os._exit(0)
+    request, out = ends
+    cpu_seconds, memory_mb = json.loads(data)
     text = b""
     while part := os.pread(request, _READ_BYTES, len(text)):
         text += part
-    # Above every other, so that closing what lies between cannot hit it.
-    spare = os.dup(out)
+    # Above every other, as it must not be what lies in its place.
+    above = os.dup(out)
     os.dup2(0, 2)
-    os.dup2(spare, _OUT)
-    os.closerange(_OUT + 1, max(zygote, _OUT + 1))
-    os.closerange(max(zygote, _OUT) + 1, 1 << 20)
-    return text
+    os.dup2(above, _OUT)
+    os.closerange(_OUT + 1, 1 << 20)
+    handing.detach()
+    return Limits(cpu_seconds=cpu_seconds, memory_mb=memory_mb), text
+
+
+def _keep_only(*kept: int) -> None:
+    """Closes every descriptor but these, and the first three."""
+    begin = 3
+    for fd in sorted(fd for fd in kept if fd >= begin):
+        os.closerange(begin, fd)
+        begin = fd + 1
+    os.closerange(begin, 1 << 20)
 
 
 def _forget_ourselves() -> None:
