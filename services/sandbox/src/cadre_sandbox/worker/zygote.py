@@ -190,12 +190,9 @@ class Zygote:
         """The process that got the program: the one that waited, or else another. Raises OSError."""
         spare, self._spare = self._spare, None
         if spare is not None:
-            try:
+            # Otherwise it was killed while it waited.
+            with contextlib.suppress(OSError):
                 _hand_over(spare, message, request, out)
-            except OSError:
-                # It was killed while it waited.
-                pass
-            else:
                 return spare
         spare = self._fork_spare()
         _hand_over(spare, message, request, out)
