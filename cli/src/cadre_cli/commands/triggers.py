@@ -217,6 +217,8 @@ def _cut(text: str) -> str:
 
 
 def _run(found: "Delivery") -> str:
+    if found.batch_id:
+        return f"batch {found.batch_id}"
     if not found.run_id:
         return "none is asked for"
     return found.run_id if found.status != "received" else "not started"
