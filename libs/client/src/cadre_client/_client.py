@@ -532,11 +532,11 @@ class Client:
         path = _path("/api/v1/triggers/telegram", bot, "disconnect")
         return self._post(TelegramConnection, path, {})
 
-    def send_sample(self, sample: Sample) -> Delivery:
-        """Sends a sample as the provider would; what the gateway keeps of it."""
+    def send_sample(self, sample: Sample) -> Delivery | None:
+        """Sends a sample as the provider would; what the gateway keeps of it, None for what asks for nothing."""
         self._transport.send("POST", sample.path, content=sample.body, headers=sample.headers)
-        (delivery,) = self.deliveries(source=sample.source, key=sample.key, limit=1)
-        return delivery
+        kept = self.deliveries(source=sample.source, key=sample.key, limit=1)
+        return kept[0] if kept else None
 
     def deliveries(
         self,

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, status
+from fastapi import APIRouter, Path, Query, Response, status
 
 from cadre.executor.v1 import batches_pb2
 from cadre_gateway.entrypoint import batch_documents as documents
@@ -21,7 +21,7 @@ _BatchId = Annotated[str, Path(max_length=200, description="The batch's id.")]
 
 @router.post("/api/v1/batches", status_code=status.HTTP_202_ACCEPTED, dependencies=[RUN, ONCE])
 async def create_batch(
-    asked: documents.NewBatch, parts: TheParts, caller: TheCaller
+    asked: documents.NewBatch, parts: TheParts, caller: TheCaller, response: Response
 ) -> documents.Batch:
     """Checks every row, stores them and hands the batch to Prefect; 400 with a problem for each wrong row, 503 while
     Prefect is down: then nothing is stored. The same rows again are the same batch as long as that goes on."""
@@ -40,6 +40,7 @@ async def create_batch(
             problems=[problem_from_message(each) for each in answer.problems],
         )
     batch = documents.batch(answer.batch)
+    response.headers["Location"] = f"/api/v1/batches/{batch.id}"
     if asked.notify is not None:
         await parts.reception.tell_batch_end(batch, asked.notify)
     return batch
