@@ -13,6 +13,12 @@ from cadre_kit.wire import problem_to_message
 
 __all__ = ["FakeBatches"]
 
+_FINAL = (
+    runs_pb2.RUN_STATUS_SUCCEEDED,
+    runs_pb2.RUN_STATUS_FAILED,
+    runs_pb2.RUN_STATUS_CANCELLED,
+)
+
 
 class FakeBatches(batches_pb2_grpc.BatchServiceServicer):
     """Rows with an input `unknown` are wrong. `failure` gives what every call is to raise, or None."""
@@ -21,6 +27,7 @@ class FakeBatches(batches_pb2_grpc.BatchServiceServicer):
         self.batches: dict[str, batches_pb2.Batch] = {}
         self.rows: dict[str, list[batches_pb2.BatchRow]] = {}
         self._failure = failure
+        self._of_rows: dict[str, str] = {}
 
     async def CreateBatch(
         self, request: batches_pb2.CreateBatchRequest, context: Any
@@ -34,6 +41,12 @@ class FakeBatches(batches_pb2_grpc.BatchServiceServicer):
         if problems:
             messages = [problem_to_message(problem) for problem in problems]
             return batches_pb2.CreateBatchResponse(problems=messages)
+        digest = f"{request.workflow}{request.source}{request.rows}"
+        known = self.batches.get(self._of_rows.get(digest, ""))
+        if known is not None and (request.resume or known.status not in _FINAL):
+            if known.status in _FINAL:
+                known.status = runs_pb2.RUN_STATUS_RUNNING
+            return batches_pb2.CreateBatchResponse(batch=known)
         batch = batches_pb2.Batch(
             id=new_id(),
             workflow=request.workflow,
@@ -45,6 +58,7 @@ class FakeBatches(batches_pb2_grpc.BatchServiceServicer):
         )
         batch.created_time.GetCurrentTime()
         self.batches[batch.id] = batch
+        self._of_rows[digest] = batch.id
         self.rows[batch.id] = [
             batches_pb2.BatchRow(row=number, line=row.line)
             for number, row in enumerate(request.rows, 1)

@@ -488,6 +488,7 @@ class FakeExecutor(
             inputs=request.inputs,
             max_concurrent=request.max_concurrent,
             catch_up=request.catch_up or schedules_pb2.CATCH_UP_SKIP,
+            notify=request.notify,
             next_time=_now(),
         )
         self.schedules[schedule.name] = schedule

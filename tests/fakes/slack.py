@@ -1,4 +1,4 @@
-"""Slack's Web API over a real socket: as much of chat.postMessage as its documentation says."""
+"""Slack's Web API over a real socket: as much of chat.postMessage, and of files, as its documentation says."""
 
 import json
 import threading
@@ -13,10 +13,12 @@ TOKEN = "xoxb-a-token-of-no-app"
 
 @dataclass
 class SlackServer:
-    """`answers` are given in turn, as status, headers and document; then every message is taken."""
+    """`answers` are given in turn, as status, headers and document; then every message is taken. `files` are given to
+    who has the scope for it, by their path."""
 
     url: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
     answers: list[tuple[int, dict[str, str], dict[str, Any]]] = field(default_factory=list)
 
     def answer(self, token: str, message: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
@@ -47,6 +49,15 @@ def slack_server() -> Iterator[SlackServer]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(json.dumps(document).encode())
+
+        def do_GET(self) -> None:
+            content = slack.files.get(self.path)
+            known = self.headers.get("authorization") == f"Bearer {TOKEN}" and content is not None
+            self.send_response(200 if known else 302)
+            if not known:
+                self.send_header("location", "/signin")
+            self.end_headers()
+            self.wfile.write(content if known and content is not None else b"")
 
         def log_message(self, format: str, *args: Any) -> None:
             """Says nothing."""

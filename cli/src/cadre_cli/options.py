@@ -14,6 +14,7 @@ __all__ = [
     "InputValues",
     "InputsFile",
     "JsonFlag",
+    "Notify",
     "WorkflowFile",
     "json_of",
     "read_inputs",
@@ -45,6 +46,14 @@ InputsFile = Annotated[
     Path | None,
     typer.Option(
         "--inputs", metavar="FILE", help="A JSON object of values; - reads standard input."
+    ),
+]
+Notify = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        help="Have this address told when it has ended, signed with the secret in CADRE_HOME/notify-secret.",
+        show_default=False,
     ),
 ]
 

@@ -63,6 +63,13 @@ def test_a_message_can_be_tried_without_its_provider(running: Platform, kind: st
     assert f"/hooks/{kind}/helper" in sources
 
 
+def test_a_message_that_asks_for_nothing_is_said_to(running: Platform) -> None:
+    sent = running.cadre("trigger", "send", "telegram", "helper", "")
+
+    assert sent.returncode == 2
+    assert "asks for nothing" in sent.stderr
+
+
 def test_what_a_file_cannot_take_is_parked_shown_and_replayed_once_the_file_is_mended(
     running: Platform,
 ) -> None:

@@ -29,7 +29,10 @@ def test_every_row_is_run_and_the_results_are_in_the_order_of_the_rows(
     cadre: Cadre, store: Store
 ) -> None:
     command = batch(
-        cadre, ROWS, "--output", "results.jsonl", "-i", "kind=x", "--max-concurrent", "2"
+        cadre,
+        ROWS,
+        *("--output", "results.jsonl", "-i", "kind=x", "--max-concurrent", "2"),
+        *("--notify", "https://example.com/cadre"),
     )
 
     ran = cadre(*command)
@@ -39,6 +42,7 @@ def test_every_row_is_run_and_the_results_are_in_the_order_of_the_rows(
     asked = store.batches["01BATCH0"]["asked"]
     assert asked["rows"][1] == {"inputs": {"kind": "x", "message": "b"}, "line": 3}
     assert (asked["max_concurrent"], asked["resume"]) == (2, False)
+    assert asked["notify"] == "https://example.com/cadre"
     lines = (cadre.folder / "results.jsonl").read_text().splitlines()
     written = [json.loads(line) for line in lines]
     assert [(each["row"], each["line"], each["run_id"]) for each in written] == [

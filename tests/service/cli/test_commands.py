@@ -268,15 +268,14 @@ def test_a_remote_agent_is_added_listed_shown_and_removed(cadre: Cadre, store: S
 
 def test_a_schedule_has_one_clock_of_three_kinds(cadre: Cadre, store: Store, triage: str) -> None:
     cadre("apply", triage)
-    every = cadre.json(
-        "deploy", "triage", "--interval", "90s", "--max-concurrent", "1", "--catch-up", "latest"
-    )
+    more = ("--catch-up", "latest", "--notify", "https://example.com/cadre")
+    every = cadre.json("deploy", "triage", "--interval", "90s", "--max-concurrent", "1", *more)
     listed = cadre("schedules", "list").stdout
     both = cadre("deploy", "triage", "--interval", "90s", "--cron", "* * * * *", "--json")
     wrong = cadre("deploy", "triage", "--interval", "soon", "--json")
 
     assert (every["interval_seconds"], every["max_concurrent"]) == (90, 1)
-    assert every["catch_up"] == "latest"
+    assert (every["catch_up"], every["notify"]) == ("latest", "https://example.com/cadre")
     assert "every 1 min 30 s" in listed
     assert (both.returncode, wrong.returncode) == (2, 2)
     assert json.loads(both.stdout)["error"]["code"] == "USAGE"

@@ -12,7 +12,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from tests.fakes.executor import Neighbours
-from tests.platform import free_port
+from tests.platform import Platform, free_port
 from tests.service.executor.conftest import Executor, executor_in
 from tests.service.executor.scheduling import Scheduling, ended
 from tests.service.executor.test_runs import ASK
@@ -71,6 +71,14 @@ async def trigger(server: str, name: str, *, due: datetime | None = None) -> str
     started = await prefect.ask("POST", path, {"state": state})
     await prefect.close()
     return str(started["id"])
+
+
+async def deliveries(gateway: Platform, source: str) -> list[dict[str, Any]]:
+    """What the gateway has to tell somebody of that source."""
+    key = {"Authorization": f"Bearer {gateway.api_key}"}
+    url = f"{gateway.gateway_url}/api/v1/deliveries"
+    async with httpx.AsyncClient(timeout=20, trust_env=False, headers=key) as http:
+        return (await http.get(url, params={"source": source})).json()["deliveries"]  # type: ignore[no-any-return]
 
 
 async def under_way(executor: Executor, workflow: str) -> str:
@@ -134,10 +142,10 @@ async def test_other_clocks_are_stored_with_all_that_is_said(
 
 
 @pytest.mark.usefixtures("worker")
-async def test_a_due_schedule_starts_a_run_and_waits_for_its_end(
-    executor: Executor, server: str
+async def test_a_due_schedule_starts_a_run_waits_for_its_end_and_has_it_told(
+    executor: Executor, server: str, scheduling: Scheduling
 ) -> None:
-    await create(executor, name="now")
+    await create(executor, name="now", notify="http://10.0.0.1/told")
 
     flow_run = await trigger(server, "now")
 
@@ -148,6 +156,8 @@ async def test_a_due_schedule_starts_a_run_and_waits_for_its_end(
     assert (run.trigger, run.schedule) == ("schedule", "now")
     assert run.status == runs_pb2.RUN_STATUS_SUCCEEDED
     assert from_json(run.inputs, field="inputs") == {"message": "hi"}
+    told = await deliveries(scheduling.gateway, "api/sample")
+    assert [each["run_id"] for each in told] == [run.id]
 
 
 @pytest.mark.usefixtures("worker")
@@ -212,6 +222,8 @@ async def test_a_time_that_passed_long_ago_is_left_out(executor: Executor, serve
         ({"cron": "", "rrule": "FREQ=MINUTELY"}, "RRULE_INVALID"),
         ({"cron": "", "rrule": "FREQ=YEARLY;COUNT=1"}, "SCHEDULE_NEVER_DUE"),
         ({"max_concurrent": -1}, "MAX_CONCURRENT_INVALID"),
+        ({"notify": "ftp://example.com"}, "NOTIFY_INVALID"),
+        ({"notify": "https://" + "a" * 2000}, "NOTIFY_INVALID"),
         ({"timezone": "Mars/Olympus"}, "TIMEZONE_UNKNOWN"),
         ({"timezone": "../../etc/passwd"}, "TIMEZONE_UNKNOWN"),
         ({"workflow": "nope"}, "WORKFLOW_NOT_FOUND"),

@@ -15,6 +15,7 @@ def test_what_failed_is_shown_and_replayed_with_a_click(services: Platform, open
     client = services.client()
     client.apply(HOOKED)
     delivery = client.send_sample(client.sample("webhook", "hooked", '{"other": 7}'))
+    assert delivery is not None
     eventually(lambda: client.delivery(delivery.id).status == "parked")
     client.apply(HOOKED.replace("{body.number}", "{body.other}"))
 
@@ -35,6 +36,7 @@ def test_a_command_is_listed_without_a_run(services: Platform, opened: Opened) -
     client = services.client()
     client.apply(HOOKED.replace("triggers: [", "triggers: [{telegram: {bot: helper}}, "))
     delivery = client.send_sample(client.sample("telegram", "helper", "/status"))
+    assert delivery is not None
     eventually(lambda: client.delivery(delivery.id).status == "ended")
 
     page = opened("triggers")

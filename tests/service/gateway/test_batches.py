@@ -38,7 +38,7 @@ async def test_a_batch_is_made_listed_and_advanced_row_by_row(client: Client) ->
 
 async def test_batches_and_their_rows_come_in_pages(client: Client) -> None:
     rows = [({"message": str(number)}, number) for number in range(1, 701)]
-    made = [await of(client.create_batch, rows, source="name: a\n") for _ in range(3)]
+    made = [await of(client.create_batch, rows, source=f"name: {name}\n") for name in "abc"]
 
     found = await of(client.batches, 2)
     lines = await of(lambda: [row.line for row in client.batch_rows(made[0].id)])

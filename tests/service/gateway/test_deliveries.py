@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -12,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.fakes.connections import api_of
+from tests.fakes.connections import api_of, arrived
 from tests.fakes.receiver import Receiver, receiver
 from tests.fakes.slack import TOKEN, SlackServer, slack_server
 
@@ -75,8 +76,10 @@ async def deliver(
     return await api.post(path, content=content, headers=signed(content, **how))
 
 
-async def mention(api: httpx.AsyncClient, text: str = "hello", key: str = "Ev1") -> httpx.Response:
-    event = {"type": "app_mention", "user": "U1", "text": f"<@U2> {text}", "ts": "1.2"}
+async def mention(
+    api: httpx.AsyncClient, text: str = "hello", key: str = "Ev1", **more: Any
+) -> httpx.Response:
+    event = {"type": "app_mention", "user": "U1", "text": f"<@U2> {text}", "ts": "1.2", **more}
     said = {"type": "event_callback", "event_id": key, "event": {**event, "channel": "C1"}}
     body, timestamp = json.dumps(said).encode(), str(int(time.time()))
     base = f"v0:{timestamp}:".encode() + body
@@ -327,6 +330,27 @@ async def test_a_run_that_waits_says_so_once_and_then_how_it_ended(
 
     assert "Send it?" in slack.messages[0]["text"]
     assert [m["text"] for m in slack.messages[1:]] == ["Sent."]
+
+
+async def test_a_file_of_slack_comes_along_and_who_sent_one_that_is_not_given_is_told(
+    gateway: Any, api: httpx.AsyncClient, slack: SlackServer, eventually: Any
+) -> None:
+    slack_trigger(gateway)
+    slack.files["/files/F1/a.txt"] = b"a file"
+    url = slack.url.removesuffix("/api") + "/files/{}/a.txt"
+    given = {"name": "a.txt", "mimetype": "text/plain", "size": 6, "url_private": url.format("F1")}
+
+    await mention(api, files=[given])
+    run = await run_of(gateway, eventually)
+    await mention(api, key="Ev2", files=[{**given, "url_private": url.format("F2")}])
+    await eventually(lambda: slack.messages, seconds=30)
+
+    (file,) = arrived(gateway, run)["files"]
+    assert (file["name"], base64.b64decode(file["data"])) == ("a.txt", b"a file")
+    assert "cannot read the files" in slack.messages[0]["text"]
+    (parked,) = (await api.get("/api/v1/deliveries?status=parked")).json()["deliveries"]
+    assert "files:read" in parked["error"]["resolution"]
+    assert len(gateway.executor.runs) == 1
 
 
 async def test_a_reply_that_slack_refuses_waits_for_a_person(

@@ -1,4 +1,5 @@
-"""Runs that a request started: the address that it named is told how they end, once, signed, until it takes it."""
+"""Runs and batches that a request started: the address that it named is told how they end, once, signed, until it takes
+it."""
 
 from __future__ import annotations
 
@@ -116,6 +117,52 @@ async def test_a_receiver_that_is_down_is_told_once_it_is_up(
         await eventually(lambda: told.asked, seconds=40)
 
     assert (await until(api, "ended"))["replies"][0]["tries"] == 2
+
+
+async def test_the_end_of_a_batch_is_told_once_however_often_its_rows_are_asked_for(
+    gateway: Any, api: httpx.AsyncClient, eventually: Any
+) -> None:
+    with receiver() as told:
+        rows = [{"inputs": {"message": word}} for word in ("a", "b")]
+        asked = {"workflow": "triage", "rows": rows, "notify": told.url}
+        made = await api.post("/api/v1/batches", json=asked)
+        first = made.json()
+        again = [(await api.post("/api/v1/batches", json=asked)).json() for _ in range(2)]
+        for _ in rows:
+            await api.post(f"/api/v1/batches/{first['id']}/advance", json={"launch": 1})
+        delivery = await until(api, "ended")
+        await eventually(lambda: told.asked, seconds=30)
+    ((headers, body),) = told.asked
+
+    said = json.loads(body)
+    assert {each["id"] for each in again} == {first["id"]}
+    assert said["type"] == "batch.completed"
+    assert said["data"]["batch_url"] == made.headers["location"]
+    assert (said["data"]["rows"]["total"], said["data"]["rows"]["succeeded"]) == (2, 2)
+    assert (delivery["batch_id"], delivery["run_id"]) == (first["id"], "")
+    secret = [WebhookSecret((gateway.home / "notify-secret").read_text().strip())]
+    assert verified_delivery(secret, headers, body, now=time.time()) == delivery["replies"][0]["id"]
+
+
+async def test_a_batch_that_is_resumed_is_told_of_again_and_others_than_before_are_told_too(
+    gateway: Any, api: httpx.AsyncClient, eventually: Any
+) -> None:
+    with receiver() as told:
+        asked = {"workflow": "triage", "rows": [{"inputs": {}}], "notify": told.url}
+        batch = (await api.post("/api/v1/batches", json=asked)).json()
+        await api.post(f"/api/v1/batches/{batch['id']}/cancel")
+        await eventually(lambda: len(told.asked) == 1, seconds=30)
+        await until(api, "ended")
+        resumed = (await api.post("/api/v1/batches", json={**asked, "resume": True})).json()
+        other = {**asked, "notify": told.url + "/other"}
+        await api.post("/api/v1/batches", json=other)
+        await api.post(f"/api/v1/batches/{batch['id']}/advance", json={"launch": 1})
+        await eventually(lambda: len(told.asked) == 3, seconds=30)
+
+    assert resumed["id"] == batch["id"]
+    types = [json.loads(body)["type"] for _, body in told.asked]
+    assert types == ["batch.cancelled", "batch.completed", "batch.completed"]
+    assert sorted(told.paths) == ["/told", "/told", "/told/other"]
 
 
 @pytest.mark.parametrize("notify", ["http://[::ffff:10.0.0.1]/told", "http://169.254.169.254/"])

@@ -244,13 +244,21 @@ async def test_a_budget_that_cannot_be_is_refused(wrong: dict[str, Any], running
 async def test_a_schedule_is_made_paused_resumed_and_removed(client: Client) -> None:
     await of(client.apply, FILE)
 
-    made = await of(client.create_schedule, "triage", "*/5 * * * *", inputs={"message": "x"})
+    address = "https://example.com/cadre"
+    made = await of(
+        client.create_schedule,
+        "triage",
+        "*/5 * * * *",
+        inputs={"message": "x"},
+        notify=address,
+    )
     paused = await of(client.pause_schedule, "triage")
     resumed = await of(client.resume_schedule, "triage")
     listed = await of(client.schedules)
     await of(client.delete_schedule, "triage")
 
     assert (made.name, made.timezone, made.inputs) == ("triage", "UTC", {"message": "x"})
+    assert [one.notify for one in (made, *listed)] == [address, address]
     assert (paused.paused, paused.next_time, resumed.paused) == (True, None, False)
     assert [one.cron for one in listed] == ["*/5 * * * *"]
     assert await of(client.schedules) == []

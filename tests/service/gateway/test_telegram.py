@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.fakes.connections import add_trigger, api_of, arrived, end, run_of
+from tests.fakes.connections import add_trigger, api_of, arrived, end, run_of, until_parked
 from tests.fakes.telegram import (
     CHAT,
     GROUP,
@@ -209,10 +209,24 @@ async def test_the_pictures_of_an_album_are_one_run_however_often_each_comes(
     assert len(gateway.executor.runs) == 1
 
 
+async def test_who_sends_a_larger_file_than_telegram_says_is_told(
+    gateway: Any, api: httpx.AsyncClient, telegram: TelegramServer, eventually: Any
+) -> None:
+    telegram.files["AgAC"] = b"x" * (2 * 1024 * 1024 + 1)
+    await push(telegram, gateway, telegram.message(document={"file_id": "AgAC"}))
+    parked = await until_parked(api)
+    await eventually(telegram.sent, seconds=30)
+
+    assert parked["error"]["code"] == "ATTACHMENT_TOO_LARGE"
+    assert "larger than 2 MiB" in telegram.sent()[0]["text"]
+    assert not gateway.executor.runs
+
+
 @pytest.mark.parametrize(
     ("refusal", "changed"),
     [
         (Refused(400, "Bad Request: can't parse entities: bad url"), {"entities": None}),
+        (Refused(400, "Bad Request: ENTITY_BOUNDS_INVALID"), {"entities": None}),
         (Refused(400, "group chat was upgraded", migrate_to_chat_id=-1002), {"chat_id": -1002}),
     ],
 )

@@ -164,9 +164,11 @@ async def test_what_became_of_a_reply_is_known_and_a_failed_one_waits_for_a_pers
         return (await api.get(address)).json()
 
     read = await told(status="read")
+    late = await told(status="delivered")
     failed = await told(status="failed", errors=[{"code": 131026, "title": "Undeliverable"}])
 
     assert (read["replies"][0]["receipt"], read["status"]) == ("read", "ended")
+    assert late["replies"] == read["replies"]
     assert (failed["replies"][0]["receipt"], failed["status"]) == ("failed", "parked")
     assert "131026" in failed["error"]["message"]
     assert len(gateway.executor.runs) == 1

@@ -1,5 +1,6 @@
 """What mails say, whatever program wrote them."""
 
+import base64
 from email.message import EmailMessage
 
 import pytest
@@ -32,6 +33,40 @@ def test_plain_text_goes_before_html_and_files_come_along() -> None:
     assert found.text == "plain"
     (file,) = found.files
     assert (file["name"], file["media_type"], file["size"]) == ("x.pdf", "application/pdf", 4)
+
+
+def test_files_are_found_wherever_a_mail_program_puts_them() -> None:
+    within_a_form = EmailMessage()
+    within_a_form["From"] = "ada@example.com"
+    within_a_form.set_content("plain")
+    within_a_form.add_alternative("<p>rich</p>", subtype="html")
+    rich = list(within_a_form.iter_parts())[1]
+    assert isinstance(rich, EmailMessage)
+    rich.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="x.pdf")
+    scan = EmailMessage()
+    scan["From"] = "scanner@example.com"
+    scan.set_content(b"%PDF", maintype="application", subtype="pdf", filename="scan.pdf")
+    forwarded = EmailMessage()
+    forwarded["From"] = "ada@example.com"
+    forwarded.set_content("see below")
+    forwarded.add_attachment(scan)
+
+    assert [file["name"] for file in read_mail(within_a_form.as_bytes()).files] == ["x.pdf"]
+    assert read_mail(within_a_form.as_bytes()).text == "plain"
+    assert [file["name"] for file in read_mail(scan.as_bytes()).files] == ["scan.pdf"]
+    (inner,) = read_mail(forwarded.as_bytes()).files
+    assert inner["media_type"] == "message/rfc822"
+    assert b"scanner@example.com" in base64.b64decode(inner["data"])
+
+
+def test_a_mail_that_is_nested_without_end_is_unreadable_at_worst() -> None:
+    lines = [b"From: a@b"]
+    for number in range(3_000):
+        lines += [b"Content-Type: multipart/mixed; boundary=%d" % number, b"", b"--%d" % number]
+    try:
+        read_mail(b"\r\n".join(lines))
+    except MailUnreadable:
+        return
 
 
 def test_a_mail_of_html_only_is_text_too_and_an_unknown_charset_is_no_trouble() -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from cadre_gateway.connectors.slack import SlackConnector
+from cadre_gateway.domain.actions import Say
 from cadre_gateway.domain.connectors import DeliveryRefused, Incoming, Parsed, Trigger
 from cadre_gateway.domain.deliveries import Delivery, RunNews
 from cadre_kit.addresses import AddressRules
@@ -129,6 +130,8 @@ def test_a_direct_message_is_of_one_conversation_whatever_its_thread(slack: Slac
         {"bot_id": "B1"},
         {"subtype": "bot_message"},
         {"subtype": "message_changed"},
+        {"subtype": "channel_join"},
+        {"edited": {"user": "U061F7AUR", "ts": "1515449530.000000"}},
         {"type": "message", "channel_type": "channel"},
         {"type": "reaction_added"},
         {"user": None},
@@ -143,6 +146,31 @@ def test_what_no_person_says_to_the_app_starts_nothing(
     assert not found.messages
     assert found.answer is not None
     assert found.answer.status == 200
+
+
+@pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast", "me_message"])
+def test_a_person_s_message_with_more_than_words_starts_a_run(
+    slack: SlackConnector, subtype: str
+) -> None:
+    direct = {**MENTION, "type": "message", "channel_type": "im", "subtype": subtype}
+
+    assert parsed(slack, event(direct)).messages
+
+
+def a_file(url: Any, size: Any = 10) -> dict[str, Any]:
+    return {"id": "F1", "name": "a.txt", "mimetype": "text/plain", "size": size, "url_private": url}
+
+
+def test_files_are_fetched_from_slack_only_and_larger_ones_are_not(slack: SlackConnector) -> None:
+    own = "https://files.slack.com/files-pri/T1-F1/a.txt"
+    others = ["https://slack.com.example/x", "http://files.slack.com/x", "https://[", 5, None]
+    files = [a_file(own), *(a_file(url) for url in others), "x"]
+    (message,) = parsed(slack, event({**MENTION, "files": files})).messages
+    (large,) = parsed(slack, event({**MENTION, "files": [a_file(own, 3_000_000)]})).messages
+
+    assert [file["url"] for file in message.content["files"]] == [own]
+    assert isinstance(large.action, Say)
+    assert "larger than 2 MiB" in large.action.text
 
 
 @pytest.mark.parametrize(

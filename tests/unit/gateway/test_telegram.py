@@ -114,6 +114,16 @@ def test_run_starts_the_workflow_it_names_with_the_rest() -> None:
     assert (message.trigger, message.content["text"]) == (SECOND, "why?")
 
 
+def test_run_takes_the_photo_that_it_is_the_caption_of() -> None:
+    photo = [{"file_id": "f", "file_size": 9}]
+    message = found(update(caption="/run ask what is it?", photo=photo))
+    large = found(update(caption="/run ask", photo=[{"file_id": "f", "file_size": 3_000_000}]))
+
+    assert (message.trigger, message.content["text"]) == (SECOND, "what is it?")
+    assert [file["id"] for file in message.content["files"]] == ["f"]
+    assert isinstance(large.action, Say)
+
+
 def test_a_command_of_the_workflow_s_own_is_a_message() -> None:
     assert found(update(text="/weather Berlin")).content["text"] == "/weather Berlin"
 
@@ -125,6 +135,7 @@ def test_a_command_of_the_workflow_s_own_is_a_message() -> None:
         ({"text": "/status"}, None),
         ({"text": "/status@other_bot"}, None),
         ({"text": "@helper_bot_2 hi"}, None),
+        ({"text": "write to ada@helper_bot"}, None),
         ({"text": "@Helper_Bot is it on?"}, "is it on?"),
         ({"text": "on?", "reply_to_message": {"from": {"id": BOT_ID}}}, "on?"),
         ({"caption": "@helper_bot look", "photo": [{"file_id": "f", "file_size": 9}]}, "look"),

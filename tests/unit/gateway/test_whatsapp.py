@@ -79,6 +79,33 @@ def test_only_messages_to_the_number_that_is_set_count() -> None:
     assert not parsed(document, CADRE_WHATSAPP_MAIN_PHONE_NUMBER_ID="1").messages
 
 
+@pytest.mark.parametrize(
+    ("value", "sender", "address"),
+    [
+        ({"from_user_id": "US.2"}, "US.2", {"recipient": "US.2"}),
+        ({"from_user_id": "US.2", "from": "22"}, "US.2", {"to": "22"}),
+        ({"from": "11"}, "US.1", {"to": "11"}),
+        ({"from": "33"}, "33", {"to": "33"}),
+    ],
+)
+def test_each_message_is_of_who_wrote_it_whoever_else_is_named(
+    value: dict[str, str], sender: str, address: dict[str, str]
+) -> None:
+    said = {"id": "wamid.1", "type": "text", "text": {"body": "hi"}, **value}
+    contacts = [{"wa_id": "11", "user_id": "US.1"}, {"user_id": "US.2"}]
+    for listed in (contacts, contacts[::-1]):
+        (found,) = parsed(delivered({"messages": [said], "contacts": listed})).messages
+
+        assert (found.content["sender"], found.back["address"]) == (sender, address)
+
+
+def test_who_is_named_by_the_message_alone_is_answered() -> None:
+    said = {"id": "wamid.1", "type": "text", "text": {"body": "hi"}, "from_user_id": "US.2"}
+    (found,) = parsed(delivered({"messages": [said]})).messages
+
+    assert found.back["address"] == {"recipient": "US.2"}
+
+
 def test_what_cannot_be_read_is_said_so_and_reactions_are_not_answered() -> None:
     (voice,) = parsed(delivered(message({"type": "audio", "audio": {"id": "1"}}))).messages
 

@@ -52,6 +52,7 @@ class BatchOptions:
     max_concurrent: int = 0
     resume: bool = False
     output: Path | None = None
+    notify: str = ""
     detach: bool = False
     json: bool = False
 
@@ -89,6 +90,7 @@ def run_batch(options: BatchOptions) -> None:
                 source=options.source,
                 max_concurrent=options.max_concurrent,
                 resume=options.resume,
+                notify=options.notify,
             )
         _tell_start(batch, options)
         if options.detach:

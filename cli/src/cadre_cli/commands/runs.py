@@ -8,7 +8,15 @@ import typer
 from cadre_cli import following, problems
 from cadre_cli.commands.batches import BatchOptions, Output, run_batch
 from cadre_cli.errors import CliError, ExitStatus
-from cadre_cli.options import InputsFile, InputValues, JsonFlag, read_inputs, read_text, usd_of
+from cadre_cli.options import (
+    InputsFile,
+    InputValues,
+    JsonFlag,
+    Notify,
+    read_inputs,
+    read_text,
+    usd_of,
+)
 from cadre_cli.replacing import replace_text
 from cadre_cli.screen import errors, escape, print_json, print_table
 from cadre_cli.session import gateway
@@ -23,13 +31,6 @@ app = typer.Typer(help="List, show, follow, answer, resume, fork, record and can
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
 Detach = Annotated[
     bool, typer.Option("--detach", "-d", help="Do not wait for the end; print the run's id.")
-]
-Notify = Annotated[
-    str,
-    typer.Option(
-        metavar="URL",
-        help="Have this address told when the run has ended, signed with the secret in CADRE_HOME/notify-secret.",
-    ),
 ]
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "waiting": "yellow"}
 _FILE_SUFFIXES = (".yaml", ".yml")
@@ -106,8 +107,6 @@ def run(
     same command again goes on where an interrupted batch was; no row is run twice.
     """
     if batch:
-        if notify:
-            raise typer.BadParameter("--notify is for a single run, and not for --batch.")
         if inputs_file is None:
             raise typer.BadParameter("--batch needs --inputs FILE, its rows.")
         run_batch(
@@ -118,6 +117,7 @@ def run(
                 max_concurrent=max_concurrent or 0,
                 resume=resume,
                 output=output_file,
+                notify=notify,
                 detach=detach,
                 json=json_,
             )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cadre_cli.options import InputsFile, InputValues, JsonFlag, read_inputs, seconds_of
+from cadre_cli.options import InputsFile, InputValues, JsonFlag, Notify, read_inputs, seconds_of
 from cadre_cli.screen import escape, output, print_json, print_table
 from cadre_cli.session import gateway
 from cadre_cli.words import moment, span
@@ -34,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         epilog="Examples: cadre deploy triage --cron '*/5 * * * *' · "
         "cadre deploy report --cron '0 9 * * 1-5' --timezone Europe/Berlin -i team=support · "
-        "cadre deploy sweep --interval 90s --max-concurrent 1 · "
+        "cadre deploy sweep --interval 90s --max-concurrent 1 --notify https://example.com/cadre · "
         "cadre deploy bill --rrule 'FREQ=MONTHLY;BYMONTHDAY=-1;BYHOUR=18;BYMINUTE=0;BYSECOND=0' --catch-up latest"
     )(deploy)
 
@@ -82,6 +82,7 @@ def deploy(
             help="Times missed while Prefect was down: skip them, make up for the latest, or for all."
         ),
     ] = CatchUp.SKIP,
+    notify: Notify = "",
     json_: JsonFlag = False,
 ) -> None:
     """Start an applied workflow by the clock: --cron, --interval or --rrule.
@@ -103,6 +104,7 @@ def deploy(
             inputs=values,
             max_concurrent=max_concurrent or 0,
             catch_up=catch_up.value,
+            notify=notify,
         )
     _tell(made, f"will next run {made.workflow} at {moment(made.next_time)}", json_)
 

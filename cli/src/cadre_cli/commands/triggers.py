@@ -68,7 +68,7 @@ def send(
     Needs no account and no network. The provider is sent nothing: the reply is shown here.
     """
     with gateway() as client:
-        delivery = _started(client, client.send_sample(client.sample(kind, name, text)))
+        delivery = _started(client, _kept(client.send_sample(client.sample(kind, name, text))))
         if not delivery.run_id:
             _show(delivery, json_)
             return
@@ -164,6 +164,16 @@ def discard(delivery_id: DeliveryId, json_: JsonFlag = False) -> None:
     _show(found, json_)
 
 
+def _kept(delivery: "Delivery | None") -> "Delivery":
+    if delivery is None:
+        raise CliError(
+            "the message asks for nothing, so nothing is kept of it",
+            code="NOTHING_ASKED",
+            resolution="Send one with words in it, that is meant for the bot.",
+        )
+    return delivery
+
+
 def _started(client: "Client", delivery: "Delivery") -> "Delivery":
     """The delivery once its run is started. Raises CliError with what keeps it from being started."""
     deadline = time.monotonic() + _START_SECONDS
@@ -217,6 +227,8 @@ def _cut(text: str) -> str:
 
 
 def _run(found: "Delivery") -> str:
+    if found.batch_id:
+        return f"batch {found.batch_id}"
     if not found.run_id:
         return "none is asked for"
     return found.run_id if found.status != "received" else "not started"

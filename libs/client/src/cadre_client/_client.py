@@ -326,21 +326,25 @@ class Client:
         source: str | None = None,
         max_concurrent: int = 0,
         resume: bool = False,
+        notify: str = "",
     ) -> Batch:
         """Runs an applied `workflow`, or a file's `source`, over `rows`: inputs, and their line in a file (0: unknown).
 
         The same rows again are the same batch as long as that goes on, with `resume` also when it has ended. Raises
-        ApiError with `problems` when rows are wrong. `max_concurrent` 0 means 8.
+        ApiError with `problems` when rows are wrong. `max_concurrent` 0 means 8. The address `notify` is told once when
+        the batch has ended.
         """
         target: dict[str, Any] = (
             {"source": source} if source is not None else {"workflow": workflow, "version": version}
         )
-        body = {
+        body: dict[str, Any] = {
             **target,
             "rows": [{"inputs": dict(inputs), "line": line} for inputs, line in rows],
             "max_concurrent": max_concurrent,
             "resume": resume,
         }
+        if notify:
+            body["notify"] = notify
         return self._post(Batch, "/api/v1/batches", body, timeout_seconds=_BATCH_SECONDS)
 
     def batch(self, batch_id: str) -> Batch:
@@ -464,10 +468,12 @@ class Client:
         inputs: Mapping[str, JsonValue] | None = None,
         max_concurrent: int = 0,
         catch_up: Literal["skip", "latest", "all"] = "skip",
+        notify: str = "",
     ) -> Schedule:
         """Creates the schedule of that name (default: the workflow's), or changes it. One of `cron`, `interval_seconds`
-        and `rrule` is given. The time zone is UTC if not given; `max_concurrent` 0 means any number."""
-        body = {
+        and `rrule` is given. The time zone is UTC if not given; `max_concurrent` 0 means any number. The address
+        `notify` is told when a run of it has ended."""
+        body: dict[str, Any] = {
             "name": name or "",
             "workflow": workflow,
             "cron": cron,
@@ -478,6 +484,8 @@ class Client:
             "max_concurrent": max_concurrent,
             "catch_up": catch_up,
         }
+        if notify:
+            body["notify"] = notify
         return self._post(Schedule, "/api/v1/schedules", body)
 
     def pause_schedule(self, name: str) -> Schedule:
@@ -524,11 +532,11 @@ class Client:
         path = _path("/api/v1/triggers/telegram", bot, "disconnect")
         return self._post(TelegramConnection, path, {})
 
-    def send_sample(self, sample: Sample) -> Delivery:
-        """Sends a sample as the provider would; what the gateway keeps of it."""
+    def send_sample(self, sample: Sample) -> Delivery | None:
+        """Sends a sample as the provider would; what the gateway keeps of it, None for what asks for nothing."""
         self._transport.send("POST", sample.path, content=sample.body, headers=sample.headers)
-        (delivery,) = self.deliveries(source=sample.source, key=sample.key, limit=1)
-        return delivery
+        kept = self.deliveries(source=sample.source, key=sample.key, limit=1)
+        return kept[0] if kept else None
 
     def deliveries(
         self,

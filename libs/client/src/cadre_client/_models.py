@@ -532,6 +532,7 @@ class Schedule(Answer):
     inputs: JsonObject | None = None
     max_concurrent: int | None = None
     catch_up: Literal["skip", "latest", "all"] = "skip"
+    notify: str | None = None
     paused: bool = False
     next_time: AwareDatetime | None = None
 
@@ -561,6 +562,7 @@ class Delivery(Answer):
     """What came from outside, and what became of it; `status` is received, started, ended, parked or discarded.
 
     `key` is the sender's id of it. There is no run `run_id` while it is received; it is empty for what asks for none.
+    `batch_id` is the batch whose end is told.
     """
 
     id: str
@@ -569,6 +571,7 @@ class Delivery(Answer):
     workflow: str
     version: int
     run_id: str
+    batch_id: str = ""
     status: str
     tries: int = 0
     received_time: AwareDatetime

@@ -53,13 +53,14 @@ def run_workflow(
     inputs: dict[str, Any] | None = None,
     catch_up: str = CatchUp.SKIP.value,
     schedule: str = "",
+    notify: str = "",
     clock: dict[str, Any] | None = None,
 ) -> State[Any]:
     """Starts a run of the workflow's newest version and waits for its end, which is the flow run's.
 
     The flow run's id is the idempotency key: a flow run that Prefect tries again follows the run it started first. One
-    that is too late for `catch_up` starts nothing. `schedule` is the deployment's name unless given. `clock` is what
-    deployments of earlier versions say; it has no use.
+    that is too late for `catch_up` starts nothing. `schedule` is the deployment's name unless given. `notify` is an
+    address that is told how the run ends. `clock` is what deployments of earlier versions say; it has no use.
     """
     # Prefect's own kind of time does not compare with every span of the standard library's.
     due = datetime.fromtimestamp(this_run.get_scheduled_start_time().timestamp(), UTC)
@@ -67,7 +68,12 @@ def run_workflow(
         if is_left_out(prefect, CatchUp(catch_up), due):
             message = f"Not started: its time was {due:%Y-%m-%d %H:%M} UTC"
             return Completed(name="Missed", message=message)
-    parameters = {"workflow": workflow, "inputs": inputs, "schedule": schedule}
+    parameters = {
+        "workflow": workflow,
+        "inputs": inputs,
+        "schedule": schedule,
+        "notify": notify,
+    }
     try:
         with Client.local() as client:
             given = _given(parameters, this_deployment.id)
@@ -120,6 +126,7 @@ def _start(client: Client, parameters: Mapping[str, Any], flow_run_id: str) -> R
             workflow=parameters["workflow"],
             inputs=parameters.get("inputs") or {},
             schedule=parameters.get("schedule") or "",
+            notify=parameters.get("notify") or "",
             idempotency_key=f"schedule/{flow_run_id}",
         )
     )

@@ -1,5 +1,6 @@
 """What every delivery goes through, whichever way it comes: its proof, the inbox, the dispatcher."""
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from cadre_gateway.adapters.inbox import Accepted, Inbox
 from cadre_gateway.adapters.outbox import Outbox
 from cadre_gateway.adapters.trigger_list import TriggerList
 from cadre_gateway.dispatching import Dispatcher
-from cadre_gateway.domain.actions import StartRun, TellEnd
+from cadre_gateway.domain.actions import StartRun, TellBatchEnd, TellEnd
 from cadre_gateway.domain.connectors import (
     Connector,
     DeliveryForbidden,
@@ -18,8 +19,9 @@ from cadre_gateway.domain.connectors import (
     Parsed,
     Trigger,
 )
-from cadre_gateway.domain.deliveries import BY_REQUEST, Delivery
+from cadre_gateway.domain.deliveries import BY_REQUEST, Delivery, DeliveryStatus
 from cadre_gateway.entrypoint import documents
+from cadre_gateway.entrypoint.batch_documents import Batch
 from cadre_gateway.entrypoint.metrics import Metrics
 from cadre_kit.errors import Conflict
 from cadre_kit.ids import new_id
@@ -55,31 +57,31 @@ class Reception:
     async def tell_end(self, run: documents.Run, notify: str) -> None:
         """Has `notify` told how a run ends that a request started. When this returns, that is not lost any more.
         Raises Conflict for another address than the first for the run."""
-        now = time.time()
-        delivery = Delivery(
-            id=new_id(),
-            kind=BY_REQUEST,
-            name=run.workflow,
-            key=run.id,
-            workflow=run.workflow,
-            version=run.version,
-            trigger=None,
-            content={},
-            action=TellEnd(),
-            notify=notify,
-            run_id=run.id,
-            received_time=now,
-            updated_time=now,
-        )
-        (accepted,) = await self.inbox.accept([delivery])
-        if accepted.is_new:
-            self.dispatcher.take([delivery])
-        elif (await self.inbox.get(accepted.id))[0].notify != notify:
+        delivery = _telling(run, TellEnd(), notify, key=run.id, run_id=run.id)
+        accepted = await self._taken(delivery)
+        if not accepted.is_new and (await self.inbox.get(accepted.id))[0].notify != notify:
             raise Conflict(
                 "the idempotency key came with another `notify` before",
                 resolution="Send the same request again, or another key.",
                 code="IDEMPOTENCY_KEY_REUSED",
             )
+
+    async def tell_batch_end(self, batch: Batch, notify: str) -> None:
+        """Has `notify` told how a batch ends, once, however often the same rows are asked for while it goes on; again
+        when it was resumed since it was told."""
+        about = f"{batch.id}/{hashlib.sha256(notify.encode()).hexdigest()[:16]}/"
+        before = await self.inbox.statuses(BY_REQUEST, batch.workflow, about)
+        if any(each in (DeliveryStatus.RECEIVED, DeliveryStatus.STARTED) for each in before):
+            return
+        # Twins of the request count the same ones before them, and so have the same key.
+        key = f"{about}{len(before)}"
+        await self._taken(_telling(batch, TellBatchEnd(batch_id=batch.id), notify, key=key))
+
+    async def _taken(self, delivery: Delivery) -> Accepted:
+        (accepted,) = await self.inbox.accept([delivery])
+        if accepted.is_new:
+            self.dispatcher.take([delivery])
+        return accepted
 
     async def _verified(self, connector: Connector, request: Incoming) -> Sequence[Trigger]:
         """The triggers that a genuine request may start. Whoever is refused may know of a change that we do not."""
@@ -122,6 +124,32 @@ class Reception:
         begun = {one.id: known for one, known in zip(single, accepted, strict=True)}
         self.dispatcher.take([one for one in single if begun[one.id].is_new])
         return [(gathered | begun)[one.id] for one in deliveries]
+
+
+def _telling(
+    followed: documents.Run | Batch,
+    action: TellEnd | TellBatchEnd,
+    notify: str,
+    *,
+    key: str,
+    run_id: str = "",
+) -> Delivery:
+    now = time.time()
+    return Delivery(
+        id=new_id(),
+        kind=BY_REQUEST,
+        name=followed.workflow,
+        key=key,
+        workflow=followed.workflow,
+        version=followed.version,
+        trigger=None,
+        content={},
+        action=action,
+        notify=notify,
+        run_id=run_id or new_id(),
+        received_time=now,
+        updated_time=now,
+    )
 
 
 def _delivery(kind: str, request: Incoming, message: Message) -> Delivery:

@@ -11,6 +11,7 @@ from cadre_gateway.domain.actions import (
     Say,
     ShowStatus,
     StartRun,
+    TellBatchEnd,
     TellEnd,
     question_mark,
 )
@@ -42,7 +43,7 @@ class Answering:
                 return await self._cancelled(delivery)
             case AnswerQuestion() as answer:
                 return await self._answered(delivery, answer)
-            case StartRun() | TellEnd():
+            case StartRun() | TellEnd() | TellBatchEnd():
                 return ""
 
     async def _status(self, delivery: Delivery) -> str:

@@ -11,10 +11,16 @@ from typing import TypeVar
 
 from cadre_gateway.adapters.inbox import Inbox
 from cadre_gateway.adapters.outbox import Outbox
-from cadre_gateway.adapters.runs import news_of, start_run
+from cadre_gateway.adapters.runs import news_of, news_of_batch, start_run
 from cadre_gateway.adapters.services import Executor
 from cadre_gateway.answering import Answering
-from cadre_gateway.domain.connectors import WORK_TICK_SECONDS, Connector
+from cadre_gateway.domain.connectors import (
+    FILES_TOO_LARGE,
+    FILES_UNREADABLE,
+    WORK_TICK_SECONDS,
+    AttachmentTooLarge,
+    Connector,
+)
 from cadre_gateway.domain.deliveries import (
     Delivery,
     DeliveryStatus,
@@ -139,16 +145,27 @@ class Dispatcher:
         try:
             if delivery.tries > _MOST_TRIES:
                 raise _GivenUp(delivery)
-            if not delivery.has_run:
+            if not (delivery.has_run or delivery.batch_id):
                 await self._answer(delivery)
             elif delivery.starts_a_run and delivery.status is DeliveryStatus.RECEIVED:
-                content = await self.connectors[delivery.kind].complete(delivery)
-                await start_run(self.executor, delivery, content)
+                await start_run(self.executor, delivery, await self._completed(delivery))
                 await self._started(delivery)
             else:
                 await self._follow(delivery)
         except CadreError as error:
             await self._failed(delivery, error)
+
+    async def _completed(self, delivery: Delivery) -> Mapping[str, object]:
+        """The content with its files. Whoever sent them is told when they are too large, or are not given."""
+        connector = self.connectors[delivery.kind]
+        try:
+            return await connector.complete(delivery)
+        except (AttachmentTooLarge, Undeliverable) as error:
+            is_large = isinstance(error, AttachmentTooLarge)
+            words = FILES_TOO_LARGE if is_large else FILES_UNREADABLE
+            said = _posts(delivery, "said", connector.say(delivery, words))
+            await self.outbox.put(delivery, said, ends=False)
+            raise
 
     async def _answer(self, delivery: Delivery) -> None:
         """Does what a delivery asks for, and puts down what is said to it, once."""
@@ -166,7 +183,7 @@ class Dispatcher:
         await self.inbox.settle(delivery, DeliveryStatus.STARTED, due_time=due)
 
     async def _follow(self, delivery: Delivery) -> None:
-        news = await news_of(self.executor, delivery.run_id)
+        news = await self._news(delivery)
         if news is not None:
             ends = news.status != "waiting"
             await self.outbox.put(delivery, self._news_posts(delivery, news), ends=ends)
@@ -178,6 +195,11 @@ class Dispatcher:
         longest = WORK_TICK_SECONDS if age < _SHOWN_SECONDS else _LONGEST_LOOK_SECONDS
         pause = min(max(_FIRST_LOOK_SECONDS, age * 0.2), longest)
         await self.inbox.settle(delivery, DeliveryStatus.STARTED, due_time=time.time() + pause)
+
+    async def _news(self, delivery: Delivery) -> RunNews | None:
+        if delivery.batch_id:
+            return await news_of_batch(self.executor, delivery.batch_id)
+        return await news_of(self.executor, delivery.run_id)
 
     def _show_that_it_goes_on(self, delivery: Delivery) -> None:
         """Shows it once in each tick since the run was begun: `updated_time` is when it was looked at last."""

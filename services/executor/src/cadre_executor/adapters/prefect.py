@@ -85,6 +85,8 @@ def _deployment(schedule: Schedule, flow_id: str) -> dict[str, Any]:
             "inputs": dict(schedule.inputs),
             "catch_up": schedule.catch_up.value,
             "schedule": schedule.name,
+            # Left out without one: a worker of an earlier version refuses what it does not know.
+            **({"notify": schedule.notify} if schedule.notify else {}),
         },
         "concurrency_limit": limited,
         "concurrency_options": {"collision_strategy": "ENQUEUE"} if limited else None,
@@ -138,6 +140,7 @@ def _schedule(deployment: Mapping[str, Any]) -> Schedule:
         inputs=parameters.get("inputs") or {},
         max_concurrent=limit.get("limit") or deployment.get("concurrency_limit") or 0,
         catch_up=_catch_up(parameters.get("catch_up")),
+        notify=parameters.get("notify") or "",
         paused=paused,
         next_time=None if paused or clock is None else _next_time(clock, timezone),
     )

@@ -1,6 +1,7 @@
 """Schedules: which applied workflow is started when."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,8 @@ __all__ = ["CatchUp", "Schedule", "ScheduleNotFound", "Scheduler", "Timetable", 
 _NAME_CHARACTERS = 100
 _MOST_CONCURRENT = 1000
 _LATE = timedelta(minutes=5)
+_NOTIFY_CHARACTERS = 2000
+_ADDRESS = re.compile(r"https?://[^\s]+")
 
 
 class ScheduleNotFound(NotFound):
@@ -50,6 +53,12 @@ class ConcurrencyInvalid(InvalidInput):
     code = "MAX_CONCURRENT_INVALID"
 
 
+class NotifyInvalid(InvalidInput):
+    """Nobody can be told at the address."""
+
+    code = "NOTIFY_INVALID"
+
+
 class CatchUp(Enum):
     """What becomes of times that passed while Prefect or its workers were down.
 
@@ -66,7 +75,8 @@ class CatchUp(Enum):
 class Schedule:
     """When an applied workflow is started by itself, at most `max_concurrent` runs at once (0: any number).
 
-    `clock` is None when somebody took it out in Prefect's own pages, `next_time` while it is not due.
+    `clock` is None when somebody took it out in Prefect's own pages, `next_time` while it is not due. The address
+    `notify` is told how each run ends; empty for none.
     """
 
     name: str
@@ -76,6 +86,7 @@ class Schedule:
     inputs: Mapping[str, Any]
     max_concurrent: int = 0
     catch_up: CatchUp = CatchUp.SKIP
+    notify: str = ""
     paused: bool = False
     next_time: datetime | None = None
 
@@ -110,6 +121,7 @@ class Timetable:
         """Checks a schedule and stores it, or changes the one of the same name. Raises what is wrong with it."""
         _check_name(schedule.name)
         _check_concurrency(schedule.max_concurrent)
+        _check_notify(schedule.notify)
         await asyncio.to_thread(_check_clock, schedule)
         definition = await self._definitions.get(schedule.workflow, 0)
         document = await self._library.document(definition.source)
@@ -168,6 +180,14 @@ def _check_concurrency(number: int) -> None:
         raise ConcurrencyInvalid(
             f"{number} runs at once is out of range",
             resolution=f"Give 1 to {_MOST_CONCURRENT}, or nothing for any number.",
+        )
+
+
+def _check_notify(address: str) -> None:
+    if address and (len(address) > _NOTIFY_CHARACTERS or not _ADDRESS.fullmatch(address)):
+        raise NotifyInvalid(
+            "nobody can be told at this address how runs end",
+            resolution=f"Give one that begins with http:// or https://, of at most {_NOTIFY_CHARACTERS} characters.",
         )
 
 

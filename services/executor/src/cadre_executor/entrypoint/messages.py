@@ -267,6 +267,7 @@ def schedule_message(schedule: Schedule) -> schedules_pb2.Schedule:
         paused=schedule.paused,
         max_concurrent=schedule.max_concurrent,
         catch_up=_CATCH_UPS[schedule.catch_up],
+        notify=schedule.notify,
     )
     match schedule.clock:
         case Cron() as clock:

@@ -38,6 +38,7 @@ class ScheduleServicer(schedules_pb2_grpc.ScheduleServiceServicer):
             inputs=object_from_json(request.inputs, field="inputs"),
             max_concurrent=request.max_concurrent,
             catch_up=catch_up_from_message(request.catch_up),
+            notify=request.notify,
         )
         stored = await self._timetable.create(schedule)
         return schedules_pb2.CreateScheduleResponse(schedule=schedule_message(stored))

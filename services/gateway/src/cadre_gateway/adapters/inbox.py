@@ -136,6 +136,17 @@ class Inbox:
 
         return await self._database.read(work)
 
+    async def statuses(self, kind: str, name: str, prefix: str) -> Sequence[DeliveryStatus]:
+        """How those of a source stand whose keys begin so."""
+        its = sa.select(_D.status).where(
+            _D.kind == kind, _D.name == name, _D.key.startswith(prefix, autoescape=True)
+        )
+
+        def work(connection: sa.Connection) -> list[DeliveryStatus]:
+            return [DeliveryStatus(each) for each in connection.execute(its).scalars()]
+
+        return await self._database.read(work)
+
     async def last_run(self, asking: Delivery) -> Delivery | None:
         """The newest delivery of a conversation that asked for a run."""
         runs = sa.select(DELIVERIES).where(*_same_conversation(asking), _D.workflow != "")

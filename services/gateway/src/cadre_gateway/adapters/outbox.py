@@ -23,6 +23,7 @@ __all__ = ["Outbox"]
 
 _D, _P = DELIVERIES.c, POSTS.c
 _EARLIER = POSTS.alias("earlier")
+_LATER = {"sent": ("delivered", "read", "failed"), "delivered": ("read", "failed")}
 
 
 class Outbox:
@@ -147,8 +148,10 @@ def _put(connection: sa.Connection, post: Post) -> None:
 
 def _note(connection: sa.Connection, kind: str, said: Receipt) -> None:
     its = sa.and_(_P.kind == kind, _P.receipt == said.receipt)
-    post = connection.execute(sa.select(_P.id, _P.delivery_id).where(its)).first()
-    if post is None:
+    about = sa.select(_P.id, _P.delivery_id, _P.receipt_status).where(its)
+    post = connection.execute(about).first()
+    # They come in any order.
+    if post is None or post.receipt_status in _LATER.get(said.status, ()):
         return
     values: dict[str, object] = {"receipt_status": said.status}
     if said.trouble is not None:

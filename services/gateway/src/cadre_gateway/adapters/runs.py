@@ -1,16 +1,16 @@
-"""Runs of deliveries at the executor."""
+"""Runs of deliveries, and batches, at the executor."""
 
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from cadre.executor.v1 import runs_pb2
+from cadre.executor.v1 import batches_pb2, runs_pb2
 from cadre_gateway.adapters.services import Executor
 from cadre_gateway.domain.deliveries import Delivery, RunNews, RunQuestion, Trouble
 from cadre_kit.documents import object_from_json, to_json
 from cadre_kit.errors import AlreadyExists, Conflict
 
-__all__ = ["answer_run", "cancel_run", "news_of", "start_run"]
+__all__ = ["answer_run", "cancel_run", "news_of", "news_of_batch", "start_run"]
 
 _WORDS = {
     runs_pb2.RUN_STATUS_WAITING: "waiting",
@@ -60,6 +60,16 @@ async def news_of(executor: Executor, run_id: str) -> RunNews | None:
         error=error,
         questions=[_question(each) for each in run.questions],
     )
+
+
+async def news_of_batch(executor: Executor, batch_id: str) -> RunNews | None:
+    """What there is to tell of a batch: None while it goes on. Raises what the executor says."""
+    request = batches_pb2.GetBatchRequest(batch_id=batch_id)
+    batch = (await executor.call(executor.batches.GetBatch, request)).batch
+    if batch.status not in _WORDS:
+        return None
+    rows = {each.name: getattr(batch.rows, each.name) for each in batch.rows.DESCRIPTOR.fields}
+    return RunNews(id=batch.id, workflow=batch.workflow, status=_WORDS[batch.status], rows=rows)
 
 
 def _question(message: runs_pb2.Question) -> RunQuestion:

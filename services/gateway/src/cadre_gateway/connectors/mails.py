@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from email.message import EmailMessage, Message
+from email.message import EmailMessage, Message, MIMEPart
 from email.utils import getaddresses
 from html.parser import HTMLParser
 from typing import Any
@@ -26,7 +26,7 @@ _MACHINES = re.compile(
 _MASS = ("bulk", "junk", "list", "auto_reply")
 _LIST_HEADERS = ("List-Id", "List-Unsubscribe", "X-Autoreply", "X-Autorespond", "X-Loop")
 # What the parser raises for headers and bodies that are damaged beyond what it mends.
-_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, AssertionError)
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
 
 
 class MailUnreadable(InvalidInput):
@@ -147,11 +147,34 @@ def _decoded(part: Message) -> str:
 
 
 def _files(found: EmailMessage) -> Iterator[Mapping[str, Any]]:
-    for part in found.iter_attachments():
-        raw = part.get_payload(decode=True)
-        if isinstance(raw, bytes):
+    """Whatever is no words, wherever it is: some programs put files into one of several forms of the words."""
+    words = found.get_body(preferencelist=("plain", "html"))
+    for part, is_one_of_several in _leaves(found):
+        is_text = part.get_content_type() in ("text/plain", "text/html")
+        if part is words or (is_text and is_one_of_several and not part.is_attachment()):
+            continue
+        raw = _raw(part)
+        if raw:
             name = part.get_filename() or "attachment"
             yield attached(name[:200], part.get_content_type(), raw)
+
+
+def _leaves(part: MIMEPart, *, several: bool = False) -> Iterator[tuple[MIMEPart, bool]]:
+    """All parts that hold something, and whether each is within one of several forms of the same."""
+    if part.get_content_maintype() != "multipart":
+        yield part, several
+        return
+    for each in part.iter_parts():
+        inner = several or part.get_content_subtype() == "alternative"
+        yield from _leaves(each, several=inner)
+
+
+def _raw(part: MIMEPart) -> bytes:
+    """What a part holds; of a mail that came as a file, that mail."""
+    if part.is_multipart():
+        return b"".join(each.as_bytes() for each in part.iter_parts())
+    raw = part.get_payload(decode=True)
+    return raw if isinstance(raw, bytes) else b""
 
 
 class _Reader(HTMLParser):

@@ -9,14 +9,19 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 
 from cadre_gateway.connectors.bodies import json_body
+from cadre_gateway.connectors.files import attached
 from cadre_gateway.connectors.webhook import retry_after
+from cadre_gateway.domain.actions import Say, StartRun
 from cadre_gateway.domain.connectors import (
+    FILES_TOO_LARGE,
+    MOST_FILE_BYTES,
     Answer,
+    AttachmentTooLarge,
     Connector,
     DeliveryRefused,
     Incoming,
@@ -32,7 +37,7 @@ from cadre_gateway.domain.deliveries import Delivery, RunNews, TryAgain, Undeliv
 from cadre_gateway.domain.texts import pieces
 from cadre_gateway.domain.webhooks import is_recent
 from cadre_kit.ids import new_id
-from cadre_kit.outgoing import Ask, fetch
+from cadre_kit.outgoing import Ask, TooLarge, TooManyRedirects, fetch
 
 __all__ = ["SlackConnector"]
 
@@ -42,10 +47,24 @@ _SEND_SECONDS = 20.0
 _MENTION_AT_START = re.compile(r"^\s*<@[A-Z0-9]+(?:\|[^>]*)?>\s*")
 # Where samples come from; nothing is sent there.
 _SAMPLE_CHANNEL = "C0SAMPLE"
+# Messages of people with more than words; every other subtype says what became of a message, or of the channel.
+_SAID = (None, "", "file_share", "thread_broadcast", "me_message")
 # What Slack may answer that another try can change; everything else is for a person.
 _PASSING = frozenset(
     "ratelimited rate_limited internal_error fatal_error service_unavailable request_timeout".split()
 )
+
+
+class FileRefused(Undeliverable):
+    """Slack does not give a file that came with a message."""
+
+    code = "FILE_REFUSED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Slack does not give a file that came with the message",
+            resolution="Give the app the scope files:read, install it anew, and replay the delivery.",
+        )
 
 
 class SlackConnector(Connector):
@@ -84,22 +103,36 @@ class SlackConnector(Connector):
             return Parsed(answer=Answer(body=challenge.encode()))
         event, event_id = said.get("event"), said.get("event_id")
         found = []
-        if isinstance(event, dict) and isinstance(event_id, str) and _starts_a_run(event):
-            found = [_message(event, event_id, trigger) for trigger in _for_messages(triggers)]
+        if isinstance(event, dict) and isinstance(event_id, str) and _is_asked(event):
+            files = self._files(event)
+            found = [_message(event, event_id, t, files) for t in _for_messages(triggers)]
         return Parsed(messages=found, answer=Answer())
 
     def reply(self, delivery: Delivery, run: RunNews) -> Sequence[Mapping[str, Any]]:
         """The field that the trigger names, in the thread of what was asked."""
+        return self.say(delivery, run.words(delivery.reply))
+
+    def say(self, delivery: Delivery, text: str) -> Sequence[Mapping[str, Any]]:
+        """A reply in as many messages as it takes."""
         if delivery.back["channel"] == _SAMPLE_CHANNEL:
             return []
         return [
             {"app": delivery.name, "text": _escaped(piece), **delivery.back}
-            for piece in pieces(run.words(delivery.reply), _LONGEST_TEXT)
+            for piece in pieces(text, _LONGEST_TEXT)
         ]
+
+    async def complete(self, delivery: Delivery) -> Mapping[str, Any]:
+        """Fetches the files that came along."""
+        files = []
+        left = MOST_FILE_BYTES
+        for file in delivery.content["files"]:
+            raw = await self._download(delivery.name, file["url"], max_bytes=left)
+            files.append(attached(file["name"], file["media_type"], raw))
+            left -= len(raw)
+        return {**delivery.content, "files": files}
 
     async def send(self, document: Mapping[str, Any], *, post_id: str, now: float) -> str:
         """One chat.postMessage."""
-        name = connection_variable("slack", document["app"], "BOT_TOKEN")
         message = {
             key: document[key] for key in ("channel", "thread_ts", "text") if key in document
         }
@@ -108,7 +141,7 @@ class SlackConnector(Connector):
             method="POST",
             headers={
                 "content-type": "application/json; charset=utf-8",
-                "authorization": f"Bearer {required(self._variables, name)}",
+                **self._authorization(document["app"]),
             },
             body=json.dumps(message).encode(),
             seconds=_SEND_SECONDS,
@@ -117,6 +150,49 @@ class SlackConnector(Connector):
         answer = await fetch(self._client, ask)
         _judge(answer.status, answer.headers, answer.body)
         return ""
+
+    def _files(self, event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """What came along and lies at Slack; files elsewhere are only linked to."""
+        listed = event.get("files")
+        return [
+            _file(file)
+            for file in (listed if isinstance(listed, list) else ())
+            if isinstance(file, dict) and self._may_show_token(file.get("url_private"))
+        ]
+
+    def _may_show_token(self, url: Any) -> bool:
+        """Whether an address is Slack's."""
+        scheme, host = _origin(url) if isinstance(url, str) else ("", "")
+        known = scheme == "https" and f".{host}".endswith(".slack.com")
+        return known or (scheme, host) == _origin(self._api_url)
+
+    async def _download(self, name: str, url: str, *, max_bytes: int) -> bytes:
+        ask = Ask(
+            url=url,
+            headers=self._authorization(name),
+            seconds=_SEND_SECONDS,
+            max_bytes=max_bytes,
+            max_redirects=0,
+        )
+        try:
+            answer = await fetch(self._client, ask)
+        except TooLarge as exc:
+            raise AttachmentTooLarge from exc
+        except TooManyRedirects as exc:
+            # Whoever may not read it is sent to a page to sign in.
+            raise FileRefused from exc
+        if answer.status == 429 or answer.status >= 500:
+            raise TryAgain(
+                f"Slack answered {answer.status} for a file",
+                after_seconds=retry_after(answer.headers),
+            )
+        if answer.status != 200:
+            raise FileRefused
+        return answer.body
+
+    def _authorization(self, name: str) -> dict[str, str]:
+        token = required(self._variables, connection_variable("slack", name, "BOT_TOKEN"))
+        return {"authorization": f"Bearer {token}"}
 
     def sample(self, name: str, text: str, triggers: Sequence[Trigger], *, now: float) -> Sample:
         """A mention, or the slash command of an app that has only such triggers; nothing is replied to it."""
@@ -147,9 +223,12 @@ def _for_messages(triggers: Sequence[Trigger]) -> list[Trigger]:
     return [trigger for trigger in triggers if not trigger.command][:1]
 
 
-def _starts_a_run(event: Mapping[str, Any]) -> bool:
-    """Mentions, and messages in direct conversations, of people. A mention in a channel may come as a message too."""
-    if event.get("bot_id") or event.get("subtype") or event.get("hidden"):
+def _is_asked(event: Mapping[str, Any]) -> bool:
+    """Mentions, and messages in direct conversations, of people. A mention in a channel may come as a message too, and
+    one that was edited comes again, as another event."""
+    if event.get("bot_id") or event.get("hidden") or event.get("edited"):
+        return False
+    if event.get("subtype") not in _SAID:
         return False
     mentioned = event.get("type") == "app_mention"
     direct = event.get("type") == "message" and event.get("channel_type") == "im"
@@ -157,12 +236,16 @@ def _starts_a_run(event: Mapping[str, Any]) -> bool:
     return (mentioned or direct) and texts
 
 
-def _message(event: Mapping[str, Any], event_id: str, trigger: Trigger) -> Message:
+def _message(
+    event: Mapping[str, Any], event_id: str, trigger: Trigger, files: Sequence[Mapping[str, Any]]
+) -> Message:
     thread = str(event.get("thread_ts") or event["ts"])
     # A direct conversation is one, whatever threads are in it; in a channel each thread is.
     direct = event.get("channel_type") == "im"
+    is_large = sum(file["size"] for file in files) > MOST_FILE_BYTES
     return Message(
         trigger=trigger,
+        action=Say(text=FILES_TOO_LARGE) if is_large else StartRun(),
         key=event_id[:200],
         content={
             "body": event,
@@ -170,10 +253,27 @@ def _message(event: Mapping[str, Any], event_id: str, trigger: Trigger) -> Messa
             "sender": event["user"],
             "conversation": f"{event['channel']}/{event['user'] if direct else thread}",
             "event": event["type"],
-            "files": [],
+            "files": [] if is_large else list(files),
         },
         back={"channel": event["channel"], "thread_ts": thread},
     )
+
+
+def _file(file: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        "url": file["url_private"],
+        "name": str(file.get("name") or "file")[:200],
+        "media_type": str(file.get("mimetype") or "application/octet-stream")[:100],
+        "size": file["size"] if isinstance(file.get("size"), int) else 0,
+    }
+
+
+def _origin(url: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.netloc.lower()
 
 
 def _command(fields: Mapping[str, str], triggers: Sequence[Trigger]) -> Parsed:

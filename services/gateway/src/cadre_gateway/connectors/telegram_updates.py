@@ -14,7 +14,7 @@ from cadre_gateway.domain.actions import (
     ShowStatus,
     StartRun,
 )
-from cadre_gateway.domain.connectors import MOST_FILE_BYTES, Message, Trigger
+from cadre_gateway.domain.connectors import FILES_TOO_LARGE, MOST_FILE_BYTES, Message, Trigger
 
 __all__ = ["SAMPLE_CHAT", "Bot", "message_in"]
 
@@ -29,9 +29,6 @@ _GROUPS = ("group", "supergroup")
 _NOT_READ = (
     "sticker", "voice", "audio", "video", "video_note", "animation", "location", "contact", "poll",
 )  # fmt: skip
-_TOO_LARGE = (
-    f"The file is larger than {MOST_FILE_BYTES // 1024 // 1024} MiB, which is as much as I take."
-)
 _NOT_UNDERSTOOD = "I read text, photos and documents."
 
 
@@ -85,7 +82,7 @@ def _said(update_id: int, event: str, message: Mapping[str, Any], bot: Bot) -> _
     raw = message.get("text") or message.get("caption") or ""
     text, addressed = raw if isinstance(raw, str) else "", True
     if message["chat"].get("type") in _GROUPS:
-        mention = re.compile(rf"@{re.escape(bot.username)}\b", re.IGNORECASE)
+        mention = re.compile(rf"(?<!\w)@{re.escape(bot.username)}\b", re.IGNORECASE)
         mentioned = bool(bot.username) and mention.search(text) is not None
         addressed = mentioned or _answers(message, bot)
         if mentioned and not _COMMAND.match(text):
@@ -116,7 +113,7 @@ def _asked(said: _Said, bot: Bot, triggers: Sequence[Trigger]) -> Message | None
     words = _words_for_a_run(said, bot)
     if words is not None:
         return _message(said, triggers[0], action=words)
-    return _with_files(said, triggers[0])
+    return _with_files(said, said.text, triggers[0])
 
 
 def _commanded(name: str, triggers: Sequence[Trigger]) -> Action | None:
@@ -147,7 +144,8 @@ def _run(said: _Said, rest: str, triggers: Sequence[Trigger]) -> Message:
     name, _, text = rest.partition(" ")
     for trigger in triggers:
         if trigger.workflow == name.strip():
-            return _message(said, trigger, text=text.strip())
+            started = _with_files(said, text.strip(), trigger)
+            return started or _message(said, trigger, text="")
     return _message(said, triggers[0], action=Say(text=_help(triggers)))
 
 
@@ -159,12 +157,12 @@ def _words_for_a_run(said: _Said, bot: Bot) -> Action | None:
     return AnswerQuestion(run_id=asked.group(1), words=said.text) if asked and said.text else None
 
 
-def _with_files(said: _Said, trigger: Trigger) -> Message | None:
+def _with_files(said: _Said, text: str, trigger: Trigger) -> Message | None:
     file = _file(said.message)
     if file is not None and file["size"] > MOST_FILE_BYTES:
-        return _message(said, trigger, action=Say(text=_TOO_LARGE))
-    if file is not None or said.text:
-        return _message(said, trigger, files=[file] if file is not None else [])
+        return _message(said, trigger, action=Say(text=FILES_TOO_LARGE))
+    if file is not None or text:
+        return _message(said, trigger, text=text, files=[file] if file is not None else [])
     if any(kind in said.message for kind in _NOT_READ):
         return _message(said, trigger, action=Say(text=_NOT_UNDERSTOOD))
     return None

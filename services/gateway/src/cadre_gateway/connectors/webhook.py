@@ -35,7 +35,7 @@ log = logger()
 
 _PAYLOAD_BYTES = 20_000
 _SEND_SECONDS = 20.0
-_ENDED = {"succeeded": "run.completed", "failed": "run.failed", "cancelled": "run.cancelled"}
+_ENDED = {"succeeded": "completed", "failed": "failed", "cancelled": "cancelled"}
 
 
 class WorkflowUnknown(NotFound):
@@ -99,24 +99,11 @@ class WebhookConnector(Connector):
         """What is told when the run has ended."""
         if not delivery.notify or run.status not in _ENDED:
             return []
-        data: dict[str, Any] = {
-            "run_id": run.id,
-            "run_url": f"/api/v1/runs/{run.id}",
-            "workflow": run.workflow,
-            "delivery": delivery.key if delivery.starts_a_run else None,
-            "status": run.status,
-            "error": None
-            if run.error is None
-            else {"code": run.error.code, "message": run.error.message},
-            "outputs": run.outputs,
-        }
-        if len(json_text(data).encode()) > _PAYLOAD_BYTES - 500:
-            # The receiver finds them at the run.
-            data["outputs"] = None
+        is_run = run.rows is None
         told = {
-            "type": _ENDED[run.status],
+            "type": f"{'run' if is_run else 'batch'}.{_ENDED[run.status]}",
             "timestamp": datetime.now(UTC).isoformat(),
-            "data": data,
+            "data": _about_run(delivery, run) if is_run else _about_batch(run),
         }
         # What names an address each time anew is not kept from it by a refusal before.
         known = f"{delivery.workflow}@{delivery.version} {delivery.notify}"
@@ -186,6 +173,33 @@ class WebhookConnector(Connector):
                     raise
                 log.warning("webhook_secret_unusable", variable=name, reason=error.message)
         return found
+
+
+def _about_run(delivery: Delivery, run: RunNews) -> Mapping[str, Any]:
+    why = None if run.error is None else {"code": run.error.code, "message": run.error.message}
+    data = {
+        "run_id": run.id,
+        "run_url": f"/api/v1/runs/{run.id}",
+        "workflow": run.workflow,
+        "delivery": delivery.key if delivery.starts_a_run else None,
+        "status": run.status,
+        "error": why,
+        "outputs": run.outputs,
+    }
+    if len(json_text(data).encode()) > _PAYLOAD_BYTES - 500:
+        # The receiver finds them at the run.
+        data["outputs"] = None
+    return data
+
+
+def _about_batch(batch: RunNews) -> Mapping[str, Any]:
+    return {
+        "batch_id": batch.id,
+        "batch_url": f"/api/v1/batches/{batch.id}",
+        "workflow": batch.workflow,
+        "status": batch.status,
+        "rows": batch.rows,
+    }
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -6,7 +6,7 @@ from typing import Any
 from cadre_gateway.connectors.buttons import button, pushed
 from cadre_gateway.connectors.whatsapp_api import resolution_of
 from cadre_gateway.domain.actions import Action, Say, StartRun
-from cadre_gateway.domain.connectors import MOST_FILE_BYTES, Message, Trigger
+from cadre_gateway.domain.connectors import FILES_TOO_LARGE, MOST_FILE_BYTES, Message, Trigger
 from cadre_gateway.domain.deliveries import Receipt, RunQuestion, Trouble
 from cadre_gateway.domain.texts import pieces
 
@@ -135,11 +135,21 @@ def _person(said: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, str]
     listed = (
         [one for one in contacts if isinstance(one, dict)] if isinstance(contacts, list) else []
     )
-    number = said.get("from")
-    own = [one for one in listed if number is None or one.get("wa_id") in (None, number)]
+    durable, number = said.get("from_user_id"), said.get("from")
+    own = [one for one in listed if _is_of(one, durable, number)]
+    if not own and len(listed) == 1 and number in (None, listed[0].get("wa_id", number)):
+        own = listed
     contact = own[0] if own else {}
-    found = {"user_id": contact.get("user_id"), "wa_id": number or contact.get("wa_id")}
+    found = {
+        "user_id": durable or contact.get("user_id"),
+        "wa_id": number or contact.get("wa_id"),
+    }
     return {name: one[:100] for name, one in found.items() if isinstance(one, str) and one}
+
+
+def _is_of(contact: Mapping[str, Any], durable: Any, number: Any) -> bool:
+    same_id = durable is not None and contact.get("user_id") == durable
+    return same_id or (number is not None and contact.get("wa_id") == number)
 
 
 def _asked(
@@ -183,7 +193,7 @@ def _with_file(
     file = {"id": inner["id"], "name": name[:200], "media_type": media_type[:100]}
     size, caption = inner.get("file_size"), inner.get("caption")
     if isinstance(size, int) and size > MOST_FILE_BYTES:
-        return Say(text=f"The file is larger than {MOST_FILE_BYTES // 1024 // 1024} MiB."), "", []
+        return Say(text=FILES_TOO_LARGE), "", []
     return StartRun(), caption if isinstance(caption, str) else "", [file]
 
 

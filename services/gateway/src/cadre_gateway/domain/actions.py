@@ -12,6 +12,7 @@ __all__ = [
     "Say",
     "ShowStatus",
     "StartRun",
+    "TellBatchEnd",
     "TellEnd",
     "action_document",
     "action_of",
@@ -27,6 +28,13 @@ class StartRun:
 @dataclass(frozen=True, kw_only=True)
 class TellEnd:
     """Its run was started by a request of the API, which asked that somebody is told how it ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TellBatchEnd:
+    """A batch was started by a request of the API, which asked that somebody is told how it ends."""
+
+    batch_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +67,14 @@ class AnswerQuestion:
     words: str = ""
 
 
-Action: TypeAlias = StartRun | TellEnd | Say | ShowStatus | CancelRun | AnswerQuestion
+Action: TypeAlias = (
+    StartRun | TellEnd | TellBatchEnd | Say | ShowStatus | CancelRun | AnswerQuestion
+)
 
 _KINDS: Mapping[str, type[Action]] = {
     "run": StartRun,
     "end": TellEnd,
+    "batch_end": TellBatchEnd,
     "say": Say,
     "status": ShowStatus,
     "cancel": CancelRun,

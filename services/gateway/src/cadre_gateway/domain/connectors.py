@@ -16,6 +16,8 @@ from cadre_gateway.domain.deliveries import Delivery, Receipt, RunNews
 from cadre_kit.errors import FailedPrecondition, InvalidInput, PermissionDenied, Unauthenticated
 
 __all__ = [
+    "FILES_TOO_LARGE",
+    "FILES_UNREADABLE",
     "MOST_FILE_BYTES",
     "WORK_TICK_SECONDS",
     "Answer",
@@ -37,6 +39,12 @@ __all__ = [
 
 MOST_FILE_BYTES = 2 * 1024 * 1024
 """How large all files of a message may be in all: in base64 they are a part of what a run is started with."""
+
+FILES_TOO_LARGE = f"The files are larger than {MOST_FILE_BYTES // 1024 // 1024} MiB in all, which is as much as I take."
+"""What people are told who send more."""
+
+FILES_UNREADABLE = "I cannot read the files that you sent; whoever runs me can see why."
+"""What people are told whose files their provider does not give."""
 
 WORK_TICK_SECONDS = 4.0
 """How often `show_work` is asked for; what messengers show then goes away by itself after 5 seconds or more."""

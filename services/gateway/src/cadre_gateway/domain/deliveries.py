@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from cadre_gateway.domain.actions import Action, StartRun, TellEnd
+from cadre_gateway.domain.actions import Action, StartRun, TellBatchEnd, TellEnd
 from cadre_kit.errors import CadreError, FailedPrecondition, NotFound, Unavailable
 
 __all__ = [
@@ -164,6 +164,11 @@ class Delivery:
         """Whether `run_id` is the id of a run, started or to be started."""
         return isinstance(self.action, StartRun | TellEnd)
 
+    @property
+    def batch_id(self) -> str:
+        """The batch whose end is told; empty where it is none's."""
+        return self.action.batch_id if isinstance(self.action, TellBatchEnd) else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Post:
@@ -208,7 +213,8 @@ class RunQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class RunNews:
-    """A run that has ended (`status` is succeeded, failed or cancelled), or that waits for a person (waiting)."""
+    """A run that has ended (`status` is succeeded, failed or cancelled), or that waits for a person (waiting). It may
+    be a batch: then `rows` counts its rows by where they stand."""
 
     id: str
     workflow: str
@@ -216,6 +222,7 @@ class RunNews:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     error: Trouble | None = None
     questions: Sequence[RunQuestion] = ()
+    rows: Mapping[str, int] | None = None
 
     def words(self, field: str) -> str:
         """What somebody in a chat is told: the state field, why there is none, or what the run waits for. Empty when

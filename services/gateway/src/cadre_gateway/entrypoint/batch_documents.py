@@ -12,6 +12,7 @@ from cadre_gateway.entrypoint.documents import (
     Answer,
     Asked,
     JsonObject,
+    Notify,
     Run,
     RunStatus,
     Text,
@@ -57,6 +58,7 @@ class NewBatch(Asked):
         False,
         description="Go on with the newest batch of these rows, also when it was cancelled or rows failed.",
     )
+    notify: Notify | None = None
 
     def message(self, *, api_key: str) -> batches_pb2.CreateBatchRequest:
         """As the executor is asked, for a key."""

@@ -313,6 +313,7 @@ def schedule(message: schedules_pb2.Schedule) -> d.Schedule:
         inputs=_object(message, "inputs"),
         max_concurrent=message.max_concurrent or None,
         catch_up=_CATCH_UPS[message.catch_up],
+        notify=message.notify or None,
         paused=message.paused,
         next_time=moment(message, "next_time"),
     )

@@ -21,6 +21,7 @@ def delivery(
         workflow=found.workflow,
         version=found.version,
         run_id=found.run_id if found.has_run else "",
+        batch_id=found.batch_id,
         status=d.DeliveryStatus(found.status.value),
         tries=found.tries,
         received_time=_moment(found.received_time),

@@ -47,6 +47,7 @@ __all__ = [
     "NewSample",
     "NewSchedule",
     "Node",
+    "Notify",
     "Problem",
     "ProblemDetails",
     "Ready",
@@ -135,12 +136,12 @@ JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_storable_object)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_our_age)]
 """A time that a caller gives, as RFC 3339 writes it."""
 _Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
-_Notify = Annotated[
+Notify = Annotated[
     Text,
     Field(
         pattern=r"^https?://[^\s]+$",
         max_length=2000,
-        description="An address that is told when the run has ended, signed by Standard Webhooks with the secret in "
+        description="An address that is told when it has ended, signed by Standard Webhooks with the secret in "
         "CADRE_HOME/notify-secret, until it takes it.",
     ),
 ]
@@ -389,7 +390,7 @@ class NewRun(Asked):
         None, description="A workflow file's YAML text, run without being applied; at most 1 MiB."
     )
     inputs: JsonObject = Field(default_factory=dict, description="Values for state fields.")
-    notify: _Notify | None = None
+    notify: Notify | None = None
     schedule: Text = Field(
         "", max_length=100, description="The schedule that starts it, if one does."
     )
@@ -441,7 +442,7 @@ class NewFork(Asked):
     state: JsonObject = Field(
         default_factory=dict, description="State fields to change; checked as inputs are."
     )
-    notify: _Notify | None = None
+    notify: Notify | None = None
 
 
 class Checkpoint(Answer):
@@ -583,6 +584,7 @@ class Delivery(Answer):
     run_id: str = Field(
         description="The run that it starts; there is none while it is received. Empty for what asks for none."
     )
+    batch_id: str = Field(description="The batch whose end is told; empty for all else.")
     status: DeliveryStatus
     tries: int = Field(description="How often it was begun without coming to an end.")
     received_time: datetime
@@ -700,6 +702,7 @@ class NewSchedule(Asked):
     catch_up: CatchUp = Field(
         "skip", description="What becomes of times that passed while nothing could start a run."
     )
+    notify: Notify | None = None
 
 
 class Schedule(Answer):
@@ -714,6 +717,7 @@ class Schedule(Answer):
     inputs: dict[str, JsonValue] | None
     max_concurrent: int | None = Field(description="Null means any number.")
     catch_up: CatchUp
+    notify: str | None = Field(description="Who is told how each of its runs ends; null: nobody.")
     paused: bool
     next_time: datetime | None = Field(
         description="Null while paused, and when it is never due again."

@@ -26,37 +26,37 @@ from cadre.common.v1 import common_pb2 as cadre_dot_common_dot_v1_dot_common__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!cadre/executor/v1/schedules.proto\x12\x11\x63\x61\x64re.executor.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x02\n\x08Schedule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x0c\n\x04\x63ron\x18\x03 \x01(\t\x12\x10\n\x08timezone\x18\x04 \x01(\t\x12%\n\x06inputs\x18\x05 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0e\n\x06paused\x18\x06 \x01(\x08\x12-\n\tnext_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10interval_seconds\x18\x08 \x01(\x01\x12\r\n\x05rrule\x18\t \x01(\t\x12\x16\n\x0emax_concurrent\x18\n \x01(\x05\x12,\n\x08\x63\x61tch_up\x18\x0b \x01(\x0e\x32\x1a.cadre.executor.v1.CatchUp\"\xed\x01\n\x15\x43reateScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x0c\n\x04\x63ron\x18\x03 \x01(\t\x12\x10\n\x08timezone\x18\x04 \x01(\t\x12%\n\x06inputs\x18\x05 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x18\n\x10interval_seconds\x18\x06 \x01(\x01\x12\r\n\x05rrule\x18\x07 \x01(\t\x12\x16\n\x0emax_concurrent\x18\x08 \x01(\x05\x12,\n\x08\x63\x61tch_up\x18\t \x01(\x0e\x32\x1a.cadre.executor.v1.CatchUp\"G\n\x16\x43reateScheduleResponse\x12-\n\x08schedule\x18\x01 \x01(\x0b\x32\x1b.cadre.executor.v1.Schedule\"\x16\n\x14ListSchedulesRequest\"G\n\x15ListSchedulesResponse\x12.\n\tschedules\x18\x01 \x03(\x0b\x32\x1b.cadre.executor.v1.Schedule\"$\n\x14PauseScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x15PauseScheduleResponse\x12-\n\x08schedule\x18\x01 \x01(\x0b\x32\x1b.cadre.executor.v1.Schedule\"&\n\x16UnpauseScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x17UnpauseScheduleResponse\x12-\n\x08schedule\x18\x01 \x01(\x0b\x32\x1b.cadre.executor.v1.Schedule\"%\n\x15\x44\x65leteScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteScheduleResponse*]\n\x07\x43\x61tchUp\x12\x18\n\x14\x43\x41TCH_UP_UNSPECIFIED\x10\x00\x12\x11\n\rCATCH_UP_SKIP\x10\x01\x12\x13\n\x0f\x43\x41TCH_UP_LATEST\x10\x02\x12\x10\n\x0c\x43\x41TCH_UP_ALL\x10\x03\x32\x91\x04\n\x0fScheduleService\x12\x65\n\x0e\x43reateSchedule\x12(.cadre.executor.v1.CreateScheduleRequest\x1a).cadre.executor.v1.CreateScheduleResponse\x12\x62\n\rListSchedules\x12\'.cadre.executor.v1.ListSchedulesRequest\x1a(.cadre.executor.v1.ListSchedulesResponse\x12\x62\n\rPauseSchedule\x12\'.cadre.executor.v1.PauseScheduleRequest\x1a(.cadre.executor.v1.PauseScheduleResponse\x12h\n\x0fUnpauseSchedule\x12).cadre.executor.v1.UnpauseScheduleRequest\x1a*.cadre.executor.v1.UnpauseScheduleResponse\x12\x65\n\x0e\x44\x65leteSchedule\x12(.cadre.executor.v1.DeleteScheduleRequest\x1a).cadre.executor.v1.DeleteScheduleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!cadre/executor/v1/schedules.proto\x12\x11\x63\x61\x64re.executor.v1\x1a\x1c\x63\x61\x64re/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x02\n\x08Schedule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x0c\n\x04\x63ron\x18\x03 \x01(\t\x12\x10\n\x08timezone\x18\x04 \x01(\t\x12%\n\x06inputs\x18\x05 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x0e\n\x06paused\x18\x06 \x01(\x08\x12-\n\tnext_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10interval_seconds\x18\x08 \x01(\x01\x12\r\n\x05rrule\x18\t \x01(\t\x12\x16\n\x0emax_concurrent\x18\n \x01(\x05\x12,\n\x08\x63\x61tch_up\x18\x0b \x01(\x0e\x32\x1a.cadre.executor.v1.CatchUp\x12\x0e\n\x06notify\x18\x0c \x01(\t\"\xfd\x01\n\x15\x43reateScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08workflow\x18\x02 \x01(\t\x12\x0c\n\x04\x63ron\x18\x03 \x01(\t\x12\x10\n\x08timezone\x18\x04 \x01(\t\x12%\n\x06inputs\x18\x05 \x01(\x0b\x32\x15.cadre.common.v1.Json\x12\x18\n\x10interval_seconds\x18\x06 \x01(\x01\x12\r\n\x05rrule\x18\x07 \x01(\t\x12\x16\n\x0emax_concurrent\x18\x08 \x01(\x05\x12,\n\x08\x63\x61tch_up\x18\t \x01(\x0e\x32\x1a.cadre.executor.v1.CatchUp\x12\x0e\n\x06notify\x18\n \x01(\t\"G\n\x16\x43reateScheduleResponse\x12-\n\x08schedule\x18\x01 \x01(\x0b\x32\x1b.cadre.executor.v1.Schedule\"\x16\n\x14ListSchedulesRequest\"G\n\x15ListSchedulesResponse\x12.\n\tschedules\x18\x01 \x03(\x0b\x32\x1b.cadre.executor.v1.Schedule\"$\n\x14PauseScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x15PauseScheduleResponse\x12-\n\x08schedule\x18\x01 \x01(\x0b\x32\x1b.cadre.executor.v1.Schedule\"&\n\x16UnpauseScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x17UnpauseScheduleResponse\x12-\n\x08schedule\x18\x01 \x01(\x0b\x32\x1b.cadre.executor.v1.Schedule\"%\n\x15\x44\x65leteScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteScheduleResponse*]\n\x07\x43\x61tchUp\x12\x18\n\x14\x43\x41TCH_UP_UNSPECIFIED\x10\x00\x12\x11\n\rCATCH_UP_SKIP\x10\x01\x12\x13\n\x0f\x43\x41TCH_UP_LATEST\x10\x02\x12\x10\n\x0c\x43\x41TCH_UP_ALL\x10\x03\x32\x91\x04\n\x0fScheduleService\x12\x65\n\x0e\x43reateSchedule\x12(.cadre.executor.v1.CreateScheduleRequest\x1a).cadre.executor.v1.CreateScheduleResponse\x12\x62\n\rListSchedules\x12\'.cadre.executor.v1.ListSchedulesRequest\x1a(.cadre.executor.v1.ListSchedulesResponse\x12\x62\n\rPauseSchedule\x12\'.cadre.executor.v1.PauseScheduleRequest\x1a(.cadre.executor.v1.PauseScheduleResponse\x12h\n\x0fUnpauseSchedule\x12).cadre.executor.v1.UnpauseScheduleRequest\x1a*.cadre.executor.v1.UnpauseScheduleResponse\x12\x65\n\x0e\x44\x65leteSchedule\x12(.cadre.executor.v1.DeleteScheduleRequest\x1a).cadre.executor.v1.DeleteScheduleResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cadre.executor.v1.schedules_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CATCHUP']._serialized_start=1108
-  _globals['_CATCHUP']._serialized_end=1201
+  _globals['_CATCHUP']._serialized_start=1140
+  _globals['_CATCHUP']._serialized_end=1233
   _globals['_SCHEDULE']._serialized_start=120
-  _globals['_SCHEDULE']._serialized_end=407
-  _globals['_CREATESCHEDULEREQUEST']._serialized_start=410
-  _globals['_CREATESCHEDULEREQUEST']._serialized_end=647
-  _globals['_CREATESCHEDULERESPONSE']._serialized_start=649
-  _globals['_CREATESCHEDULERESPONSE']._serialized_end=720
-  _globals['_LISTSCHEDULESREQUEST']._serialized_start=722
-  _globals['_LISTSCHEDULESREQUEST']._serialized_end=744
-  _globals['_LISTSCHEDULESRESPONSE']._serialized_start=746
-  _globals['_LISTSCHEDULESRESPONSE']._serialized_end=817
-  _globals['_PAUSESCHEDULEREQUEST']._serialized_start=819
-  _globals['_PAUSESCHEDULEREQUEST']._serialized_end=855
-  _globals['_PAUSESCHEDULERESPONSE']._serialized_start=857
-  _globals['_PAUSESCHEDULERESPONSE']._serialized_end=927
-  _globals['_UNPAUSESCHEDULEREQUEST']._serialized_start=929
-  _globals['_UNPAUSESCHEDULEREQUEST']._serialized_end=967
-  _globals['_UNPAUSESCHEDULERESPONSE']._serialized_start=969
-  _globals['_UNPAUSESCHEDULERESPONSE']._serialized_end=1041
-  _globals['_DELETESCHEDULEREQUEST']._serialized_start=1043
-  _globals['_DELETESCHEDULEREQUEST']._serialized_end=1080
-  _globals['_DELETESCHEDULERESPONSE']._serialized_start=1082
-  _globals['_DELETESCHEDULERESPONSE']._serialized_end=1106
-  _globals['_SCHEDULESERVICE']._serialized_start=1204
-  _globals['_SCHEDULESERVICE']._serialized_end=1733
+  _globals['_SCHEDULE']._serialized_end=423
+  _globals['_CREATESCHEDULEREQUEST']._serialized_start=426
+  _globals['_CREATESCHEDULEREQUEST']._serialized_end=679
+  _globals['_CREATESCHEDULERESPONSE']._serialized_start=681
+  _globals['_CREATESCHEDULERESPONSE']._serialized_end=752
+  _globals['_LISTSCHEDULESREQUEST']._serialized_start=754
+  _globals['_LISTSCHEDULESREQUEST']._serialized_end=776
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_start=778
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_end=849
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_start=851
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_end=887
+  _globals['_PAUSESCHEDULERESPONSE']._serialized_start=889
+  _globals['_PAUSESCHEDULERESPONSE']._serialized_end=959
+  _globals['_UNPAUSESCHEDULEREQUEST']._serialized_start=961
+  _globals['_UNPAUSESCHEDULEREQUEST']._serialized_end=999
+  _globals['_UNPAUSESCHEDULERESPONSE']._serialized_start=1001
+  _globals['_UNPAUSESCHEDULERESPONSE']._serialized_end=1073
+  _globals['_DELETESCHEDULEREQUEST']._serialized_start=1075
+  _globals['_DELETESCHEDULEREQUEST']._serialized_end=1112
+  _globals['_DELETESCHEDULERESPONSE']._serialized_start=1114
+  _globals['_DELETESCHEDULERESPONSE']._serialized_end=1138
+  _globals['_SCHEDULESERVICE']._serialized_start=1236
+  _globals['_SCHEDULESERVICE']._serialized_end=1765
 # @@protoc_insertion_point(module_scope)

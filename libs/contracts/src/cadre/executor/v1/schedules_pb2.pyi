@@ -70,6 +70,7 @@ class Schedule(_message.Message):
     RRULE_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
     CATCH_UP_FIELD_NUMBER: _builtins.int
+    NOTIFY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, unique; the workflow's name unless another was given. At most 100 characters."""
     workflow: _builtins.str
@@ -88,6 +89,8 @@ class Schedule(_message.Message):
     """At most this many of its runs go on at once, the others wait; 0 means any number."""
     catch_up: Global___CatchUp.ValueType
     """What becomes of times that passed while nothing could start a run."""
+    notify: _builtins.str
+    """An address that is told how each of its runs ends. Empty for none."""
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """Values for state fields, an object."""
@@ -110,10 +113,11 @@ class Schedule(_message.Message):
         rrule: _builtins.str = ...,
         max_concurrent: _builtins.int = ...,
         catch_up: Global___CatchUp.ValueType = ...,
+        notify: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "next_time", b"next_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "cron", b"cron", "inputs", b"inputs", "interval_seconds", b"interval_seconds", "max_concurrent", b"max_concurrent", "name", b"name", "next_time", b"next_time", "paused", b"paused", "rrule", b"rrule", "timezone", b"timezone", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "cron", b"cron", "inputs", b"inputs", "interval_seconds", b"interval_seconds", "max_concurrent", b"max_concurrent", "name", b"name", "next_time", b"next_time", "notify", b"notify", "paused", b"paused", "rrule", b"rrule", "timezone", b"timezone", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -134,6 +138,7 @@ class CreateScheduleRequest(_message.Message):
     RRULE_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
     CATCH_UP_FIELD_NUMBER: _builtins.int
+    NOTIFY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name; empty means the workflow's name."""
     workflow: _builtins.str
@@ -150,6 +155,8 @@ class CreateScheduleRequest(_message.Message):
     """At most this many of its runs go on at once, 1 to 1000; 0 means any number."""
     catch_up: Global___CatchUp.ValueType
     """What becomes of times that passed while nothing could start a run."""
+    notify: _builtins.str
+    """An address, http or https, that the gateway tells how each of its runs ends; at most 2000 characters. Empty for none."""
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """Values for state fields, an object. Absent means none. Checked against the workflow's newest version."""
@@ -166,10 +173,11 @@ class CreateScheduleRequest(_message.Message):
         rrule: _builtins.str = ...,
         max_concurrent: _builtins.int = ...,
         catch_up: Global___CatchUp.ValueType = ...,
+        notify: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "cron", b"cron", "inputs", b"inputs", "interval_seconds", b"interval_seconds", "max_concurrent", b"max_concurrent", "name", b"name", "rrule", b"rrule", "timezone", b"timezone", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "cron", b"cron", "inputs", b"inputs", "interval_seconds", b"interval_seconds", "max_concurrent", b"max_concurrent", "name", b"name", "notify", b"notify", "rrule", b"rrule", "timezone", b"timezone", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

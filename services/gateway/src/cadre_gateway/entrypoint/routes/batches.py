@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, status
+from fastapi import APIRouter, Path, Query, Response, status
 
 from cadre.executor.v1 import batches_pb2
 from cadre_gateway.entrypoint import batch_documents as documents
 from cadre_gateway.entrypoint.access import READ, RUN, TheCaller
-from cadre_gateway.entrypoint.dependencies import TheExecutor
+from cadre_gateway.entrypoint.dependencies import TheExecutor, TheParts
 from cadre_gateway.entrypoint.errors import InvalidRequest
 from cadre_gateway.entrypoint.once import ONCE, OnceRoute
 from cadre_kit.wire import problem_from_message
@@ -21,7 +21,7 @@ _BatchId = Annotated[str, Path(max_length=200, description="The batch's id.")]
 
 @router.post("/api/v1/batches", status_code=status.HTTP_202_ACCEPTED, dependencies=[RUN, ONCE])
 async def create_batch(
-    asked: documents.NewBatch, executor: TheExecutor, caller: TheCaller
+    asked: documents.NewBatch, parts: TheParts, caller: TheCaller, response: Response
 ) -> documents.Batch:
     """Checks every row, stores them and hands the batch to Prefect; 400 with a problem for each wrong row, 503 while
     Prefect is down: then nothing is stored. The same rows again are the same batch as long as that goes on."""
@@ -30,6 +30,7 @@ async def create_batch(
             "either workflow or source must be given, and not both",
             resolution="Name an applied workflow, or send a file's text as source.",
         )
+    executor = parts.services.executor
     answer = await executor.call(executor.batches.CreateBatch, asked.message(api_key=caller.name))
     if answer.problems:
         raise InvalidRequest(
@@ -38,7 +39,11 @@ async def create_batch(
             resolution="Mend the rows that the problems name by their line.",
             problems=[problem_from_message(each) for each in answer.problems],
         )
-    return documents.batch(answer.batch)
+    batch = documents.batch(answer.batch)
+    response.headers["Location"] = f"/api/v1/batches/{batch.id}"
+    if asked.notify is not None:
+        await parts.reception.tell_batch_end(batch, asked.notify)
+    return batch
 
 
 @router.get("/api/v1/batches", dependencies=[READ])

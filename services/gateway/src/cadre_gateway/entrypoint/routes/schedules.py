@@ -41,6 +41,7 @@ async def create_schedule(
         inputs=to_json(asked.inputs),
         max_concurrent=asked.max_concurrent,
         catch_up=conversions.catch_up_message(asked.catch_up),
+        notify=asked.notify or "",
     )
     answer = await executor.call(executor.schedules.CreateSchedule, request)
     return conversions.schedule(answer.schedule)
