@@ -67,9 +67,11 @@ async def _resumed(action: WorkflowAction, task: Task) -> Mapping[str, Any] | No
     means, children = task.means, task.means.children
     again = task.find(_AGAIN)
     if again is None:
-        again = means.failed_before.get(task.key(_STEP, tries_before=1))
-        if again is None or not await children.may_go_on(again["run_id"], _child(action, task)):
+        failed = means.failed_before.get(task.key(_STEP, tries_before=1))
+        if failed is None or not await children.may_go_on(failed["run_id"], _child(action, task)):
             return None
+        # An earlier release recorded no total; no run had gone on then.
+        again = {"run_id": failed["run_id"], "total": failed.get("total", failed["usage"])}
         # What it used was counted when it failed, and counts as a whole when it ends.
         task.record(_AGAIN, again, usage=Usage() - Usage.of(again["total"]))
         await means.records.store()
