@@ -397,7 +397,7 @@ def _add_runs(app: FastAPI, store: Store) -> None:
 
     @app.get("/api/v1/runs/{run_id}")
     async def run(run_id: str) -> Any:
-        return found(run_id)
+        return {**found(run_id), "last_sequence": len(_events(found(run_id)))}
 
     @app.post("/api/v1/runs/{run_id}/cancel")
     async def cancel(run_id: str) -> Any:

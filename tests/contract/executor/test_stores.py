@@ -437,3 +437,17 @@ async def test_the_newest_versions_come_with_their_source_where_it_may_have_trig
     found = [(each.name, each.version, each.source) for each in await shelf.newest()]
 
     assert found == [("a", 2, ""), ("b", 1, "webhook: {}")]
+
+
+async def test_the_time_that_runs_below_a_run_waited_counts_at_every_depth(
+    store: SqlRunStore,
+) -> None:
+    top = await added(store)
+    step = await added(store, parent_run_id=top.id)
+    below = await added(store, parent_run_id=step.id)
+    await waits(store, below)
+    now = time.time()
+
+    assert await store.paused_below(top.id, now=now + 60) == pytest.approx(60, abs=5)
+    assert await store.paused_below(step.id, now=now + 60) == pytest.approx(60, abs=5)
+    assert await store.paused_below(below.id, now=now + 60) == 0

@@ -366,14 +366,19 @@ def test_an_ended_run_is_explained_and_compared_with_another(cadre: Cadre, triag
     assert cadre.json("runs", "explain", good)["visits"][0]["node"] == "classify"
 
 
-def test_a_run_that_goes_on_is_not_explained_yet(cadre: Cadre) -> None:
+def test_a_run_that_goes_on_is_explained_so_far_and_not_waited_for(cadre: Cadre) -> None:
     slow = cadre.write("slow.yaml", "name: slow\nnodes: []\n")
+    asks = cadre.write("asks.yaml", "name: asks\nnodes: []\n")
     started = cadre.json("run", slow, "-i", "message=hello", "--detach")["run_id"]
+    waiting = cadre.json("run", asks, "-i", "message=hello", "--detach")["run_id"]
 
-    refused = cadre("runs", "explain", started, "--json")
+    under_way = cadre("runs", "explain", started)
+    asked = cadre("runs", "explain", waiting)
+    compared = cadre.json("runs", "diff", started, waiting)
 
-    assert refused.returncode == 2
-    assert json.loads(refused.stdout)["error"]["code"] == "RUN_NOT_ENDED"
+    assert "The run is running. Visits of nodes: 1 unfinished." in under_way.stdout
+    assert "The run is waiting. Node 'classify' asks:" in asked.stdout
+    assert {"name": "status", "first": "running", "second": "waiting"} in compared["run"]
 
 
 def test_runs_are_listed_and_shown_with_their_schedule(

@@ -25,11 +25,14 @@ from cadre.executor.v1 import (
     workflows_pb2_grpc,
 )
 from cadre_executor.adapters.files import WorkflowFiles
+from cadre_executor.adapters.result_cache import SqlResultCache
+from cadre_executor.adapters.run_store import SqlRunStore
 from cadre_executor.app import build_with
 from cadre_executor.settings import Settings
 from cadre_kit.channels import call, connect, stream
 from cadre_kit.documents import from_json, to_json
 from cadre_kit.serving import serving
+from cadre_kit.transactions import Transactions
 
 if TYPE_CHECKING:
     from tests.service.executor.scheduling import Scheduling
@@ -141,6 +144,8 @@ async def executor_in(
     port: int = 0,
     tools: FakeTools | None = None,
     variables: Mapping[str, str] | None = None,
+    run_store: Callable[..., SqlRunStore] = SqlRunStore,
+    result_cache: Callable[[Transactions], SqlResultCache] = SqlResultCache,
     **settings: Any,
 ) -> AsyncIterator[Executor]:
     """The real executor, in this process."""
@@ -159,6 +164,8 @@ async def executor_in(
             WorkflowFiles(),
             tools or FakeTools(),
             variables=variables or {},
+            run_store=run_store,
+            result_cache=result_cache,
         )
         services = await stack.enter_async_context(building)
         address = await stack.enter_async_context(serving(services, host="127.0.0.1", port=port))

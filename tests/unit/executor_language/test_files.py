@@ -58,7 +58,7 @@ edges:
         ("UNKNOWN_FIELD", "nodes[0].promt", 8): "did you mean `prompt`?",
         ("UNKNOWN_STATE_FIELD", "nodes[0].prompt", 9): "did you mean `message`?",
         ("UNKNOWN_STATE_FIELD", "nodes[0].outputs[0]", 10): "did you mean `mood`?",
-        ("INVALID_VALUE", "nodes[1].llm.temperature", 11): "",
+        ("INVALID_VALUE", "nodes[1].llm.temperature", 11): "0 (sure) to 2 (wild).",
         ("UNKNOWN_NODE", "edges[0].to", 13): "did you mean `classify`?",
         ("TYPE_MISMATCH", "edges[1].condition", 14): "compare values of one type",
     }  # fmt: skip
@@ -333,3 +333,43 @@ def test_problems_are_bounded_and_found_quickly(make_file: MakeFile) -> None:
     assert time.perf_counter() - started < 10
     assert len(parsed.problems) == 101
     assert parsed.problems[-1].code == "TOO_MANY_PROBLEMS"
+
+
+def test_a_wrong_id_is_one_problem_and_not_one_more_for_each_edge() -> None:
+    source = """flow: {name: ids}
+nodes:
+  - {id: my-node, prompt: x}
+  - {id: b, prompt: y}
+edges:
+  - {from: START, to: my-node}
+  - {from: my-node, to: [b, c]}
+  - {from: b, to: END}
+"""
+    found = [(p.code, p.path, p.resolution) for p in parse_workflow(source).problems]
+
+    assert [(code, path) for code, path, _ in found] == [
+        ("INVALID_VALUE", "nodes[0].id"),
+        ("UNKNOWN_NODE", "edges[1].to[1]"),
+    ]
+    assert found[1][2] == "known here: END, b"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("timeout", True), ("retry", {"max_attempts": True}), ("llm", {"temperature": False})],
+)
+def test_true_is_no_number(make_file: MakeFile, codes: Codes, key: str, value: object) -> None:
+    source = make_file(nodes=[{"id": "ask", "prompt": "x", key: value}])
+
+    assert codes(source) == {"WRONG_TYPE"}
+
+
+def test_a_version_without_quotes_gets_them() -> None:
+    source = "schema_version: 1.0\nflow: {name: a}\nnodes: [{id: b, prompt: c}]\n"
+
+    (problem,) = parse_workflow(source).problems
+
+    assert problem.resolution == "put quotes around it"
+    assert problem.fix is not None
+    assert (problem.fix.line, problem.fix.column, problem.fix.end_column) == (1, 17, 20)
+    assert problem.fix.text.strip("'\"") == "1.0" != problem.fix.text

@@ -102,6 +102,7 @@ def _check(source: str, parsed: Parsed) -> None:
     for problem in parsed.problems:
         assert _CODE.fullmatch(problem.code)
         assert problem.message
+        assert problem.resolution or problem.code == "INVALID_YAML"
         assert 0 <= problem.line <= lines
     placed = [(problem.line, problem.column) for problem in parsed.problems if problem.line]
     assert placed == sorted(placed)

@@ -5,6 +5,7 @@ import re
 import jsonschema
 import pytest
 
+from cadre_executor.adapters.tools.schemas import ArgumentsRefused, check_arguments
 from cadre_executor.domain.catalogue import CATALOGUE, FIRST_GENERATION
 
 FIFTEEN = (
@@ -48,3 +49,14 @@ def test_what_an_older_name_settles_cannot_be_said_again(name: str) -> None:
 
     jsonschema.validate(tool.preset, {**schema, "required": []})
     assert not set(tool.preset) & set(tool.spec.parameters["properties"])
+
+
+def test_what_a_tool_was_given_is_not_in_the_error_that_it_does_not_fit() -> None:
+    schema = {"type": "object", "properties": {"path": {"type": "string", "maxLength": 5}}}
+
+    with pytest.raises(ArgumentsRefused) as refused:
+        check_arguments("file_read", schema, {"path": "sk-secret"})
+    with pytest.raises(ArgumentsRefused, match="path: what is given is not of type 'string'"):
+        check_arguments("file_read", schema, {"path": 5})
+
+    assert "sk-secret" not in refused.value.message

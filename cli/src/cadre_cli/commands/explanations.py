@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cadre_cli.errors import CliError
 from cadre_cli.options import JsonFlag
 from cadre_cli.screen import escape, output, print_json, print_table
 from cadre_cli.session import gateway
@@ -34,14 +33,14 @@ def add_to(runs: typer.Typer) -> None:
 
 
 def explain(run_id: RunId, json_: JsonFlag = False) -> None:
-    """Say what happened at each step of an ended run, and why it went on from there.
+    """Say what happened at each step of a run so far, and why it went on from there.
 
     For each condition: what it read, whether it held, where it leads. No model is asked.
     """
     from cadre_client import explain as explained
 
     with gateway() as client:
-        found = explained(*_ended(client, run_id))
+        found = explained(*_so_far(client, run_id))
     if json_:
         print_json(found.model_dump(mode="json"))
         return
@@ -51,11 +50,11 @@ def explain(run_id: RunId, json_: JsonFlag = False) -> None:
 
 
 def diff(first: RunId, second: RunId, json_: JsonFlag = False) -> None:
-    """Put two ended runs side by side: inputs, steps, outputs, tokens, cost. What is the same is left out."""
+    """Put two runs side by side: inputs, steps so far, outputs, tokens, cost. What is the same is left out."""
     from cadre_client import compare
 
     with gateway() as client:
-        found = compare(*_ended(client, first), *_ended(client, second))
+        found = compare(*_so_far(client, first), *_so_far(client, second))
     if json_:
         print_json(found.model_dump(mode="json"))
         return
@@ -68,15 +67,9 @@ def diff(first: RunId, second: RunId, json_: JsonFlag = False) -> None:
     print_table(["", first, second], rows, empty="The two runs do not differ.")
 
 
-def _ended(client: "Client", run_id: str) -> "tuple[Run, list[Event]]":
+def _so_far(client: "Client", run_id: str) -> "tuple[Run, list[Event]]":
     run = client.run(run_id)
-    if not run.status.is_final:
-        raise CliError(
-            f"run {run_id} has not ended: {run.status}",
-            code="RUN_NOT_ENDED",
-            resolution=f"Follow it with `cadre runs watch {run_id}`.",
-        )
-    return run, list(client.watch(run_id))
+    return run, list(client.events_so_far(run))
 
 
 def _print_visit(visit: "Visit") -> None:

@@ -249,6 +249,13 @@ class Client:
                 time.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
+    def events_so_far(self, run: Run) -> Iterator[Event]:
+        """The run's events up to the last that it had when it was read; those to come are not waited for."""
+        for event in self.watch(run.id):
+            yield event
+            if 0 < run.last_sequence <= event.sequence:
+                return
+
     def cancel(self, run_id: str) -> Run:
         """Asks a run to stop; when the answer comes, no further step of it can start."""
         return self._post(Run, _path("/api/v1/runs", run_id, "cancel"), {})

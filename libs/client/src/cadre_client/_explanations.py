@@ -143,6 +143,7 @@ def _visit(event: Event) -> Visit:
 
 def _summary(run: Run, visits: list[Visit]) -> str:
     parts = [_ending(run)]
+    parts += [f"Node {question.node!r} asks: {question.message}" for question in run.questions]
     if run.error is not None and run.error.node:
         failed = [v for v in visits if v.node == run.error.node and v.outcome == "failed"]
         if failed and failed[-1].attempts > 1:

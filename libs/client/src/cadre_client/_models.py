@@ -278,6 +278,7 @@ class Run(Answer):
     api_key: str = ""
     batch_id: str = ""
     batch_row: int = 0
+    last_sequence: int = 0
     questions: list[Question] = []
 
     @property

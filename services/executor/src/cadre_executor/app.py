@@ -1,7 +1,7 @@
 """Builds the executor from its parts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import cache, partial
@@ -163,8 +163,11 @@ async def build_with(
     tools: Tools,
     *,
     variables: Mapping[str, str] = MappingProxyType({}),
+    run_store: Callable[..., SqlRunStore] = SqlRunStore,
+    result_cache: Callable[[Transactions], SqlResultCache] = SqlResultCache,
 ) -> AsyncIterator[Sequence[GrpcService]]:
-    """The executor's services for files of a language, with some tools; `variables` hold the secrets of agents."""
+    """The executor's services for files of a language, with some tools; `variables` hold the secrets of agents,
+    `run_store` and `result_cache` make what stores runs and results."""
     async with AsyncExitStack() as stack:
         url = settings.database_url(settings.executor_database_url, "executor")
         database = await open_executor_database(url, strict=settings.durability == "strict")
@@ -185,12 +188,14 @@ async def build_with(
         rules = AddressRules.parse(settings.allowed_addresses)
         client = await stack.enter_async_context(outgoing_client(rules))
         delegations = _delegations(settings, database, A2aAgents(client, variables))
-        desk = _desk(settings, database, library, definitions, peers, delegations)
+        store = run_store(database, kept_checkpoints=settings.executor_checkpoints)
+        cache = result_cache(database)
+        desk = _desk(settings, store, cache, library, definitions, peers, delegations)
         prefect = PrefectApi(settings.prefect_url)
         stack.push_async_callback(prefect.close)
         stack.push_async_callback(desk.close)
         leftovers = Leftovers(
-            store=SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints),
+            store=store,
             tools=tools,
             keep=timedelta(days=settings.workspace_keep_days),
         )
@@ -199,7 +204,6 @@ async def build_with(
             stack.push_async_callback(_end, asyncio.create_task(upkeep))
         shelf = Shelf(definitions=definitions, library=library, registry=registry)
         tester = _tester(library, desk.driver)
-        store = SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints)
         planner = Planner(
             library=library,
             store=store,
@@ -235,13 +239,13 @@ def _delegations(settings: Settings, database: Transactions, remote: RemoteAgent
 
 def _desk(
     settings: Settings,
-    database: Transactions,
+    store: SqlRunStore,
+    cache: SqlResultCache,
     library: Library,
     definitions: SqlDefinitionStore,
     peers: Peers,
     delegations: Delegations,
 ) -> Desk:
-    store = SqlRunStore(database, kept_checkpoints=settings.executor_checkpoints)
     watchers = Watchers()
 
     def driver(children: Children) -> Driver:
@@ -252,7 +256,7 @@ def _desk(
             peers=peers,
             children=children,
             delegations=delegations,
-            cache=SqlResultCache(database),
+            cache=cache,
             owner=own_name(),
             lease_seconds=settings.executor_lease_seconds,
             patience_seconds=settings.executor_patience_seconds,

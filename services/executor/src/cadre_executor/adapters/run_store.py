@@ -164,6 +164,22 @@ _RESUME = (
     )
     .returning(RUNS.c.last_sequence)
 )
+_BELOW = (
+    sa.select(RUNS.c.id, RUNS.c.paused_seconds, RUNS.c.waiting_since)
+    .where(RUNS.c.parent_run_id == sa.bindparam("run"))
+    .cte("below", recursive=True)
+)
+_BELOW = _BELOW.union_all(
+    sa.select(RUNS.c.id, RUNS.c.paused_seconds, RUNS.c.waiting_since).join(
+        _BELOW, RUNS.c.parent_run_id == _BELOW.c.id
+    )
+)
+_PAUSED_BELOW = sa.select(
+    sa.func.sum(
+        _BELOW.c.paused_seconds
+        + sa.func.coalesce(sa.bindparam("now", type_=sa.Float) - _BELOW.c.waiting_since, 0.0)
+    )
+)
 _LISTED = [c for c in RUNS.c if c.name not in ("inputs", "outputs")]
 
 
@@ -450,6 +466,12 @@ class SqlRunStore:
             RUNS.c.parent_run_id == run_id, RUNS.c.ended_time.is_(None)
         )
         return await self._database.read(lambda c: list(c.execute(statement).scalars()))
+
+    async def paused_below(self, run_id: str, *, now: float) -> float:
+        """How long all runs below a run waited for people, in seconds."""
+        values = {"run": run_id, "now": now}
+        found = await self._database.read(lambda c: c.execute(_PAUSED_BELOW, values).scalar())
+        return found or 0.0
 
     async def is_held(self, run_id: str, *, now: float) -> bool:
         """Whether some executor's lease on the run has not expired."""

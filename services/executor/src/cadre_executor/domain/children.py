@@ -1,11 +1,13 @@
 """What workflow nodes do: run another workflow as a step."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from cadre_executor.domain.peers import ChildRun
 from cadre_executor.domain.results import Result
-from cadre_executor.domain.runs import Run, RunStatus, Usage
-from cadre_executor.domain.tasks import Means, Task
+from cadre_executor.domain.runs import NotFailed, Run, RunStatus, Usage
+from cadre_executor.domain.tasks import Means, Task, try_over
 from cadre_executor.domain.workflows import WorkflowAction
 from cadre_kit.errors import CadreError, LimitExceeded
 
@@ -13,6 +15,7 @@ __all__ = ["ChildFailed", "DepthExceeded", "abandon", "run_child"]
 
 _DEEPEST = 8
 _STEP = "1"
+_AGAIN = "again"
 
 
 class ChildFailed(CadreError):
@@ -45,13 +48,36 @@ async def run_child(action: WorkflowAction, task: Task) -> Result:
 
 async def _ended(action: WorkflowAction, task: Task) -> dict[str, Any]:
     children, open_children = task.means.children, task.means.open_children
-    run = await children.start_child(_child(action, task))
-    open_children[run.id] = task.key(_STEP)
-    run = await children.wait_for(run.id)
-    del open_children[run.id]
-    document = _document(run)
+    before = await _resumed(action, task)
+    if before is None:
+        run_id, counted = (await children.start_child(_child(action, task))).id, Usage()
+    else:
+        run_id, counted = before["run_id"], Usage.of(before["total"])
+    open_children[run_id] = task.key(_STEP)
+    run = await children.wait_for(run_id)
+    del open_children[run_id]
+    document = _document(run, counted=counted)
     task.record(_STEP, document, usage=run.usage)
     return document
+
+
+async def _resumed(action: WorkflowAction, task: Task) -> Mapping[str, Any] | None:
+    """The run of the try before, which goes on where it failed: a person lets this run go on, and what that one is to
+    do is the same as then. None when it is not, or there is no such run."""
+    means, children = task.means, task.means.children
+    again = task.find(_AGAIN)
+    if again is None:
+        failed = means.failed_before.get(task.key(_STEP, tries_before=1))
+        if failed is None or not await children.may_go_on(failed["run_id"], _child(action, task)):
+            return None
+        # An earlier release recorded no total; no run had gone on then.
+        again = {"run_id": failed["run_id"], "total": failed.get("total", failed["usage"])}
+        # What it used was counted when it failed, and counts as a whole when it ends.
+        task.record(_AGAIN, again, usage=Usage() - Usage.of(again["total"]))
+        await means.records.store()
+    with suppress(NotFailed):
+        await children.resume_child(again["run_id"])
+    return again
 
 
 async def abandon(visit: str, means: Means) -> Usage:
@@ -63,7 +89,10 @@ async def abandon(visit: str, means: Means) -> Usage:
         if key.startswith(begun):
             del means.open_children[run_id]
             run = await means.children.cancel(run_id)
-            means.records.record(key, _document(run), usage=run.usage)
+            means.records.record(key, _document(run, counted=Usage()), usage=run.usage)
+            # An item that is done again after this has a try, and so a run, of its own.
+            item, attempt, _ = key.rsplit("/", 2)
+            means.records.record(try_over(item, int(attempt)), {})
             used = used + run.usage
     await means.delegations.end(means.run_id, begun_with=[f"{means.run_id}/{b}" for b in begun])
     return used
@@ -90,13 +119,15 @@ def _child(action: WorkflowAction, task: Task) -> ChildRun:
     )
 
 
-def _document(run: Run) -> dict[str, Any]:
+def _document(run: Run, *, counted: Usage) -> dict[str, Any]:
+    """How a run ended; `counted` is what it had used when it failed before."""
     succeeded = run.status is RunStatus.SUCCEEDED
     return {
         "run_id": run.id,
         "outputs": dict(run.outputs or {}),
         "failure": None if succeeded else _why(run),
-        "usage": run.usage.document,
+        "usage": (run.usage - counted).document,
+        "total": run.usage.document,
     }
 
 

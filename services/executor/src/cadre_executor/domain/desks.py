@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ from cadre_executor.domain.runs import (
     RunPage,
     RunQuery,
     RunStatus,
+    StepOfRun,
     Usage,
 )
 from cadre_executor.domain.stores import Claim, DefinitionStore, RunStore
@@ -146,7 +147,7 @@ def _inputs_of(document: Document, arrival: Arrival) -> Mapping[str, Any]:
 @dataclass(kw_only=True)
 class _Driven:
     """A run that is ours. `held_since` is when the lease was last asked for, by the monotonic clock; `error` is why it
-    cannot go on here, if its journal could not be stored."""
+    cannot go on here, if its journal could not be stored; `resting` are its steps that wait for people."""
 
     journal: Journal
     held_since: float
@@ -155,6 +156,7 @@ class _Driven:
     task: "asyncio.Task[None] | None" = None
     error: CadreError | None = None
     cancelling: bool = False
+    resting: set[str] = field(default_factory=set)
 
 
 class Desk:
@@ -162,7 +164,7 @@ class Desk:
 
     `is_dead` tells of the owner of a lease whether that process has ended: its runs need not wait for the lease.
     `max_runs` bounds how many are driven at once; others wait in the store, oldest first. Runs that are steps of others
-    do not wait and do not count: a run that holds a place waits for them.
+    do not wait and do not count: a run that holds a place waits for them. One whose steps wait for people holds none.
     """
 
     def __init__(
@@ -258,13 +260,15 @@ class Desk:
 
     async def resume(self, run_id: str, raised: RaisedBudget | None = None) -> Run:
         """Lets a failed run go on from the step that failed, or one that waits for a budget: with an amount for its
-        own, without for one that it shares. Raises RunNotFound and NotFailed."""
+        own, without for one that it shares. Raises RunNotFound, NotFailed and StepOfRun."""
         run = await self._store.get(run_id)
         asks = [
             q for q in run.questions if q.raises and q.raises.has_amount == (raised is not None)
         ]
         if asks:
             return await self._answer_all(run, asks, raised)
+        if run.parent_run_id and run.status is RunStatus.FAILED:
+            raise StepOfRun(run)
         if raised is not None and run.status is RunStatus.FAILED:
             await self._store.raise_budget(raised)
         await self._store.resume(run_id, Event(type=EventType.RUN_RESUMED, time=datetime.now(UTC)))
@@ -357,17 +361,48 @@ class Desk:
         stored, _ = await self._accept(run, key=request.key, fingerprint=request.fingerprint)
         return stored
 
+    async def may_go_on(self, run_id: str, child: ChildRun) -> bool:
+        """Whether a run is to do what the child is, and did not end for good. Raises RunNotFound and what is wrong with
+        the workflow."""
+        run = await self._store.get(run_id)
+        _, source, _ = await self.target(workflow=child.workflow, version=child.version, source="")
+        is_same = source == run.source and dict(child.inputs) == dict(run.inputs)
+        return is_same and run.status is not RunStatus.CANCELLED
+
+    async def resume_child(self, run_id: str) -> None:
+        """Lets a run that failed go on from the step that failed. Raises RunNotFound and NotFailed."""
+        await self._store.resume(run_id, Event(type=EventType.RUN_RESUMED, time=datetime.now(UTC)))
+        await self._sent_on(run_id)
+
     async def wait_for(self, run_id: str) -> Run:
         """The run once it has ended. Raises RunNotFound."""
-        with self._watchers.waiting(run_id) as word:
-            while True:
-                word.clear()
-                run = await self._store.get(run_id)
-                if run.status in FINAL:
-                    return run
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_SECONDS):
-                        await word.wait()
+        holder = None
+        try:
+            with self._watchers.waiting(run_id) as word:
+                while True:
+                    word.clear()
+                    run = await self._store.get(run_id)
+                    if run.status in FINAL:
+                        return run
+                    holder = self._driven.get(run.parent_run_id)
+                    self._note_rest(run, holder)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_SECONDS):
+                            await word.wait()
+        finally:
+            if holder is not None:
+                holder.resting.discard(run_id)
+
+    def _note_rest(self, step: Run, holder: _Driven | None) -> None:
+        """A run whose step waits for people, or whose step's step does, holds no place of those driven at once."""
+        if holder is None:
+            return
+        driven = self._driven.get(step.id)
+        if step.status is RunStatus.WAITING or (driven is not None and driven.resting):
+            holder.resting.add(step.id)
+            self._room.set()
+        else:
+            holder.resting.discard(step.id)
 
     async def end_children(self, run_id: str) -> Usage:
         """Ends every run that is a step of a run and has not ended, and what remote agents do for it; what the runs
@@ -530,7 +565,8 @@ class Desk:
             del self._driven[run_id]
 
     def _has_room(self) -> bool:
-        return sum(not one.is_child for one in self._driven.values()) < self._max_runs
+        held = sum(not one.is_child and not one.resting for one in self._driven.values())
+        return held < self._max_runs
 
     def _log_stop(self, run_id: str, error: CadreError) -> None:
         """The run stays as it was last stored; whoever has its lease, or we when the store is well again, goes on."""

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, StatusCode
 
 from cadre_executor.domain.answers import Asked
 from cadre_executor.domain.checkpoints import Position
+from cadre_executor.domain.deadlines import within
 from cadre_executor.domain.definitions import Document, Library
 from cadre_executor.domain.delegations import Delegations
 from cadre_executor.domain.journals import Batch, Journal, LeaseLost
@@ -130,12 +131,20 @@ class Driver:
     async def _in_time(self, claim: Claim, journal: Journal, *, since: datetime) -> Position | None:
         document = await self._document(claim.run)
         limits = document.workflow.limits
-        taken = (datetime.now(UTC) - since).total_seconds() - claim.run.paused_seconds
+
+        def remaining(paused_seconds: float) -> float:
+            taken = (datetime.now(UTC) - since).total_seconds() - paused_seconds
+            return limits.timeout_seconds - taken
+
+        async def left() -> float:
+            below = await self.store.paused_below(claim.run.id, now=time.time())
+            return remaining(claim.run.paused_seconds + below)
+
         budgets = await self._budgets_of(claim.run, document.workflow)
         drive = self._drive(claim, journal, document, budgets)
         position = claim.position or self._start(claim.run, document)
         try:
-            async with asyncio.timeout(limits.timeout_seconds - taken):
+            async with within(remaining(claim.run.paused_seconds), left=left):
                 return await self._advance(document, drive, position)
         except TimeoutError as exc:
             error = RunTimeout(
@@ -204,6 +213,7 @@ class Driver:
             patience_seconds=self.patience_seconds,
             pause=self.pause,
             budgets=budgets,
+            failed_before={} if claim.interrupted else claim.effects,
         )
 
     async def _advance(

@@ -330,6 +330,13 @@ class Children(Protocol):
     async def start_child(self, child: ChildRun) -> Run:
         """The run of the key, started unless it was. Raises what is wrong with the workflow or its inputs."""
 
+    async def may_go_on(self, run_id: str, child: ChildRun) -> bool:
+        """Whether a run that did not succeed is to do what the child is, by the same file with the same inputs, and can
+        go on with it. Raises what is wrong with the workflow."""
+
+    async def resume_child(self, run_id: str) -> None:
+        """Lets a run that failed go on. Raises NotFailed."""
+
     async def wait_for(self, run_id: str) -> Run:
         """The run once it has ended."""
 

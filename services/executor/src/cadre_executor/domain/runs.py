@@ -32,6 +32,7 @@ __all__ = [
     "RunPage",
     "RunQuery",
     "RunStatus",
+    "StepOfRun",
     "Usage",
 ]
 
@@ -85,6 +86,19 @@ class NotFailed(FailedPrecondition):
             f"run {run_id!r} did not fail; it is {status.value}",
             resolution="Only failed runs can be resumed; `cadre runs fork` starts a new run from any other.",
             metadata={"run_id": run_id, "status": status.value},
+        )
+
+
+class StepOfRun(FailedPrecondition):
+    """A run that is a step of another goes on only with that."""
+
+    code = "RUN_IS_STEP"
+
+    def __init__(self, run: "Run") -> None:
+        super().__init__(
+            f"run {run.id!r} is a step of run {run.root_run_id!r}, and goes on only with it",
+            resolution=f"Resume that one, `cadre runs resume {run.root_run_id}`: this one goes on with it.",
+            metadata={"run_id": run.id, "root_run_id": run.root_run_id},
         )
 
 
@@ -157,6 +171,9 @@ class Usage:
             calls=self.calls + other.calls,
             unpriced_calls=self.unpriced_calls + other.unpriced_calls,
         )
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        return self + other.times(-1)
 
     def times(self, number: int) -> "Usage":
         """What so many of the same used."""

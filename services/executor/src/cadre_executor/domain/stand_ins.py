@@ -308,6 +308,13 @@ class ScriptedChildren:
         self.ended[run.id] = run
         return run
 
+    async def may_go_on(self, run_id: str, child: ChildRun) -> bool:
+        """Never: nobody resumes a test."""
+        return False
+
+    async def resume_child(self, run_id: str) -> None:
+        """Never asked."""
+
     async def wait_for(self, run_id: str) -> Run:
         """The run."""
         return self.ended[run_id]
@@ -357,6 +364,10 @@ class ScriptedRuns:
     ending: Ending | None = None
     position: Position | None = None
     questions: dict[tuple[str, int], Asking] = field(default_factory=dict)
+
+    async def paused_below(self, run_id: str, *, now: float) -> float:
+        """Nobody is waited for."""
+        return 0.0
 
     async def get(self, run_id: str) -> Run:
         """The run."""

@@ -47,6 +47,10 @@ class DrivenRuns(Protocol):
     async def get(self, run_id: str) -> Run:
         """The run. Raises RunNotFound."""
 
+    async def paused_below(self, run_id: str, *, now: float) -> float:
+        """How long the runs that are steps of a run, and those below them, waited for people until `now`, in seconds:
+        the sum of all of them."""
+
     async def commit(self, run_id: str, batch: Batch, *, owner: str, expires: float) -> None:
         """Stores a batch and renews the lease. Raises LeaseLost."""
 

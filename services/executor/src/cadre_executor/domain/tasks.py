@@ -19,7 +19,7 @@ from cadre_executor.domain.workflows import Node, Scope, Workflow
 from cadre_kit.errors import CadreError
 from cadre_kit.logs import logger
 
-__all__ = ["Means", "Place", "Task"]
+__all__ = ["Means", "Place", "Task", "try_over"]
 
 log = logger()
 
@@ -35,7 +35,8 @@ Answer = TypeVar("Answer")
 class Means:
     """What the visits of one run share. `gate` bounds how much of the run is done at once; `patience_seconds` is how
     long a service that went away is waited for; `pause` waits between tries; `open_children` are the runs that are
-    waited for, with the keys of their steps."""
+    waited for, with the keys of their steps; `failed_before` is what was recorded, by key, when a person let the run go
+    on."""
 
     run_id: str
     root_run_id: str
@@ -54,6 +55,7 @@ class Means:
     patience_seconds: float = 30.0
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     open_children: dict[str, str] = field(default_factory=dict)
+    failed_before: Mapping[str, Any] = field(default_factory=dict)
     api_key: str = ""
 
 
@@ -124,9 +126,9 @@ class Task:
             timeout_seconds=self.place.node.timeout_seconds,
         )
 
-    def key(self, step: str) -> str:
-        """What a step of this try is recorded under."""
-        return f"{self.place.visit}/{self.place.attempt}/{step}"
+    def key(self, step: str, *, tries_before: int = 0) -> str:
+        """What a step of this try, or of one before it, is recorded under."""
+        return f"{self.place.visit}/{self.place.attempt - tries_before}/{step}"
 
     def find(self, step: str) -> Mapping[str, Any] | None:
         """What is recorded of a step of this try."""
@@ -167,3 +169,8 @@ class Task:
                 )
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def try_over(visit: str, attempt: int) -> str:
+    """What says that a try of an item is over."""
+    return f"{visit}/tried/{attempt}"

@@ -14,14 +14,13 @@ from cadre_executor.domain.records import Records
 from cadre_executor.domain.results import Result
 from cadre_executor.domain.runs import EventType, Usage
 from cadre_executor.domain.states import ModelOutputInvalid
-from cadre_executor.domain.tasks import Means, Place, Task
+from cadre_executor.domain.tasks import Means, Place, Task, try_over
 from cadre_executor.domain.workflows import Node, Retry, Scope
 from cadre_kit.errors import CadreError, DeadlineExceeded, Kind, StoreFailed
 
 __all__ = ["NodeTimeout", "Tried", "first_attempt", "timed_out", "try_often"]
 
 _LONGEST_BACKOFF_SECONDS = 60.0
-_TRIED = "tried"
 _MAY_PASS = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED})
 _MAY_PASS_CODES = frozenset({ModelOutputInvalid.code, "RATE_LIMITED", "PROVIDER_RATE_LIMITED"})
 
@@ -57,7 +56,7 @@ async def try_often(
             # The same try goes on, under the same keys, once a person has answered.
             return tried
         if tried.error is not None and place.item:
-            means.records.record(f"{place.visit}/{_TRIED}/{place.attempt}", {})
+            means.records.record(try_over(place.visit, place.attempt), {})
         if tried.error is None or not _tries_again(retry, tried.error, place.attempt):
             return tried
         delay = _backoff(retry, place.attempt)
@@ -79,7 +78,7 @@ async def try_often(
 def first_attempt(place: Place, records: Records) -> int:
     """The try that an item goes on with, after those that are recorded."""
     attempt = 1
-    while records.find(f"{place.visit}/{_TRIED}/{attempt}") is not None:
+    while records.find(try_over(place.visit, attempt)) is not None:
         attempt += 1
     return attempt
 

@@ -152,6 +152,7 @@ def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
         api_key=run.api_key,
         batch_id=run.batch_id,
         batch_row=run.batch_row,
+        last_sequence=run.last_sequence,
         questions=[] if listed else [_question(question) for question in run.questions],
     )
     if not listed:

@@ -58,12 +58,18 @@ class Flow:
 
 
 def compile_edges(
-    shapes: Sequence[EdgeShape] | None, ids: Sequence[str], names: Names, report: Report
+    shapes: Sequence[EdgeShape] | None,
+    ids: Sequence[str],
+    names: Names,
+    report: Report,
+    *,
+    misnamed: Mapping[str, str],
 ) -> Flow:
-    """Each node's ways out. Without edges the nodes run in the file's order."""
+    """Each node's ways out. Without edges the nodes run in the file's order. `misnamed` is what the file calls those of
+    `ids` that stand in for an id which is none."""
     if not shapes:
         return _in_order(ids)
-    compiler = _EdgeCompiler(ids, names, report)
+    compiler = _EdgeCompiler(ids, names, report, misnamed)
     lines: list[GraphEdge] = []
     for index, shape in enumerate(shapes):
         lines += compiler.edge(shape, ("edges", index))
@@ -87,8 +93,11 @@ def _in_order(ids: Sequence[str]) -> Flow:
 
 
 class _EdgeCompiler:
-    def __init__(self, ids: Sequence[str], names: Names, report: Report) -> None:
+    def __init__(
+        self, ids: Sequence[str], names: Names, report: Report, misnamed: Mapping[str, str]
+    ) -> None:
         self._ids = set(ids)
+        self._misnamed = misnamed
         self._names = names
         self._report = report
         self.complete = True
@@ -196,7 +205,10 @@ class _EdgeCompiler:
 
     def _unknown(self, name: str, path: Path, other: str) -> None:
         self.complete = False
-        known = (*self._ids, other)
+        if name in self._misnamed.values():
+            # What is wrong with its id is said where that is.
+            return
+        known = {*self._ids.difference(self._misnamed), other}
         self._report.error(
             "UNKNOWN_NODE",
             path,

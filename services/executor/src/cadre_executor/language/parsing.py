@@ -118,7 +118,7 @@ def _compiled(structure: Structure, file: FileShape, report: Report) -> Parsed:
     nodes, indexes = _nodes(file, compiler)
     note_unlearned(config, nodes.values(), report)
     note_chosen_places(nodes, indexes, declared, report)
-    flow = compile_edges(file.edges, ids, names, report)
+    flow = compile_edges(file.edges, ids, names, report, misnamed=structure.misnamed)
     exits = loops_without_exit(flow)
     if structure.flow_known and flow.complete:
         checker = FlowChecker(nodes=nodes, exits=exits, flow=flow, indexes=indexes, report=report)

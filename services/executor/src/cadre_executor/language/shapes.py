@@ -3,9 +3,20 @@
 The published JSON Schema is made of these. Every key says what it holds: editors show it, and problems quote it.
 """
 
-from typing import Annotated, Any, Literal
+from decimal import Decimal
+from functools import cache
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticKnownError
 
 SHORT = "<short>"
 LONG = "<long>"
@@ -33,6 +44,24 @@ class Shape(BaseModel):
     """A mapping of the file; other keys than its own are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _takes_no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic takes `true` for 1, which nobody means."""
+        if isinstance(value, bool) and info.field_name in _number_fields(cls):
+            raise PydanticKnownError("float_type")
+        return value
+
+
+@cache
+def _number_fields(shape: type[Shape]) -> frozenset[str]:
+    """The fields that hold a number and nothing else."""
+    return frozenset(
+        name
+        for name, field in shape.model_fields.items()
+        if {int, float, Decimal}.intersection(get_args(field.annotation) or (field.annotation,))
+    )
 
 
 class FlowShape(Shape):

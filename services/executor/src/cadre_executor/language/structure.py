@@ -1,7 +1,7 @@
 """Turns a document into its shape, and what is wrong with it into problems that say where and what to write."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -27,6 +27,8 @@ _TYPE_ERRORS = {
     "float_parsing": "a number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
+    "decimal_type": "a number",
+    "decimal_parsing": "a number",
 }
 _LIMIT_ERRORS = {
     "greater_than": "must be greater than {gt}",
@@ -51,12 +53,14 @@ _ATTEMPTS = 3
 class Structure:
     """A file's shape; None when too little of it is left to check.
 
-    `whole` says that nothing was taken out, `flow_known` that all edges and the ids of all nodes are left.
+    `whole` says that nothing was taken out, `flow_known` that all edges and the ids of all nodes are left. `misnamed`
+    are the ids that could not be left, by what stands in for them.
     """
 
     file: FileShape | None
     whole: bool
     flow_known: bool
+    misnamed: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_structure(document: dict[str, Any], report: Report) -> Structure:
@@ -64,16 +68,21 @@ def read_structure(document: dict[str, Any], report: Report) -> Structure:
     document = _without_nulls(document)
     _check_old_names(document, report)
     flow_known = True
+    misnamed: dict[str, str] = {}
     for attempt in range(_ATTEMPTS):
         try:
             file = FileShape.model_validate(document)
         except ValidationError as exc:
             errors = [(error, _path(error["loc"])) for error in exc.errors(include_url=False)]
         else:
-            return Structure(file=file, whole=attempt == 0, flow_known=flow_known)
+            return Structure(
+                file=file, whole=attempt == 0, flow_known=flow_known, misnamed=misnamed
+            )
         for error, path in errors[:_MAX_EXPLAINED]:
             _explain(error, path, report)
         for error, path in errors:
+            if path[2:] == ("id",) and isinstance(error["input"], str):
+                misnamed[str(_placeholder(path))] = error["input"]
             _mend(error, path, document)
             flow_known = flow_known and path[:1] != ("edges",) and path[2:] != ("id",)
     return Structure(file=None, whole=False, flow_known=False)
@@ -172,7 +181,8 @@ def _explain(error: Any, path: Path, report: Report) -> None:
     elif kind in ("literal_error", "enum"):
         _explain_choice(error, path, report)
     elif wording := _LIMIT_ERRORS.get(kind):
-        report.error("INVALID_VALUE", path, f"`{name}` {wording.format(**error['ctx'])}")
+        said = f"`{name}` {wording.format(**error['ctx'])}"
+        report.error("INVALID_VALUE", path, said, _description(path) or "write another value")
     elif kind == "string_pattern_mismatch":
         report.error(
             "INVALID_VALUE", path, f"`{name}` is not written as it must be", _description(path)
@@ -189,6 +199,10 @@ def _explain_type(expected: str, path: Path, value: Any, report: Report) -> None
         resolution = Suggestion(text="put quotes around it", quotes=True)
     elif expected == "a list":
         resolution = "write [a, b], or one `- entry` a line"
+    elif expected == "a mapping" and (keys := _keys_at(path)):
+        resolution = f"write its keys, each with a value: {', '.join(keys[:20])}"
+    else:
+        resolution = _description(path) or f"write {expected}"
     name = str(path[-1]) if path else "the file"
     what = f"entry {name}" if isinstance(path[-1] if path else "", int) else f"`{name}`"
     report.error("WRONG_TYPE", path, f"{what} must be {expected}, not {kind_of(value)}", resolution)
@@ -208,11 +222,15 @@ def _explain_choice(error: Any, path: Path, report: Report) -> None:
     ]
     value = error["input"]
     said = shown(value) if isinstance(value, str) else kind_of(value)
+    if not isinstance(value, str) and str(value) in choices:
+        resolution = Suggestion(text="put quotes around it", quotes=True)
+        report.error("INVALID_VALUE", path, f"`{path[-1]}` is text, not {said}", resolution)
+        return
     otherwise = f"write {'one of ' if choices[1:] else ''}{', '.join(choices)}"
-    resolution: str | Suggestion = (
+    nearest = (
         report.did_you_mean(value, choices, otherwise) if isinstance(value, str) else otherwise
     )
-    report.error("INVALID_VALUE", path, f"`{path[-1]}` cannot be {said}", resolution)
+    report.error("INVALID_VALUE", path, f"`{path[-1]}` cannot be {said}", nearest)
 
 
 def _mend(error: Any, path: Path, document: dict[str, Any]) -> None:

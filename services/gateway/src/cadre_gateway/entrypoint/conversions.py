@@ -174,6 +174,7 @@ def run(message: runs_pb2.Run) -> d.Run:
         api_key=message.api_key,
         batch_id=message.batch_id,
         batch_row=message.batch_row,
+        last_sequence=message.last_sequence,
         questions=[_question(one) for one in message.questions],
     )
 

@@ -491,6 +491,9 @@ class Run(Answer):
         description="The batch that it belongs to; empty when it belongs to none."
     )
     batch_row: int = Field(description="Which row of the batch it is for, from 1; 0 for none.")
+    last_sequence: int = Field(
+        description="The sequence of its last event: who wants the events so far stops there."
+    )
     questions: list[Question] = Field(
         description="What it asked and nobody has answered. Empty in lists."
     )

@@ -96,10 +96,19 @@ def _problems(schema: Mapping[str, Any], value: Mapping[str, Any], tool: str) ->
             code="TOOL_SCHEMA_UNUSABLE",
             metadata={"tool": tool},
         ) from exc
-    return [_said(error) for error in errors[:_MOST_SHOWN]]
+    return [_said_without_value(error) for error in errors[:_MOST_SHOWN]]
 
 
 def _said(error: jsonschema.ValidationError) -> str:
-    at = error.json_path.removeprefix("$.")
-    message = error.message[:_LONGEST_SHOWN]
+    return _at(error, error.message)
+
+
+def _said_without_value(error: jsonschema.ValidationError) -> str:
+    """As `_said`, without what was given, which may be a secret, or long."""
+    said = error.message.removeprefix(repr(error.instance))
+    return _at(error, error.message if said == error.message else f"what is given{said}")
+
+
+def _at(error: jsonschema.ValidationError, message: str) -> str:
+    at, message = error.json_path.removeprefix("$."), message[:_LONGEST_SHOWN]
     return message if at == "$" else f"{at}: {message}"
