@@ -32,7 +32,7 @@ test: .venv/.dev ## Set up what is missing and run the tests; ARGS are pytest's
 check: .venv/.dev ## Style, types, protos and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --num-workers 2 libs services frontend cli tests benchmarks
+	$(BIN)/mypy libs services frontend cli tests benchmarks
 	$(BIN)/buf lint protos
 	$(BIN)/lint-imports
 
