@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.executor import Neighbours
 from tests.platform import free_port
 from tests.service.executor.conftest import Executor, executor_in, reached
-from tests.service.executor.scheduling import Scheduling, ended
+from tests.service.executor.scheduling import Scheduling, ended, set_state
 from tests.service.executor.test_runs import ASK
 
 from cadre.executor.v1 import batches_pb2, runs_pb2
@@ -297,9 +297,3 @@ async def test_without_prefect_nothing_of_a_batch_starts(tmp_path: Path, near: N
     assert caught.value.code == "PREFECT_UNAVAILABLE"
     assert not batches.batches
     assert not runs.runs
-
-
-async def set_state(url: str, flow_run: str, state: str) -> None:
-    async with httpx.AsyncClient(base_url=f"{url}/api", trust_env=False) as http:
-        asked = {"state": {"type": state, "name": state.capitalize()}, "force": True}
-        (await http.post(f"/flow_runs/{flow_run}/set_state", json=asked)).raise_for_status()

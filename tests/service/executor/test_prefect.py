@@ -10,7 +10,13 @@ import httpx
 import pytest
 from tests.fakes.executor import Neighbours
 from tests.service.executor.conftest import Executor
-from tests.service.executor.scheduling import Prefect, Scheduling, ended, prefect_process
+from tests.service.executor.scheduling import (
+    Prefect,
+    Scheduling,
+    ended,
+    prefect_process,
+    set_state,
+)
 from tests.service.executor.test_runs import ASK
 from tests.service.executor.test_schedules import create, listed, trigger, under_way
 
@@ -23,7 +29,7 @@ HELLO = (ROOT / "examples" / "hello.yaml").read_text()
 ALONE = ASK.replace("name: sample", "name: alone").replace(
     'prompt: "Say {state.message}"', 'code: "result = 1"'
 )
-AWAY_WEEKS = 5
+AWAY_WEEKS = 3
 
 
 @pytest.fixture
@@ -122,6 +128,8 @@ async def test_prefect_down_delays_schedules_only_and_what_it_missed_is_made_up_
     flow_run = await trigger(url, "skip")
     run_id = await under_way(executor, "sample")
     known = {name: await planned(url, name) for name in ("skip", "latest", "all")}
+    # As a worker does that Prefect, busy as it is, refuses too often.
+    await set_state(url, known["all"][0], "CRASHED")
 
     await asyncio.to_thread(scheduling.prefect.kill)
     alone, _ = await executor.finish(ALONE, message="x")
@@ -134,13 +142,18 @@ async def test_prefect_down_delays_schedules_only_and_what_it_missed_is_made_up_
     assert last.type == runs_pb2.EVENT_TYPE_RUN_SUCCEEDED
     assert await ended(url, flow_run) == ("COMPLETED", "Completed")
     states = {name: [(await ended(url, run))[1] for run in known[name]] for name in known}
-    assert states["skip"] == ["Missed"] * len(known["skip"])
-    assert states["latest"] == [*["Missed"] * (len(known["latest"]) - 1), "Completed"]
-    assert states["all"] == ["Completed"] * len(known["all"])
+    # More than that one may crash before they begin, on a machine that is busy.
+    began = {name: [s for s in states[name] if s != "Crashed"] for name in known}
+    assert began["skip"] == ["Missed"] * len(began["skip"])
+    assert began["all"] == ["Completed"] * len(began["all"])
+    assert states["latest"][-1] == "Crashed" or began["latest"].count("Completed") == 1
+    assert len(await runs_of(executor, "skip")) == 1
+    assert len(await runs_of(executor, "latest")) <= 1
 
-    # The next time that it is due, what Prefect had not planned before it went down is made up for.
+    # The next time that it is due, what Prefect had not planned before it went down is made up for, and what crashed.
     now = await trigger(url, "all")
     await ended(url, now)
     made_up = [run for run in await flow_runs(url, "all") if "made-up" in run["tags"]]
-    assert len(made_up) == AWAY_WEEKS - len(known["all"])
+    assert len(made_up) == AWAY_WEEKS - len(began["all"])
     assert [(await ended(url, run["id"]))[1] for run in made_up] == ["Completed"] * len(made_up)
+    assert len(await runs_of(executor, "all")) == AWAY_WEEKS + 1

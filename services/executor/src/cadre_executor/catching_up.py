@@ -1,7 +1,7 @@
 """What a flow run of a schedule makes of the times that passed while Prefect, or its workers, were down."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,8 +14,11 @@ from prefect.client.schemas.filters import (
     DeploymentFilterId,
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
     FlowRunFilterTags,
 )
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment as this_deployment
@@ -28,6 +31,7 @@ from cadre_executor.domain.timetables import CatchUp, is_missed
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 __all__ = ["is_left_out", "prefect_answering"]
 
@@ -99,32 +103,33 @@ def _is_another_planned(
 ) -> bool:
     """Whether Prefect has a flow run of this schedule for a later time that has come, too."""
     later = FlowRunFilterExpectedStartTime(after_=due + _MOMENT, before_=now)
-    return bool(
-        prefect.read_flow_runs(
-            flow_run_filter=FlowRunFilter(expected_start_time=later),
-            deployment_filter=_only(timed),
-            limit=1,
-        )
+    found = prefect.read_flow_runs(
+        flow_run_filter=FlowRunFilter(expected_start_time=later),
+        deployment_filter=_only(timed),
+        limit=_MOST,
     )
+    return any(not _never_began(flow_run) for flow_run in found)
 
 
 def _make_up(prefect: "SyncPrefectClient", timed: _Timed, due: datetime) -> None:
-    """Has flow runs made for the times between the one that was planned before and this one; each once, however often
-    this is repeated."""
+    """Has flow runs made for the times between the one that was planned before and this one, and for those that never
+    began; each once, however often this is repeated."""
     before = _planned_before(prefect, timed, due)
     if before is None or _MADE_UP in this_run.tags:
         return
     after = max(before, timed.since)
     times = times_between(timed.clock, timed.timezone, after=after, before=due, most=_MOST)
-    for passed in times:
+    lost = _times_that_never_began(prefect, timed, due)
+    for passed in sorted({*lost, *times}):
         prefect.create_flow_run_from_deployment(
             timed.deployment_id,
             state=Scheduled(scheduled_time=passed),
             idempotency_key=f"{_MADE_UP} {timed.deployment_id} {passed.isoformat()}",
             tags=[_MADE_UP],
         )
-    if times:
-        get_run_logger().info("made up for %s times since %s", len(times), after.isoformat())
+    if times or lost:
+        what = "made up for %s times since %s, and %s whose flow run never began"
+        get_run_logger().info(what, len(times), after.isoformat(), len(lost))
 
 
 def _planned_before(prefect: "SyncPrefectClient", timed: _Timed, due: datetime) -> datetime | None:
@@ -140,6 +145,31 @@ def _planned_before(prefect: "SyncPrefectClient", timed: _Timed, due: datetime) 
     )
     expected = found[0].expected_start_time if found else None
     return None if expected is None else _plain(expected)
+
+
+def _times_that_never_began(
+    prefect: "SyncPrefectClient", timed: _Timed, due: datetime
+) -> Sequence[datetime]:
+    """The times before this one, since the clock is as it is, whose flow runs crashed before they began."""
+    found = prefect.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            expected_start_time=FlowRunFilterExpectedStartTime(
+                after_=timed.since, before_=due - _MOMENT
+            ),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
+            tags=FlowRunFilterTags(all_=[_PLANNED]),
+        ),
+        deployment_filter=_only(timed),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=_MOST,
+    )
+    lost = [each.expected_start_time for each in found if _never_began(each)]
+    return [_plain(moment) for moment in lost if moment is not None]
+
+
+def _never_began(flow_run: "FlowRun") -> bool:
+    """Whether a worker gave it up before it ran, as where a Prefect that is busy answers 503 too often."""
+    return flow_run.state_type is StateType.CRASHED and flow_run.run_count == 0
 
 
 def _only(timed: _Timed) -> DeploymentFilter:
