@@ -147,7 +147,7 @@ def _langgraph(file: Path) -> None:
     embedder = WordLlamaEmbedder()
 
     def vectors(texts: Sequence[str]) -> list[list[float]]:
-        return [np.asarray(embedder.embed(text), np.float64).tolist() for text in texts]
+        return [np.asarray(embedder.vector(text), np.float64).tolist() for text in texts]
 
     dims = len(vectors(["a word"])[0])
     with SqliteStore.from_conn_string(
@@ -265,10 +265,10 @@ def _plain_fts5(file: Path, texts: list[str]) -> float:
 
 def _brute_force(texts: list[str]) -> float:
     embedder = WordLlamaEmbedder()
-    vectors = np.array([embedder.embed(text) for text in texts], np.float32)
+    vectors = np.array([embedder.vector(text) for text in texts], np.float32)
 
     def find(number: int) -> None:
-        question = embedder.embed(_question(number))
+        question = embedder.vector(_question(number))
         assert question is not None
         cosines = vectors @ question
         np.argpartition(cosines, -10)[-10:]

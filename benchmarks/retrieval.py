@@ -53,7 +53,7 @@ def _loaded(chat: Chat, embedder: WordLlamaEmbedder) -> Loaded:
         )
         for turn in chat.turns
     ]
-    said = [understood(message, embedder=embedder) for message in messages]
+    said = understood(messages, embedder=embedder)
     drafts = drafts_after(None, said, namespace=("chat",))
     index = NamespaceIndex()
     index.replace([], [draft.entry._replace(item_id=n) for n, draft in enumerate(drafts)])
@@ -67,7 +67,7 @@ def _question(query: Query, embedder: WordLlamaEmbedder, mode: Mode) -> Question
     return Question(
         text=query.text,
         terms=terms_of(query.text),
-        vector=embedder.embed(" ".join(words_of(query.text)) or query.text),
+        vector=embedder.vector(" ".join(words_of(query.text)) or query.text),
         mode=mode,
         asked=query.asked,
     )

@@ -37,7 +37,7 @@ def test_vectors_are_those_of_the_package(
     package: Any, embedder: WordLlamaEmbedder, text: str
 ) -> None:
     theirs = package.embed(text, norm=True)[0]
-    ours = embedder.embed(text)
+    ours = embedder.vector(text)
 
     assert ours is not None
     assert float(np.linalg.norm(ours)) == pytest.approx(1.0, abs=1e-5)
@@ -45,7 +45,8 @@ def test_vectors_are_those_of_the_package(
 
 
 def test_an_empty_text_means_nothing(embedder: WordLlamaEmbedder) -> None:
-    assert embedder.embed("") is None
+    assert embedder.vector("") is None
+    assert embedder.embed(["", "word", ""])[::2] == [None, None]
 
 
 def test_missing_files_are_said(tmp_path: Path) -> None:

@@ -183,3 +183,23 @@ def test_scopes_are_closed() -> None:
     assert [code for code, _ in codes(file("memory: {scope: world, action: load, key: k}"))] == [
         "INVALID_VALUE"
     ]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        'memory: {scope: user, namespace: "{state.user}", action: load, key: k}, outputs: [reply]',
+        'prompt: hi, outputs: [reply], memory: {scope: user, namespace: "{state.user}"}',
+    ],
+    ids=["node", "recall"],
+)
+async def test_who_has_no_name_shares_no_memory_with_others_who_have_none(
+    executor: Executor, near: Neighbours, node: str
+) -> None:
+    near.memory.items[("user", "null"), "k"] = "somebody's"
+    source = file(node).replace("default: ada/../ben", "default: null")
+
+    run, _ = await executor.finish(source)
+
+    assert run.HasField("error")
+    assert run.error.code == "NAMESPACE_UNKNOWN"

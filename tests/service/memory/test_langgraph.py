@@ -118,7 +118,7 @@ def _in_memory() -> BaseStore:
     embedder = WordLlamaEmbedder()
 
     def embed(texts: Any) -> list[list[float]]:
-        vectors = [embedder.embed(text) for text in texts]
+        vectors = [embedder.vector(text) for text in texts]
         return [[0.0] * 256 if each is None else each.tolist() for each in vectors]
 
     return InMemoryStore(index={"dims": 256, "embed": embed})

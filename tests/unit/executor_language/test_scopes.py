@@ -30,8 +30,25 @@ _BY_TOOL = (
     '    tools: [{name: memory_search, config: {scope: user, namespace: ["{state.user}"]}}]'
 )
 _EACH = '    for_each: {items: "{state.user}"}\n    memory: {action: delete, scope: user, namespace: "{item}", key: k}'
+_ITEM_RENAMED = _EACH.replace("memory:", 'inputs: {who: "{item}"}\n    memory:').replace(
+    '"{item}", key', '"{who}", key'
+)
 _OF_RUN = '    memory: {action: load, scope: run, namespace: "{state.user}", key: k}\n    outputs: [known]'
 _OTHER = '    memory: {action: load, scope: user, namespace: "{state.message}", key: k}\n    outputs: [known]'
+_BY_PROGRAMS = """flow: {name: chosen}
+state: {fields: {message: str, reply: str, lines: any, user: str, known: any}}
+nodes:
+  - {id: use, memory: {action: load, scope: user, namespace: "{state.user}", key: k}, outputs: [known]}
+  - {id: pick, code: "result = lines[0]", inputs: {lines: "{state.lines}"}, outputs: [user]}
+  - {id: cut, code: "result = text.split()", inputs: {text: "{state.SOURCE}"}, outputs: [lines]}
+  - {id: ask, prompt: "Who writes this? {state.message}", outputs: [reply]}
+edges:
+  - {from: START, to: ask}
+  - {from: ask, to: cut}
+  - {from: cut, to: pick}
+  - {from: pick, to: use}
+  - {from: use, to: END}
+"""
 
 
 def noted(node: str, *, field: str = "str", output: str = "str") -> list[str]:
@@ -54,8 +71,9 @@ def test_a_namespace_from_a_reply_is_noted(node: str, place: str) -> None:
     assert noted(node) == [f"NAMESPACE_FROM_MODEL {place}"]
 
 
-def test_a_namespace_from_each_item_of_a_reply_is_noted() -> None:
-    assert noted(_EACH, field="list[str]", output="list[str]") == [
+@pytest.mark.parametrize("node", [_EACH, _ITEM_RENAMED], ids=["item", "item by an input"])
+def test_a_namespace_from_each_item_of_a_reply_is_noted(node: str) -> None:
+    assert noted(node, field="list[str]", output="list[str]") == [
         "NAMESPACE_FROM_MODEL nodes[1].memory.namespace"
     ]
 
@@ -67,3 +85,17 @@ def test_what_reaches_only_its_own_is_not_noted(node: str) -> None:
 
 def test_a_reply_of_certain_values_is_not_noted() -> None:
     assert noted(_LOAD, field="{type: str, enum: [ada, ben]}") == []
+
+
+def test_a_namespace_that_programs_make_of_a_reply_is_noted() -> None:
+    (note,) = parse_workflow(_BY_PROGRAMS.replace("SOURCE", "reply")).notes
+
+    assert (note.code, note.path) == ("NAMESPACE_FROM_MODEL", "nodes[0].memory.namespace")
+    assert "which 'pick' makes of what the model of 'ask' writes" in note.message
+
+
+def test_a_namespace_that_programs_make_of_an_input_is_not_noted() -> None:
+    parsed = parse_workflow(_BY_PROGRAMS.replace("SOURCE", "message"))
+
+    assert parsed.valid
+    assert parsed.notes == ()

@@ -25,6 +25,18 @@ class ValueRefused(InvalidInput):
     code = "VALUE_REFUSED"
 
 
+class NamespaceUnknown(InvalidInput):
+    """A segment of a memory's namespace has no value: as `null` it would be one place for all who have none."""
+
+    code = "NAMESPACE_UNKNOWN"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "what names a segment of the memory's namespace has no value",
+            resolution="Start the run with a value for the field that the namespace names, or give it a default.",
+        )
+
+
 class ValueType(Protocol):
     """A type of the language, with its limits."""
 
@@ -170,9 +182,15 @@ class MemoryPlace:
     of_run: bool = False
 
     def path(self, scope: Scope, *, run_id: str) -> list[str]:
-        """Its segments; a value that was put in stays one of them."""
+        """Its segments; a value that was put in stays one of them. Raises NamespaceUnknown."""
         own = [run_id] if self.of_run else []
-        return [*self.fixed, *own, *(segment.render(scope) for segment in self.segments)]
+        return [*self.fixed, *own, *(_segment(each, scope) for each in self.segments)]
+
+
+def _segment(segment: Template, scope: Scope) -> str:
+    if segment.resolve(scope) is None:
+        raise NamespaceUnknown
+    return segment.render(scope)
 
 
 @dataclass(frozen=True, kw_only=True)

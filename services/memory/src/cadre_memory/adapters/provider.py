@@ -12,7 +12,7 @@ import numpy as np
 from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
 from cadre_kit.channels import call
 from cadre_kit.errors import CadreError, FailedPrecondition
-from cadre_memory.domain.stores import TextRefused, Vector
+from cadre_memory.domain.stores import TextRefused, Vector, stored_vector
 
 _SECONDS = 60.0
 # Someone waits for a search; its words are found without the model.
@@ -61,16 +61,16 @@ class ProviderEmbedder:
         chosen = f":{self._asked_dimensions}" if self._asked_dimensions else ""
         return f"{self._name}{chosen}/{_WAY}"
 
-    def embed(self, text: str) -> Vector | None:
+    def embed(self, texts: Sequence[str]) -> Sequence[bytes | None]:
         """As Embedder says: later."""
-        return None
+        return [None] * len(texts)
 
-    async def understand(self, texts: Sequence[str]) -> Sequence[Vector | None]:
+    async def understand(self, texts: Sequence[str]) -> Sequence[bytes | None]:
         """As Embedder says. Raises EmbeddingDimensionsWrong, TextRefused and what the llm-proxy says."""
         vectors: list[Vector | None] = []
         for batch in _batches([text[:_CHARACTERS] for text in texts]):
             vectors += await self._asked(batch, seconds=_SECONDS)
-        return vectors
+        return [stored_vector(each) for each in vectors]
 
     async def question(self, text: str, words: Sequence[str]) -> Vector | None:
         """As Embedder says. Raises as `understand`; for a while after a failure at once."""

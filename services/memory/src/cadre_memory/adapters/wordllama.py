@@ -6,7 +6,6 @@ import json
 import re
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,12 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from cadre_kit.errors import Internal
-from cadre_memory.domain.stores import Vector
+from cadre_memory.domain.stores import Vector, stored_vectors
 from cadre_memory.domain.texts import at_once_if_short
+from cadre_memory.domain.words import OfWords
 
 DIMENSIONS = 256
-_WORDS_KEPT = 8_192
-_LONGEST_KEPT = 40
+_WORDS_KEPT = 4_096
 
 # The tokenizer writes spaces so. None of its tokens goes on beyond a space that follows something else, nor a line.
 _SPACE = "\u2581"
@@ -51,17 +50,21 @@ class WordVectors:
     def __init__(self, *, tokenizer: Tokenizer, table: npt.NDArray[np.float16]) -> None:
         self._tokenizer = tokenizer
         self._table = table
-        self._kept = lru_cache(maxsize=_WORDS_KEPT)(self._of_word)
+        self._kept = OfWords(self._of_word, size=_WORDS_KEPT)
+
+    def totals(self, texts: Sequence[str]) -> Vector:
+        """The sums over texts, a row each."""
+        totals = np.empty((len(texts), DIMENSIONS), np.float32)
+        for row, text in enumerate(texts):
+            totals[row] = self.total(text)
+        return totals
 
     def total(self, text: str) -> Vector:
         """The sum over a text, all zeros where it has no token."""
         if not text or _MARK.search(text):
             return self._sum(self._tokenizer.encode(text, add_special_tokens=False).ids)
         words = _WORD.findall(_SPACE + text.replace(" ", _SPACE))
-        sums = [
-            self._kept(word) if len(word) <= _LONGEST_KEPT else self._of_word(word)
-            for word in words
-        ]
+        sums = [self._kept[word] for word in words]
         return _added(np.frombuffer(b"".join(sums), np.float32).reshape(-1, DIMENSIONS))
 
     def _of_word(self, word: str) -> bytes:
@@ -98,22 +101,30 @@ class WordLlamaEmbedder:
         """Makes the first text as fast as any. Raises EmbeddingsMissing."""
         self._loaded()
 
-    def embed(self, text: str) -> Vector | None:
-        """As Embedder says. Raises EmbeddingsMissing."""
+    def vector(self, text: str) -> Vector | None:
+        """The meaning of a text. Raises EmbeddingsMissing."""
         # The sum points where the mean does.
         total = self._loaded().total(text)
         length = np.sqrt(np.dot(total, total))
         return total / length if length else None
 
-    async def understand(self, texts: Sequence[str]) -> Sequence[Vector | None]:
+    def embed(self, texts: Sequence[str]) -> Sequence[bytes | None]:
+        """As Embedder says; of many texts at once, what `vector` says of each. Raises EmbeddingsMissing."""
+        totals = self._loaded().totals(texts)
+        lengths = np.sqrt(np.vecdot(totals, totals))[:, np.newaxis]
+        vectors = np.divide(totals, lengths, out=totals, where=lengths > 0)
+        stored = stored_vectors(vectors)
+        return [each if length else None for each, length in zip(stored, lengths.flat, strict=True)]
+
+    async def understand(self, texts: Sequence[str]) -> Sequence[bytes | None]:
         """As Embedder says."""
-        return await asyncio.to_thread(lambda: [self.embed(text) for text in texts])
+        return await asyncio.to_thread(self.embed, texts)
 
     async def question(self, text: str, words: Sequence[str]) -> Vector | None:
         """As Embedder says."""
         # Words that say nothing would draw the meaning of every question to the same place.
         said = " ".join(words) or text
-        return await at_once_if_short(lambda: self.embed(said), texts=[said])
+        return await at_once_if_short(lambda: self.vector(said), texts=[said])
 
     def _loaded(self) -> WordVectors:
         with self._lock:

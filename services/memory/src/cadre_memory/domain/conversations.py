@@ -50,7 +50,7 @@ class Conversations:
         parts = (part for message in messages for part in _identity(message))
         once = once_of(idempotency_key, "append", chain(namespace, parts))
         said = await at_once_if_short(
-            lambda: [understood(message, embedder=self.embedder) for message in messages],
+            lambda: understood(messages, embedder=self.embedder),
             texts=[message.text for message in messages],
         )
         return await self.store.append(

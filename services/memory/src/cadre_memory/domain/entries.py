@@ -2,13 +2,13 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from enum import IntEnum, IntFlag
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import IntEnum
 from typing import NamedTuple
 
 from cadre_memory.domain.namespaces import Namespace
-from cadre_memory.domain.times import days_named
+from cadre_memory.domain.times import days_named, may_name_days
 
 
 class Role(IntEnum):
@@ -21,10 +21,9 @@ class Role(IntEnum):
     TOOL = 4
 
 
-class Signs(IntFlag):
-    """What a text looks like, whatever its words."""
+class Signs(IntEnum):
+    """What a text looks like, whatever its words: bits of a number."""
 
-    NONE = 0
     QUESTION = 1
     NUMBER = 2
     TIME = 4
@@ -46,16 +45,22 @@ class Entry(NamedTuple):
     terms: bytes
     embedding: bytes | None
 
+    def meaning(self, embedding: bytes | None) -> "Entry":
+        """The same with a meaning."""
+        return Entry(*self[:-1], embedding)
 
-@dataclass(frozen=True, kw_only=True)
-class Searched:
+
+class Searched(NamedTuple):
     """What of an item is searched, but for its meaning, and the text that has the meaning."""
 
     entry: Entry
     text: str
 
 
-_NUMBER = re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|dozen|hundred)\b")
+_NUMBERS = "one two three four five six seven eight nine ten dozen hundred".split()
+_NUMBER = re.compile(rf"\b(?:{'|'.join(_NUMBERS)})\b")
+_NUMBERING = frozenset(_NUMBERS)
+_DIGIT = re.compile(r"\d")
 
 
 def thread_of(namespace: Namespace, session: str) -> int:
@@ -65,16 +70,30 @@ def thread_of(namespace: Namespace, session: str) -> int:
     return int.from_bytes(digest, "big", signed=True) or 1
 
 
-def signs_of(text: str) -> Signs:
-    """What a text looks like; whether it names a time is for `days_of`."""
-    signs = Signs.QUESTION if text.rstrip().endswith("?") else Signs.NONE
-    return signs | Signs.NUMBER if _NUMBER.search(text.lower()) else signs
+def cues_of(text: str, words: Sequence[str], *, said: datetime) -> tuple[int, int, int]:
+    """What a text of these words looks like, as Signs, and the first and the last day that it names, as ordinals; 0 and
+    0 when it names none."""
+    digits = _DIGIT.search(text) is not None
+    signs, first, last = 0, 0, 0
+    if text.rstrip().endswith("?"):
+        signs |= Signs.QUESTION
+    if digits or _says_number(text, words):
+        signs |= Signs.NUMBER
+    if may_name_days(text, words, digits=digits):
+        first, last = _days_of(text, said=said)
+    if first:
+        signs |= Signs.TIME
+    return signs, first, last
 
 
-def days_of(text: str, *, said: datetime) -> tuple[int, int]:
-    """The first and the last day that a text names, as ordinals; 0 and 0 when it names none."""
-    today: date = said.astimezone(UTC).date()
-    named = days_named(text, today=today)
+def _says_number(text: str, words: Sequence[str]) -> bool:
+    if text.isascii() and _NUMBERING.isdisjoint(words):
+        return False
+    return _NUMBER.search(text.lower()) is not None
+
+
+def _days_of(text: str, *, said: datetime) -> tuple[int, int]:
+    named = days_named(text, today=said.astimezone(UTC).date())
     if not named:
         return 0, 0
     return min(d.first for d in named).toordinal(), max(d.last for d in named).toordinal()

@@ -14,7 +14,7 @@ from cadre_memory.domain.items import Item
 from cadre_memory.domain.memories import NewItem
 from cadre_memory.domain.models import ReplyUnusable
 from cadre_memory.domain.namespaces import Namespace
-from cadre_memory.domain.texts import TERM, indexed
+from cadre_memory.domain.texts import TERM, indexed, words_in
 from cadre_memory.domain.validity import VALID_FROM, VALID_TO, day_start, span_of
 
 FACT_TAG = "fact"
@@ -206,7 +206,7 @@ def _is_grounded(fact: str, said: str) -> bool:
 
 
 def _stems(text: str) -> set[int]:
-    return set(np.frombuffer(indexed(text, key=""), TERM)["term"].tolist())
+    return set(np.frombuffer(indexed(words_in(text)), TERM)["term"].tolist())
 
 
 def _plain(text: object) -> str:

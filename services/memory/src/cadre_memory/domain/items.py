@@ -196,6 +196,8 @@ def valid_metadata(text: str) -> str:
 
 def valid_tags(tags: Sequence[str]) -> tuple[str, ...]:
     """The tags, each once, in order. Raises FieldInvalid."""
+    if not tags:
+        return ()
     if len(tags) > TAGS or any(not 1 <= len(tag) <= LABEL_CHARACTERS for tag in tags):
         raise FieldInvalid(
             "tags",

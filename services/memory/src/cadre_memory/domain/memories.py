@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from cadre_kit.documents import from_json_text
 from cadre_kit.errors import CadreError
-from cadre_memory.domain.entries import Entry
+from cadre_memory.domain.entries import Entry, Searched
 from cadre_memory.domain.filters import ALL, Filter
 from cadre_memory.domain.items import (
     FieldInvalid,
@@ -41,7 +41,6 @@ from cadre_memory.domain.stores import (
     Once,
     Removal,
     Store,
-    stored_vector,
 )
 from cadre_memory.domain.texts import (
     at_once_if_short,
@@ -162,17 +161,25 @@ class Memories:
         said = (part for each in changes for part in _identity(each))
         once = once_of(idempotency_key, "put", said)
         drafts = await at_once_if_short(
-            lambda: [self._change(each, now=now) for each in changes],
+            lambda: self._understood(changes, now=now),
             texts=[each.value for each in changes if isinstance(each, NewItem)],
         )
         return await self.store.change(drafts, now=now, once=once)
 
-    def _change(self, change: NewItem | Removal, *, now: datetime) -> Change:
-        match change:
-            case NewItem():
-                return self._draft(change, now=now)
-            case Removal(namespace=namespace, key=key):
-                return Removal(namespace=valid_namespace(namespace), key=valid_key(key))
+    def _understood(self, changes: Sequence[NewItem | Removal], *, now: datetime) -> list[Change]:
+        """The changes with what is searched of them, all meanings at once. Raises FieldInvalid and NotJson."""
+        for each in changes:
+            _check(each)
+        new = [each for each in changes if isinstance(each, NewItem)]
+        searched = [_searched(each, said=now) for each in new]
+        meanings = self.embedder.embed([each.text for each in searched])
+        drafts = iter(
+            [
+                _draft(each, known.entry.meaning(vector), now=now)
+                for each, known, vector in zip(new, searched, meanings, strict=True)
+            ]
+        )
+        return [next(drafts) if isinstance(each, NewItem) else each for each in changes]
 
     async def get(self, *, namespace: tuple[str, ...], key: str, version: int = 0) -> Item:
         """The item, as it is or as of a version. Raises ItemNotFound."""
@@ -345,42 +352,50 @@ class Memories:
         room.left -= sum(len(each.value.encode()) for each in around)
         return tuple(around)
 
-    def _draft(self, new: NewItem, *, now: datetime) -> Draft:
-        key, value = valid_own_key(new.key), valid_value(new.value)
-        fields = valid_fields(new.fields)
-        if new.if_version is not None and new.if_version < 0:
-            raise FieldInvalid(
-                "if_version",
-                f"if_version is {new.if_version}; 0 and up are allowed",
-                code="VERSION_INVALID",
-            )
-        return Draft(
-            namespace=valid_namespace(new.namespace),
-            key=key,
-            value=value,
-            metadata=valid_metadata(new.metadata),
-            tags=valid_tags(new.tags),
-            expires=expiry(new.ttl_seconds, now=now),
-            ttl=timedelta(seconds=new.ttl_seconds) if new.ttl_seconds else None,
-            if_version=new.if_version,
-            turn=None,
-            entry=self._understood(key, value, fields, said=now),
-            fields=fields,
-        )
-
-    def _understood(
-        self, key: str, value: str, fields: tuple[str, ...] | None, *, said: datetime
-    ) -> Entry:
-        searched = searched_value(from_json_text(value, field="value"), fields, key=key, said=said)
-        meaning = stored_vector(self.embedder.embed(searched.text))
-        return searched.entry._replace(embedding=meaning)
-
 
 @dataclass(kw_only=True)
 class _Room:
     """Bytes that an answer may still take."""
 
     left: int
+
+
+def _check(change: NewItem | Removal) -> None:
+    """Raises FieldInvalid for what is outside of a limit, but for what `_draft` looks at."""
+    valid_namespace(change.namespace)
+    if isinstance(change, Removal):
+        valid_key(change.key)
+        return
+    valid_own_key(change.key)
+    valid_value(change.value)
+    valid_fields(change.fields)
+    if change.if_version is not None and change.if_version < 0:
+        raise FieldInvalid(
+            "if_version",
+            f"if_version is {change.if_version}; 0 and up are allowed",
+            code="VERSION_INVALID",
+        )
+
+
+def _searched(new: NewItem, *, said: datetime) -> Searched:
+    value = from_json_text(new.value, field="value")
+    return searched_value(value, new.fields, key=new.key, said=said)
+
+
+def _draft(new: NewItem, entry: Entry, *, now: datetime) -> Draft:
+    return Draft(
+        namespace=new.namespace,
+        key=new.key,
+        value=new.value,
+        metadata=valid_metadata(new.metadata),
+        tags=valid_tags(new.tags),
+        expires=expiry(new.ttl_seconds, now=now),
+        ttl=timedelta(seconds=new.ttl_seconds) if new.ttl_seconds else None,
+        if_version=new.if_version,
+        turn=None,
+        entry=entry,
+        fields=new.fields,
+    )
 
 
 def _passage(item: Item, question: Question) -> str:

@@ -9,9 +9,7 @@ from cadre_memory.domain.entries import (
     Entry,
     Role,
     Searched,
-    Signs,
-    days_of,
-    signs_of,
+    cues_of,
     thread_of,
 )
 from cadre_memory.domain.items import (
@@ -25,8 +23,8 @@ from cadre_memory.domain.items import (
     valid_value,
 )
 from cadre_memory.domain.namespaces import Namespace
-from cadre_memory.domain.stores import Draft, Embedder, micros, stored_vector
-from cadre_memory.domain.texts import TEXT_CHARACTERS, indexed
+from cadre_memory.domain.stores import Draft, Embedder, micros
+from cadre_memory.domain.texts import TEXT_CHARACTERS, indexed, words_in
 
 AT_ONCE = 1_000
 """Messages, or values, of one call."""
@@ -98,17 +96,21 @@ def _valid(place: int, message: Message) -> Message:
     return replace(message, metadata=valid_metadata(message.metadata))
 
 
-def understood(message: Message, *, embedder: Embedder) -> Understood:
-    """What of a message is searched, with its meaning as far as the embedder knows it at once."""
-    searched = searched_message(message)
-    meaning = stored_vector(embedder.embed(searched.text))
-    return Understood(message=message, entry=searched.entry._replace(embedding=meaning))
+def understood(messages: Sequence[Message], *, embedder: Embedder) -> list[Understood]:
+    """What of messages is searched, with their meanings as far as the embedder knows them at once."""
+    searched = [searched_message(each) for each in messages]
+    meanings = embedder.embed([each.text for each in searched])
+    return [
+        Understood(message=message, entry=each.entry.meaning(vector))
+        for message, each, vector in zip(messages, searched, meanings, strict=True)
+    ]
 
 
 def searched_message(message: Message) -> Searched:
     """What of a message is searched: its text, and its speaker's name among the words."""
     text = message.text[:TEXT_CHARACTERS]
-    first_day, last_day = days_of(text, said=message.time)
+    words = words_in(text)
+    signs, first_day, last_day = cues_of(text, words, said=message.time)
     entry = Entry(
         item_id=0,
         expires=None,
@@ -117,10 +119,10 @@ def searched_message(message: Message) -> Searched:
         position=0,
         speaker=message.name,
         role=message.role,
-        signs=signs_of(text) | (Signs.TIME if first_day else Signs.NONE),
+        signs=signs,
         first_day=first_day,
         last_day=last_day,
-        terms=indexed(f"{message.name}: {text}" if message.name else text, key=""),
+        terms=indexed([*words_in(message.name), *words]),
         embedding=None,
     )
     return Searched(entry=entry, text=text)

@@ -18,6 +18,7 @@ Vector: TypeAlias = npt.NDArray[np.float32]
 """The meaning of a text, of length 1; as many numbers as its model gives."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class IdempotencyKeyReused(Conflict):
@@ -117,15 +118,16 @@ class Embedder(Protocol):
         """Whether asking takes money and time: then texts are understood after they were stored, and each once."""
         ...
 
-    def embed(self, text: str) -> Vector | None:
-        """The meaning of a text that is stored; None for one that has none, or is understood later.
+    def embed(self, texts: Sequence[str]) -> Sequence[bytes | None]:
+        """The meanings of texts, as they are stored; None for one that has none, or is understood later.
 
-        Blocks for as long as a text is long; any thread may ask. Raises Internal when the model is not there.
+        Blocks for as long as the texts are long; any thread may ask. Raises Internal when the model is not there.
         """
         ...
 
-    async def understand(self, texts: Sequence[str]) -> Sequence[Vector | None]:
-        """The meanings of texts; None for one that has none. Raises TextRefused, and what else the model says."""
+    async def understand(self, texts: Sequence[str]) -> Sequence[bytes | None]:
+        """The meanings of texts, as they are stored; None for one that has none. Raises TextRefused, and what else the
+        model says."""
         ...
 
     async def question(self, text: str, words: Sequence[str]) -> Vector | None:
@@ -280,17 +282,24 @@ class Store(Protocol):
 
 def stored_vector(vector: Vector | None) -> bytes | None:
     """A vector as it is kept: half precision, which the embeddings' own table has too."""
-    return None if vector is None else vector.astype("<f2").tobytes()
+    return None if vector is None else stored_vectors(vector)[0]
+
+
+def stored_vectors(vectors: Vector) -> list[bytes]:
+    """Vectors, a row each, as they are kept."""
+    halves = vectors.astype("<f2")
+    content, width = halves.tobytes(), halves.shape[-1] * halves.itemsize
+    return [content[start : start + width] for start in range(0, len(content), width)]
 
 
 def ttl_micros(draft: Draft) -> int | None:
     """Microseconds that a draft is there for; None for ever."""
-    return None if draft.ttl is None else draft.ttl // timedelta(microseconds=1)
+    return None if draft.ttl is None else draft.ttl // _MICROSECOND
 
 
 def micros(moment: datetime) -> int:
     """Microseconds since 1970."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def moment_of(microseconds: int) -> datetime:

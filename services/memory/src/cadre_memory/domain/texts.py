@@ -6,12 +6,13 @@ import re
 import threading
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 from Stemmer import Stemmer
+
+from cadre_memory.domain.words import OfWords
 
 TEXT_CHARACTERS = 32_768
 """How much of a value's text is searched; what comes after it is stored but not found."""
@@ -65,8 +66,9 @@ async def at_once_if_short(work: Callable[[], Result], *, texts: Iterable[str]) 
 def text_of(value: object) -> str:
     """The words of a document: a string is itself, of anything else each leaf is a line, with its name before it."""
     text = value if isinstance(value, str) else "\n".join(_lines(value))
+    text = text[:TEXT_CHARACTERS]
     # An escaped lone surrogate is JSON, but not text that can be stored or read by anyone.
-    return text[:TEXT_CHARACTERS].encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def searched_text(value: object, fields: tuple[str, ...] | None) -> str:
@@ -120,7 +122,7 @@ def _lines(value: object) -> Iterator[str]:
 
 def words_of(question: str) -> tuple[str, ...]:
     """The different words of a question, in its order, without those that say nothing unless there are no others."""
-    return tuple(dict.fromkeys(_telling(question)))[:QUERY_WORDS]
+    return tuple(dict.fromkeys(_telling(words_in(question))))[:QUERY_WORDS]
 
 
 def terms_of(question: str) -> tuple[int, ...]:
@@ -128,11 +130,16 @@ def terms_of(question: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(_term(word) for word in words_of(question)))
 
 
-def indexed(text: str, *, key: str) -> bytes:
-    """The stems of a text and of its key, as TERM records."""
+def indexed(text: Sequence[str], key: Sequence[str] = ()) -> bytes:
+    """The stems of the words of a text and of its key, as TERM records."""
+    said = [_STEMS[word] for word in _telling(text)]
+    named = [_STEMS[word] for word in _telling(key)]
+    if len({*said, *named}) == len(said) + len(named):
+        # As most short texts have it, each once.
+        return b"\x02".join([*said, b""]) + b"\x01".join([*named, b""])
     halves: dict[bytes, int] = {}
-    for said, worth in ((text, 2), (key, 1)):
-        for stem in map(_stem, _telling(said) if said else ()):
+    for stems, worth in ((said, 2), (named, 1)):
+        for stem in stems:
             halves[stem] = halves.get(stem, 0) + worth
     return b"".join(
         [stem + (_COUNTS[count] if count < 255 else b"\xff") for stem, count in halves.items()]
@@ -148,16 +155,16 @@ def passage_of(text: str, terms: frozenset[int]) -> str:
         for sentence in map(str, _SENTENCE.findall(text[:TEXT_CHARACTERS]))
         for start in range(0, len(sentence), PASSAGE_CHARACTERS)
     ]
-    best: str = max(parts, key=lambda part: len(terms.intersection(map(_term, _words(part)))))
+    best: str = max(parts, key=lambda part: len(terms.intersection(map(_term, words_in(part)))))
     return best.strip()
 
 
-def _telling(text: str) -> list[str]:
-    words = _words(text)
+def _telling(words: Sequence[str]) -> Sequence[str]:
     return [word for word in words if word not in _STOP_WORDS] or words
 
 
-def _words(text: str) -> list[str]:
+def words_in(text: str) -> list[str]:
+    """The words of a text in its order, in lower case and without accents."""
     plain = text.lower()
     if plain.isascii():
         return _WORD.findall(plain)
@@ -178,12 +185,14 @@ def _parts(word: str) -> Iterator[str]:
 
 
 def _term(word: str) -> int:
-    return int.from_bytes(_stem(word), "little")
+    return int.from_bytes(_STEMS[word], "little")
 
 
-@lru_cache(maxsize=65_536)
 def _stem(word: str) -> bytes:
     """A word's stem as the number of a TERM record."""
     with _STEMMING:
         stem: str = _STEMMER.stemWord(word)
     return zlib.crc32(stem.encode()).to_bytes(4, "little")
+
+
+_STEMS = OfWords(_stem, size=32_768)

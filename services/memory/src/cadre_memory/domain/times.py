@@ -2,6 +2,7 @@
 
 import calendar
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -39,6 +40,16 @@ _SIGNS = (
     *(name.lower() for name in calendar.month_abbr if name),
 )  # fmt: skip
 _DIGIT = re.compile(r"\d")
+# Of these words, or of a number of four digits, every expression has one.
+_NAMING = (
+    frozenset(_MONTHS)
+    | frozenset(_WEEKDAYS)
+    | frozenset(
+        """day days week weeks weekend month months year years spring summer autumn fall winter
+    yesterday today tonight tomorrow night morning afternoon evening""".split()
+    )
+)
+_YEAR = re.compile(r"\d{4}")
 _ASKS_WHEN = re.compile(
     r"\b(?:when|what (?:date|day|month|year|time)|which (?:date|day|month|year)|how long|how many"
     r" (?:days|weeks|months|years))\b",
@@ -58,6 +69,16 @@ class Days:
 def asks_when(question: str) -> bool:
     """Whether a question asks for a time."""
     return _ASKS_WHEN.search(question) is not None
+
+
+def may_name_days(text: str, words: Sequence[str], *, digits: bool) -> bool:
+    """Whether a text of these words may name days, which takes a tenth of finding none."""
+    # Beyond ASCII there are more ways to write a letter, or a digit, than words tell.
+    return (
+        not text.isascii()
+        or not _NAMING.isdisjoint(words)
+        or (digits and _YEAR.search(text) is not None)
+    )
 
 
 def days_named(text: str, *, today: date) -> tuple[Days, ...]:

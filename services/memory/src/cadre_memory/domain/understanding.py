@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cadre_kit.documents import from_json_text
-from cadre_memory.domain.entries import Entry, Searched, Signs, days_of, signs_of, thread_of
+from cadre_memory.domain.entries import Entry, Searched, cues_of, thread_of
 from cadre_memory.domain.items import Item
 from cadre_memory.domain.messages import Message, searched_message
 from cadre_memory.domain.stores import (
@@ -16,11 +16,9 @@ from cadre_memory.domain.stores import (
     Stale,
     Store,
     TextRefused,
-    Vector,
     micros,
-    stored_vector,
 )
-from cadre_memory.domain.texts import indexed, searched_text
+from cadre_memory.domain.texts import indexed, searched_text, words_in
 
 _AT_ONCE = 500
 _HARMLESS = "memory"
@@ -31,7 +29,8 @@ def searched_value(
 ) -> Searched:
     """What is searched of a document, or of some of its parts, and of its key unless there is no part."""
     text = searched_text(value, fields)
-    first_day, last_day = days_of(text, said=said)
+    words = words_in(text)
+    signs, first_day, last_day = cues_of(text, words, said=said)
     entry = Entry(
         item_id=0,
         expires=None,
@@ -40,10 +39,10 @@ def searched_value(
         position=0,
         speaker="",
         role=0,
-        signs=signs_of(text) | (Signs.TIME if first_day else Signs.NONE),
+        signs=signs,
         first_day=first_day,
         last_day=last_day,
-        terms=indexed(text, key="" if fields == () else key),
+        terms=indexed(words, () if fields == () else words_in(key)),
         embedding=None,
     )
     return Searched(entry=entry, text=text)
@@ -74,8 +73,8 @@ class Understanding:
         if self.embedder.costs:
             known |= await self.store.meanings(list(texts))
         missing = [digest for digest in texts if digest not in known]
-        vectors = await self._bought([texts[digest] for digest in missing])
-        known |= {d: stored_vector(v) for d, v in zip(missing, vectors, strict=True)}
+        bought = await self._bought([texts[digest] for digest in missing])
+        known |= dict(zip(missing, bought, strict=True))
         return [
             self._refreshed(old, new.entry, known, _digest(new.text))
             for old, new in zip(stale, searched, strict=True)
@@ -86,11 +85,11 @@ class Understanding:
     ) -> Refreshed:
         return Refreshed(
             stale=stale,
-            entry=entry._replace(embedding=known[digest]),
+            entry=entry.meaning(known[digest]),
             digest=digest if self.embedder.costs else b"",
         )
 
-    async def _bought(self, texts: Sequence[str]) -> list[Vector | None]:
+    async def _bought(self, texts: Sequence[str]) -> list[bytes | None]:
         """Their meanings. A text that its model refuses has none: only its words are found."""
         if not texts:
             return []
