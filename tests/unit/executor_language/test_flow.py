@@ -121,6 +121,8 @@ _LOOP = {"until": "state.done"}
     [
         ([edge("a", "b"), edge("b", END)], "START_MISSING"),
         ([_S, edge("a", "b")], "DEAD_END"),
+        ([_S, edge("a", "b", "false"), edge("a", END, "1 == 2"), edge("b", END)], "DEAD_END"),
+        ([edge(START, "a", "len('') > 0"), edge("a", "b"), edge("b", END)], "DEAD_END"),
         ([_S, edge("a", END), edge("b", END)], "UNREACHABLE_NODE"),
         ([_S, edge("a", "bb"), edge("b", END)], "UNKNOWN_NODE"),
         ([_S, edge("A", "b"), edge("b", END)], "UNKNOWN_NODE"),

@@ -94,14 +94,23 @@ class Expression:
         return found
 
     @property
-    def constant(self) -> bool:
-        """Whether it names nothing, so that it never changes."""
-        return not self.references
+    def is_never(self) -> bool:
+        """Whether it is known to be false: it names nothing, and so never changes."""
+        if self.references or self.compute is unknown:
+            return False
+        with suppress(ConditionFailed):
+            return not self.compute(Scope(state={}))
+        return False
 
     @property
     def counts_loops(self) -> bool:
         """Whether it reads how often a loop was taken."""
         return any(reference.name.startswith("_") for reference in self.references)
+
+
+def unknown(scope: Scope) -> bool:
+    """Stands in for a condition that is wrong, of which nothing is known."""
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from cadre_executor.domain.definitions import GraphEdge
 from cadre_executor.domain.workflows import END, START, Condition, Exits, Loop, Rule
-from cadre_executor.language.conditions import Expression, compile_condition
+from cadre_executor.language.conditions import Expression, compile_condition, unknown
 from cadre_executor.language.file_shapes import EdgeShape, LogicShape, LoopShape
 from cadre_executor.language.nodes import condition_text
 from cadre_executor.language.positions import Path
@@ -245,7 +245,7 @@ class _EdgeCompiler:
             return Way(targets=targets, path=path, text=DEFAULT, is_choice=True, is_default=True)
         condition = compile_condition(
             text, self._names, self._report, condition_path
-        ) or Expression(text=text, compute=lambda _: False)
+        ) or Expression(text=text, compute=unknown)
         return Way(targets=targets, path=path, condition=condition, text=text, is_choice=True)
 
     def _add_ways(self, sources: list[str], ways: list[Way]) -> list[GraphEdge]:

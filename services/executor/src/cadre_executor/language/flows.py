@@ -58,8 +58,18 @@ class FlowChecker:
         return ("nodes", self._indexes[node]) if node in self._indexes else ("edges",)
 
     def _check_dead_ends(self) -> None:
-        for node in self._nodes:
-            if not self._exits[node].rules and self._exits[node].loop is None:
+        for node in (START, *self._nodes):
+            ways = self._flow.leaving[node].ways
+            if self._exits[node].loop is not None:
+                continue
+            if ways and all(way.condition is not None and way.condition.is_never for way in ways):
+                self._report.error(
+                    "DEAD_END",
+                    ways[-1].path,
+                    f"no way out of {shown(node)} is ever taken: each condition is false whatever happens",
+                    "mend the condition, or add an edge without one",
+                )
+            elif not self._exits[node].rules:
                 self._report.error(
                     "DEAD_END",
                     self._path(node),
