@@ -126,7 +126,8 @@ def test_the_runs_are_listed_and_lead_to_each(page: Page, services: Platform, do
 
 def test_a_run_is_cancelled_while_it_is_watched(page: Page, services: Platform) -> None:
     slow = DOUBLE.replace("name: double", "name: slow").replace(
-        'code: "result = number * 2"', 'timeout_seconds: 60, code: "while True: pass"'
+        'code: "result = number * 2"',
+        'sandbox: {timeout: 120}, code: "import time; time.sleep(110)"',
     )
     with services.client() as client:
         started = client.start_run(source=slow, inputs={"number": 1})
