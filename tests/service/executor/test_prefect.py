@@ -122,12 +122,12 @@ async def test_prefect_down_delays_schedules_only_and_what_it_missed_is_made_up_
 ) -> None:
     url = scheduling.prefect_url
     near.llm_proxy.gate.clear()
-    for name in ("skip", "latest", "all"):
+    for name in ("latest", "all"):
         policy = schedules_pb2.CatchUp.Value(f"CATCH_UP_{name.upper()}")
         await create(executor, name=name, cron="0 9 * * 1", catch_up=policy)
-    flow_run = await trigger(url, "skip")
+    flow_run = await trigger(url, "latest")
     run_id = await under_way(executor, "sample")
-    known = {name: await planned(url, name) for name in ("skip", "latest", "all")}
+    known = {name: await planned(url, name) for name in ("latest", "all")}
     # As a worker does that Prefect, busy as it is, refuses too often.
     await set_state(url, known["all"][0], "CRASHED")
 
@@ -144,11 +144,10 @@ async def test_prefect_down_delays_schedules_only_and_what_it_missed_is_made_up_
     states = {name: [(await ended(url, run))[1] for run in known[name]] for name in known}
     # More than that one may crash before they begin, on a machine that is busy.
     began = {name: [s for s in states[name] if s != "Crashed"] for name in known}
-    assert began["skip"] == ["Missed"] * len(began["skip"])
     assert began["all"] == ["Completed"] * len(began["all"])
     assert states["latest"][-1] == "Crashed" or began["latest"].count("Completed") == 1
-    assert len(await runs_of(executor, "skip")) == 1
-    assert len(await runs_of(executor, "latest")) <= 1
+    # One of them is the run that was under way.
+    assert len(await runs_of(executor, "latest")) <= 2
 
     # The next time that it is due, what Prefect had not planned before it went down is made up for, and what crashed.
     now = await trigger(url, "all")
