@@ -128,6 +128,9 @@ def test_a_command_that_follows_a_run_misses_nothing_over_a_kill(
 ) -> None:
     provider.gate.clear()
     following = follow(running, "review_loop", "topic=tests")
+    assert following.stderr is not None
+    # Before, nobody has told it that the run has started.
+    assert "review_loop" in following.stderr.readline()
     eventually(lambda: len(provider.asked) == 1)
     running.kill(victim)
     provider.gate.set()

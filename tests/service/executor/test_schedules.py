@@ -23,7 +23,7 @@ from cadre_executor.adapters.prefect_api import PrefectApi
 from cadre_kit.documents import from_json, to_json
 from cadre_kit.errors import CadreError, NotFound, Unavailable
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 FAILS = ASK.replace("name: sample", "name: fails").replace(
     'prompt: "Say {state.message}"', 'code: "1 / 0"'
 )
@@ -197,6 +197,10 @@ async def test_cancelling_a_flow_run_cancels_its_run(
         await http.post(f"/flow_runs/{flow_run}/set_state", json=asked)
 
     assert (await ended(server, flow_run))[0] == "CANCELLED"
+    # A process of its own cancels the run, and has to load Prefect first.
+    async with asyncio.timeout(120):
+        while (await executor.get(run_id)).status != runs_pb2.RUN_STATUS_CANCELLED:  # noqa: ASYNC110 - its process sets no event
+            await asyncio.sleep(0.3)
     assert (await executor.events(run_id))[-1].type == runs_pb2.EVENT_TYPE_RUN_CANCELLED
 
 

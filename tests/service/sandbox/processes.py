@@ -26,9 +26,16 @@ def zygote_of(pid: int) -> int:
 
 def waits(pid: int) -> bool:
     """Whether a program's process has not got its program yet: then it has the socket over which that comes."""
+    folder = f"/proc/{pid}/fd"
     with contextlib.suppress(OSError):
-        folder = f"/proc/{pid}/fd"
-        return any(os.readlink(f"{folder}/{fd}").startswith("socket:") for fd in os.listdir(folder))
+        return any(_is_socket(f"{folder}/{fd}") for fd in os.listdir(folder))
+    return False
+
+
+def _is_socket(descriptor: str) -> bool:
+    # It closes others meanwhile.
+    with contextlib.suppress(OSError):
+        return os.readlink(descriptor).startswith("socket:")
     return False
 
 
