@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cadre_gateway.domain.rates import Rates
+from cadre_gateway.domain.rates import Rates, per_second
 from cadre_gateway.domain.retries import MOST_TRIES, due_again
 from cadre_gateway.domain.texts import pieces
 
@@ -38,7 +38,7 @@ def test_tries_are_spread_as_standard_webhooks_says_and_end() -> None:
 
 
 def test_a_rate_is_kept_for_each_sender() -> None:
-    rates = Rates(10)
+    rates = Rates(per_second(10))
 
     assert [rates.allows("a", now=0) for _ in range(21)] == [True] * 20 + [False]
     assert rates.allows("b", now=0)

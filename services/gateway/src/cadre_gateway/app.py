@@ -30,8 +30,8 @@ from cadre_gateway.dispatching import Dispatcher
 from cadre_gateway.domain.api_keys import AdminKey, Rate, Scope, new_admin_key
 from cadre_gateway.domain.connectors import Connector
 from cadre_gateway.domain.deliveries import BY_REQUEST
-from cadre_gateway.domain.people import Admissions, Usage
-from cadre_gateway.domain.rates import Rates
+from cadre_gateway.domain.people import Admissions
+from cadre_gateway.domain.rates import Rates, per_second
 from cadre_gateway.domain.webhooks import WebhookSecret, new_webhook_secret
 from cadre_gateway.entrypoint.access import Authentication, People
 from cadre_gateway.entrypoint.api import application
@@ -110,7 +110,7 @@ async def build(settings: GatewaySettings, *, stopping: Stopping) -> AsyncIterat
             telegram=telegram,
             inbox=inbox,
             reception=reception,
-            hook_rates=Rates(settings.gateway_hook_rate),
+            hook_rates=Rates(per_second(settings.gateway_hook_rate)),
             keys=keys,
             answers=answers,
             audit=audit,
@@ -234,7 +234,7 @@ async def _people(settings: GatewaySettings, stack: AsyncExitStack) -> People | 
         provider=provider,
         admissions=Admissions.parse(lists),
         groups_claim=settings.oidc_groups_claim,
-        usage=Usage(rate=Rate(requests=settings.oidc_rate, seconds=60.0)),
+        rates=Rates(Rate(requests=settings.oidc_rate, seconds=60.0)),
     )
 
 

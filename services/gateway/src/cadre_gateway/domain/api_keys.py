@@ -42,6 +42,8 @@ __all__ = [
     "new_secret",
 ]
 
+# What a sum of times loses, as floats.
+_ROUNDING_SECONDS = 1e-6
 ADMIN_NAME = "admin"
 """What the key in CADRE_HOME is called."""
 
@@ -163,7 +165,7 @@ class Rate:
         it is full then. Without a token nothing is taken."""
         later = max(full, now) + self.interval
         early = later - now - self.seconds
-        if early > 0:
+        if early > _ROUNDING_SECONDS:
             refused = Allowance(
                 rate=self, remaining=0, retry_seconds=early, reset_seconds=full - now
             )

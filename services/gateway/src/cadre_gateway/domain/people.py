@@ -2,12 +2,11 @@
 
 import hashlib
 import re
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from cadre_gateway.domain.api_keys import Allowance, Caller, Rate, Scope
+from cadre_gateway.domain.api_keys import Caller, Scope
 from cadre_kit.errors import PermissionDenied, Unauthenticated
 
 __all__ = [
@@ -16,12 +15,10 @@ __all__ = [
     "IdTokenRefused",
     "Person",
     "PersonNotAllowed",
-    "Usage",
     "is_secure",
 ]
 
 _NAME_CHARACTERS = 63
-_REMEMBERED = 10_000
 _PLAIN = re.compile(r"[!-~]+@[!-~]+")
 _GROUP = "group:"
 _OWN_HOSTS = ("127.0.0.1", "::1", "localhost")
@@ -115,21 +112,6 @@ class Admissions:
             if any(_names(word, person) for word in self.lists.get(scope, ())):
                 return Caller(name=person.name, prefix="", scope=scope)
         return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Usage:
-    """How much of the rate that each person has they used here. Forgets who is not heard of."""
-
-    rate: Rate
-    _full: OrderedDict[str, float] = field(default_factory=OrderedDict)
-
-    def take(self, name: str, *, now: float) -> Allowance:
-        """Counts a request, if it is within the rate."""
-        allowance, self._full[name] = self.rate.take(self._full.pop(name, 0.0), now)
-        if len(self._full) > _REMEMBERED:
-            self._full.popitem(last=False)
-        return allowance
 
 
 def _names(word: str, person: Person) -> bool:

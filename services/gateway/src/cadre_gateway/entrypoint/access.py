@@ -18,7 +18,8 @@ from cadre_gateway.domain.api_keys import (
     KeyWrong,
     Scope,
 )
-from cadre_gateway.domain.people import Admissions, Person, PersonNotAllowed, Usage
+from cadre_gateway.domain.people import Admissions, Person, PersonNotAllowed
+from cadre_gateway.domain.rates import Rates
 from cadre_kit.errors import CadreError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class People:
     provider: "OpenIdProvider"
     admissions: Admissions
     groups_claim: str
-    usage: Usage
+    rates: Rates
 
     async def identify(self, token: str) -> Identified:
         """Who an ID token is about. Raises IdTokenRefused, IdTokenExpired, OpenIdProviderUnusable."""
@@ -134,7 +135,7 @@ class People:
         if caller is None:
             nobody = Caller(name=person.name, prefix="", scope=Scope.READ)
             return Identified(caller=nobody, refusal=PersonNotAllowed(person))
-        return _within(self.usage.take(person.name, now=time.time()), caller)
+        return _within(self.rates.take(person.name, now=time.time()), caller)
 
 
 @dataclass(frozen=True, kw_only=True)

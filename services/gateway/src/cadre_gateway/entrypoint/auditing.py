@@ -9,7 +9,7 @@ from starlette.types import Scope as AsgiScope
 from cadre_gateway.adapters.audit_log import AuditLog
 from cadre_gateway.domain.api_keys import Caller, Scope
 from cadre_gateway.domain.audit import AuditEntry
-from cadre_gateway.domain.rates import Rates
+from cadre_gateway.domain.rates import Rates, per_second
 from cadre_gateway.entrypoint.access import is_by_signature
 from cadre_kit.errors import CadreError
 from cadre_kit.ids import new_id
@@ -36,7 +36,7 @@ class Auditing:
 
     def __init__(self, audit_log: AuditLog) -> None:
         self._log = audit_log
-        self._turned_away = Rates(_TURNED_AWAY_PER_SECOND)
+        self._turned_away = Rates(per_second(_TURNED_AWAY_PER_SECOND))
 
     async def write_down(
         self,
