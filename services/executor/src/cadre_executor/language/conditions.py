@@ -46,6 +46,7 @@ MAX_TEXT = 1024 * 1024
 MAX_BITS = 4096
 """Bits of a whole number that arithmetic makes."""
 
+_NESTS = re.compile(r"[()\[\]{}+-]")
 _STRINGS = re.compile(r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\"""")
 _BAD_ESCAPE = re.compile(r"""\\[^\\'"ntr]""")
 _QUOTED_REFERENCE = re.compile(r"\{\s*state\.")
@@ -181,7 +182,7 @@ def _parsed(text: str) -> ast.expr:
 
 def _check_nesting(outside: list[str]) -> None:
     depth = deepest = signs = 0
-    for character in "".join(outside):
+    for character in _NESTS.findall("".join(outside)):
         depth += (character in "([{") - (character in ")]}")
         signs += character in "-+"
         deepest = max(deepest, depth)

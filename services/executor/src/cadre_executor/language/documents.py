@@ -6,7 +6,7 @@ several documents, and aliases that would unfold into more than the limits are r
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,9 +60,26 @@ class Document:
     """A file's values and where they stand. `value` is None and `problems` says why when it could not be read."""
 
     value: Any
-    keys: dict[Path, Position]
-    values: dict[Path, Position]
+    keys: Mapping[Path, Position]
+    values: Mapping[Path, Position]
     problems: tuple[Problem, ...] = ()
+
+
+class _Positions(Mapping[Path, Position]):
+    """Positions by path, made when one is asked for: few are, of tens of thousands."""
+
+    def __init__(self, marks: Mapping[Path, tuple[Any, Any]]) -> None:
+        self._marks = marks
+
+    def __getitem__(self, path: Path) -> Position:
+        start, end = self._marks[path]
+        return Position(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._marks)
+
+    def __len__(self) -> int:
+        return len(self._marks)
 
 
 class _Refused(Exception):
@@ -95,7 +112,10 @@ def read_document(source: str) -> Document:
     except yaml.YAMLError as exc:
         return _unread(reader, _bad_yaml(source, exc))
     return Document(
-        value=value, keys=reader.keys, values=reader.values, problems=tuple(reader.problems)
+        value=value,
+        keys=_Positions(reader.keys),
+        values=_Positions(reader.values),
+        problems=tuple(reader.problems),
     )
 
 
@@ -173,11 +193,13 @@ class _Open:
     """A mapping or list that is being read."""
 
     container: dict[str, Any] | list[Any]
+    is_mapping: bool
     path: Path
     anchor: str | None
     start_size: int
     start_characters: int
     key: str | None = None
+    key_path: Path = ()
     depth_below: int = 0
     merged: list[tuple[Any, Any]] = field(default_factory=list)
     merging: bool = False
@@ -187,8 +209,9 @@ class _Reader:
     """Builds values from parser events, without recursion."""
 
     def __init__(self) -> None:
-        self.keys: dict[Path, Position] = {}
-        self.values: dict[Path, Position] = {}
+        # Where each begins and ends, as the parser's marks say.
+        self.keys: dict[Path, tuple[Any, Any]] = {}
+        self.values: dict[Path, tuple[Any, Any]] = {}
         self.problems: list[Problem] = []
         self._anchors: dict[str, _Anchor] = {}
         self._size = 0
@@ -256,14 +279,14 @@ class _Reader:
             )
         if len(self._open) >= MAX_DEPTH:
             raise self._too_deep(event)
-        container: dict[str, Any] | list[Any] = (
-            {} if isinstance(event, yaml.MappingStartEvent) else []
-        )
+        is_mapping = isinstance(event, yaml.MappingStartEvent)
+        container: dict[str, Any] | list[Any] = {} if is_mapping else []
         path = self._next_path()
         self._place(container, event)
         self._open.append(
             _Open(
                 container=container,
+                is_mapping=is_mapping,
                 path=path,
                 anchor=event.anchor,
                 start_size=self._size - 1,
@@ -277,12 +300,8 @@ class _Reader:
         closed = self._open.pop()
         if self._open:
             self._open[-1].depth_below = max(self._open[-1].depth_below, closed.depth_below + 1)
-        started = self.values[closed.path]
-        end = event.end_mark
-        self.values[closed.path] = Position(
-            started.line, started.column, end.line + 1, end.column + 1
-        )
-        if isinstance(closed.container, dict):
+        self.values[closed.path] = self.values[closed.path][0], event.end_mark
+        if closed.merged and isinstance(closed.container, dict):
             for merged, event in closed.merged:
                 for mapping in _mappings(merged, event):
                     for key, value in mapping.items():
@@ -299,7 +318,7 @@ class _Reader:
         if not self._open:
             return False
         opened = self._open[-1]
-        return isinstance(opened.container, dict) and opened.key is None and not opened.merging
+        return opened.is_mapping and opened.key is None and not opened.merging
 
     def _key(self, event: Any) -> None:
         opened = self._open[-1]
@@ -309,9 +328,9 @@ class _Reader:
             opened.merging = True
             return
         opened.key = name
-        path = (*opened.path, name)
+        opened.key_path = path = (*opened.path, name)
         if name in opened.container:
-            first = self.keys.get(path)
+            first = _Positions(self.keys).get(path)
             self.problems.append(
                 _Refused(
                     "DUPLICATE_KEY",
@@ -322,19 +341,19 @@ class _Reader:
                     path,
                 ).problem
             )
-        self.keys[path] = _position(event)
+        self.keys[path] = event.start_mark, event.end_mark
 
     def _next_path(self) -> Path:
         if not self._open:
             return ()
         opened = self._open[-1]
-        if isinstance(opened.container, list):
+        if not opened.is_mapping:
             return (*opened.path, len(opened.container))
-        return (*opened.path, opened.key or "<<")
+        return opened.key_path if opened.key is not None else (*opened.path, "<<")
 
     def _place(self, value: Any, event: Any) -> None:
         """Puts a value where it belongs; a repeated key keeps its first value."""
-        self.values.setdefault(self._next_path(), _position(event))
+        self.values.setdefault(self._next_path(), (event.start_mark, event.end_mark))
         if not self._open:
             self._root = value
             return
@@ -410,11 +429,6 @@ class _Reader:
 def _events(source: str) -> Iterator[Any]:
     events: Iterator[Any] = yaml.parse(source, Loader=_LOADER)
     return events
-
-
-def _position(event: Any) -> Position:
-    start, end = event.start_mark, event.end_mark
-    return Position(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
 
 def _mappings(value: Any, event: Any) -> list[dict[str, Any]]:

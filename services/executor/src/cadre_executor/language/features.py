@@ -49,24 +49,13 @@ FEATURES = (
 )
 
 
-def without_unbuilt(document: dict[str, Any], report: Report) -> dict[str, Any]:
-    """The document without what is not built, each such key reported."""
-    built: dict[str, Any] = _copied(document)
+def take_out_unbuilt(document: dict[str, Any], report: Report) -> None:
+    """Takes what is not built out of a document, and reports each such key."""
     for feature in FEATURES:
-        for path, holder in _holders(built, feature.path):
+        for path, holder in _holders(document, feature.path):
             _take_out(holder, path, feature, report)
-    _drop_empty_memory(built)
-    _check_sandboxes(built, report)
-    return built
-
-
-def _copied(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _copied(item) for key, item in value.items()}
-        case list():
-            return [_copied(item) for item in value]
-    return value
+    _drop_empty_memory(document)
+    _check_sandboxes(document, report)
 
 
 def _holders(document: Any, path: tuple[str, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -89,7 +78,7 @@ def _into(at: Path, value: Any, part: str) -> Iterator[tuple[Path, Any]]:
 
 def _take_out(holder: dict[str, Any], path: Path, feature: Feature, report: Report) -> None:
     value = holder.pop(str(path[-1]))
-    if value is None or value in ([], {}):
+    if value in ([], {}):
         return
     name = ".".join(part for part in feature.path if part != _EVERY and part != "nodes")
     report.note("NO_EFFECT", path, f"`{name}` has no effect", feature.instead, at_key=True)

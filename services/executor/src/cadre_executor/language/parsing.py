@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cadre_executor.domain.agents import NamedAgent
 from cadre_executor.domain.cases import Case
@@ -19,7 +20,7 @@ from cadre_executor.language.configs import (
 )
 from cadre_executor.language.documents import Document, read_document
 from cadre_executor.language.edges import compile_edges, loops_without_exit
-from cadre_executor.language.features import without_unbuilt
+from cadre_executor.language.features import take_out_unbuilt
 from cadre_executor.language.file_shapes import ConfigShape, FileShape
 from cadre_executor.language.flows import FlowChecker
 from cadre_executor.language.inputs import Input, inputs_of
@@ -30,7 +31,7 @@ from cadre_executor.language.references import Names
 from cadre_executor.language.reports import Report, path_text, shown
 from cadre_executor.language.scopes import note_chosen_places
 from cadre_executor.language.states import compile_fields
-from cadre_executor.language.structure import Structure, read_structure
+from cadre_executor.language.structure import Structure, read_structure, without_nulls
 from cadre_executor.language.triggers import compile_triggers
 from cadre_executor.language.types import bare
 from cadre_kit.errors import Problem, Severity
@@ -89,7 +90,9 @@ def _checked(document: Document, report: Report) -> Parsed:
             "begin with flow:, state:, nodes: and edges:; `cadre init` writes an example",
         )
         return Parsed(workflow=None)
-    structure = read_structure(without_unbuilt(document.value, report), report)
+    written: dict[str, Any] = without_nulls(document.value)
+    take_out_unbuilt(written, report)
+    structure = read_structure(written, report)
     if structure.file is None:
         return Parsed(workflow=None)
     return _compiled(structure, structure.file, report)

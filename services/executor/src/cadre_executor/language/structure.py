@@ -63,9 +63,27 @@ class Structure:
     misnamed: Mapping[str, str] = field(default_factory=dict)
 
 
+def without_nulls(value: Any) -> Any:
+    """A copy of a document, whose keys without a value count as left out.
+
+    What was meant as a reference is left, to be explained. Places that share a value by an alias do not in the copy.
+    """
+    match value:
+        case dict() if _was_braces(value):
+            return value
+        case dict():
+            return {
+                key: item if key in _ANYTHING_KEYS else without_nulls(item)
+                for key, item in value.items()
+                if item is not None or key in _ANYTHING_KEYS
+            }
+        case list():
+            return [without_nulls(item) for item in value]
+    return value
+
+
 def read_structure(document: dict[str, Any], report: Report) -> Structure:
-    """The shape of a document. What does not fit is reported and taken out, so that the rest can be checked."""
-    document = _without_nulls(document)
+    """The shape of a document. What does not fit is reported and taken out of it, so that the rest can be checked."""
     _check_old_names(document, report)
     flow_known = True
     misnamed: dict[str, str] = {}
@@ -91,22 +109,6 @@ def read_structure(document: dict[str, Any], report: Report) -> Structure:
 def _path(loc: tuple[int | str, ...]) -> Path:
     """A pydantic location without the branches of unions."""
     return tuple(part for part in loc if part not in (SHORT, LONG, "[key]"))
-
-
-def _without_nulls(value: Any) -> Any:
-    """A key without a value counts as left out; what was meant as a reference is left, to be explained."""
-    match value:
-        case dict() if _was_braces(value):
-            return value
-        case dict():
-            return {
-                key: item if key in _ANYTHING_KEYS else _without_nulls(item)
-                for key, item in value.items()
-                if item is not None or key in _ANYTHING_KEYS
-            }
-        case list():
-            return [_without_nulls(item) for item in value]
-    return value
 
 
 _OLD_NAMES = {
