@@ -14,11 +14,13 @@ MANIFESTS := $(addsuffix /pyproject.toml,$(PACKAGES))
 export UV_SYSTEM_CERTS := true
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --no-deps
 
-.PHONY: help up down test check format lock protos bench clean
+.PHONY: help install up down test check format lock protos bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: .venv/.local ## Set up what is missing, without starting anything
 
 up: .venv/.local ## Set up what is missing and start the platform; Ctrl-C stops it
 	@$(BIN)/cadre up $(ARGS)

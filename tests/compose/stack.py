@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -79,6 +80,14 @@ class Stack:
             service: json.loads(_output(["docker", "inspect", container]))[0]
             for service, container in self._ids().items()
         }
+
+    def type(self, lines: list[str]) -> str:
+        """What a shell prints, with its errors, when commands are typed there that call Compose by its newer name."""
+        call = shlex.join(self._command)
+        script = "\n".join(line.replace("docker compose", call) for line in lines)
+        reached = {"CADRE_GATEWAY_URL": f"http://127.0.0.1:{self.ports['gateway']}"}
+        shell = ["bash", "-euc", f"exec 2>&1\n{script}"]
+        return _output(shell, {**self._environment, **reached}, _COMMAND_SECONDS)
 
     def compose(self, *arguments: str, seconds: float = _COMMAND_SECONDS) -> str:
         """What a compose command prints. Raises AssertionError with its errors when it fails."""

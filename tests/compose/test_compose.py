@@ -60,6 +60,12 @@ def test_an_applied_workflow_runs_by_its_name(stack: Stack) -> None:
         assert client.run(run.id).status is RunStatus.SUCCEEDED
 
 
+def test_what_the_manual_says_to_type_runs_a_workflow(stack: Stack) -> None:
+    typed = stack.type(_typed_in_manual())
+
+    assert "succeeded" in typed
+
+
 def test_the_trace_of_a_run_reaches_mlflow(stack: Stack) -> None:
     count = (
         "import mlflow; client = mlflow.MlflowClient('http://127.0.0.1:7420'); "
@@ -128,6 +134,18 @@ def test_the_sandbox_reaches_neither_keys_and_memories_nor_this_machine(stack: S
 
     assert len(peers) >= len(hidden)
     assert reached == ["mlflow:7420"]
+
+
+def _typed_in_manual() -> list[str]:
+    """The commands of the manual's part on containers, but for those that start, set up and stop."""
+    page = (ROOT / "docs" / "operating.md").read_text()
+    block = page.split("## In containers")[1].split("```console\n")[1].split("```")[0]
+    lines = [line.removeprefix("$ ") for line in block.splitlines()]
+    return [
+        line
+        for line in lines
+        if not line.startswith(("make ", "docker compose up", "docker compose down"))
+    ]
 
 
 def _is_scheduled(client: Client, workflow: str) -> bool:
