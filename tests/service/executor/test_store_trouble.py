@@ -1,6 +1,7 @@
 """A run whose store fails in one exact moment is let go of, and taken up again."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,24 @@ from cadre_executor.adapters.result_cache import SqlResultCache
 from cadre_executor.adapters.run_store import SqlRunStore
 from cadre_executor.domain.journals import Batch
 from cadre_executor.domain.runs import Ending
+from cadre_executor.domain.stores import Candidate, Claim
 from cadre_kit.databases import DatabaseUnavailable
 from cadre_kit.transactions import Transactions
 
 
+LEASE_SECONDS = 1.0
+
+
 class Trouble:
     """How the stores of an executor fail. `endings`: so often when a run's end is written, before it is or, with
-    `written`, after. `together`: kept results cannot be found while events are being stored, and those are lost once
+    `written`, after. `late`: the next claim of a run takes so many seconds, and its lease is found to be over before
+    the run's first step. `together`: kept results cannot be found while events are being stored, and those are lost once
     `let_go` is set."""
 
     def __init__(self) -> None:
         self.endings = 0
         self.written = False
+        self.late = 0.0
         self.together = False
         self.under_way = asyncio.Event()
         self.let_go = asyncio.Event()
@@ -53,6 +60,16 @@ class _FailingRuns(SqlRunStore):
         if self._trouble.written:
             await super().finish(run_id, ending, batch, owner=owner)
         raise DatabaseUnavailable("the connection broke")
+
+    async def claim(self, candidate: Candidate, *, owner: str, expires: float) -> Claim | None:
+        claim = await super().claim(candidate, owner=owner, expires=expires)
+        late, self._trouble.late = self._trouble.late, 0.0
+        if late:
+            # Nothing else gets a turn; then who guards the leases has its own exactly after the caller's.
+            time.sleep(late)
+            for _ in range(2):
+                await asyncio.sleep(0)
+        return claim
 
     async def commit(self, run_id: str, batch: Batch, *, owner: str, expires: float) -> None:
         if not self._trouble.together or self._trouble.under_way.is_set():
@@ -85,7 +102,11 @@ def trouble() -> Trouble:
 @pytest.fixture
 async def executor(tmp_path: Path, near: Neighbours, trouble: Trouble) -> AsyncIterator[Executor]:
     async with executor_in(
-        tmp_path, near, run_store=trouble.runs, result_cache=trouble.results
+        tmp_path,
+        near,
+        run_store=trouble.runs,
+        result_cache=trouble.results,
+        executor_lease_seconds=LEASE_SECONDS,
     ) as found:
         yield found
 
@@ -101,6 +122,19 @@ async def test_a_run_whose_end_could_not_be_written_ends_once(
 
     assert trouble.endings == (1 if written else 0)
     assert events.count("run_succeeded") == events.count("node_succeeded ask") == 1
+    assert len(near.llm_proxy.paid) == 1
+
+
+async def test_a_run_whose_lease_is_over_before_its_first_step_is_taken_up_again(
+    executor: Executor, near: Neighbours, trouble: Trouble
+) -> None:
+    trouble.endings, trouble.late = 1, 1.5 * LEASE_SECONDS
+
+    run = await executor.start(ASK, message="x")
+    events = names(await executor.events(run.id))
+
+    assert trouble.late == 0
+    assert events[-1] == "run_succeeded"
     assert len(near.llm_proxy.paid) == 1
 
 

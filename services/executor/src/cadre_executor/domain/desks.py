@@ -531,6 +531,8 @@ class Desk:
         )
         self._driven[run_id] = driven
         driven.task = asyncio.create_task(self._see_through(claim, driven), name=f"run {run_id}")
+        # Not by the task itself: one that is cancelled before its first step never takes it.
+        driven.task.add_done_callback(lambda _: self._stopped(run_id, driven))
 
     async def _see_through(self, claim: Claim, driven: _Driven) -> None:
         """The outermost frame of a run's task."""
@@ -551,12 +553,12 @@ class Desk:
             log.error("run_broken", run_id=run_id, exc_info=exc)
             await self._end_broken(claim.run, driven.journal)
         finally:
-            try:
-                await driven.journal.settle()
-            finally:
-                # Also when that breaks: a run that is not forgotten keeps its lease, and nobody drives it.
-                if not driven.cancelling:
-                    self._forget(run_id, driven)
+            await driven.journal.settle()
+
+    def _stopped(self, run_id: str, driven: _Driven) -> None:
+        """A run that is not forgotten keeps its lease, and nobody drives it."""
+        if not driven.cancelling:
+            self._forget(run_id, driven)
 
     def _forget(self, run_id: str, driven: _Driven) -> None:
         if self._driven.get(run_id) is driven:
