@@ -82,6 +82,9 @@ OWN = {
     "__module__",
     "__classcell__",
     "__class__",
+    # Of every class since Python 3.13.
+    "__firstlineno__",
+    "__static_attributes__",
 }
 # What a class body may define, or a program say of itself.
 OF_A_CLASS = {"__slots__", "__match_args__", "__annotations__", "__init__", "__call__", "__debug__"}
