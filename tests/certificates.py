@@ -11,6 +11,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 _DAY = timedelta(days=1)
+# Since Python 3.13 an authority must say what its key is for, and certificates which key signed them.
+_MAY_SIGN = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +41,12 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
         basic = x509.BasicConstraints(ca=True, path_length=0)
-        signed = _builder(self._name, self._name, self._key).add_extension(basic, critical=True)
+        signed = (
+            _builder(self._name, self._name, self._key)
+            .add_extension(basic, critical=True)
+            .add_extension(_MAY_SIGN, critical=True)
+            .add_extension(_key_id(self._key), critical=False)
+        )
         self.ca = folder / f"{name}.pem"
         self.ca.write_bytes(_pem(signed.sign(self._key, hashes.SHA256())))
 
@@ -37,7 +54,12 @@ class Authority:
         """A certificate for host names and addresses, which may show it as servers and as clients."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives = x509.SubjectAlternativeName([_general(each) for each in names])
-        signed = _builder(_named(name), self._name, key).add_extension(alternatives, critical=False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        signed = (
+            _builder(_named(name), self._name, key)
+            .add_extension(alternatives, critical=False)
+            .add_extension(issuer, critical=False)
+        )
         made = Certificate(cert=self._folder / f"{name}.crt", key=self._folder / f"{name}.key")
         made.cert.write_bytes(_pem(signed.sign(self._key, hashes.SHA256())))
         made.key.write_bytes(
@@ -63,6 +85,10 @@ def _builder(
         .not_valid_before(now - _DAY)
         .not_valid_after(now + _DAY)
     )
+
+
+def _key_id(key: ec.EllipticCurvePrivateKey) -> x509.SubjectKeyIdentifier:
+    return x509.SubjectKeyIdentifier.from_public_key(key.public_key())
 
 
 def _named(name: str) -> x509.Name:

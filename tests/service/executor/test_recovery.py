@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,13 @@ async def test_a_run_whose_store_fails_midway_goes_on_when_the_store_is_well(
         near.llm_proxy.gate.clear()
         run = await executor.start(ASK, message="x")
         await executor.until(run.id, started)
-        with sqlite3.connect(tmp_path / "executor.db") as other:
+        with closing(sqlite3.connect(tmp_path / "executor.db", isolation_level=None)) as other:
             other.execute("ALTER TABLE events RENAME TO events_away")
         near.llm_proxy.gate.set()
         await reached(lambda: bool(near.llm_proxy.paid))
         with pytest.raises(Unavailable):
             await executor.events(run.id)
-        with sqlite3.connect(tmp_path / "executor.db") as other:
+        with closing(sqlite3.connect(tmp_path / "executor.db", isolation_level=None)) as other:
             other.execute("ALTER TABLE events_away RENAME TO events")
 
         assert names(await executor.events(run.id))[-1] == "run_succeeded"
@@ -161,12 +162,12 @@ async def test_runs_whose_store_fails_now_and_then_all_go_on_with_every_event(
         near.llm_proxy.gate.clear()
         runs = [await executor.start(FAN, message=str(number)) for number in range(20)]
         await reached(lambda: near.llm_proxy.was_asked(3 * len(runs)))
-        with sqlite3.connect(tmp_path / "executor.db") as other:
+        with closing(sqlite3.connect(tmp_path / "executor.db", isolation_level=None)) as other:
             other.execute(FAILS_NOW_AND_THEN)
         near.llm_proxy.gate.set()
         await reached(lambda: len(near.llm_proxy.paid) >= 3 * len(runs))
         await reached(lambda: any("/last/" in key for key in near.llm_proxy.paid))
-        with sqlite3.connect(tmp_path / "executor.db") as other:
+        with closing(sqlite3.connect(tmp_path / "executor.db", isolation_level=None)) as other:
             other.execute("DROP TRIGGER now_and_then")
 
         histories = [await executor.events(run.id) for run in runs]
@@ -228,11 +229,11 @@ async def test_a_failing_store_is_no_failure_of_the_node_that_needs_it(
         executor_in(tmp_path, near, allowed_addresses="127.0.0.1", **QUICK) as executor,
     ):
         await register(executor, card_url=agent.url)
-        with sqlite3.connect(tmp_path / "executor.db") as other:
+        with closing(sqlite3.connect(tmp_path / "executor.db", isolation_level=None)) as other:
             other.execute(f"ALTER TABLE {table} RENAME TO away")
         run = await executor.start(source)
         await reached(taken_up)
-        with sqlite3.connect(tmp_path / "executor.db") as other:
+        with closing(sqlite3.connect(tmp_path / "executor.db", isolation_level=None)) as other:
             other.execute(f"ALTER TABLE away RENAME TO {table}")
 
         events = names(await executor.events(run.id))

@@ -1,6 +1,7 @@
 """Runs that a budget stops which is set for more than one of them, with the real llm-proxy."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -76,7 +77,7 @@ async def test_it_goes_on_by_itself_when_the_budget_begins_anew(
 
         # As at midnight: the day's budget is whole again, and the deadline is over.
         await llm_proxy.set_budget("shared", tokens=1000, on_exceed=PAUSE)
-        with sqlite3.connect(tmp_path / "executor.db") as database:
+        with closing(sqlite3.connect(tmp_path / "executor.db", isolation_level=None)) as database:
             database.execute("UPDATE questions SET due = 1.0")
         events = await executor.events(run.id)
 

@@ -19,15 +19,14 @@ from cadre_executor.domain.stores import Candidate, Claim
 from cadre_kit.databases import DatabaseUnavailable
 from cadre_kit.transactions import Transactions
 
-
 LEASE_SECONDS = 1.0
 
 
 class Trouble:
     """How the stores of an executor fail. `endings`: so often when a run's end is written, before it is or, with
     `written`, after. `late`: the next claim of a run takes so many seconds, and its lease is found to be over before
-    the run's first step. `together`: kept results cannot be found while events are being stored, and those are lost once
-    `let_go` is set."""
+    the run's first step. `together`: kept results cannot be found while events are being stored, and those are lost
+    once `let_go` is set."""
 
     def __init__(self) -> None:
         self.endings = 0
@@ -65,8 +64,8 @@ class _FailingRuns(SqlRunStore):
         claim = await super().claim(candidate, owner=owner, expires=expires)
         late, self._trouble.late = self._trouble.late, 0.0
         if late:
-            # Nothing else gets a turn; then who guards the leases has its own exactly after the caller's.
-            time.sleep(late)
+            _keep_busy(late)
+            # Who guards the leases has its turn exactly after the caller's.
             for _ in range(2):
                 await asyncio.sleep(0)
         return claim
@@ -92,6 +91,11 @@ class _FailingResults(SqlResultCache):
         # The run's task breaks here, and waits for what is still being stored.
         asyncio.get_running_loop().call_later(0.05, self._trouble.let_go.set)
         raise DatabaseUnavailable("the connection broke")
+
+
+def _keep_busy(seconds: float) -> None:
+    """Lets nothing else of the process have a turn."""
+    time.sleep(seconds)
 
 
 @pytest.fixture

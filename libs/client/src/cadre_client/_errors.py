@@ -53,6 +53,9 @@ class GatewayUnreachable(ClientError):
         self.by_tls = bool(tls)
 
 
+_HUNG_UP = ("CERTIFICATE_REQUIRED", "UNKNOWN_CA", "disconnected", "reset by peer", "Broken pipe")
+
+
 def _by_tls(url: str, reason: str) -> str:
     """What to do about a connection that fails by TLS; empty when it does not."""
     if "CERTIFICATE_VERIFY_FAILED" in reason:
@@ -61,7 +64,6 @@ def _by_tls(url: str, reason: str) -> str:
             "in the certificate."
         )
     # By TLS 1.3 a server says what it lacks after the client has begun to speak, or just hangs up.
-    hung_up = any(said in reason for said in ("CERTIFICATE_REQUIRED", "UNKNOWN_CA", "disconnected"))
-    if url.startswith("https:") and hung_up:
+    if url.startswith("https:") and any(said in reason for said in _HUNG_UP):
         return "If it wants a certificate, set CADRE_GATEWAY_CLIENT_CERT_FILE and CADRE_GATEWAY_CLIENT_KEY_FILE."
     return ""
