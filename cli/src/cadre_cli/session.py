@@ -53,7 +53,7 @@ def gateway() -> Iterator["Client"]:
     except ApiError as error:
         raise Refused(error) from error
     except GatewayUnreachable as error:
-        if error.by_tls:
+        if error.by_tls or error.was_sent:
             raise CliError(
                 str(error),
                 code=error.code,

@@ -53,13 +53,7 @@ class Gateway:
     def next_answer(self, asked: Asked) -> Answer:
         self.asked.append(asked)
         if asked.headers.get("authorization") != f"Bearer {self.key}":
-            problem = {
-                "code": "UNAUTHENTICATED",
-                "detail": "no",
-                "resolution": "",
-                "problems": None,
-            }
-            return Answer(status=401, body=json.dumps(problem).encode())
+            return Answer(status=401, body=json.dumps(problem("UNAUTHENTICATED")).encode())
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
@@ -75,6 +69,10 @@ def event(sequence: int, kind: str = "node_started", **more: Any) -> dict[str, A
 def run_document(status: str = "running", **more: Any) -> dict[str, Any]:
     usage = {"input_tokens": 1, "output_tokens": 2, "cost_usd": "0.0000001", "calls": 1}
     return {"id": "01R", "workflow": "w", "version": 1, "status": status, "usage": usage, **more}
+
+
+def problem(code: str) -> dict[str, Any]:
+    return {"code": code, "detail": code.lower(), "resolution": "", "problems": None}
 
 
 @pytest.fixture
@@ -124,6 +122,7 @@ def documents() -> Any:
 
     class Documents:
         event = staticmethod(event)
+        problem = staticmethod(problem)
         run = staticmethod(run_document)
         sse = staticmethod(sse)
 

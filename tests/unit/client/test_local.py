@@ -64,7 +64,7 @@ def test_a_key_that_is_made_later_is_found(
     (tmp_path / ".cadre").mkdir()
 
     with Client.local(tmp_path) as client:
-        with pytest.raises(ApiError, match="no"):
+        with pytest.raises(ApiError, match="unauthenticated"):
             client.status()
         (tmp_path / ".cadre" / "api-key").write_text(gateway.key + "\n")
         assert client.status() == []

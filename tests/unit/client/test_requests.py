@@ -37,12 +37,35 @@ def test_a_start_whose_answer_is_lost_is_asked_again_under_the_same_key(
     gateway: Any, client: Client, documents: Any
 ) -> None:
     gateway.will_send("half an answ", broken_off=True)
+    # So says a gateway that has just come back, whose services have not.
+    gateway.will_answer(documents.problem("EXECUTOR_UNAVAILABLE"), 503)
     gateway.will_answer(documents.run("queued"), 202)
 
     client.start_run(workflow="w", inputs={})
 
-    first, second = gateway.asked
-    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+    assert len(gateway.asked) == 3
+    assert len({asked.headers["idempotency-key"] for asked in gateway.asked}) == 1
+
+
+def test_a_start_that_is_refused_is_not_asked_again(
+    gateway: Any, client: Client, documents: Any
+) -> None:
+    gateway.will_answer(documents.problem("EXECUTOR_UNAVAILABLE"), 503)
+
+    with pytest.raises(ApiError, match="executor_unavailable"):
+        client.start_run(workflow="w", inputs={})
+
+    assert len(gateway.asked) == 1
+
+
+def test_what_may_have_been_done_is_said(gateway: Any, client: Client) -> None:
+    gateway.will_send("half an answ", broken_off=True)
+
+    with pytest.raises(GatewayUnreachable, match="may have done") as unknown:
+        client.cancel("01R")
+
+    assert unknown.value.was_sent
+    assert "cadre runs list" in unknown.value.resolution
 
 
 def test_money_is_exact_and_written_without_an_exponent(

@@ -72,7 +72,7 @@ _SESSIONS = "/api/v1/sandbox-sessions"
 _TEST_SECONDS = 630.0
 # Ten thousand rows are checked, and Prefect may be slow when it has just started.
 _BATCH_SECONDS = 60.0
-_WATCH_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 3.0
 _PAGE = 200
@@ -185,7 +185,8 @@ class Client:
         """Starts an applied `workflow`, or a file's `source`, and returns at once with the stored run. `schedule` names
         the schedule that starts it, if one does; the address `notify` is told when it has ended.
 
-        Asks again once when the connection breaks: under the same idempotency key, so that there is one run.
+        What is sent and not answered is asked again, for up to a minute, under the same idempotency key: so there is
+        one run, also when the gateway ended after it had started it.
         """
         target: dict[str, Any] = (
             {"source": source} if source is not None else {"workflow": workflow, "version": version}
@@ -195,11 +196,7 @@ class Client:
             body["schedule"] = schedule
         if notify:
             body["notify"] = notify
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        try:
-            return self._post(Run, "/api/v1/runs", body, headers=headers)
-        except GatewayUnreachable:
-            return self._post(Run, "/api/v1/runs", body, headers=headers)
+        return self._start("/api/v1/runs", body, idempotency_key)
 
     def run(self, run_id: str) -> Run:
         """A run as it stands."""
@@ -242,7 +239,7 @@ class Client:
                     return
                 ended = self.run(run_id).status.is_final
             except (GatewayUnreachable, ApiError) as error:
-                give_up = give_up or time.monotonic() + _WATCH_PATIENCE_SECONDS
+                give_up = give_up or time.monotonic() + _PATIENCE_SECONDS
                 if not connected or _lasting(error) or time.monotonic() > give_up:
                     raise
             if not ended:
@@ -296,12 +293,11 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Run:
         """Starts a new run from a checkpoint of another, by default its last, with chosen fields changed. The address
-        `notify` is told when it has ended."""
+        `notify` is told when it has ended. Asked again like `start_run`."""
         body: dict[str, Any] = {"checkpoint_id": checkpoint or "", "state": dict(state or {})}
         if notify:
             body["notify"] = notify
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return self._post(Run, _path("/api/v1/runs", run_id, "fork"), body, headers=headers)
+        return self._start(_path("/api/v1/runs", run_id, "fork"), body, idempotency_key)
 
     def record(self, run_id: str, *, name: str = "", source: str = "") -> RecordedTest:
         """A run that ended as a test of a file with the text `source`, or else of its own."""
@@ -923,6 +919,24 @@ class Client:
 
     def _get(self, shape: type[T], path: str, query: Query | None = None) -> T:
         return self._transport.ask(TypeAdapter(shape), "GET", path, query=query)
+
+    def _start(self, path: str, body: Mapping[str, Any], idempotency_key: str | None) -> Run:
+        """The run that a request starts, asked again while it may have been started and nobody says so."""
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        sent: GatewayUnreachable | None = None
+        give_up, pause = 0.0, _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return self._post(Run, path, body, headers=headers)
+            except (GatewayUnreachable, ApiError) as error:
+                if sent is None and isinstance(error, GatewayUnreachable) and error.was_sent:
+                    sent, give_up = error, time.monotonic() + _PATIENCE_SECONDS
+                if sent is None or sent.by_tls or _lasting(error):
+                    raise
+                if time.monotonic() > give_up:
+                    raise sent from error
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def _post(
         self,

@@ -36,19 +36,33 @@ class ApiError(ClientError):
         self.request_id = request_id
 
 
-class GatewayUnreachable(ClientError):
-    """No answer came from the gateway's address, or not in time."""
+_NOT_SENT = (
+    "cannot be reached",
+    "Start the platform with `cadre up`, or set CADRE_GATEWAY_URL to where it runs.",
+)
+_SENT = (
+    "did not answer, and may have done what it was asked",
+    "Before you ask again, look what it did, with `cadre runs list` for example; start it with `cadre up` if need be.",
+)
 
-    def __init__(self, url: str, reason: str) -> None:
+
+class GatewayUnreachable(ClientError):
+    """No answer came from the gateway's address, or not in time.
+
+    `was_sent` says that it had been asked for something to be done, which it may have done.
+    """
+
+    def __init__(self, url: str, reason: str, *, was_sent: bool = False) -> None:
         tls = _by_tls(url, reason)
+        said, resolution = _SENT if was_sent and not tls else _NOT_SENT
         super().__init__(
-            f"the gateway at {url} cannot be reached: {reason}",
+            f"the gateway at {url} {said}: {reason}",
             code="GATEWAY_UNREACHABLE",
-            resolution=tls
-            or "Start the platform with `cadre up`, or set CADRE_GATEWAY_URL to where it runs.",
+            resolution=tls or resolution,
         )
         self.url = url
         self.reason = reason
+        self.was_sent = was_sent
         # It is there, and TLS keeps the two apart.
         self.by_tls = bool(tls)
 

@@ -23,6 +23,12 @@ T = TypeVar("T")
 # Without a proxy's help: they cannot reach this machine's own addresses.
 _OWN_HOSTS = ("127.0.0.1", "localhost", "::1")
 _SECONDS_BETWEEN_HEARTBEATS = 45.0
+_BEFORE_SENDING = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+)
 _PROBLEMS = TypeAdapter(list[Problem])
 
 
@@ -102,7 +108,7 @@ class Transport:
         timeout_seconds: float | None = None,
     ) -> httpx.Response:
         """One answer of any shape to a JSON `body`, or to `content` as it is. Raises ApiError, GatewayUnreachable."""
-        with _unreachable(self._url):
+        with _unreachable(self._url, changes=method != "GET"):
             response = self._http.request(
                 method,
                 self._url + path,
@@ -164,13 +170,14 @@ def _given(query: Query | None) -> dict[str, str | int | list[str]]:
 
 
 @contextmanager
-def _unreachable(url: str) -> Iterator[None]:
+def _unreachable(url: str, *, changes: bool = False) -> Iterator[None]:
     try:
         yield
-    except httpx.TimeoutException as exc:
-        raise GatewayUnreachable(url, "no answer in time") from exc
     except (httpx.HTTPError, httpx.StreamError) as exc:
-        raise GatewayUnreachable(url, str(exc) or type(exc).__name__) from exc
+        was_sent = changes and not isinstance(exc, _BEFORE_SENDING)
+        late = isinstance(exc, httpx.TimeoutException)
+        reason = "no answer in time" if late else str(exc) or type(exc).__name__
+        raise GatewayUnreachable(url, reason, was_sent=was_sent) from exc
 
 
 def error_of(response: httpx.Response) -> ApiError:
