@@ -50,8 +50,9 @@ def mermaid(graph: Graph, states: Mapping[str, str], *, page: str = _PAGES["ligh
 
 
 def _init(page: str) -> str:
+    # Widths are measured in the page's font and drawn in the system's, which is wider: hence the padding.
     options = {
-        "flowchart": {"minNodeWidth": 40, "wrappingWidth": 240},
+        "flowchart": {"minNodeWidth": 40, "padding": 24, "wrappingWidth": 180},
         "themeVariables": {"edgeLabelBackground": page},
     }
     return f"%%{{init: {json.dumps(options)}}}%%"
@@ -63,7 +64,11 @@ def _edge(edge: GraphEdge, ids: Mapping[str, str], place: int) -> str:
     source, target, words = ids[edge.source], ids[edge.target], _text(edge.condition)
     if edge.loop:
         return f'{source} -.->|"{words}"| {target}' if words else f"{source} -.-> {target}"
-    return f'{source} --- e{place}["{words}"]:::words --> {target}' if words else f"{source} --> {target}"
+    return (
+        f'{source} --- e{place}["{words}"]:::words --> {target}'
+        if words
+        else f"{source} --> {target}"
+    )
 
 
 def _text(text: str) -> str:

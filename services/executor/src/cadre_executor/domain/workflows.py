@@ -81,11 +81,8 @@ class Template(Protocol):
         """What is known of the text when the scope has only some of the values."""
 
 
-class Segment(Protocol):
+class Segment(Template, Protocol):
     """A template of one segment of a namespace."""
-
-    def render(self, scope: Scope) -> str:
-        """The text, values that are not text written as JSON."""
 
     def lacks(self, scope: Scope) -> bool:
         """Whether something that it names is null."""

@@ -53,7 +53,8 @@ Answer = TypeVar("Answer")
 class RedisStore(RedisReads):
     """A Store. One write at a time here; another service's in between makes it begin anew.
 
-    Each sweep looks whether the server was set to throw memories away; until it is no more, writes are refused. What is stored was understood by `model`, unless `understood` says that it will be later.
+    Each sweep looks whether the server was set to throw memories away; from then on writes are refused until it is not.
+    What is stored was understood by `model`, unless `understood` says that it will be later.
     """
 
     def __init__(self, redis: RedisClient, *, model: str, understood: bool = True) -> None:
