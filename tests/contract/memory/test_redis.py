@@ -133,6 +133,23 @@ async def test_a_redis_that_may_throw_memories_away_is_refused(own_server: Redis
     assert caught.value.code == "REDIS_EVICTS"
 
 
+async def test_a_redis_that_begins_to_throw_memories_away_is_noticed_by_the_sweep(
+    own_server: RedisServer, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    async with opened(own_server.fresh(), embedder, clock) as memories:
+        await put(memories, "first", "kept")
+        with Redis(port=own_server.port) as redis:
+            redis.config_set("maxmemory-policy", "allkeys-lru")
+            for refused in (memories.sweep(), put(memories, "second")):
+                with pytest.raises(FailedPrecondition) as caught:
+                    await refused
+                assert caught.value.code == "REDIS_EVICTS"
+            assert (await memories.get(namespace=("p",), key="first")).value == '"kept"'
+            redis.config_set("maxmemory-policy", "noeviction")
+
+        assert (await put(memories, "second")).version == 1
+
+
 async def test_a_redis_that_is_not_there_is_said() -> None:
     with pytest.raises(Unavailable) as caught:
         await open_store(f"redis://127.0.0.1:{free_port()}/0", model="m")

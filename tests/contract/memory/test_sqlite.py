@@ -21,6 +21,7 @@ from cadre_memory.adapters.databases import opened as opened_database
 from cadre_memory.adapters.lanes import StoreBusy
 from cadre_memory.adapters.sql import SqlStore
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
+from cadre_memory.domain.filters import ALL
 from cadre_memory.domain.items import Item
 from cadre_memory.domain.memories import Memories, NewItem, Query
 from cadre_memory.domain.ranking import Mode
@@ -152,6 +153,39 @@ async def test_the_log_of_writes_stays_small_however_many_there_are(
             await put(memories, f"k{number}", "Ada moved to Berlin")
 
         assert (tmp_path / "memory.db-wal").stat().st_size < 8 * 1024 * 1024
+
+
+async def test_what_is_forgotten_is_in_none_of_the_files(
+    memories: Memories, tmp_path: Path
+) -> None:
+    for number in range(600):
+        await put(memories, f"k{number}", "Xylophone")
+    assert b"Xylophone" in written(tmp_path)
+
+    await memories.forget(namespace=("p",), matching=ALL, everything=True)
+
+    assert b"xylophon" not in written(tmp_path).lower()
+
+
+async def test_what_is_forgotten_while_others_read_leaves_the_log_with_the_next_sweep(
+    url: str, memories: Memories, tmp_path: Path
+) -> None:
+    await put(memories, "k", "Xylophone")
+    other = connect_sqlite(url)
+    other.execute("BEGIN")
+    other.execute("SELECT count(*) FROM item").fetchall()
+
+    assert await memories.forget(namespace=("p",), matching=ALL, everything=True) == 1
+    assert b"Xylophone" in written(tmp_path)
+    other.close()
+    await memories.sweep()
+
+    assert b"xylophon" not in written(tmp_path).lower()
+
+
+def written(folder: Path) -> bytes:
+    """All bytes of the database and its log."""
+    return b"".join(file.read_bytes() for file in folder.glob("memory.db*"))
 
 
 async def test_a_copy_older_than_the_log_of_changes_is_read_anew(

@@ -24,7 +24,7 @@ from cadre_memory.domain.models import Ask, Asker, ReplyUnusable
 from cadre_memory.domain.summaries import SUMMARY_KEY
 from cadre_memory.domain.summarizing import Summarizer
 from cadre_memory.domain.upkeeps import Upkeep, Upkeeps
-from cadre_memory.domain.work import WORK, Job, Kind, Queue, Worker
+from cadre_memory.domain.work import WORK, Claim, Job, Kind, Queue, Worker
 
 CHAT = ("user", "ada")
 FACTS = (*CHAT, "facts")
@@ -346,6 +346,26 @@ async def test_a_conversation_is_summarized_by_one_at_a_time(
         await until(_none_waiting(queue))
 
     assert len(models.paid) <= 4
+
+
+async def test_what_is_said_while_the_summarizing_ends_is_summarized_too(
+    upkeeps: Upkeeps, memories: Memories, models: FakeModels
+) -> None:
+    upkeep = Upkeep(asker=ASKER, summary_tokens=100)
+
+    class Ending(Queue):
+        async def finish(self, claim: Claim) -> None:
+            if not await items(memories, CHAT, SUMMARY_KEY):
+                await append(upkeeps, *(f"{n} " + "word " * 50 for n in range(8)), upkeep=upkeep)
+            await super().finish(claim)
+
+    async def summarized() -> bool:
+        found = await items(memories, CHAT, SUMMARY_KEY)
+        return bool(found) and json.loads(found[0].metadata)["last_position"] == 7
+
+    await append(upkeeps, "Hello", upkeep=upkeep)
+    async with working(Ending(memories=memories, pause=timedelta(0)), models):
+        await until(summarized)
 
 
 async def test_nothing_is_made_of_a_conversation_unless_it_is_asked_for(

@@ -190,13 +190,15 @@ def test_scopes_are_closed() -> None:
     [
         'memory: {scope: user, namespace: "{state.user}", action: load, key: k}, outputs: [reply]',
         'prompt: hi, outputs: [reply], memory: {scope: user, namespace: "{state.user}"}',
+        'memory: {namespace: "team-{state.user}", action: load, key: k}, outputs: [reply]',
     ],
-    ids=["node", "recall"],
+    ids=["node", "recall", "part of a segment"],
 )
 async def test_who_has_no_name_shares_no_memory_with_others_who_have_none(
     executor: Executor, near: Neighbours, node: str
 ) -> None:
-    near.memory.items[("user", "null"), "k"] = "somebody's"
+    for shared in (("user", "null"), ("workflow", "remembers", "team-null")):
+        near.memory.items[shared, "k"] = "somebody's"
     source = file(node).replace("default: ada/../ben", "default: null")
 
     run, _ = await executor.finish(source)

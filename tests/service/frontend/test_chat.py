@@ -67,6 +67,20 @@ def test_changes_by_hand_are_checked_and_kept(opened: Opened) -> None:
     assert not again.exception
 
 
+def test_an_empty_file_does_not_take_the_workflow_s_place(opened: Opened) -> None:
+    page = built(opened())
+    source = page.text_area[0].value
+
+    page.text_area[0].set_value("  ")
+    press(page, "Check and keep my changes")
+
+    assert [box.value for box in page.warning] == [
+        "An empty file is no workflow; nothing was changed."
+    ]
+    assert opened(conversation=conversation_of(page)).text_area[0].value == source
+    assert not page.exception
+
+
 def test_a_deleted_conversation_is_gone(opened: Opened) -> None:
     page = built(opened())
     gone = conversation_of(page)

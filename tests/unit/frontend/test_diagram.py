@@ -36,6 +36,7 @@ def test_long_conditions_are_cut() -> None:
 
 def test_loops_are_dashed() -> None:
     assert "n0 -.->|" in mermaid(graph(condition="not good", loop=True), {})
+    assert "n0 -.-> end_" in mermaid(graph(loop=True), {})
 
 
 def test_states_colour_the_steps_that_there_are() -> None:
@@ -45,4 +46,8 @@ def test_states_colour_the_steps_that_there_are() -> None:
 
 
 def test_the_words_on_lines_stand_on_the_colour_of_the_page() -> None:
-    assert '"edgeLabelBackground": "#171614"' in mermaid(graph(), {}, page="#171614")
+    drawn = mermaid(graph(condition="good"), {}, page="#171614")
+
+    assert '"edgeLabelBackground": "#171614"' in drawn
+    assert 'n0 --- e1["good"]:::words --> end_' in drawn
+    assert "classDef words fill:#171614,stroke:none" in drawn

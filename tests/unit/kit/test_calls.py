@@ -25,6 +25,7 @@ from cadre_kit.errors import (
 from cadre_kit.health import is_serving
 from cadre_kit.interceptor import idempotency_key
 from cadre_kit.serving import GrpcService, serving
+from cadre_kit.wire import error_from_rpc
 
 
 class ItemNotFound(NotFound):
@@ -171,6 +172,28 @@ async def test_the_idempotency_key_travels_and_has_a_limit(address: str) -> None
     with pytest.raises(InvalidInput) as caught:
         await get(address, "any", idempotency_key="k" * 256)
     assert caught.value.code == "IDEMPOTENCY_KEY_TOO_LONG"
+
+
+async def test_a_request_that_cannot_be_read_is_refused_with_its_reason(address: str) -> None:
+    unreadable = b"\x0a\x02\xff\xfe"
+    async with connect(address) as channel:
+        get: Any = channel.unary_unary("/cadre.memory.v1.MemoryService/Get")
+        watch: Any = channel.unary_stream("/cadre.executor.v1.RunService/WatchRun")
+        for refused in (get(unreadable, timeout=5.0), watch(unreadable, timeout=5.0).read()):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await refused
+
+            error = error_from_rpc(caught.value, service="memory")
+            assert (type(error), error.code) == (InvalidInput, "REQUEST_UNREADABLE")
+            assert error.resolution
+
+
+async def test_of_many_calls_at_once_none_is_cancelled(address: str) -> None:
+    async with connect(address) as channel:
+        stub = memory_pb2_grpc.MemoryServiceStub(channel)
+        asked = [stub.Get(memory_pb2.GetRequest(key="k"), timeout=30.0) for _ in range(2_500)]
+        for each in asked:
+            await each
 
 
 async def test_a_service_reports_its_health_and_its_protos(address: str) -> None:

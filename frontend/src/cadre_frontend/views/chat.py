@@ -221,7 +221,9 @@ def draw_file(conversation: Conversation) -> None:
     with st.form(f"file-{hash(turn.source)}", border=False):
         edited = st.text_area("Workflow file", turn.source, height=lines * LINE_PIXELS)
         sent = st.form_submit_button("Check and keep my changes", icon=":material/check:")
-    if sent and edited != turn.source:
+    if sent and not edited.strip():
+        st.warning("An empty file is no workflow; nothing was changed.")
+    elif sent and edited != turn.source:
         problems = gateway().validate(edited).problems
         changed = turn.model_copy(update={"source": edited, "problems": problems, "edited": True})
         keep(conversation.with_last(changed))

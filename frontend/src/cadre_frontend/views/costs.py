@@ -17,7 +17,7 @@ LONGEST_CHART = 20
 
 def draw_sums(report: UsageReport, dimension: str) -> None:
     """The groups as bars and as a table, and what the sums leave open."""
-    used, price, saved = st.columns(3)
+    used, price, saved = st.columns([2, 1, 1])
     used.metric("Tokens", tokens(report.total))
     price.metric("Cost", cost(report.total))
     details = report.total_details

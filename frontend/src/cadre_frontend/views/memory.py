@@ -123,7 +123,8 @@ def draw_conversation(namespace: Sequence[str]) -> None:
 
 def draw_message(message: ConversationMessage) -> None:
     """One message, with who said it and when."""
-    with st.chat_message("assistant" if message.role == "assistant" else "user"):
+    whose = "smart_toy" if message.role == "assistant" else "person"
+    with st.chat_message(message.role, avatar=f":material/{whose}:"):
         st.markdown(plain(message.text))
         st.caption(plain(f"{message.name or message.role} · {ago(message.time)}"))
 

@@ -149,7 +149,7 @@ def draw_head(run: Run) -> None:
     if run.batch_id:
         st.page_link("views/batches.py", label="Its batch", query_params={"batch": run.batch_id})
     draw_kin(run)
-    time, used, price = st.columns(3)
+    time, used, price = st.columns([1, 2, 1])
     time.metric("Time", run_duration(run))
     used.metric("Tokens", tokens(run.usage))
     price.metric("Cost", cost(run.usage))

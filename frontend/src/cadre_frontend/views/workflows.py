@@ -47,7 +47,7 @@ def draw_list() -> None:
         draw_empty()
     for workflow in workflows:
         with st.container(border=True):
-            name, what, version, when = st.columns([2, 5, 1, 1.5], vertical_alignment="center")
+            name, what, saved = st.columns([2, 5, 2], vertical_alignment="center")
             name.button(
                 workflow.name,
                 key=f"open-{workflow.name}",
@@ -56,9 +56,9 @@ def draw_list() -> None:
                 on_click=open_workflow,
                 args=(workflow.name,),
             )
-            what.write(plain(workflow.description) or "–")
-            version.caption(f"version {workflow.version}")
-            when.caption(ago(workflow.applied_time))
+            if workflow.description:
+                what.write(plain(workflow.description))
+            saved.caption(f"version {workflow.version} · {ago(workflow.applied_time)}")
     draw_upload()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from cadre_client import Graph
+from cadre_client import Graph, GraphEdge
 
 __all__ = ["draw", "mermaid"]
 
@@ -22,7 +22,7 @@ _STATES = {
     "skipped": "fill:#f1f1f4,stroke:#a1a1aa,color:#52525b,stroke-dasharray:4",
 }
 _LABEL_CHARACTERS = 60
-# The colour of the page, so that lines fade behind the words on them.
+# The colour of the page, on which the words of an edge stand.
 _PAGES = {"light": "#ffffff", "dark": "#171614"}
 
 
@@ -42,22 +42,33 @@ def mermaid(graph: Graph, states: Mapping[str, str], *, page: str = _PAGES["ligh
     for node in graph.nodes:
         opening, closing = _SHAPES.get(node.kind, ("[", "]"))
         lines.append(f'{ids[node.id]}{opening}"{_text(node.label)}"{closing}')
-    for edge in graph.edges:
-        arrow = "-.->" if edge.loop else "-->"
-        label = f'|"{_text(edge.condition)}"|' if edge.condition else ""
-        lines.append(f"{ids[edge.source]} {arrow}{label} {ids[edge.target]}")
-    for state, style in _STATES.items():
-        lines.append(f"classDef {state} {style}")
+    lines += [_edge(edge, ids, place) for place, edge in enumerate(graph.edges)]
+    for name, style in {**_STATES, "words": f"fill:{page},stroke:none"}.items():
+        lines.append(f"classDef {name} {style}")
     lines += [f"class {ids[n]} {s}" for n, s in states.items() if n in ids and s in _STATES]
     return "\n".join(lines)
 
 
 def _init(page: str) -> str:
+    # Widths are measured in the page's font and drawn in the system's, which is wider: hence the padding.
     options = {
-        "fontFamily": "Source Sans, sans-serif",
+        "flowchart": {"minNodeWidth": 40, "padding": 24, "wrappingWidth": 180},
         "themeVariables": {"edgeLabelBackground": page},
     }
     return f"%%{{init: {json.dumps(options)}}}%%"
+
+
+def _edge(edge: GraphEdge, ids: Mapping[str, str], place: int) -> str:
+    """A line with its words. Mermaid's own labels let the line be seen through them; a node without a frame does not,
+    but would draw a loop around all that it goes back over."""
+    source, target, words = ids[edge.source], ids[edge.target], _text(edge.condition)
+    if edge.loop:
+        return f'{source} -.->|"{words}"| {target}' if words else f"{source} -.-> {target}"
+    return (
+        f'{source} --- e{place}["{words}"]:::words --> {target}'
+        if words
+        else f"{source} --> {target}"
+    )
 
 
 def _text(text: str) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from cadre_kit.errors import CadreError, DataLost, InvalidInput, StoreFailed, Unavailable
 
 __all__ = [
+    "BUSY_SECONDS",
     "DatabaseCorrupt",
     "DatabaseFull",
     "DatabaseLocked",
@@ -28,13 +29,13 @@ __all__ = [
     "open_postgresql",
 ]
 
-_BUSY_SECONDS = 10
+BUSY_SECONDS = 10
 # WAL with NORMAL survives a killed process at a tenth of FULL's cost; only a power loss can take the last commits.
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
-    f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}",
+    f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}",
 )
 _POOLED = 10
 # A server that does not answer, or a network that is gone, is noticed within these; seconds, the last milliseconds.
@@ -129,7 +130,7 @@ def open_postgresql(url: str, *, strict: bool = False) -> AsyncEngine:
         _parsed(url).set(drivername="postgresql+psycopg"),
         pool_size=_POOLED,
         max_overflow=0,
-        pool_timeout=_BUSY_SECONDS,
+        pool_timeout=BUSY_SECONDS,
         pool_pre_ping=True,
         connect_args={**_POSTGRESQL_TIMES, "options": options},
     )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 from opentelemetry import trace
 from opentelemetry.context import attach
 from opentelemetry.trace import SpanKind, StatusCode
@@ -40,6 +41,12 @@ def idempotency_key(context: grpc.ServicerContext | Context) -> str:
     return key
 
 
+class RequestUnreadable(InvalidInput):
+    """The bytes of a request are not the message that its method takes."""
+
+    code = "REQUEST_UNREADABLE"
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps unary and streaming calls alike."""
 
@@ -59,29 +66,50 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
                 _around_unary(method, handler.unary_unary),
-                handler.request_deserializer,
+                _reading(handler.request_deserializer),
                 handler.response_serializer,
             )
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(
                 _around_stream(method, handler.unary_stream),
-                handler.request_deserializer,
+                _reading(handler.request_deserializer),
                 handler.response_serializer,
             )
         return handler
+
+
+def _reading(deserialize: Any) -> Any:
+    """Answers what is wrong with a request in place of it: raised here, gRPC would say it in words of its own."""
+
+    def read(content: bytes) -> Any:
+        try:
+            return deserialize(content)
+        except DecodeError as exc:
+            return RequestUnreadable(
+                f"the request cannot be read: {exc}",
+                resolution="Send the message that the method takes, and texts in UTF-8.",
+            )
+
+    return read
 
 
 def _around_unary(method: str, behaviour: Any) -> Any:
     async def call(request: Any, context: Context) -> Any:
         with _span(method, context) as span:
             try:
-                return await behaviour(request, context)
+                return await behaviour(_readable(request), context)
             except grpc.aio.AbortError:
                 raise
             except Exception as exc:  # noqa: BLE001 - the outermost frame of a call
                 await _abort(exc, method, span, context)
 
     return call
+
+
+def _readable(request: Any) -> Any:
+    if isinstance(request, RequestUnreadable):
+        raise request
+    return request
 
 
 def _around_stream(method: str, behaviour: Any) -> Any:
@@ -91,7 +119,7 @@ def _around_stream(method: str, behaviour: Any) -> Any:
         # task, which could not detach it.
         attach(trace.set_span_in_context(span))
         try:
-            async for response in behaviour(request, context):
+            async for response in behaviour(_readable(request), context):
                 yield response
         except grpc.aio.AbortError:
             raise

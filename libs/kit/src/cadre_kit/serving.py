@@ -41,6 +41,7 @@ _VERSION = metadata.version("cadre-kit")
 # Python's own 5 ms are for programs that compute. Here each thread that comes back from its database, and the loop when
 # a call arrives, would wait as long for another thread that converts something, again and again.
 _SWITCH_SECONDS = 0.0005
+_PENDING_CALLS = 10_000
 
 
 class AddressInUse(Unavailable):
@@ -83,6 +84,9 @@ async def serving(
             ("grpc.max_receive_message_length", MESSAGE_BYTES),
             ("grpc.max_send_message_length", MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),
+            # Of more than 1,000 calls at once gRPC would cancel some by chance; how many may wait each service says.
+            ("grpc.server.max_pending_requests", _PENDING_CALLS),
+            ("grpc.server.max_pending_requests_hard_limit", _PENDING_CALLS),
             # Clients ping to notice a dead peer; the default would hang up on them after two.
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

@@ -81,6 +81,13 @@ class Template(Protocol):
         """What is known of the text when the scope has only some of the values."""
 
 
+class Segment(Template, Protocol):
+    """A template of one segment of a namespace."""
+
+    def lacks(self, scope: Scope) -> bool:
+        """Whether something that it names is null."""
+
+
 class Condition(Protocol):
     """An expression over the state."""
 
@@ -178,7 +185,7 @@ class MemoryPlace:
     """A namespace: fixed segments, then, in a run's own, the run's id, then templates."""
 
     fixed: tuple[str, ...]
-    segments: tuple[Template, ...] = ()
+    segments: tuple[Segment, ...] = ()
     of_run: bool = False
 
     def path(self, scope: Scope, *, run_id: str) -> list[str]:
@@ -187,8 +194,8 @@ class MemoryPlace:
         return [*self.fixed, *own, *(_segment(each, scope) for each in self.segments)]
 
 
-def _segment(segment: Template, scope: Scope) -> str:
-    if segment.resolve(scope) is None:
+def _segment(segment: Segment, scope: Scope) -> str:
+    if segment.lacks(scope):
         raise NamespaceUnknown
     return segment.render(scope)
 

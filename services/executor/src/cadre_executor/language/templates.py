@@ -95,6 +95,12 @@ class TextTemplate:
                 return reference.read(scope)
         return self.render(scope)
 
+    def lacks(self, scope: Scope) -> bool:
+        """Whether something that it names is null. Raises ReferenceFailed."""
+        return any(
+            isinstance(piece, Reference) and piece.read(scope) is None for piece in self.pieces
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Constant:

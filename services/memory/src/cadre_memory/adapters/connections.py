@@ -83,7 +83,10 @@ class SqliteConnection:
     @classmethod
     def to(cls, url: str) -> "SqliteConnection":
         """Opens one. Raises what `database_errors` translates."""
-        return cls(connect_sqlite(url))
+        connection = connect_sqlite(url)
+        # What is removed is overwritten; not every SQLite is built to do so by itself.
+        connection.execute("PRAGMA secure_delete=ON")
+        return cls(connection)
 
     @property
     def in_transaction(self) -> bool:

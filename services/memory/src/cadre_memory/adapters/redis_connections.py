@@ -81,17 +81,24 @@ def connect_redis(url: str) -> RedisClient:
 
 async def check_server(redis: RedisClient) -> None:
     """Warns when a restart of the server would lose memories. Raises RedisEvicts when it may throw some away."""
+    await check_eviction(redis)
     with redis_errors():
-        found = await redis.info("everything")
-    policy = str(found.get("maxmemory_policy", "noeviction"))
-    if policy.startswith("allkeys"):
-        raise RedisEvicts(policy)
+        found = await redis.info("persistence")
     if not found.get("aof_enabled"):
         log.warning(
             "redis_forgets",
             reason="appendonly is off: a restart of Redis loses what it did not yet save",
             resolution="Set appendonly yes in its configuration.",
         )
+
+
+async def check_eviction(redis: RedisClient) -> None:
+    """Raises RedisEvicts when the server may throw memories away."""
+    with redis_errors():
+        found = await redis.info("memory")
+    policy = str(found.get("maxmemory_policy", "noeviction"))
+    if policy.startswith("allkeys"):
+        raise RedisEvicts(policy)
 
 
 class RedisEvicts(FailedPrecondition):

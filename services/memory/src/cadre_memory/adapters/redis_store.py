@@ -10,7 +10,12 @@ from typing import Any, TypeVar
 
 from cadre_memory.adapters.lanes import WAITING, StoreBusy
 from cadre_memory.adapters.paths import path_of
-from cadre_memory.adapters.redis_connections import RedisClient, redis_errors
+from cadre_memory.adapters.redis_connections import (
+    RedisClient,
+    RedisEvicts,
+    check_eviction,
+    redis_errors,
+)
 from cadre_memory.adapters.redis_reading import Place, RedisReads
 from cadre_memory.adapters.redis_records import (
     ANSWERS,
@@ -48,6 +53,7 @@ Answer = TypeVar("Answer")
 class RedisStore(RedisReads):
     """A Store. One write at a time here; another service's in between makes it begin anew.
 
+    Each sweep looks whether the server was set to throw memories away; from then on writes are refused until it is not.
     What is stored was understood by `model`, unless `understood` says that it will be later.
     """
 
@@ -57,6 +63,7 @@ class RedisStore(RedisReads):
         self._apply = redis.register_script(APPLY)
         self._writing = asyncio.Lock()
         self._waiting = 0
+        self._evicts = False
 
     async def close(self) -> None:
         """As Store says."""
@@ -151,7 +158,8 @@ class RedisStore(RedisReads):
         await self._write(places, job, now=None)
 
     async def sweep(self, *, now: datetime, answers_before: datetime, limit: int) -> int:
-        """As Store says."""
+        """As Store says. Raises RedisEvicts."""
+        await self._check_eviction()
         with redis_errors():
             pipe = self._redis.pipeline()
             pipe.zrange(EXPIRING, "-inf", str(micros(now)), byscore=True, offset=0, num=limit)
@@ -212,6 +220,8 @@ class RedisStore(RedisReads):
         now: datetime | None,
     ) -> Answer:
         """The answer of a job that was done as a whole; it begins anew when something else was written meanwhile."""
+        if self._evicts:
+            await self._check_eviction()
         if self._waiting >= WAITING:
             raise StoreBusy("writes")
         self._waiting += 1
@@ -220,6 +230,14 @@ class RedisStore(RedisReads):
                 return await self._tried(places, job, now=now)
         finally:
             self._waiting -= 1
+
+    async def _check_eviction(self) -> None:
+        try:
+            await check_eviction(self._redis)
+        except RedisEvicts:
+            self._evicts = True
+            raise
+        self._evicts = False
 
     async def _tried(
         self,

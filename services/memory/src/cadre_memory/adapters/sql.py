@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 
-from cadre_kit.databases import DatabaseLocked
+from cadre_kit.databases import BUSY_SECONDS, DatabaseLocked
 from cadre_kit.errors import CadreError
 from cadre_memory.adapters.connections import Connection
 from cadre_memory.adapters.lanes import Answer, Lane, Shortcut
@@ -55,6 +55,9 @@ _SHORT_ITEMS = 16
 _CHECKPOINT_WRITES = 128
 """Short writes between checkpoints: some 1,000 pages, as many as SQLite itself lets gather."""
 
+_EMPTYING_MS = 500
+"""How long the log waits for those who read it before it is emptied; meanwhile nobody writes."""
+
 
 class SqlStore:
     """A Store. One thread writes; some read, and others search, so that a long search holds up no read.
@@ -73,6 +76,7 @@ class SqlStore:
     ) -> None:
         self._shortcut = Shortcut(connect) if at_hand else None
         self._short_writes = 0
+        self._log_holds_removed = False
         self._writes = Lane("writes", threads=1, connect=connect)
         self._reads = Lane("reads", threads=2, connect=connect)
         self._searches = Lane("searches", threads=2, connect=connect)
@@ -394,7 +398,16 @@ class SqlStore:
                     remove(connection, item_id, path)
             return len(found)
 
-        return await self._writes.run(job)
+        return await self._removed(await self._writes.run(job), limit=limit)
+
+    async def _removed(self, removed: int, *, limit: int) -> int:
+        """Takes what was removed out of SQLite's log too, once the last of it is removed. While another process reads,
+        that is left to a later time."""
+        self._log_holds_removed |= removed > 0
+        if self._log_holds_removed and removed < limit and self._shortcut is not None:
+            with suppress(CadreError):
+                self._log_holds_removed = not await self._writes.run(_empty_log)
+        return removed
 
     async def stale(self, *, limit: int) -> Sequence[Stale]:
         """As Store says."""
@@ -457,7 +470,7 @@ class SqlStore:
                 forget_answers(connection, before=micros(answers_before))
             return len(expired)
 
-        return await self._writes.run(job)
+        return await self._removed(await self._writes.run(job), limit=limit)
 
 
 _ENTRY_OF_E = ", ".join(f"e.{column}" for column in ENTRY.split(", ")[:-1]) + (
@@ -484,6 +497,16 @@ def _is_short(change: Change) -> bool:
 
 def _checkpoint(connection: Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _empty_log(connection: Connection) -> bool:
+    """Whether the log could be brought into the file, and cut off."""
+    connection.execute(f"PRAGMA busy_timeout = {_EMPTYING_MS}")
+    try:
+        (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1_000}")
+    return not busy
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cadre_kit.logs import logger
 from cadre_memory.domain.items import Item, ItemNotFound, VersionConflict
@@ -45,15 +45,20 @@ class Summarizer:
     models: Models
 
     async def do(self, claim: Claim) -> None:
-        """Summarizes what is too much, in parts."""
+        """Summarizes what is too much, in parts; what is too much again when that is done is work anew."""
         for _ in range(_ROUNDS):
             if not await self._round(claim.job):
-                return
+                break
+        await claim.settle(None)
+        # Whoever added messages after the last round looked, and before this, found the work waiting and added none.
+        before, _ = await summary_in(self.memories, claim.job.namespace)
+        if await self._keep_from(claim.job, _covered(before)) is not None:
+            await claim.queue.add_one(replace(claim.job, failures=0))
 
     async def _round(self, job: Job) -> bool:
         """Takes the oldest messages into the summary; False when there is nothing to take."""
         before, version = await summary_in(self.memories, job.namespace)
-        covered = _NONE_YET if before is None else before.last_position
+        covered = _covered(before)
         keep_from = await self._keep_from(job, covered)
         part = [] if keep_from is None else await self._part(job.namespace, covered, keep_from)
         if not part:
@@ -131,6 +136,10 @@ class Summarizer:
         except VersionConflict as exc:
             raise MemoryChanged("the summary changed while it was made anew") from exc
         log.info("conversation_summarized", run_id=job.asker.run_id, last_position=_position(last))
+
+
+def _covered(summary: Summary | None) -> int:
+    return _NONE_YET if summary is None else summary.last_position
 
 
 def _first_tokens(oldest_first: Sequence[Item]) -> Sequence[Item]:

@@ -129,8 +129,11 @@ class Claim:
                 self.version = await self.queue.lease(self.job, self.version)
 
     async def settle(self, failure: CadreError | None) -> None:
-        """Ends the claim: the work is done, or it failed. Raises VersionConflict when it is not ours."""
+        """Ends the claim, unless it has ended: the work is done, or it failed. Raises VersionConflict when it is not
+        ours."""
         async with self._lock:
+            if self._over:
+                return
             self._over = True
             if failure is None:
                 await self.queue.finish(self)
