@@ -15,6 +15,9 @@ from tests.service.executor.test_runs import ASK, LOOP, TRIAGE
 
 from cadre.executor.v1 import runs_pb2
 from cadre_kit.errors import Unavailable
+from cadre_kit.serving import serving
+from cadre_sandbox.app import build as build_sandbox
+from cadre_sandbox.settings import SandboxSettings
 
 QUICK: dict[str, Any] = {"executor_lease_seconds": 1.0}
 
@@ -250,6 +253,34 @@ async def test_a_service_that_comes_back_is_waited_for(tmp_path: Path, near: Nei
 
     assert (run.error.code, run.error.node) == ("SERVICE_UNAVAILABLE", "add")
     assert events[-1] == "run_failed"
+
+
+CROWD = """
+flow: {name: crowd}
+state: {fields: {said: {type: "list[int]", default: [], reducer: append}}}
+nodes:
+  - {id: a, code: &slow "import time\\ntime.sleep(0.3)\\nresult = 1", outputs: [said]}
+  - {id: b, code: *slow, outputs: [said]}
+  - {id: c, code: *slow, outputs: [said]}
+edges: [{from: START, to: [a, b, c]}, {from: [a, b, c], to: END}]
+"""
+
+
+async def test_a_sandbox_that_is_busy_is_waited_for(tmp_path: Path, near: Neighbours) -> None:
+    one_at_a_time = SandboxSettings(
+        home=tmp_path, _env_file=None, sandbox_docker=False, sandbox_concurrency=1, sandbox_queue=0
+    )
+    async with (
+        build_sandbox(one_at_a_time) as services,
+        serving(services, host="127.0.0.1", port=0) as address,
+        executor_in(
+            tmp_path, near, sandbox_address=address, executor_patience_seconds=0
+        ) as executor,
+    ):
+        run, events = await executor.finish(CROWD)
+
+    assert outputs(run)["said"] == [1, 1, 1]
+    assert not [event for event in events if event.startswith("node_failed")]
 
 
 async def test_a_file_that_is_no_database_is_said_so(tmp_path: Path, near: Neighbours) -> None:

@@ -27,6 +27,8 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
 # What a channel says when the process at its other end is not there: it was killed, or starts again.
 _PEER_GONE = "SERVICE_UNAVAILABLE"
+# What a service of the platform says when as much waits for it as may: it goes on, and has begun nothing.
+_PEER_BUSY = frozenset({"SANDBOX_BUSY", "EMBEDDED_BUSY", "STORE_BUSY"})
 
 Answer = TypeVar("Answer")
 
@@ -152,14 +154,17 @@ class Task:
 
     async def patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Repeats a call whose service went away, with the same key, until it is back: no run is lost because another
-        of the platform's processes was killed, and nothing is paid for twice."""
+        of the platform's processes was killed, and nothing is paid for twice. One that is busy is waited for as long as
+        the node and the run may take."""
         deadline = time.monotonic() + self.means.patience_seconds
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 return await ask()
             except CadreError as error:
-                if error.code != _PEER_GONE or time.monotonic() + pause > deadline:
+                if error.code not in _PEER_BUSY and (
+                    error.code != _PEER_GONE or time.monotonic() + pause > deadline
+                ):
                     raise
                 log.warning(
                     "service_awaited",
