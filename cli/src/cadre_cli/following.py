@@ -93,7 +93,9 @@ def ask(client: "Client", run: "Run") -> None:
     from cadre_client import ApiError
 
     question, console = run.questions[0], errors()
-    console.print(f"\n[bold]{escape(question.message)}[/]")
+    # What asks is a run below this one: the same question may come from several.
+    below = f"  [dim]{escape(question.node)}[/]" if question.run_id not in ("", run.id) else ""
+    console.print(f"\n[bold]{escape(question.message)}[/]{below}")
     until = f", until {moment(question.deadline)}" if question.deadline else ""
     if question.choices:
         choice = _chosen(question.choices, f"{', '.join(question.choices)}{until}")

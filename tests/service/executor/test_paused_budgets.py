@@ -123,7 +123,7 @@ async def test_a_run_that_is_a_step_asks_for_the_budget_of_the_run_at_the_top(
         request = runs_pb2.ListRunsRequest(status=runs_pb2.RUN_STATUS_WAITING)
         while not (found := (await executor.ask(executor.runs.ListRuns, request)).runs):
             pass
-        await answer(executor, found[0].id, "raise")
+        await resume(executor, run.id, tokens=1000)
         await executor.events(run.id)
         ended = await executor.get(run.id)
 

@@ -260,7 +260,12 @@ def answer(
             show_default=False,
         ),
     ] = None,
-    node: Annotated[str | None, typer.Option(help="The node that asks, when several do.")] = None,
+    node: Annotated[
+        str | None,
+        typer.Option(
+            help="The node that asks, as `cadre runs show` says it; needed when several do."
+        ),
+    ] = None,
     comment: Annotated[str, typer.Option(help="What to add.")] = "",
     by: Annotated[str, typer.Option(help="Who answers.")] = "",
     json_: JsonFlag = False,

@@ -173,6 +173,8 @@ def draw_question(run: Run, question: Question) -> None:
     key = f"{run.id}/{question.node}/{question.iteration}"
     with st.container(border=True):
         st.markdown(f":material/contact_support: **{plain(question.message)}**")
+        if question.run_id not in ("", run.id):
+            st.caption(f"`{question.node}` asks, in run `{question.run_id}`")
         if question.deadline:
             st.caption(f"`{question.node}` waits until {question.deadline:%Y-%m-%d %H:%M} UTC")
         if not question.choices:

@@ -235,8 +235,10 @@ class Applied(Answer):
 
 
 class Question(Answer):
-    """What a node of a run asks a person, on its visit `iteration`. Without a deadline it waits for ever."""
+    """What a node of a run asks a person, on its visit `iteration`. Without a deadline it waits for ever. `run_id` is
+    the run that asks, which may be one below; `node` then begins with the steps that lead there."""
 
+    run_id: str = ""
     node: str
     iteration: int
     message: str

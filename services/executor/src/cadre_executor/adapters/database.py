@@ -76,6 +76,7 @@ RUNS = sa.Table(
     sa.Column("batch_id", sa.String),
     sa.Column("batch_row", sa.Integer),
     sa.Column("raised", sa.Text),
+    sa.Column("parent_visit", sa.Text),
 )
 BATCHES = sa.Table(
     "batches",

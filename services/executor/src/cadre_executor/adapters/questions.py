@@ -1,6 +1,7 @@
 """Questions of waiting runs, and their answers, as rows."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from cadre_executor.adapters.documents import (
     raised_to_text,
     seconds,
 )
+from cadre_executor.adapters.kin import Kin, below
 from cadre_executor.domain.answers import (
     Answer,
     AnswerChosen,
@@ -24,10 +26,20 @@ from cadre_executor.domain.runs import Question
 from cadre_kit.documents import json_text
 from cadre_kit.transactions import Statements
 
-__all__ = ["answer", "ask", "by_visit", "forget_stops", "open_ones", "overdue", "put_off"]
+__all__ = [
+    "addressed",
+    "answer",
+    "ask",
+    "by_visit",
+    "forget_stops",
+    "open_ones",
+    "overdue",
+    "put_off",
+]
 
 # Who answers when nobody did in time.
 _TIMEOUT = "timeout"
+_AT_ONCE = 500
 
 _ADD = sa.insert(QUESTIONS)
 _DROP = sa.delete(QUESTIONS).where(
@@ -47,18 +59,41 @@ def ask(statements: Statements, run_id: str, questions: Sequence[Question]) -> N
 
 def by_visit(connection: sa.Connection, run_id: str) -> dict[tuple[str, int], Asked]:
     """All questions of a run, by node and visit, in the order in which they were asked."""
-    return {asked.place: asked for asked in _all(connection, run_id)}
+    return {asked.place: asked for asked in _all(connection, [run_id])}
 
 
-def open_ones(connection: sa.Connection, run_id: str) -> tuple[Question, ...]:
-    """The questions of a run that nobody has answered."""
-    return tuple(a.question for a in _all(connection, run_id) if a.answer is None)
+def open_ones(connection: sa.Connection, kin: Kin) -> tuple[Question, ...]:
+    """What a run and those below it ask and nobody has answered, as that run says it."""
+    asked = _all(connection, kin.relatives, only_open=True)
+    return tuple(_seen_from_above(each, kin).question for each in asked)
+
+
+def addressed(connection: sa.Connection, request: AnswerRun) -> AnswerRun:
+    """The request as the run gets it that asks: the one that it names, or one below. Raises UnknownQuestion,
+    UnknownChoice, and NotWaiting when those below are asked for what they do not wait for."""
+    kin = below(connection, request.run_id, ended=True)
+    if len(kin.relatives) < 2:
+        return request
+    own = [
+        each
+        for each in _all(connection, kin.relatives)
+        if each.answer is not None or not kin.relatives[each.question.run_id].has_ended
+    ]
+    shown = [_seen_from_above(each, kin) for each in own]
+    meant = own[shown.index(question_for(request, shown))].question
+    return replace(request, run_id=meant.run_id, node=meant.node, iteration=meant.iteration)
+
+
+def _seen_from_above(asked: Asked, kin: Kin) -> Asked:
+    question = asked.question
+    path = kin.relatives[question.run_id].path
+    return replace(asked, question=replace(question, node=path + question.node))
 
 
 def answer(connection: sa.Connection, request: AnswerRun, *, ended: bool) -> Question | None:
     """Stores an answer; None when the same one was there. Nothing new is taken of a run that has ended. Raises
     NotWaiting, UnknownQuestion, UnknownChoice and AnswerChosen."""
-    asked = _all(connection, request.run_id)
+    asked = _all(connection, [request.run_id])
     if ended:
         asked = [one for one in asked if one.answer is not None]
     found = question_for(request, asked)
@@ -125,13 +160,23 @@ def put_off(connection: sa.Connection, run_id: str, *, pause: float) -> None:
     )
 
 
-def _all(connection: sa.Connection, run_id: str) -> list[Asked]:
-    statement = (
-        sa.select(QUESTIONS)
-        .where(QUESTIONS.c.run_id == run_id)
-        .order_by(QUESTIONS.c.asked_time, QUESTIONS.c.node, QUESTIONS.c.iteration)
-    )
-    return [_asked(row) for row in connection.execute(statement).mappings()]
+def _all(
+    connection: sa.Connection, run_ids: Collection[str], *, only_open: bool = False
+) -> list[Asked]:
+    """The questions of runs, in the order in which they were asked."""
+    found: list[Asked] = []
+    for some in _portions(run_ids):
+        statement = sa.select(QUESTIONS).where(QUESTIONS.c.run_id.in_(some))
+        if only_open:
+            statement = statement.where(QUESTIONS.c.choice.is_(None))
+        found += [_asked(row) for row in connection.execute(statement).mappings()]
+    return sorted(found, key=lambda each: (each.question.asked_time, *each.place))
+
+
+def _portions(run_ids: Collection[str]) -> Iterable[Sequence[str]]:
+    """Databases bound how many values a statement has."""
+    ids = list(run_ids)
+    return (ids[first : first + _AT_ONCE] for first in range(0, len(ids), _AT_ONCE))
 
 
 def _asked(row: sa.RowMapping) -> Asked:
@@ -145,6 +190,7 @@ def _asked(row: sa.RowMapping) -> Asked:
         deadline=None if deadline is None else moment(deadline),
         on_timeout=row["on_timeout"],
         raises=raised_from_text(row["raises"]),
+        run_id=row["run_id"],
     )
     if row["choice"] is None:
         return Asked(question=question)

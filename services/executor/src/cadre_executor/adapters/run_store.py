@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ from cadre_executor.adapters.database import (
 )
 from cadre_executor.adapters.documents import raised_to_text, seconds, usage_to_text
 from cadre_executor.adapters.effect_rows import effects_of, keep_effects
+from cadre_executor.adapters.kin import above, below
 from cadre_executor.adapters.run_rows import (
     attempts_of,
     ending_row,
@@ -26,7 +26,7 @@ from cadre_executor.adapters.run_rows import (
     run_row,
 )
 from cadre_executor.adapters.sources import digest_of
-from cadre_executor.domain.answers import AnswerRun, Asked, answered_event
+from cadre_executor.domain.answers import AnswerRun, Asked, answered_event, waiting_event
 from cadre_executor.domain.checkpoints import Checkpoint, Position
 from cadre_executor.domain.journals import Batch, LeaseLost
 from cadre_executor.domain.overruns import RAISE
@@ -350,26 +350,32 @@ class SqlRunStore:
 
         return await self._database.write(work)
 
-    async def answer(self, request: AnswerRun) -> None:
+    async def answer(self, request: AnswerRun) -> Sequence[str]:
         """Stores the first answer to a question, and lets a waiting run go on."""
 
-        def work(connection: sa.Connection) -> None:
-            # First of all, so that no executor lets the run wait while it is answered.
-            sequence = connection.execute(_NUMBER_EVENT, {"run": request.run_id}).scalar()
+        def work(connection: sa.Connection) -> Sequence[str]:
+            to = questions.addressed(connection, request)
+            # Before all else, so that no executor lets the run wait while it is answered.
+            sequence = connection.execute(_NUMBER_EVENT, {"run": to.run_id}).scalar()
             if sequence is None:
-                _get(connection, request.run_id)
-            question = questions.answer(connection, request, ended=sequence is None)
+                _get(connection, to.run_id)
+            question = questions.answer(connection, to, ended=sequence is None)
             if question is None or sequence is None:
                 raise _NothingNew
-            event = answered_event(question, request.answer)
-            _add_events(ConnectionStatements(connection), request.run_id, [event], last=sequence)
-            if question.raises is not None and request.answer.choice == RAISE:
-                _raise_budget(connection, request.raises, question.raises)
-            now = {"run": request.run_id, "now": seconds(request.answer.time)}
-            connection.execute(_WAKE, now)
+            event = answered_event(question, to.answer)
+            statements = ConnectionStatements(connection)
+            _add_events(statements, to.run_id, [event], last=sequence)
+            connection.execute(_WAKE, {"run": to.run_id, "now": seconds(to.answer.time)})
+            told = _tell_above(statements, to.run_id, event)
+            # The budget may be that of the run at the top, whose row is to be locked last.
+            if question.raises is not None and to.answer.choice == RAISE:
+                _raise_budget(connection, to.raises, question.raises)
+            return [to.run_id, *told]
 
-        with suppress(_NothingNew):
-            await self._database.write(work)
+        try:
+            return await self._database.write(work)
+        except _NothingNew:
+            return ()
 
     async def raise_budget(self, raised: RaisedBudget) -> None:
         """Gives a run another budget than its file does."""
@@ -515,6 +521,8 @@ class SqlRunStore:
             keep_effects(statements, run_id, batch.effects)
         if batch.questions:
             questions.ask(statements, run_id, batch.questions)
+            for question in batch.questions:
+                _tell_above(statements, run_id, waiting_event(question))
 
 
 class _NothingNew(Exception):
@@ -569,7 +577,13 @@ def _get(connection: sa.Connection, run_id: str) -> Run:
     run = run_of({**row})
     if run.status in FINAL or run.started_time is None:
         return run
-    return replace(run, questions=questions.open_ones(connection, run_id))
+    kin = below(connection, run_id)
+    waits = kin.at_rest and run.status is RunStatus.RUNNING
+    return replace(
+        run,
+        status=RunStatus.WAITING if waits else run.status,
+        questions=questions.open_ones(connection, kin),
+    )
 
 
 def _raise_budget(
@@ -609,6 +623,26 @@ def _start(statements: Statements, run_id: str, owner: str, events: Iterable[Eve
         if event.type is EventType.RUN_STARTED:
             started = {"run": run_id, "owner": owner, "started": seconds(event.time)}
             statements.change(_START, started)
+
+
+def _tell_above(statements: Statements, run_id: str, event: Event) -> list[str]:
+    """Says in the runs above that a run asks, or has its answer, each time of the step that leads there; those runs."""
+    told, path = [], event.node
+    for step in above(statements, run_id):
+        path = f"{step.place}/{path}"
+        sequence = statements.scalar(_NUMBER_EVENT, {"run": step.parent_run_id})
+        if sequence is None:
+            break
+        said = replace(
+            event,
+            node=step.node,
+            iteration=step.iteration,
+            item=step.item,
+            data={**(event.data or {}), "question": path, "run_id": run_id},
+        )
+        _add_events(statements, step.parent_run_id, [said], last=sequence)
+        told.append(step.parent_run_id)
+    return told
 
 
 def _add_events(statements: Statements, run_id: str, events: Sequence[Event], *, last: int) -> None:

@@ -50,6 +50,8 @@ async def _ended(action: WorkflowAction, task: Task) -> dict[str, Any]:
     children, open_children = task.means.children, task.means.open_children
     before = await _resumed(action, task)
     if before is None:
+        # What the run does that it starts is told in the run above it: after what that one says first.
+        await task.means.records.store()
         run_id, counted = (await children.start_child(_child(action, task))).id, Usage()
     else:
         run_id, counted = before["run_id"], Usage.of(before["total"])
@@ -112,6 +114,7 @@ def _child(action: WorkflowAction, task: Task) -> ChildRun:
         inputs={name: task.scope.inputs[name] for name in task.place.node.inputs},
         key=f"child/{task.call.at(_STEP).key}",
         parent_run_id=means.run_id,
+        parent_visit=task.place.visit,
         root_run_id=means.root_run_id,
         depth=means.depth + 1,
         schedule=means.schedule,

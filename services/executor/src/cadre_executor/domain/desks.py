@@ -65,6 +65,7 @@ _NOTHING_YET: dict[str, Any] = {
     "paused_seconds": 0.0,
     "last_sequence": 1,
     "parent_run_id": "",
+    "parent_visit": "",
     "root_run_id": "",
     "depth": 0,
     "schedule": "",
@@ -287,12 +288,14 @@ class Desk:
                 answer=Answer(choice=choice, time=datetime.now(UTC)),
                 raises=raised and replace(raised, run_id=question.raises.run_id),
             )
-            await self._store.answer(request)
+            await self.answer(request)
         return await self._sent_on(run.id)
 
     async def answer(self, request: AnswerRun) -> Run:
-        """Gives a run its answer. Raises RunNotFound, NotWaiting, UnknownQuestion, UnknownChoice and AnswerChosen."""
-        await self._store.answer(request)
+        """Gives a run, or the one below it that asks, its answer. Raises RunNotFound, NotWaiting, UnknownQuestion,
+        UnknownChoice and AnswerChosen."""
+        for told in await self._store.answer(request):
+            self._watchers.notify(told)
         return await self._sent_on(request.run_id)
 
     async def _sent_on(self, run_id: str) -> Run:
@@ -351,6 +354,7 @@ class Desk:
         run = replace(
             await self._run_of(request),
             parent_run_id=child.parent_run_id,
+            parent_visit=child.parent_visit,
             root_run_id=child.root_run_id,
             depth=child.depth,
             schedule=child.schedule,
@@ -399,6 +403,9 @@ class Desk:
             return
         driven = self._driven.get(step.id)
         if step.status is RunStatus.WAITING or (driven is not None and driven.resting):
+            if step.id not in holder.resting:
+                # What it asks is in the events of the runs above it, too.
+                self._watchers.notify(step.parent_run_id)
             holder.resting.add(step.id)
             self._room.set()
         else:

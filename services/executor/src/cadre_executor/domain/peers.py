@@ -227,6 +227,7 @@ class ChildRun:
     inputs: Mapping[str, Any]
     key: str
     parent_run_id: str
+    parent_visit: str
     root_run_id: str
     depth: int
     schedule: str = ""

@@ -32,6 +32,7 @@ __all__ = [
     "RunPage",
     "RunQuery",
     "RunStatus",
+    "Step",
     "StepOfRun",
     "Usage",
 ]
@@ -285,6 +286,8 @@ class Question:
     """What a node asks a person on one of its visits. Without `choices` the answer is in the person's own words.
     `on_timeout` is the choice that counts when `deadline` is over; without one the node fails then. `raises` is of
     questions about budgets: what the choice `raise` gives the run; without an amount the budget is not the run's own.
+    `run_id` is the run that asks. In a run above that one, `node` begins with the steps that lead there: see
+    `Step.place`.
     """
 
     node: str
@@ -295,17 +298,36 @@ class Question:
     deadline: datetime | None = None
     on_timeout: str = ""
     raises: RaisedBudget | None = None
+    run_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Where a run is a step of another: on which visit of which of its nodes, and for which item of its for_each, from
+    1; 0 without one."""
+
+    parent_run_id: str
+    node: str
+    iteration: int
+    item: int = 0
+
+    @property
+    def place(self) -> str:
+        """How people name it: `review`, `review.3` of the third item, `review@2` of the second visit."""
+        visit = f"@{self.iteration}" if self.iteration > 1 else ""
+        item = f".{self.item}" if self.item else ""
+        return f"{self.node}{visit}{item}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """One execution of one version of a workflow; `version` 0 is a file that was not applied.
 
-    `questions` are those that nobody has answered. `paused_seconds` is how long it waited for people, which its time
-    limit leaves out. `parent_run_id` names the run that it is a step of, `root_run_id` the one at the top; empty when
-    it is no step. `depth` is how many runs are above it. `schedule` is the one that started it, or the run at the top;
-    empty when none did; so is `api_key`, the name of a key. `batch_row` is the row of the batch `batch_id` that it is
-    for, from 1; 0 when it is for none.
+    `questions` are those that nobody has answered, of the runs below it too. `paused_seconds` is how long it waited for
+    people, which its time limit leaves out. `parent_run_id` names the run that it is a step of, `parent_visit` where
+    there, as `Place.visit` does, `root_run_id` the one at the top; empty when it is no step. `depth` is how many runs
+    are above it. `schedule` is the one that started it, or the run at the top; empty when none did; so is `api_key`,
+    the name of a key. `batch_row` is the row of the batch `batch_id` that it is for, from 1; 0 when it is for none.
     `raised` is the budget that a person gave it.
     """
 
@@ -329,6 +351,7 @@ class Run:
     max_concurrent_runs: int | None = None
     last_sequence: int = 0
     parent_run_id: str = ""
+    parent_visit: str = ""
     root_run_id: str = ""
     depth: int = 0
     schedule: str = ""

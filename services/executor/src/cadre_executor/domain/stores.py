@@ -108,9 +108,10 @@ class RunStore(DrivenRuns, Protocol):
     async def claim(self, candidate: Candidate, *, owner: str, expires: float) -> Claim | None:
         """Takes a run if its lease still is as the candidate says; None when another was quicker."""
 
-    async def answer(self, request: AnswerRun) -> None:
-        """Stores an answer, with the budget that it raises, and lets a waiting run go on. The same answer again changes
-        nothing. Raises RunNotFound, NotWaiting, UnknownQuestion, UnknownChoice, and AnswerChosen after another."""
+    async def answer(self, request: AnswerRun) -> Sequence[str]:
+        """Stores an answer, with the budget that it raises, and lets the run that asked go on; the runs whose events
+        say so: that one and those above it. The same answer again changes nothing. Raises RunNotFound, NotWaiting,
+        UnknownQuestion, UnknownChoice, and AnswerChosen after another."""
 
     async def raise_budget(self, raised: RaisedBudget) -> None:
         """Gives a run another budget than its file does."""

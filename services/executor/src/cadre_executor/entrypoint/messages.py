@@ -187,6 +187,7 @@ def _question(question: Question) -> runs_pb2.Question:
         iteration=question.iteration,
         message=question.message,
         choices=question.choices,
+        run_id=question.run_id,
     )
     if question.deadline is not None:
         message.deadline.CopyFrom(time_message(question.deadline))

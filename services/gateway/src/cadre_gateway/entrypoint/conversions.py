@@ -181,6 +181,7 @@ def run(message: runs_pb2.Run) -> d.Run:
 
 def _question(message: runs_pb2.Question) -> d.Question:
     return d.Question(
+        run_id=message.run_id,
         node=message.node,
         iteration=message.iteration,
         message=message.message,

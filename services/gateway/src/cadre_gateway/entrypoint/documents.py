@@ -399,7 +399,10 @@ class NewRun(Asked):
 class Question(Answer):
     """What a node of a run asks a person."""
 
-    node: str
+    run_id: str = Field(description="The run that asks: this one, or one that is a step below it.")
+    node: str = Field(
+        description="In a run below this one, after the steps that lead there: review/ask, review.3/ask of an item."
+    )
     iteration: int = Field(description="Which visit of the node, from 1.")
     message: str
     choices: list[str] = Field(description="Empty when the answer is in the person's own words.")
@@ -422,7 +425,9 @@ class NewAnswer(Asked):
         max_length=10_000,
         description="One of the question's choices; where it has none, the answer in words.",
     )
-    node: Text = Field("", description="The node that asks; needed when several do.")
+    node: Text = Field(
+        "", description="The node that asks, as the question says it; needed when several do."
+    )
     iteration: StrictInt = Field(
         0,
         ge=0,
@@ -495,7 +500,7 @@ class Run(Answer):
         description="The sequence of its last event: who wants the events so far stops there."
     )
     questions: list[Question] = Field(
-        description="What it asked and nobody has answered. Empty in lists."
+        description="What it and the runs below it asked and nobody has answered. Empty in lists."
     )
 
 

@@ -40,7 +40,9 @@ class _RunStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunStatus.V
     RUN_STATUS_CANCELLED: _RunStatus.ValueType  # 5
     """Stopped as asked. Final."""
     RUN_STATUS_WAITING: _RunStatus.ValueType  # 6
-    """Every step that can be taken was; a person has to answer."""
+    """Every step that can be taken was; a person has to answer. Lists say RUNNING of a run whose only open steps are runs
+    that wait: those are listed as waiting themselves.
+    """
 
 class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper):
     """Where a run stands."""
@@ -58,7 +60,9 @@ RUN_STATUS_FAILED: RunStatus.ValueType  # 4
 RUN_STATUS_CANCELLED: RunStatus.ValueType  # 5
 """Stopped as asked. Final."""
 RUN_STATUS_WAITING: RunStatus.ValueType  # 6
-"""Every step that can be taken was; a person has to answer."""
+"""Every step that can be taken was; a person has to answer. Lists say RUNNING of a run whose only open steps are runs
+that wait: those are listed as waiting themselves.
+"""
 Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
 class _EventType:
@@ -239,7 +243,9 @@ class Run(_message.Message):
 
     @_builtins.property
     def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Question]:
-        """What it asked and nobody has answered, one for each node. Other branches may still run. Empty in lists."""
+        """What it, and the runs that are steps of it, asked and nobody has answered, in the order in which they did. Other
+        branches may still run. Empty in lists.
+        """
 
     def __init__(
         self,
@@ -286,12 +292,17 @@ class Question(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     CHOICES_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
     node: _builtins.str
-    """The node that waits."""
+    """The node that waits. In a run below this one, after the steps that lead there: `review/ask`, `review.3/ask` in the
+    third item of a for_each, `review@2/ask` in the second visit.
+    """
     iteration: _builtins.int
     """Which visit of the node, from 1."""
     message: _builtins.str
     """What it asks."""
+    run_id: _builtins.str
+    """The run that asks: this one, or one below it."""
     @_builtins.property
     def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The answers to choose from. Empty when the answer is in the person's own words."""
@@ -308,10 +319,11 @@ class Question(_message.Message):
         message: _builtins.str = ...,
         choices: _abc.Iterable[_builtins.str] | None = ...,
         deadline: _timestamp_pb2.Timestamp | None = ...,
+        run_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "deadline", b"deadline", "iteration", b"iteration", "message", b"message", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "deadline", b"deadline", "iteration", b"iteration", "message", b"message", "node", b"node", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -794,9 +806,9 @@ class AnswerRunRequest(_message.Message):
     ANSWERED_BY_FIELD_NUMBER: _builtins.int
     ITERATION_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The waiting run's id."""
+    """The id of the run that waits, or of one above it."""
     node: _builtins.str
-    """The node that waits; empty when only one does."""
+    """The node that waits, as the run's question says it; empty when only one does."""
     choice: _builtins.str
     """One of its choices; where it has none, the answer in words, at most 10,000 characters. INVALID_ARGUMENT when it is
     none of them, or empty.

@@ -1,0 +1,89 @@
+"""The runs above and below a run: those that it is a step of, and those that are steps of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from cadre_executor.adapters.database import RUNS
+from cadre_executor.domain.runs import FINAL, RunStatus, Step
+from cadre_kit.transactions import Statements
+
+__all__ = ["Kin", "Relative", "above", "below"]
+
+_COLUMNS = (RUNS.c.id, RUNS.c.parent_run_id, RUNS.c.parent_visit, RUNS.c.status)
+_ABOVE = sa.select(RUNS.c.parent_run_id, RUNS.c.parent_visit).where(
+    RUNS.c.id == sa.bindparam("run")
+)
+
+
+def _family(*, ended: bool) -> sa.Select[tuple[str, str, str, str]]:
+    """A run and all below it, each after the one that it is a step of; without `ended`, none that has ended."""
+    counts = sa.true() if ended else RUNS.c.ended_time.is_(None)
+    top = sa.select(*_COLUMNS, sa.literal(0).label("level")).where(RUNS.c.id == sa.bindparam("run"))
+    family = top.cte("family", recursive=True)
+    steps = sa.select(*_COLUMNS, family.c.level + 1).join(
+        family, RUNS.c.parent_run_id == family.c.id
+    )
+    family = family.union_all(steps.where(counts))
+    columns = (family.c.id, family.c.parent_run_id, family.c.parent_visit, family.c.status)
+    return sa.select(*columns).order_by(family.c.level, family.c.id)
+
+
+_GOING = _family(ended=False)
+_ALL = _family(ended=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relative:
+    """A run below another. `path` is the steps that lead to it, each followed by a slash; empty for the run itself."""
+
+    path: str
+    status: RunStatus
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more is asked there."""
+        return self.status in FINAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kin:
+    """A run and those below it, by id. `at_rest`: there are such, and each of them that waits for no other waits for
+    people."""
+
+    relatives: Mapping[str, Relative]
+    at_rest: bool
+
+
+def below(connection: sa.Connection, run_id: str, *, ended: bool = False) -> Kin:
+    """The run and all below it that have not ended, or with `ended` those that have, too."""
+    found: dict[str, Relative] = {}
+    parents: set[str] = set()
+    statement = _ALL if ended else _GOING
+    for run, parent, visit, status in connection.execute(statement, {"run": run_id}):
+        path = f"{found[parent].path}{_step(parent, visit).place}/" if found else ""
+        found[run] = Relative(path=path, status=RunStatus(status))
+        parents.add(parent)
+    leaves = [each for run, each in found.items() if run not in parents]
+    at_rest = len(found) > 1 and all(each.status is RunStatus.WAITING for each in leaves)
+    return Kin(relatives=found, at_rest=at_rest)
+
+
+def above(statements: Statements, run_id: str) -> list[Step]:
+    """What the run is a step of, and what that is, up to the top."""
+    found = []
+    while rows := statements.rows(_ABOVE, {"run": run_id}):
+        run_id = rows[0]["parent_run_id"]
+        if not run_id:
+            break
+        found.append(_step(run_id, rows[0]["parent_visit"]))
+    return found
+
+
+def _step(parent_run_id: str, visit: str) -> Step:
+    node, _, number = visit.rpartition("/")
+    iteration, _, item = number.partition(".")
+    return Step(
+        parent_run_id=parent_run_id, node=node, iteration=int(iteration or 0), item=int(item or 0)
+    )
