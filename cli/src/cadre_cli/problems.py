@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["document", "documents", "show", "shown"]
 
+_LEAST_SHOWN = 20
 _FIELDS = {"code", "message", "path", "line", "column", "resolution"}
 
 
@@ -53,8 +54,20 @@ def _show(problem: "Problem", lines: list[str], file: str) -> None:
     console.print(f"  {problem.message}", markup=False, highlight=False)
     if 0 < problem.line <= len(lines):
         number = f"{problem.line:>5} | "
-        caret = " " * (len(number) + max(problem.column, 1) - 1) + "^"
-        console.print(number + lines[problem.line - 1], markup=False, highlight=False, style="dim")
-        console.print(caret, style=colour)
+        room = console.width - len(number)
+        excerpt, column = _excerpt(lines[problem.line - 1], max(problem.column, 1), room=room)
+        console.print(number + excerpt, markup=False, highlight=False, style="dim")
+        console.print(" " * (len(number) + column - 1) + "^", style=colour)
     if problem.resolution:
         console.print(f"  → {problem.resolution}", markup=False, highlight=False)
+
+
+def _excerpt(line: str, column: int, *, room: int) -> tuple[str, int]:
+    """What there is room to show of a line, so that the caret stays below its column, and where that is then. A file
+    may be one line of a megabyte."""
+    if len(line) <= room:
+        return line, column
+    shown = max(room - len("… ") * 2, _LEAST_SHOWN)
+    start = max(0, min(column - shown // 2, len(line) - shown))
+    ahead, after = "… " if start else "", " …" if start + shown < len(line) else ""
+    return f"{ahead}{line[start : start + shown]}{after}", column - start + len(ahead)

@@ -80,6 +80,16 @@ def test_an_invalid_file_is_shown_with_its_lines_and_ends_with_2(cadre: Cadre) -
     assert "did you mean `message`?" in ran.stderr
 
 
+def test_of_a_line_too_long_to_show_the_part_around_the_problem_is_shown(cadre: Cadre) -> None:
+    file = cadre.write("flow.yaml", "name: x\nprompt: {state.mesage}" + "x" * 100_000)
+
+    ran = cadre("run", file, "-i", "message=hello")
+
+    assert len(ran.stderr) < 2000
+    assert "x …\n              ^\n" in ran.stderr
+    assert "    2 | prompt: {state.mesage}xx" in ran.stderr
+
+
 def test_inputs_come_from_text_files_and_json(cadre: Cadre, store: Store, triage: str) -> None:
     cadre.write("letter.txt", "Dear all\n")
     cadre.write("values.json", '{"message": "overridden", "kind": "letter"}')
