@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.fakes.telegram import BOT_ID, CHAT, GROUP, PERSON, TOKEN
 
 from cadre_gateway.connectors.buttons import button, pushed
-from cadre_gateway.connectors.styled_texts import styled_pieces
 from cadre_gateway.connectors.telegram import TelegramConnector
 from cadre_gateway.connectors.telegram_api import TelegramApi
+from cadre_gateway.connectors.telegram_texts import styled_pieces
 from cadre_gateway.connectors.telegram_updates import Bot, message_in
 from cadre_gateway.domain.actions import AnswerQuestion, CancelRun, Say, ShowStatus, StartRun
 from cadre_gateway.domain.connectors import DeliveryRefused, Incoming, Message, Trigger
@@ -239,21 +239,6 @@ def test_a_sample_is_genuine_and_nothing_is_replied_to_it(telegram: TelegramConn
 
 def units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
-
-
-@pytest.mark.parametrize(
-    ("markdown", "shown"),
-    [
-        ("<p>Hello</p>", "<p>Hello</p>"),
-        ("😀 a `<b>` of List<String>", "😀 a <b> of List<String>"),
-        ("<div>\n<b>one</b>\n</div>\n\ntwo", "<div>\n<b>one</b>\n</div>\n\ntwo"),
-        ("see <https://example.org>", "see https://example.org"),
-    ],
-)
-def test_html_in_an_answer_is_shown_and_not_left_out(markdown: str, shown: str) -> None:
-    (piece,) = styled_pieces(markdown)
-
-    assert piece.text == shown
 
 
 def test_markdown_becomes_entities_that_cover_what_they_should() -> None:

@@ -16,8 +16,8 @@ from typing import Any
 from cadre_gateway.connectors.bodies import json_body
 from cadre_gateway.connectors.buttons import button
 from cadre_gateway.connectors.files import attached
-from cadre_gateway.connectors.styled_texts import LONGEST_TEXT, Styled, styled_pieces
 from cadre_gateway.connectors.telegram_api import TelegramApi, TelegramRefused
+from cadre_gateway.connectors.telegram_texts import LONGEST_TEXT, Styled, styled_pieces
 from cadre_gateway.connectors.telegram_updates import SAMPLE_CHAT, Bot, message_in
 from cadre_gateway.domain.connectors import (
     MOST_FILE_BYTES,

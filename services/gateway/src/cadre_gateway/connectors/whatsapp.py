@@ -12,7 +12,6 @@ from typing import Any
 
 from cadre_gateway.connectors.bodies import json_body
 from cadre_gateway.connectors.files import attached
-from cadre_gateway.connectors.styled_texts import WHATSAPP, marked_pieces
 from cadre_gateway.connectors.whatsapp_api import WhatsAppApi, WhatsAppRefused
 from cadre_gateway.connectors.whatsapp_messages import (
     SAMPLE_PERSON,
@@ -36,6 +35,7 @@ from cadre_gateway.domain.connectors import (
     connection_variable,
 )
 from cadre_gateway.domain.deliveries import Delivery, Receipt, RunNews, Undeliverable
+from cadre_gateway.domain.texts import pieces
 from cadre_kit.ids import new_id
 
 __all__ = ["LastHeard", "WhatsAppConnector"]
@@ -44,8 +44,6 @@ LastHeard = Callable[[str, str, str], Awaitable[float | None]]
 """When something came last from a conversation of a connection of a kind, in unix seconds."""
 
 _LONGEST_TEXT = 4_096
-# Marks come on top of it.
-_PARTED_AT = 3_700
 _WINDOW_SECONDS = 86_400.0
 _WINDOW_CLOSED = 131047
 # A read receipt's dots go away after 25 seconds; so they are shown anew every fifth tick of 4.
@@ -114,8 +112,7 @@ class WhatsAppConnector(Connector):
 
     def say(self, delivery: Delivery, text: str) -> Sequence[Mapping[str, Any]]:
         """A reply in as many messages as it takes."""
-        found = marked_pieces(text, WHATSAPP, limit=_PARTED_AT, longest=_LONGEST_TEXT)
-        return _posts(delivery, [text_document(piece) for piece in found])
+        return _posts(delivery, [text_document(piece) for piece in pieces(text, _LONGEST_TEXT)])
 
     async def send(self, document: Mapping[str, Any], *, post_id: str, now: float) -> str:
         """One message; outside the 24 hours in which a person may be answered, in the template that is set."""
