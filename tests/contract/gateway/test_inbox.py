@@ -34,6 +34,7 @@ from cadre_gateway.domain.deliveries import (
     Trouble,
 )
 from cadre_kit.databases import migrate
+from cadre_kit.errors import InvalidInput
 from cadre_kit.ids import new_id
 from cadre_kit.transactions import Transactions
 
@@ -230,6 +231,13 @@ async def test_lists_are_narrowed_and_go_on_from_page_to_page(inbox: Inbox) -> N
     assert await ids(status=DeliveryStatus.PARKED) == ["0"]
     assert await ids(source="slack/helper", key="1") == ["1"]
     assert await ids(source="slack/other") == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_nul_is_its_sender_s_mistake_and_not_the_database_s(inbox: Inbox) -> None:
+    with pytest.raises(InvalidInput, match="NUL"):
+        await inbox.list(status=None, source="", key="\0", before="", limit=9)
 
 
 async def test_what_is_done_is_forgotten_after_its_time_and_nothing_else(

@@ -124,6 +124,13 @@ async def test_the_log_is_read_page_by_page_and_survives_a_restart(
         token = first["next_page_token"]
         second = (await http.get(f"/api/v1/audit?page_size=3&page_token={token}")).json()
 
+        odd = [
+            await http.get(f"/api/v1/{which}", params={"page_token": wrong})
+            for which in ("audit", "deliveries")
+            for wrong in ("rubbish", "\0", f"{token}\n")
+        ]
+
+    assert [one.status_code for one in odd] == [400] * 6
     assert [len(first["entries"]), len(second["entries"])] == [3, 2]
     assert second["next_page_token"] == ""
     ids = [one["id"] for one in first["entries"] + second["entries"]]

@@ -87,6 +87,7 @@ async def test_a_mail_is_answered_once_in_its_thread(
     assert reply["In-Reply-To"] == "<1@example.com>"
     assert str(reply["References"]).split() == ["<0@example.com>", long, "<1@example.com>"]
     assert reply["Auto-Submitted"] == "auto-replied"
+    assert reply["X-Auto-Response-Suppress"] == "All"
     assert reply["Message-ID"].endswith("@example.org>")
     assert reply.get_content().strip() == "Yes, since Monday. Grüße"
 

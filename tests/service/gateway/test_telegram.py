@@ -52,6 +52,13 @@ async def push(telegram: TelegramServer, gateway: Any, update: dict[str, Any]) -
     return await asyncio.to_thread(telegram.push, update, gateway.url)
 
 
+async def until_none_waits(api: httpx.AsyncClient) -> None:
+    """Until the gateway has done what every update so far asked for."""
+    async with asyncio.timeout(30):
+        while (await api.get("/api/v1/deliveries?status=received")).json()["deliveries"]:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.05)
+
+
 async def test_connecting_tells_telegram_where_to_send_and_with_which_secret(
     gateway: Any, api: httpx.AsyncClient, telegram: TelegramServer
 ) -> None:
@@ -137,6 +144,30 @@ async def test_a_question_is_answered_by_a_button_and_by_nobody_elsewhere(
         each["text"] == "Send it?\n\nAnswered: no (Ada)"
         for each in telegram.sent("editMessageText")
     )
+
+
+async def test_what_a_group_began_goes_on_when_it_has_become_a_supergroup(
+    gateway: Any, api: httpx.AsyncClient, telegram: TelegramServer, eventually: Any
+) -> None:
+    former = {"id": -7, "type": "group", "title": "All"}
+    await push(telegram, gateway, telegram.message("@helper_bot do it", chat=former))
+    run = await run_of(gateway)
+    await gateway.executor.ask(run.id, "review")
+    await eventually(telegram.sent, seconds=30)
+    (keys,) = telegram.sent()[0]["reply_markup"]["inline_keyboard"]
+
+    moved = telegram.message(chat=former, migrate_to_chat_id=GROUP["id"])
+    await push(telegram, gateway, moved)
+    told = telegram.message(chat=GROUP, migrate_from_chat_id=former["id"])
+    await push(telegram, gateway, told)
+    await until_none_waits(api)
+    message = {"message_id": 5, "chat": GROUP, "text": "Send it?"}
+    query = {"id": "q", "from": PERSON, "message": message, "data": keys[1]["callback_data"]}
+    await push(telegram, gateway, {"update_id": telegram.number(), "callback_query": query})
+    await eventually(lambda: telegram.sent("answerCallbackQuery"), seconds=30)
+
+    assert telegram.sent("answerCallbackQuery")[0]["text"] == "Answered: no"
+    assert len(gateway.executor.runs) == 1
 
 
 async def test_status_and_cancel_are_about_the_chat_s_last_run(

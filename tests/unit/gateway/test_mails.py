@@ -119,3 +119,9 @@ def test_no_rubbish_is_more_than_unreadable(lines: list[bytes]) -> None:
 def test_a_mail_of_nobody_is_unreadable() -> None:
     with pytest.raises(MailUnreadable):
         read_mail(b"Subject: x\r\n\r\nhi")
+
+
+def test_nul_in_headers_is_left_out() -> None:
+    mail = read_mail(b"From: a@x.org\r\nMessage-ID: <1\0@x>\r\nReferences: <0\0@x>\r\n\r\nhi")
+
+    assert (mail.message_id, mail.references) == ("<1@x>", ("<0@x>",))

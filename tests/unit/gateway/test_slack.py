@@ -226,3 +226,20 @@ def test_a_reply_goes_into_the_thread_escaped_and_in_pieces(slack: SlackConnecto
     assert sent[1]["text"].endswith("&lt;end&gt;")
     assert all({**one, **back} == one for one in sent)
     assert failed[0]["text"] == "The run r failed."
+
+
+def test_markdown_becomes_slack_s_marks_and_nothing_of_it_calls_anybody(
+    slack: SlackConnector,
+) -> None:
+    delivery = Delivery(
+        id="d", kind="slack", name="helper", key="k", workflow="w", version=1, trigger=0, content={},
+        run_id="r", received_time=0.0, back={"channel": "C1"}, reply="answer",
+    )  # fmt: skip
+    said = (
+        "# Plan\n\n**Do** `a<b` [it & go](https://x.org/?a|b), <!channel> [x](!channel)\n\n- ~~no~~"
+    )
+    (sent,) = slack.say(delivery, said)
+
+    assert sent["text"] == (
+        "*Plan*\n\n*Do* `a&lt;b` <https://x.org/?a%7Cb|it &amp; go>, &lt;!channel&gt; x (!channel)\n\n• ~no~"
+    )

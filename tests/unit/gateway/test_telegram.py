@@ -255,6 +255,14 @@ def test_markdown_becomes_entities_that_cover_what_they_should() -> None:
     assert covered["pre"].strip() == "x = 1"
 
 
+def test_what_looks_like_html_is_shown_as_it_is() -> None:
+    (piece,) = styled_pieces(
+        "Use List<int> and `a<b>`, see <https://x.org>\n\n<answer>\n42\n</answer>"
+    )
+
+    assert piece.text == "Use List<int> and a<b>, see https://x.org\n\n<answer>\n42\n</answer>"
+
+
 def test_a_long_bold_text_stays_bold_over_the_cut_and_no_word_is_broken() -> None:
     words = ["wörd😀"] * 2000
     found = styled_pieces(f"**{' '.join(words)}**")

@@ -11,7 +11,7 @@ from tests.fakes.whatsapp import APP_SECRET, delivered, message, text
 from cadre_gateway.connectors.buttons import pushed
 from cadre_gateway.connectors.whatsapp import WhatsAppConnector
 from cadre_gateway.connectors.whatsapp_api import WhatsAppApi
-from cadre_gateway.connectors.whatsapp_messages import question_documents
+from cadre_gateway.connectors.whatsapp_messages import question_documents, text_documents
 from cadre_gateway.domain.actions import Say
 from cadre_gateway.domain.connectors import Incoming, Parsed, Trigger
 from cadre_gateway.domain.deliveries import RunQuestion
@@ -56,6 +56,18 @@ def test_more_than_three_choices_or_long_ones_are_a_list() -> None:
     assert (answer.run_id, answer.choice) == (RUN, 3)
     cut = long["interactive"]["action"]["sections"][0]["rows"][1]
     assert (len(cut["title"]), cut["description"]) == (24, "yes, and tell everybody about it")
+
+
+def test_markdown_becomes_whatsapp_s_marks_and_no_message_is_too_long() -> None:
+    said = "## Plan\n\n***Do*** [it](https://x.org)\n\n> **so** 😀\n> now\n\n```sh\nls\n```"
+    (one,) = text_documents(said)
+    many = text_documents("**a** " * 2_000)
+
+    assert (
+        one["text"]["body"] == "*Plan*\n\n*_Do_* it (https://x.org)\n\n> *so* 😀\n> now\n\n```ls```"
+    )
+    assert all(len(each["text"]["body"]) <= 4_096 for each in many)
+    assert sum(each["text"]["body"].count("*a*") for each in many) == 2_000
 
 
 def test_what_has_no_room_above_the_buttons_goes_ahead() -> None:

@@ -65,7 +65,8 @@ def send(
 ) -> None:
     """Send a signed delivery to the local gateway, as the provider would, and follow the run that it starts.
 
-    Needs no account and no network. The provider is sent nothing: the reply is shown here.
+    Needs no account and no network. The provider is sent nothing: the run's end is shown here, and of a message that
+    asks for no run, such as /status, the delivery without the words that answer it.
     """
     with gateway() as client:
         delivery = _started(client, _kept(client.send_sample(client.sample(kind, name, text))))

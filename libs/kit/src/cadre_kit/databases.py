@@ -73,13 +73,20 @@ class DatabaseCorrupt(StoreFailed, DataLost):
     code = "DATABASE_CORRUPT"
 
 
-# What SQLite's messages say, and what that means.
-_SQLITE_FAILURES: tuple[tuple[str, type[CadreError], str, str], ...] = (
+# What the messages of SQLite and psycopg say, and what that means.
+_FAILURES: tuple[tuple[str, type[CadreError], str, str], ...] = (
     (
         "locked",
         DatabaseLocked,
         "the {name} database is locked by another process",
         "End the program that holds it; the platform's own services never share one.",
+    ),
+    (
+        # Only PostgreSQL: trying again would never help.
+        "cannot contain nul",
+        InvalidInput,
+        "a text holds the character NUL, which the {name} database cannot hold",
+        "Take the character U+0000 out of it.",
     ),
     ("full", DatabaseFull, "the disk of the {name} database is full", "Make room, then try again."),
     (
@@ -227,7 +234,7 @@ def database_errors(name: str) -> Iterator[None]:
 
 def _translated(text: str, name: str) -> CadreError:
     lowered = text.lower()
-    for sign, cls, message, resolution in _SQLITE_FAILURES:
+    for sign, cls, message, resolution in _FAILURES:
         if sign in lowered:
             return cls(
                 message.format(name=name), resolution=resolution, metadata={"database": name}

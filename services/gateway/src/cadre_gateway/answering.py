@@ -8,6 +8,7 @@ from cadre_gateway.adapters.services import Executor
 from cadre_gateway.domain.actions import (
     AnswerQuestion,
     CancelRun,
+    MoveConversation,
     Say,
     ShowStatus,
     StartRun,
@@ -41,6 +42,9 @@ class Answering:
                 return await self._status(delivery)
             case CancelRun():
                 return await self._cancelled(delivery)
+            case MoveConversation(former=former):
+                await self.inbox.move_conversation(delivery, former)
+                return ""
             case AnswerQuestion() as answer:
                 return await self._answered(delivery, answer)
             case StartRun() | TellEnd() | TellBatchEnd():

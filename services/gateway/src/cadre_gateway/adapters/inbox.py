@@ -158,6 +158,12 @@ class Inbox:
 
         return await self._database.read(work)
 
+    async def move_conversation(self, moved: Delivery, former: str) -> None:
+        """Has all of the conversation that was called `former` belong to that of `moved`."""
+        its = (_D.kind == moved.kind, _D.name == moved.name, _D.conversation == former)
+        move = sa.update(DELIVERIES).where(*its).values(conversation=moved.conversation)
+        await self._database.write(lambda connection: connection.execute(move))
+
     async def last_heard(self, kind: str, name: str, conversation: str) -> float | None:
         """When something came last from a conversation, in unix seconds."""
         last = sa.select(sa.func.max(_D.received_time)).where(

@@ -177,5 +177,7 @@ def _composed(
     mail["In-Reply-To"] = document["in_reply_to"]
     mail["References"] = " ".join(document["references"])
     mail["Auto-Submitted"] = "auto-replied"
+    # What Exchange and Outlook heed in its place.
+    mail["X-Auto-Response-Suppress"] = "All"
     mail.set_content(document["text"])
     return mail

@@ -107,8 +107,8 @@ def _read(raw: bytes) -> Mail:
 
 
 def _header(found: Message, name: str) -> str:
-    """A header in one line; empty where it is not there."""
-    return " ".join(str(found.get(name, "")).split())
+    """A header in one line, without NUL, which some databases cannot hold; empty where it is not there."""
+    return " ".join(str(found.get(name, "")).replace("\0", "").split())
 
 
 def _address(found: Message, name: str) -> str:

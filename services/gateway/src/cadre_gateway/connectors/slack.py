@@ -15,6 +15,7 @@ import httpx2
 
 from cadre_gateway.connectors.bodies import json_body
 from cadre_gateway.connectors.files import attached
+from cadre_gateway.connectors.marks import SLACK, marked_pieces, slack_escaped
 from cadre_gateway.connectors.webhook import retry_after
 from cadre_gateway.domain.actions import Say, StartRun
 from cadre_gateway.domain.connectors import (
@@ -34,7 +35,6 @@ from cadre_gateway.domain.connectors import (
     required,
 )
 from cadre_gateway.domain.deliveries import Delivery, RunNews, TryAgain, Undeliverable
-from cadre_gateway.domain.texts import pieces
 from cadre_gateway.domain.webhooks import is_recent
 from cadre_kit.ids import new_id
 from cadre_kit.outgoing import Ask, TooLarge, TooManyRedirects, fetch
@@ -117,8 +117,8 @@ class SlackConnector(Connector):
         if delivery.back["channel"] == _SAMPLE_CHANNEL:
             return []
         return [
-            {"app": delivery.name, "text": _escaped(piece), **delivery.back}
-            for piece in pieces(text, _LONGEST_TEXT)
+            {"app": delivery.name, "text": piece, **delivery.back}
+            for piece in marked_pieces(text, SLACK, limit=_LONGEST_TEXT)
         ]
 
     async def complete(self, delivery: Delivery) -> Mapping[str, Any]:
@@ -323,10 +323,6 @@ def _judge(status: int, headers: Mapping[str, str], body: bytes) -> None:
     )
 
 
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def _unescaped(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
@@ -335,7 +331,7 @@ def _sample_event(text: str, key: str, now: float) -> bytes:
     event = {
         "type": "app_mention",
         "user": "U0SAMPLE",
-        "text": f"<@U0APP> {_escaped(text)}",
+        "text": f"<@U0APP> {slack_escaped(text)}",
         "ts": f"{now:.6f}",
         "channel": _SAMPLE_CHANNEL,
     }
@@ -345,7 +341,7 @@ def _sample_event(text: str, key: str, now: float) -> bytes:
 def _sample_command(command: str, text: str, key: str) -> bytes:
     fields = {
         "command": command,
-        "text": _escaped(text),
+        "text": slack_escaped(text),
         "user_id": "U0SAMPLE",
         "channel_id": _SAMPLE_CHANNEL,
         "trigger_id": key,

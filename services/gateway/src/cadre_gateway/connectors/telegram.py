@@ -46,6 +46,8 @@ _MOST_CONNECTIONS = 40
 # What fails when somebody was faster, or a question is old; nothing is lost by it.
 _MAY_FAIL = frozenset({"answerCallbackQuery", "editMessageText"})
 _LONGEST_NOTE = 200
+# Telegram takes no more in a message; what is over would be plain anyway.
+_MOST_ENTITIES = 100
 _BUTTONS_IN_ROW = 3
 _LONGEST_IN_ROW = 24
 
@@ -288,7 +290,7 @@ def _texts(
     for number, piece in enumerate(pieces):
         fields: dict[str, Any] = {"chat_id": back["chat"], "text": piece.text, **_thread(back)}
         if piece.entities:
-            fields["entities"] = list(piece.entities)
+            fields["entities"] = list(piece.entities[:_MOST_ENTITIES])
         if number == 0:
             about = {"message_id": back["message"], "allow_sending_without_reply": True}
             fields["reply_parameters"] = about

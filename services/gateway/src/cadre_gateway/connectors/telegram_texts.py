@@ -3,20 +3,27 @@
 Given like that, and not as marks within the text, nothing has to be escaped, and no cut can fall into a mark.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from telegramify_markdown import MessageEntity, RenderConfig, convert
 
 from cadre_gateway.domain.texts import parts, utf16_length
 
-__all__ = ["LONGEST_TEXT", "Styled", "styled_pieces"]
+__all__ = ["LONGEST_TEXT", "Entity", "Styled", "styled_pieces"]
 
 LONGEST_TEXT = 4_096
 """What one message takes, in UTF-16 code units."""
 
-_MOST_ENTITIES = 100
+Entity: TypeAlias = Mapping[str, Any]
+"""Which part of a text is what, in the Bot API's words and UTF-16 code units."""
+
+# What Markdown takes for HTML would not be shown: half of `List<int>` is gone. Only addresses may stand in brackets.
+_TAG = re.compile(r"<(?!(?:https?://|mailto:)[^\s<>]+>)")
+# Stands for `<` meanwhile: as long as it, and no character of any text.
+_BRACKET = "\ufdd0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,24 +31,24 @@ class Styled:
     """The text of one message, with its entities as the Bot API takes them."""
 
     text: str
-    entities: Sequence[Mapping[str, Any]] = ()
+    entities: Sequence[Entity] = ()
 
 
 def styled_pieces(markdown: str, *, limit: int = LONGEST_TEXT) -> list[Styled]:
     """The messages that a text makes; none for a blank one. Entities over a cut go on behind it."""
-    text, entities = convert(markdown, latex_escape=False, config=_CONFIG)
+    text, entities = convert(_TAG.sub(_BRACKET, markdown), latex_escape=False, config=_CONFIG)
+    text = text.replace(_BRACKET, "<")
     found, at, begins = [], 0, 0
     for start, end in parts(text, limit, length=utf16_length):
         begins += utf16_length(text[at:start])
         ends = begins + utf16_length(text[start:end])
         within = [cut for each in entities if (cut := _cut(each, begins, ends)) is not None]
-        # Telegram takes no more; what is over would be plain anyway.
-        found.append(Styled(text=text[start:end], entities=within[:_MOST_ENTITIES]))
+        found.append(Styled(text=text[start:end], entities=within))
         at, begins = end, ends
     return found
 
 
-def _cut(entity: MessageEntity, begins: int, ends: int) -> Mapping[str, Any] | None:
+def _cut(entity: MessageEntity, begins: int, ends: int) -> Entity | None:
     """The part of an entity within a piece, counted from there."""
     first, last = max(entity.offset, begins), min(entity.offset + entity.length, ends)
     if first >= last:

@@ -10,6 +10,7 @@ from cadre_gateway.domain.actions import (
     Action,
     AnswerQuestion,
     CancelRun,
+    MoveConversation,
     Say,
     ShowStatus,
     StartRun,
@@ -63,6 +64,8 @@ def message_in(update: Mapping[str, Any], bot: Bot, triggers: Sequence[Trigger])
         return None
     if isinstance(query := update.get("callback_query"), dict):
         return _pushed(update_id, query, triggers[0])
+    if (moved := _moved(update_id, update.get("message"), triggers[0])) is not None:
+        return moved
     for event in ("message", "edited_message"):
         message = update.get(event)
         if isinstance(message, dict) and _is_of_a_person(message):
@@ -233,6 +236,31 @@ def _album(said: _Said, action: Action | None, files: Sequence[object]) -> str:
     if not is_new or not files or not isinstance(group, str) or not group:
         return ""
     return f"album {said.chat['id']} {group}"[:_LONGEST_KEY]
+
+
+def _moved(update_id: int, message: Any, trigger: Trigger) -> Message | None:
+    """A group has become a supergroup, which has another number; both say so."""
+    chat = message.get("chat") if isinstance(message, dict) else None
+    here = chat.get("id") if isinstance(chat, dict) else None
+    if not isinstance(here, int):
+        return None
+    former, now = message.get("migrate_from_chat_id", here), message.get("migrate_to_chat_id", here)
+    if not isinstance(former, int) or not isinstance(now, int) or former == now:
+        return None
+    return Message(
+        trigger=trigger,
+        key=str(update_id)[:_LONGEST_KEY],
+        content={
+            "body": message,
+            "text": "",
+            "sender": "",
+            "conversation": str(now),
+            "event": "message",
+            "files": [],
+        },
+        back={"chat": now, "message": message.get("message_id")},
+        action=MoveConversation(former=str(former)),
+    )
 
 
 def _pushed(update_id: int, query: Mapping[str, Any], trigger: Trigger) -> Message | None:

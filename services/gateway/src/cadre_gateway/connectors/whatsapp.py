@@ -19,7 +19,7 @@ from cadre_gateway.connectors.whatsapp_messages import (
     question_documents,
     receipt_of,
     template_document,
-    text_document,
+    text_documents,
 )
 from cadre_gateway.domain.connectors import (
     Answer,
@@ -35,7 +35,6 @@ from cadre_gateway.domain.connectors import (
     connection_variable,
 )
 from cadre_gateway.domain.deliveries import Delivery, Receipt, RunNews, Undeliverable
-from cadre_gateway.domain.texts import pieces
 from cadre_kit.ids import new_id
 
 __all__ = ["LastHeard", "WhatsAppConnector"]
@@ -43,7 +42,6 @@ __all__ = ["LastHeard", "WhatsAppConnector"]
 LastHeard = Callable[[str, str, str], Awaitable[float | None]]
 """When something came last from a conversation of a connection of a kind, in unix seconds."""
 
-_LONGEST_TEXT = 4_096
 _WINDOW_SECONDS = 86_400.0
 _WINDOW_CLOSED = 131047
 # A read receipt's dots go away after 25 seconds; so they are shown anew every fifth tick of 4.
@@ -112,7 +110,7 @@ class WhatsAppConnector(Connector):
 
     def say(self, delivery: Delivery, text: str) -> Sequence[Mapping[str, Any]]:
         """A reply in as many messages as it takes."""
-        return _posts(delivery, [text_document(piece) for piece in pieces(text, _LONGEST_TEXT)])
+        return _posts(delivery, text_documents(text))
 
     async def send(self, document: Mapping[str, Any], *, post_id: str, now: float) -> str:
         """One message; outside the 24 hours in which a person may be answered, in the template that is set."""

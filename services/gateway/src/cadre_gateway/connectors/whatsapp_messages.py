@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cadre_gateway.connectors.buttons import button, pushed
+from cadre_gateway.connectors.marks import WHATSAPP, marked_pieces
 from cadre_gateway.connectors.whatsapp_api import resolution_of
 from cadre_gateway.domain.actions import Action, Say, StartRun
 from cadre_gateway.domain.connectors import FILES_TOO_LARGE, MOST_FILE_BYTES, Message, Trigger
@@ -16,7 +17,7 @@ __all__ = [
     "question_documents",
     "receipt_of",
     "template_document",
-    "text_document",
+    "text_documents",
 ]
 
 SAMPLE_PERSON = "0"
@@ -28,6 +29,7 @@ _MOST_ROWS = 10
 _LONGEST_ROW = 24
 _LONGEST_ASKED = 1_024
 _LONGEST_TEXT = 4_096
+_LONGEST_UNMARKED = 3_800
 _LONGEST_PARAMETER = 1_000
 _NOT_UNDERSTOOD = "I read text, images and documents."
 # Nobody says anything with these.
@@ -78,9 +80,12 @@ def receipt_of(status: Mapping[str, Any]) -> Receipt | None:
     return Receipt(receipt=key[:200], status=said, trouble=trouble)
 
 
-def text_document(text: str) -> Mapping[str, Any]:
-    """A text, at most 4,096 characters."""
-    return {"type": "text", "text": {"body": text}}
+def text_documents(markdown: str) -> list[Mapping[str, Any]]:
+    """A text in as many messages as it takes, with WhatsApp's marks."""
+    written = marked_pieces(markdown, WHATSAPP, limit=_LONGEST_UNMARKED)
+    # With very many marks one may still be longer.
+    fitting = [piece for each in written for piece in pieces(each, _LONGEST_TEXT)]
+    return [{"type": "text", "text": {"body": piece}} for piece in fitting]
 
 
 def question_documents(run_id: str, question: RunQuestion) -> list[Mapping[str, Any]]:
@@ -89,11 +94,10 @@ def question_documents(run_id: str, question: RunQuestion) -> list[Mapping[str, 
     choices = question.choices
     if not 1 <= len(choices) <= _MOST_ROWS:
         how = f"{question.message}\n\nAnswer it with `cadre runs answer {run_id}`."
-        return [text_document(piece) for piece in pieces(how, _LONGEST_TEXT)]
-    ahead = pieces(question.message, _LONGEST_TEXT)
-    asked = "Please choose."
-    if len(question.message) <= _LONGEST_ASKED and question.message.strip():
-        ahead, asked = [], question.message
+        return text_documents(how)
+    ahead, asked = text_documents(question.message), "Please choose."
+    if len(ahead) == 1 and len(words := ahead[0]["text"]["body"]) <= _LONGEST_ASKED:
+        ahead, asked = [], words
     fits = len(choices) <= _MOST_BUTTONS and max(map(len, choices)) <= _LONGEST_BUTTON
     action = _buttons(run_id, question) if fits else _rows(run_id, question)
     interactive = {
@@ -102,7 +106,7 @@ def question_documents(run_id: str, question: RunQuestion) -> list[Mapping[str, 
         "action": action,
     }
     return [
-        *(text_document(piece) for piece in ahead),
+        *ahead,
         {"type": "interactive", "interactive": interactive},
     ]
 

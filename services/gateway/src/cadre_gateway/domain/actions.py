@@ -9,6 +9,7 @@ __all__ = [
     "Action",
     "AnswerQuestion",
     "CancelRun",
+    "MoveConversation",
     "Say",
     "ShowStatus",
     "StartRun",
@@ -55,6 +56,13 @@ class CancelRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MoveConversation:
+    """Its conversation had another name before: what began there goes on here."""
+
+    former: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswerQuestion:
     """A run of its conversation gets an answer: the `choice` of that place from 0, or for None the `words`. `mark` says
     which node asked (see `question_mark`), empty for the only one; `iteration` is the node's visit, 0 for the one that
@@ -68,7 +76,14 @@ class AnswerQuestion:
 
 
 Action: TypeAlias = (
-    StartRun | TellEnd | TellBatchEnd | Say | ShowStatus | CancelRun | AnswerQuestion
+    StartRun
+    | TellEnd
+    | TellBatchEnd
+    | Say
+    | ShowStatus
+    | CancelRun
+    | MoveConversation
+    | AnswerQuestion
 )
 
 _KINDS: Mapping[str, type[Action]] = {
@@ -78,6 +93,7 @@ _KINDS: Mapping[str, type[Action]] = {
     "say": Say,
     "status": ShowStatus,
     "cancel": CancelRun,
+    "move": MoveConversation,
     "answer": AnswerQuestion,
 }
 _NAMES = {action: name for name, action in _KINDS.items()}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Query, Request
 
 from cadre_gateway.accepting import Reception
 from cadre_gateway.adapters.answers import Answers
@@ -22,6 +22,7 @@ from cadre_gateway.entrypoint.metrics import Metrics
 from cadre_gateway.entrypoint.streams import Stopping
 
 __all__ = [
+    "IdPageToken",
     "IdempotencyKey",
     "Parts",
     "TheExecutor",
@@ -127,3 +128,8 @@ TheLlmProxy = Annotated[LlmProxy, Depends(_llm_proxy)]
 TheMemory = Annotated[Memory, Depends(_memory)]
 TheSandbox = Annotated[Sandbox, Depends(_sandbox)]
 IdempotencyKey = Annotated[str, Depends(idempotency_key)]
+# Of lists whose page ends with an id; another text would be a place between ids, and its answer an odd page.
+IdPageToken = Annotated[
+    str,
+    Query(pattern=r"^([0-9A-Z]{26})?$", description="The last page's next_page_token."),
+]

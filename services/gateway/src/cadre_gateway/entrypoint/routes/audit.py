@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from cadre_gateway.domain.audit import AuditQuery
 from cadre_gateway.entrypoint import key_documents as documents
 from cadre_gateway.entrypoint.access import ADMIN
-from cadre_gateway.entrypoint.dependencies import TheParts
+from cadre_gateway.entrypoint.dependencies import IdPageToken, TheParts
 from cadre_gateway.entrypoint.documents import Moment
 
 __all__ = ["router"]
@@ -28,9 +28,7 @@ async def list_audit_records(
     start: Annotated[Moment | None, Query(description="Only from this time on.")] = None,
     end: Annotated[Moment | None, Query(description="Only before this time.")] = None,
     page_size: Annotated[int, Query(ge=1, le=500, description="At most this many.")] = 50,
-    page_token: Annotated[
-        str, Query(max_length=100, description="The last page's next_page_token.")
-    ] = "",
+    page_token: IdPageToken = "",
 ) -> documents.AuditPage:
     """Lists requests that changed something or were refused, newest first."""
     page = await parts.audit.list(

@@ -10,7 +10,7 @@ from cadre_gateway.domain import deliveries as domain
 from cadre_gateway.entrypoint import documents
 from cadre_gateway.entrypoint.access import READ, WRITE
 from cadre_gateway.entrypoint.delivery_conversions import delivery
-from cadre_gateway.entrypoint.dependencies import Parts, TheParts
+from cadre_gateway.entrypoint.dependencies import IdPageToken, Parts, TheParts
 from cadre_gateway.entrypoint.once import ONCE, OnceRoute
 
 __all__ = ["router"]
@@ -31,9 +31,7 @@ async def list_deliveries(
     ] = "",
     key: Annotated[str, Query(max_length=200, description="Only with this id of the sender.")] = "",
     page_size: Annotated[int, Query(ge=1, le=500, description="At most this many.")] = 50,
-    page_token: Annotated[
-        str, Query(max_length=100, description="The last page's next_page_token.")
-    ] = "",
+    page_token: IdPageToken = "",
 ) -> documents.DeliveryPage:
     """Lists deliveries, newest first, without their contents and replies."""
     wanted = None if status is None else domain.DeliveryStatus(status.value)
