@@ -64,7 +64,8 @@ def test_markdown_becomes_whatsapp_s_marks_and_no_message_is_too_long() -> None:
     many = text_documents("**a** " * 2_000)
 
     assert (
-        one["text"]["body"] == "*Plan*\n\n*_Do_* it (https://x.org)\n\n> *so* 😀\n> now\n\n```ls```"
+        one["text"]["body"]
+        == "*Plan*\n\n*_Do_* it (https://x.org)\n\n> *so* 😀\n> now\n\n```\nls\n```"
     )
     assert all(len(each["text"]["body"]) <= 4_096 for each in many)
     assert sum(each["text"]["body"].count("*a*") for each in many) == 2_000

@@ -9,7 +9,7 @@ from cadre_gateway.connectors.telegram_texts import Entity, styled_pieces
 __all__ = ["SLACK", "WHATSAPP", "Marks", "marked_pieces", "slack_escaped"]
 
 _Span: TypeAlias = tuple[int, int, Entity]
-_AROUND = {"bold": "*", "italic": "_", "strikethrough": "~", "code": "`", "pre": "```"}
+_AROUND = {"bold": "*", "italic": "_", "strikethrough": "~", "code": "`"}
 # Slack takes what follows its `<` for a mention when it is none of these, and would call a whole channel.
 _LINKS = ("https://", "http://", "mailto:")
 
@@ -63,16 +63,23 @@ def _written(text: str, begin: int, end: int, spans: Sequence[_Span], marks: Mar
 
 
 def _wrapped(words: str, entity: Entity, marks: Marks) -> str:
-    kind, bare = entity["type"], words.strip()
-    if not bare:
+    kind = entity["type"]
+    if not words.strip():
         return words
     if kind == "blockquote":
         return "\n".join(f"> {line}" for line in words.split("\n"))
     if kind == "text_link":
         return marks.link(entity["url"], words)
+    if kind == "pre":
+        return f"```\n{words}\n```"
     mark = _AROUND.get(kind, "")
-    # Neither takes a mark with a space behind it.
-    return words.replace(bare, f"{mark}{bare}{mark}", 1)
+    return "\n".join(_beside(line, mark) for line in words.split("\n"))
+
+
+def _beside(line: str, mark: str) -> str:
+    """Neither takes a mark with a space behind it, nor one that is not closed in its line."""
+    bare = line.strip()
+    return line.replace(bare, f"{mark}{bare}{mark}", 1) if bare else line
 
 
 def _slack_link(url: str, words: str) -> str:

@@ -36,7 +36,9 @@ class Styled:
 
 def styled_pieces(markdown: str, *, limit: int = LONGEST_TEXT) -> list[Styled]:
     """The messages that a text makes; none for a blank one. Entities over a cut go on behind it."""
-    text, entities = convert(_TAG.sub(_BRACKET, markdown), latex_escape=False, config=_CONFIG)
+    # JSON may hold halves of characters, which nothing can show.
+    whole = markdown.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text, entities = convert(_TAG.sub(_BRACKET, whole), latex_escape=False, config=_CONFIG)
     text = text.replace(_BRACKET, "<")
     found, at, begins = [], 0, 0
     for start, end in parts(text, limit, length=utf16_length):
