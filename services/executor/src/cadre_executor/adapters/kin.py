@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -9,29 +10,40 @@ from cadre_executor.adapters.database import RUNS
 from cadre_executor.domain.runs import FINAL, RunStatus, Step
 from cadre_kit.transactions import Statements
 
-__all__ = ["Kin", "Relative", "above", "below"]
+__all__ = ["Kin", "Relative", "above", "below", "paused_below"]
 
-_COLUMNS = (RUNS.c.id, RUNS.c.parent_run_id, RUNS.c.parent_visit, RUNS.c.status)
 _ABOVE = sa.select(RUNS.c.parent_run_id, RUNS.c.parent_visit).where(
     RUNS.c.id == sa.bindparam("run")
 )
 
 
-def _family(*, ended: bool) -> sa.Select[tuple[str, str, str, str]]:
-    """A run and all below it, each after the one that it is a step of; without `ended`, none that has ended."""
+def _family(*columns: sa.Column[Any], ended: bool) -> sa.CTE:
+    """A run, at level 0, and all below it; without `ended`, none that has ended."""
     counts = sa.true() if ended else RUNS.c.ended_time.is_(None)
-    top = sa.select(*_COLUMNS, sa.literal(0).label("level")).where(RUNS.c.id == sa.bindparam("run"))
-    family = top.cte("family", recursive=True)
-    steps = sa.select(*_COLUMNS, family.c.level + 1).join(
-        family, RUNS.c.parent_run_id == family.c.id
-    )
-    family = family.union_all(steps.where(counts))
+    top = sa.select(RUNS.c.id, *columns, sa.literal(0).label("level"))
+    family = top.where(RUNS.c.id == sa.bindparam("run")).cte("family", recursive=True)
+    steps = sa.select(RUNS.c.id, *columns, family.c.level + 1)
+    steps = steps.join(family, RUNS.c.parent_run_id == family.c.id)
+    return family.union_all(steps.where(counts))
+
+
+def _listed(*, ended: bool) -> sa.Select[Any]:
+    """The family, each run after the one that it is a step of."""
+    family = _family(RUNS.c.parent_run_id, RUNS.c.parent_visit, RUNS.c.status, ended=ended)
     columns = (family.c.id, family.c.parent_run_id, family.c.parent_visit, family.c.status)
     return sa.select(*columns).order_by(family.c.level, family.c.id)
 
 
-_GOING = _family(ended=False)
-_ALL = _family(ended=True)
+def _paused() -> sa.Select[Any]:
+    family = _family(RUNS.c.paused_seconds, RUNS.c.waiting_since, ended=True)
+    waits = sa.bindparam("now", type_=sa.Float) - family.c.waiting_since
+    paused = sa.func.sum(family.c.paused_seconds + sa.func.coalesce(waits, 0.0))
+    return sa.select(paused).where(family.c.level > 0)
+
+
+_GOING = _listed(ended=False)
+_ALL = _listed(ended=True)
+_PAUSED = _paused()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +80,11 @@ def below(connection: sa.Connection, run_id: str, *, ended: bool = False) -> Kin
     leaves = [each for run, each in found.items() if run not in parents]
     at_rest = len(found) > 1 and all(each.status is RunStatus.WAITING for each in leaves)
     return Kin(relatives=found, at_rest=at_rest)
+
+
+def paused_below(connection: sa.Connection, run_id: str, *, now: float) -> float:
+    """How long all runs below a run waited for people, in seconds."""
+    return connection.execute(_PAUSED, {"run": run_id, "now": now}).scalar() or 0.0
 
 
 def above(statements: Statements, run_id: str) -> list[Step]:

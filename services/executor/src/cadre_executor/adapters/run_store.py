@@ -16,7 +16,7 @@ from cadre_executor.adapters.database import (
 )
 from cadre_executor.adapters.documents import raised_to_text, seconds, usage_to_text
 from cadre_executor.adapters.effect_rows import effects_of, keep_effects
-from cadre_executor.adapters.kin import above, below
+from cadre_executor.adapters.kin import above, below, paused_below
 from cadre_executor.adapters.run_rows import (
     attempts_of,
     ending_row,
@@ -163,22 +163,6 @@ _RESUME = (
         resumed_sequence=RUNS.c.last_sequence + 1,
     )
     .returning(RUNS.c.last_sequence)
-)
-_BELOW = (
-    sa.select(RUNS.c.id, RUNS.c.paused_seconds, RUNS.c.waiting_since)
-    .where(RUNS.c.parent_run_id == sa.bindparam("run"))
-    .cte("below", recursive=True)
-)
-_BELOW = _BELOW.union_all(
-    sa.select(RUNS.c.id, RUNS.c.paused_seconds, RUNS.c.waiting_since).join(
-        _BELOW, RUNS.c.parent_run_id == _BELOW.c.id
-    )
-)
-_PAUSED_BELOW = sa.select(
-    sa.func.sum(
-        _BELOW.c.paused_seconds
-        + sa.func.coalesce(sa.bindparam("now", type_=sa.Float) - _BELOW.c.waiting_since, 0.0)
-    )
 )
 _LISTED = [c for c in RUNS.c if c.name not in ("inputs", "outputs")]
 
@@ -475,9 +459,7 @@ class SqlRunStore:
 
     async def paused_below(self, run_id: str, *, now: float) -> float:
         """How long all runs below a run waited for people, in seconds."""
-        values = {"run": run_id, "now": now}
-        found = await self._database.read(lambda c: c.execute(_PAUSED_BELOW, values).scalar())
-        return found or 0.0
+        return await self._database.read(lambda c: paused_below(c, run_id, now=now))
 
     async def is_held(self, run_id: str, *, now: float) -> bool:
         """Whether some executor's lease on the run has not expired."""
