@@ -1,15 +1,19 @@
 """A real HTTP server that answers as it is told, and remembers what it was asked."""
 
 import json
+import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from tests.certificates import Authority
 
-from cadre_client import Client
+from cadre_client import Client, ClientTls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,8 @@ class Answer:
     content_type: str = "application/json"
     # Says more bytes than it sends, and hangs up.
     broken_off: bool = False
+    # Hangs up without a word.
+    silent: bool = False
 
 
 @dataclass
@@ -49,6 +55,9 @@ class Gateway:
         self.answers.append(
             Answer(body=body, content_type="text/event-stream", broken_off=broken_off)
         )
+
+    def will_hang_up(self) -> None:
+        self.answers.append(Answer(silent=True))
 
     def next_answer(self, asked: Asked) -> Answer:
         self.asked.append(asked)
@@ -77,6 +86,28 @@ def problem(code: str) -> dict[str, Any]:
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
+    with serving() as told:
+        yield told
+
+
+@pytest.fixture
+def tls_gateway(tmp_path: Path) -> Iterator[tuple[Gateway, Client]]:
+    """One that speaks TLS, and its client."""
+    authority = Authority(tmp_path, "ours")
+    shown = authority.certificate("gateway", "127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shown.cert, shown.key)
+    with (
+        serving(context) as told,
+        Client(
+            told.url, told.key, timeout_seconds=5, tls=ClientTls(ca_file=authority.ca)
+        ) as client,
+    ):
+        yield told, client
+
+
+@contextmanager
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Gateway]:
     told = Gateway()
 
     class Handler(BaseHTTPRequestHandler):
@@ -89,13 +120,15 @@ def gateway() -> Iterator[Gateway]:
             answer = told.next_answer(
                 Asked(method=self.command, path=self.path, headers=headers, body=body)
             )
+            self.close_connection = answer.broken_off or answer.silent
+            if answer.silent:
+                return
             self.send_response(answer.status)
             self.send_header("content-type", answer.content_type)
             self.send_header("content-length", str(len(answer.body) + 9 * answer.broken_off))
             self.send_header("x-request-id", "req-1")
             self.end_headers()
             self.wfile.write(answer.body)
-            self.close_connection = answer.broken_off
 
         do_POST = do_DELETE = do_GET
 
@@ -104,7 +137,9 @@ def gateway() -> Iterator[Gateway]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        told.url = f"http://127.0.0.1:{server.server_port}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        told.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         yield told
         server.shutdown()

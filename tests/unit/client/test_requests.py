@@ -47,6 +47,32 @@ def test_a_start_whose_answer_is_lost_is_asked_again_under_the_same_key(
     assert len({asked.headers["idempotency-key"] for asked in gateway.asked}) == 1
 
 
+def test_a_gateway_that_ends_while_it_is_asked_by_tls_is_asked_again(
+    tls_gateway: tuple[Any, Client], documents: Any
+) -> None:
+    gateway, client = tls_gateway
+    gateway.will_hang_up()
+    gateway.will_answer(documents.run("queued"), 202)
+
+    client.start_run(workflow="w", inputs={})
+
+    first, second = gateway.asked
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+
+
+def test_a_gateway_that_hangs_up_by_tls_each_time_is_taken_to_want_a_certificate(
+    tls_gateway: tuple[Any, Client],
+) -> None:
+    gateway, client = tls_gateway
+    gateway.will_hang_up()
+
+    with pytest.raises(GatewayUnreachable) as refused:
+        client.start_run(workflow="w", inputs={})
+
+    assert "CADRE_GATEWAY_CLIENT_CERT_FILE" in refused.value.resolution
+    assert len(gateway.asked) == 2
+
+
 def test_a_start_that_is_refused_is_not_asked_again(
     gateway: Any, client: Client, documents: Any
 ) -> None:

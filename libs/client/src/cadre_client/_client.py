@@ -929,9 +929,13 @@ class Client:
             try:
                 return self._post(Run, path, body, headers=headers)
             except (GatewayUnreachable, ApiError) as error:
+                hung_up = isinstance(error, GatewayUnreachable) and error.by_tls
+                # A gateway that ended hangs up once; one that wants another certificate does again.
+                if _lasting(error) or (hung_up and sent is not None):
+                    raise
                 if sent is None and isinstance(error, GatewayUnreachable) and error.was_sent:
                     sent, give_up = error, time.monotonic() + _PATIENCE_SECONDS
-                if sent is None or sent.by_tls or _lasting(error):
+                if sent is None:
                     raise
                 if time.monotonic() > give_up:
                     raise sent from error
