@@ -96,9 +96,8 @@ class Asked:
 @dataclass(frozen=True, kw_only=True)
 class AnswerRun:
     """An answer to a run, or to one below it: `node` is as its question says. Empty, with `iteration` 0: to the only
-    question that is open. `late`: nobody answered,
-    so the deadline does, with the question's own choice for that. `raises` is given in place of what the question says
-    that a budget is raised to."""
+    question that is open. `late`: nobody answered, so the deadline does, with the question's own choice for that.
+    `raises` is given in place of what the question says that a budget is raised to."""
 
     run_id: str
     answer: Answer

@@ -166,12 +166,13 @@ class Task:
                     error.code != _PEER_GONE or time.monotonic() + pause > deadline
                 ):
                     raise
-                log.warning(
-                    "service_awaited",
-                    run_id=self.means.run_id,
-                    node=self.place.node.id,
-                    reason=error.message,
-                )
+                if pause == _FIRST_PAUSE_SECONDS:
+                    log.warning(
+                        "service_awaited",
+                        run_id=self.means.run_id,
+                        node=self.place.node.id,
+                        reason=error.message,
+                    )
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
