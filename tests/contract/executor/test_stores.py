@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from cadre_executor.adapters.batch_store import SqlBatchStore
 from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
 from cadre_executor.adapters.result_cache import SqlResultCache
 from cadre_executor.adapters.run_store import SqlRunStore
 from cadre_executor.domain.answers import Answer, AnswerChosen, AnswerRun
+from cadre_executor.domain.batches import Batch as RowsBatch
+from cadre_executor.domain.batches import Row, RowCounts
 from cadre_executor.domain.checkpoints import Checkpoint, CheckpointNotFound, Position
 from cadre_executor.domain.definitions import Definition, WorkflowNotFound
 from cadre_executor.domain.drivers import ending_of
@@ -336,6 +339,57 @@ async def test_runs_are_listed_by_page_workflow_and_status(store: SqlRunStore) -
     assert (page.more, rest.more) == (True, False)
     assert [r.id for r in waiting.runs] == [runs[4].id]
     assert len((await store.list(RunQuery(limit=5, workflow="a"))).runs) == 2
+
+
+async def test_lists_and_batches_say_that_a_run_waits_whose_steps_all_wait(
+    store: SqlRunStore, database: Transactions
+) -> None:
+    batches = SqlBatchStore(database)
+    batch = RowsBatch(
+        id=new_id(),
+        workflow="w",
+        version=1,
+        source="flow: w",
+        fingerprint="f",
+        max_concurrent=2,
+        created_time=datetime.now(UTC),
+        rows=RowCounts(total=2),
+    )
+    await batches.add(batch, [Row(inputs={}), Row(inputs={})])
+    top, other = [await added(store, batch_id=batch.id, batch_row=row) for row in (1, 2)]
+    between = await added(store, parent_run_id=top.id)
+    steps = [await added(store, parent_run_id=between.id) for _ in range(2)]
+    elsewhere = await added(store, parent_run_id=other.id)
+    for run in (top, other, between):
+        await commit(store, run, events=[event(EventType.RUN_STARTED)])
+
+    await waits(store, steps[0])
+    await waits(store, elsewhere)
+    one_is_busy = await standing(store)
+    await waits(store, steps[1])
+    all_wait = await standing(store)
+    counted = (await batches.get(batch.id)).rows
+    rows = await batches.rows(batch.id, after=0, limit=5)
+    await store.answer(yes(steps[0]))
+    answered = await standing(store)
+
+    assert (
+        one_is_busy == answered == {top.id: "running", between.id: "running", other.id: "waiting"}
+    )
+    assert all_wait == {top.id: "waiting", between.id: "waiting", other.id: "waiting"}
+    assert (counted.running, counted.waiting) == (0, 2)
+    assert [row.run.status.value for row in rows if row.run] == ["waiting", "waiting"]
+
+
+async def standing(store: SqlRunStore) -> dict[str, str]:
+    """Where runs with steps stand, as lists and the runs themselves say alike."""
+    found = {}
+    for status in RunStatus:
+        for run in (await store.list(RunQuery(limit=50, status=status))).runs:
+            assert run.id not in found
+            assert run.status is status is (await store.get(run.id)).status
+            found[run.id] = status.value
+    return {id: found[id] for id in found if await store.open_children(id)}
 
 
 async def test_leases_are_renewed_of_runs_that_still_are_ours(store: SqlRunStore) -> None:

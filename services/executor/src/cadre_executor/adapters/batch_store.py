@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from cadre_executor.adapters.database import BATCH_ROWS, BATCHES, RUNS, SOURCES
 from cadre_executor.adapters.documents import loaded, moment, seconds, usage_from_text
+from cadre_executor.adapters.kin import STANDING, TOLD
 from cadre_executor.adapters.run_rows import run_of
 from cadre_executor.adapters.sources import keep_source
 from cadre_executor.domain.batches import (
@@ -105,7 +106,7 @@ class SqlBatchStore:
             RUNS.c.batch_row == BATCH_ROWS.c.row,
         )
         statement = (
-            sa.select(BATCH_ROWS.c.row, BATCH_ROWS.c.line, RUNS)
+            sa.select(BATCH_ROWS.c.row, BATCH_ROWS.c.line, *TOLD)
             .select_from(BATCH_ROWS.outerjoin(RUNS, of_row))
             .where(BATCH_ROWS.c.batch_id == batch_id, BATCH_ROWS.c.row > after)
             .order_by(BATCH_ROWS.c.row, RUNS.c.id)
@@ -256,7 +257,7 @@ def _sums(connection: sa.Connection, batch: sa.RowMapping) -> tuple[RowCounts, U
     to be gone on with."""
     replaced = RUNS.c.batch_row == 0
     repeated = sa.and_(RUNS.c.status.in_(_MISSED), RUNS.c.ended_time <= batch["resumed_time"])
-    status = sa.case((replaced, ""), (repeated, "pending"), else_=RUNS.c.status).label("status")
+    status = sa.case((replaced, ""), (repeated, "pending"), else_=STANDING).label("status")
     statement = (
         sa.select(status, RUNS.c.usage, sa.func.count())
         .where(RUNS.c.batch_id == batch["id"], RUNS.c.batch_id != "")

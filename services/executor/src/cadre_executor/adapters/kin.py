@@ -10,7 +10,7 @@ from cadre_executor.adapters.database import RUNS
 from cadre_executor.domain.runs import FINAL, RunStatus, Step
 from cadre_kit.transactions import Statements
 
-__all__ = ["Kin", "Relative", "above", "below", "paused_below"]
+__all__ = ["STANDING", "TOLD", "Relative", "above", "below", "paused_below", "stands"]
 
 _ABOVE = sa.select(RUNS.c.parent_run_id, RUNS.c.parent_visit).where(
     RUNS.c.id == sa.bindparam("run")
@@ -46,6 +46,41 @@ _ALL = _listed(ended=True)
 _PAUSED = _paused()
 
 
+def _over(name: str, steps: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The runs above certain runs."""
+    is_step = RUNS.c.parent_run_id != ""
+    over = sa.select(RUNS.c.parent_run_id.label("id")).where(is_step, steps)
+    found = over.cte(name, recursive=True)
+    further = sa.select(RUNS.c.parent_run_id).join(found, RUNS.c.id == found.c.id).where(is_step)
+    return sa.select(found.union(further).c.id)
+
+
+def _at_rest() -> sa.ColumnElement[bool]:
+    """Whether a run goes on, and each run below it that has no step going waits for people."""
+    step = RUNS.alias("step")
+    has_step = sa.exists().where(step.c.parent_run_id == RUNS.c.id, step.c.ended_time.is_(None))
+    busy = RUNS.c.status.in_([RunStatus.QUEUED.value, RunStatus.RUNNING.value])
+    return sa.and_(
+        RUNS.c.status == RunStatus.RUNNING.value,
+        RUNS.c.id.in_(_over("asking", RUNS.c.status == RunStatus.WAITING.value)),
+        RUNS.c.id.not_in(_over("busy", sa.and_(busy, sa.not_(has_step)))),
+    )
+
+
+_AT_REST = _at_rest()
+# Where a run stands, as it is told: one that goes on is said to wait when all below it does.
+STANDING = sa.case((_AT_REST, RunStatus.WAITING.value), else_=RUNS.c.status).label("status")
+TOLD = [*(column for column in RUNS.c if column.name != "status"), STANDING]
+
+
+def stands(status: RunStatus) -> sa.ColumnElement[bool]:
+    """Whether a run is told to stand so. It says the stored status too, which has an index."""
+    stored = RUNS.c.status == status.value
+    if status is RunStatus.WAITING:
+        return sa.or_(stored, _AT_REST)
+    return sa.and_(stored, sa.not_(_AT_REST)) if status is RunStatus.RUNNING else stored
+
+
 @dataclass(frozen=True, kw_only=True)
 class Relative:
     """A run below another. `path` is the steps that lead to it, each followed by a slash; empty for the run itself."""
@@ -59,27 +94,14 @@ class Relative:
         return self.status in FINAL
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kin:
-    """A run and those below it, by id. `at_rest`: there are such, and each of them that waits for no other waits for
-    people."""
-
-    relatives: Mapping[str, Relative]
-    at_rest: bool
-
-
-def below(connection: sa.Connection, run_id: str, *, ended: bool = False) -> Kin:
-    """The run and all below it that have not ended, or with `ended` those that have, too."""
+def below(connection: sa.Connection, run_id: str, *, ended: bool = False) -> Mapping[str, Relative]:
+    """The run and all below it that have not ended, or with `ended` those that have, too; by id."""
     found: dict[str, Relative] = {}
-    parents: set[str] = set()
     statement = _ALL if ended else _GOING
     for run, parent, visit, status in connection.execute(statement, {"run": run_id}):
         path = f"{found[parent].path}{_step(parent, visit).place}/" if found else ""
         found[run] = Relative(path=path, status=RunStatus(status))
-        parents.add(parent)
-    leaves = [each for run, each in found.items() if run not in parents]
-    at_rest = len(found) > 1 and all(each.status is RunStatus.WAITING for each in leaves)
-    return Kin(relatives=found, at_rest=at_rest)
+    return found
 
 
 def paused_below(connection: sa.Connection, run_id: str, *, now: float) -> float:

@@ -1,6 +1,6 @@
 """Questions of waiting runs, and their answers, as rows."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from cadre_executor.adapters.documents import (
     raised_to_text,
     seconds,
 )
-from cadre_executor.adapters.kin import Kin, below
+from cadre_executor.adapters.kin import Relative, below
 from cadre_executor.domain.answers import (
     Answer,
     AnswerChosen,
@@ -62,31 +62,31 @@ def by_visit(connection: sa.Connection, run_id: str) -> dict[tuple[str, int], As
     return {asked.place: asked for asked in _all(connection, [run_id])}
 
 
-def open_ones(connection: sa.Connection, kin: Kin) -> tuple[Question, ...]:
+def open_ones(connection: sa.Connection, family: Mapping[str, Relative]) -> tuple[Question, ...]:
     """What a run and those below it ask and nobody has answered, as that run says it."""
-    asked = _all(connection, kin.relatives, only_open=True)
-    return tuple(_seen_from_above(each, kin).question for each in asked)
+    asked = _all(connection, family, only_open=True)
+    return tuple(_seen_from_above(each, family).question for each in asked)
 
 
 def addressed(connection: sa.Connection, request: AnswerRun) -> AnswerRun:
     """The request as the run gets it that asks: the one that it names, or one below. Raises UnknownQuestion,
     UnknownChoice, and NotWaiting when those below are asked for what they do not wait for."""
-    kin = below(connection, request.run_id, ended=True)
-    if len(kin.relatives) < 2:
+    family = below(connection, request.run_id, ended=True)
+    if len(family) < 2:
         return request
     own = [
         each
-        for each in _all(connection, kin.relatives)
-        if each.answer is not None or not kin.relatives[each.question.run_id].has_ended
+        for each in _all(connection, family)
+        if each.answer is not None or not family[each.question.run_id].has_ended
     ]
-    shown = [_seen_from_above(each, kin) for each in own]
+    shown = [_seen_from_above(each, family) for each in own]
     meant = own[shown.index(question_for(request, shown))].question
     return replace(request, run_id=meant.run_id, node=meant.node, iteration=meant.iteration)
 
 
-def _seen_from_above(asked: Asked, kin: Kin) -> Asked:
+def _seen_from_above(asked: Asked, family: Mapping[str, Relative]) -> Asked:
     question = asked.question
-    path = kin.relatives[question.run_id].path
+    path = family[question.run_id].path
     return replace(asked, question=replace(question, node=path + question.node))
 
 

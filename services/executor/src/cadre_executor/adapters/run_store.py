@@ -16,7 +16,7 @@ from cadre_executor.adapters.database import (
 )
 from cadre_executor.adapters.documents import raised_to_text, seconds, usage_to_text
 from cadre_executor.adapters.effect_rows import effects_of, keep_effects
-from cadre_executor.adapters.kin import above, below, paused_below
+from cadre_executor.adapters.kin import TOLD, above, below, paused_below, stands
 from cadre_executor.adapters.run_rows import (
     attempts_of,
     ending_row,
@@ -102,7 +102,7 @@ _FINGERPRINT = sa.select(IDEMPOTENCY_KEYS.c.fingerprint).where(
 _ADD_KEY = sa.insert(IDEMPOTENCY_KEYS)
 _HAS_SOURCE = sa.select(SOURCES.c.digest).where(SOURCES.c.digest == sa.bindparam("kept"))
 _ADD_SOURCE = sa.insert(SOURCES)
-_WHOLE_RUN = sa.select(RUNS, SOURCES.c.text.label("source")).join(
+_WHOLE_RUN = sa.select(*TOLD, SOURCES.c.text.label("source")).join(
     SOURCES, SOURCES.c.digest == RUNS.c.digest
 )
 # Runs that go on, of workflows that bound how many do.
@@ -164,7 +164,7 @@ _RESUME = (
     )
     .returning(RUNS.c.last_sequence)
 )
-_LISTED = [c for c in RUNS.c if c.name not in ("inputs", "outputs")]
+_LISTED = [c for c in TOLD if c.name not in ("inputs", "outputs")]
 
 
 class SqlRunStore:
@@ -225,7 +225,7 @@ class SqlRunStore:
         if query.batch_id:
             statement = statement.where(RUNS.c.batch_id == query.batch_id, RUNS.c.batch_id != "")
         if query.status is not None:
-            statement = statement.where(RUNS.c.status == query.status.value)
+            statement = statement.where(stands(query.status))
         if query.source:
             statement = statement.where(RUNS.c.digest == digest_of(query.source))
 
@@ -559,13 +559,7 @@ def _get(connection: sa.Connection, run_id: str) -> Run:
     run = run_of({**row})
     if run.status in FINAL or run.started_time is None:
         return run
-    kin = below(connection, run_id)
-    waits = kin.at_rest and run.status is RunStatus.RUNNING
-    return replace(
-        run,
-        status=RunStatus.WAITING if waits else run.status,
-        questions=questions.open_ones(connection, kin),
-    )
+    return replace(run, questions=questions.open_ones(connection, below(connection, run_id)))
 
 
 def _raise_budget(
