@@ -85,6 +85,33 @@ def test_what_is_told_late_ends_where_the_known_fact_begins() -> None:
     assert puts["fact-1-0"][1]["valid_to"] == "2020-01-01T00:00:00+00:00"
 
 
+@pytest.mark.parametrize(
+    ("since", "until", "held"),
+    [
+        (None, None, (SAID.isoformat(), None)),
+        (None, date(2024, 1, 1), (SAID.isoformat(), "2024-01-01T00:00:00+00:00")),
+        (None, date(2022, 1, 1), (None, "2022-01-01T00:00:00+00:00")),
+        (date(2023, 5, 1), date(2023, 5, 1), ("2023-05-01T00:00:00+00:00", None)),
+    ],
+)
+@pytest.mark.parametrize("known_facts", [{}, {"old": PARIS}])
+def test_no_fact_ends_before_it_begins(
+    known_facts: dict[str, Item],
+    since: date | None,
+    until: date | None,
+    held: tuple[str | None, str | None],
+) -> None:
+    lesson = Lesson(
+        text="Ada lived in Oslo.", action=Action.SUPERSEDE, known="old", since=since, until=until
+    )
+
+    puts = stored(changes([lesson], known_facts, source=SOURCE))
+
+    _, metadata, _ = puts["fact-1-0"]
+    assert (metadata.get("valid_from"), metadata.get("valid_to")) == held
+    assert ("old" in puts) is bool(known_facts and held[0])
+
+
 def test_an_update_is_the_next_version_and_holds_as_long_as_before() -> None:
     lesson = Lesson(text="Ada lives in Paris, near the Seine.", action=Action.UPDATE, known="old")
 

@@ -15,7 +15,7 @@ from cadre_memory.domain.memories import NewItem
 from cadre_memory.domain.models import ReplyUnusable
 from cadre_memory.domain.namespaces import Namespace
 from cadre_memory.domain.texts import TERM, indexed, words_in
-from cadre_memory.domain.validity import VALID_FROM, VALID_TO, day_start, span_of
+from cadre_memory.domain.validity import VALID_FROM, VALID_TO, Span, day_start, span_of
 
 FACT_TAG = "fact"
 FACTS_LABEL = "facts"
@@ -154,10 +154,12 @@ def changes(
 
 
 def _changes(key: str, lesson: Lesson, old: Item | None, source: Source) -> list[NewItem]:
-    start = day_start(lesson.since) if lesson.since else source.said
-    own: dict[str, Any] = {**source.metadata, VALID_FROM: start.isoformat()}
-    if lesson.until:
-        own[VALID_TO] = day_start(lesson.until).isoformat()
+    held = _held(lesson, source)
+    own: dict[str, Any] = dict(source.metadata)
+    if held.start:
+        own[VALID_FROM] = held.start.isoformat()
+    if held.end:
+        own[VALID_TO] = held.end.isoformat()
     if old is None:
         return [_fact(key, lesson.text, own, source)]
     before = json.loads(old.metadata)
@@ -165,15 +167,25 @@ def _changes(key: str, lesson: Lesson, old: Item | None, source: Source) -> list
         kept = {name: value for name, value in before.items() if name.startswith("valid_")}
         return [_fact(old.key, lesson.text, {**own, **kept}, source, over=old.version)]
     began = span_of(before).start
-    if began is not None and start < began:
+    if held.start is None or (began is not None and held.start < began):
         # Told late: what is known came after it.
-        own.setdefault(VALID_TO, began.isoformat())
+        if began is not None:
+            own.setdefault(VALID_TO, began.isoformat())
         return [_fact(key, lesson.text, {**own, "superseded_by": old.key}, source)]
-    ended = {**before, VALID_TO: start.isoformat(), "superseded_by": key}
+    ended = {**before, VALID_TO: held.start.isoformat(), "superseded_by": key}
     return [
         _fact(old.key, json.loads(old.value), ended, source, over=old.version),
         _fact(key, lesson.text, {**own, "supersedes": old.key}, source),
     ]
+
+
+def _held(lesson: Lesson, source: Source) -> Span:
+    """When a fact holds: since it was said, unless that is after its end; nobody meant an end before its beginning."""
+    since = day_start(lesson.since) if lesson.since else None
+    until = day_start(lesson.until) if lesson.until else None
+    if since is None:
+        return Span(start=source.said if until is None or until > source.said else None, end=until)
+    return Span(start=since, end=until if until is None or until > since else None)
 
 
 def _fact(
