@@ -8,6 +8,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # PyYAML ships no annotations
 from tests.fakes.providers import ProviderServer, openai_reply, openai_stream, openai_tool_call
 from tests.service.llm_proxy.conftest import tool
+from tests.service.llm_proxy.test_tools import conversation
 
 from cadre.llm_proxy.v1 import llm_pb2
 from cadre_kit.errors import CadreError
@@ -94,6 +95,21 @@ async def test_tools_as_a_choice_end_in_an_answer_of_the_schema(
 
     assert json.loads(reply.content) == {"mood": "good"}
     assert provider.asked[0].body["response_format"]["type"] == "json_schema"
+
+
+async def test_the_last_answer_after_tools_as_a_choice_can_call_none(
+    able: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_reply('{"answer": "It rains."}'))
+
+    async with able(tools=False) as proxy:
+        reply = await proxy.ask(
+            messages=conversation(), tools=[tool()], tool_choice=llm_pb2.TOOL_CHOICE_NONE
+        )
+
+    schema = provider.asked[0].body["response_format"]["json_schema"]["schema"]
+    assert reply.content == "It rains."
+    assert [list(kind["properties"]) for kind in schema["anyOf"]] == [["answer"]]
 
 
 async def test_a_stream_shows_the_answer_and_not_how_it_was_asked_for(

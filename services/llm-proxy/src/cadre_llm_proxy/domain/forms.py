@@ -208,18 +208,22 @@ def _with_reply_tool(form: Form, schema: Mapping[str, Any]) -> Form:
 
 
 def _as_choice(request: CompletionRequest, abilities: Abilities) -> Form:
-    offered = () if request.tool_choice is ToolChoice.NONE else request.tools
+    closed = request.tool_choice is ToolChoice.NONE
+    offered = () if closed else request.tools
+    # A model that has called tools in words goes on to, unless it can write nothing else than an answer.
+    bound = closed and _used_tools(request.messages) and abilities.schema
+    chooses = bool(offered) or (bound and request.output_schema is None)
     form = Form(
         messages=tuple(_in_words(message) for message in request.messages),
         tools=(),
         tool_choice=ToolChoice.AUTO,
         output_schema=None,
         abilities=abilities,
-        _way=_Way.CHOICE if offered else _Way.TEXT,
+        _way=_Way.CHOICE if chooses else _Way.TEXT,
         _wanted=request.output_schema,
         _offered=_by_name(offered),
     )
-    if offered:
+    if chooses:
         answerable = request.tool_choice is not ToolChoice.REQUIRED
         choice = _choice(offered, request.output_schema, answerable=answerable)
         messages = _told(form.messages, _tools_in_words(offered, answerable=answerable))
@@ -247,6 +251,8 @@ def _choice(
 
 
 def _tools_in_words(tools: Sequence[ToolDefinition], *, answerable: bool) -> str:
+    if not tools:
+        return 'Answer now, with {"answer": ...} and nothing else.'
     listed = "\n".join(
         f"- {tool.name}: {tool.description} Arguments: {json.dumps(tool.parameters, ensure_ascii=False)}"
         for tool in tools
