@@ -75,7 +75,7 @@ class FakeTools:
 
 def fails(arguments: Mapping[str, Any]) -> Any:
     """An answer that is a failure."""
-    raise ToolFailed("the line is dead")
+    raise ToolFailed("the line is dead", resolution="Try another one.")
 
 
 def _spec(name: str) -> ToolSpec:

@@ -110,7 +110,7 @@ async def test_a_failure_is_told_to_the_model_where_the_tool_goes_on(
 
     run, _ = await executor.finish(CONTINUES, question="x")
 
-    assert asked[1].messages[-1].content == "Error TOOL_FAILED: the line is dead"
+    assert asked[1].messages[-1].content == "Error TOOL_FAILED: the line is dead. Try another one."
     assert outputs(run)["answer"] == "done"
 
 

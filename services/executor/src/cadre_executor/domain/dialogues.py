@@ -276,8 +276,9 @@ def _check(returned: Returned, offer: _Offer | None, corrections: int) -> None:
 
 
 def _answer(call: ToolCall, returned: Returned) -> Message:
-    if returned.error is not None:
-        text = f"Error {returned.error.code}: {returned.error.message}"
+    if (error := returned.error) is not None:
+        text = f"Error {error.code}: {error.message}"
+        text += f". {error.resolution}" if error.resolution else ""
     elif isinstance(returned.value, str):
         text = returned.value
     else:

@@ -91,7 +91,10 @@ def _decoded(content: bytes, form: str, path: str) -> Any:
         ) from exc
     except (ValueError, RecursionError) as exc:
         raise ToolFailed(
-            f"{path!r} is not JSON", code="FILE_NOT_JSON", metadata={"path": path}
+            f"{path!r} is not JSON",
+            code="FILE_NOT_JSON",
+            resolution="Read it with format: text.",
+            metadata={"path": path},
         ) from exc
 
 
