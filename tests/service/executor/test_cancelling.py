@@ -12,10 +12,10 @@ from cadre.executor.v1 import runs_pb2
 KINDS = {
     "model": "prompt: x",
     "stream": "prompt: x\n    stream: true",
-    "program": 'code: "SLEEP"',
+    "program": 'code: "# SLEEP"',
     "tool": "type: tool\n    tool: json_parse\n    arguments: {text: x}",
     "models": 'prompt: "{item}"\n    for_each: {items: [1, 2, 3, 4], max_concurrency: 3}',
-    "programs": 'code: "SLEEP"\n    for_each: {items: [1, 2, 3, 4], max_concurrency: 3}',
+    "programs": 'code: "# SLEEP"\n    for_each: {items: [1, 2, 3, 4], max_concurrency: 3}',
     "child": "workflow: inner",
     "children": "workflow: inner\n    for_each: {items: [1, 2, 3], max_concurrency: 2}",
     "backoff": 'code: "result = 1 / 0"\n    retry: {max_attempts: 5, backoff_seconds: 60, on: [CODE_FAILED]}',
@@ -46,7 +46,7 @@ async def test_cancelling_ends_what_is_under_way(
 
     near.llm_proxy.gate.clear()
     tools.gate.clear()
-    await executor.apply(flow("inner", 'code: "SLEEP"'))
+    await executor.apply(flow("inner", 'code: "# SLEEP"'))
     run = await executor.start(flow("outer", KINDS[kind]))
     await reached(lambda: under_way() > 0 or (kind == "backoff" and bool(near.sandbox.requests)))
 

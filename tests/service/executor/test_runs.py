@@ -154,7 +154,7 @@ async def test_a_retry_asks_anew_and_counts_both_calls(
 
 @pytest.mark.parametrize(
     ("code", "error"),
-    [("1 / 0", "CODE_FAILED"), ("BLOCKED", "CODE_BLOCKED"), ("LIMIT", "CODE_LIMIT")],
+    [("1 / 0", "CODE_FAILED"), ("# BLOCKED", "CODE_BLOCKED"), ("# LIMIT", "CODE_LIMIT")],
 )
 async def test_a_program_that_does_not_succeed_fails_its_node_with_its_own_lines(
     executor: Executor, code: str, error: str

@@ -203,6 +203,8 @@ _FAN = [edge(START, ["a", "b"])]
         ([edge(START, "a"), edge("a", "b"), {"from": "b", "loop": {"to": "a", "until": "state.done"}}], False),
         ([edge(START, "s"), edge("s", ["a", "c"], "state.done"), edge("s", "b", "default"),
           edge(["a", "b", "c"], END)], False),
+        ([edge(START, "s"), edge("s", "a", "state.done"), edge("s", "b", "default"), edge("c", ["a", "b"]),
+          edge(["a", "b"], END)], False),
     ],
 )  # fmt: skip
 def test_two_branches_that_run_at_once_may_not_write_one_field(

@@ -10,6 +10,8 @@ from cadre_executor.domain.workflows import (
     ApprovalAction,
     CodeAction,
     LlmAction,
+    SandboxLimits,
+    SandboxMode,
     ToolAction,
     ToolUse,
     WorkflowAction,
@@ -18,6 +20,7 @@ from cadre_executor.language.memories import MemoryCompiler
 from cadre_executor.language.models import ModelCompiler
 from cadre_executor.language.node_shapes import MemoryShape, NodeShape, SubworkflowShape
 from cadre_executor.language.positions import Path
+from cadre_executor.language.programs import check_program
 from cadre_executor.language.reports import Report, shown
 from cadre_executor.language.sandboxes import SandboxCompiler
 from cadre_executor.language.templates import Compiler, Constant
@@ -57,6 +60,9 @@ class ActionCompiler:
             case "code":
                 sandbox = SandboxCompiler(templates=self.templates, report=self.report)
                 limits = sandbox.limits(shape.sandbox, (*path, "sandbox"))
+                if self.whole:
+                    # Without what the structure's mistakes took out, names would seem to be unknown.
+                    self._check_program(shape, limits, path)
                 return CodeAction(code=shape.code or "", limits=limits)
             case "memory":
                 return self.memories.action(shape.memory or MemoryShape(), (*path, "memory"))
@@ -119,6 +125,15 @@ class ActionCompiler:
             f"`{key}` has no effect on a node of type {kind}",
             "remove it, or make it a node of its own",
             at_key=True,
+        )
+
+    def _check_program(self, shape: NodeShape, limits: SandboxLimits, path: Path) -> None:
+        check_program(
+            shape.code or "",
+            in_container=limits.mode is SandboxMode.DOCKER,
+            names=self.templates.names,
+            report=self.report,
+            path=(*path, "code"),
         )
 
     def _llm(self, shape: NodeShape, path: Path) -> LlmAction:

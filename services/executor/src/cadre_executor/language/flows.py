@@ -220,7 +220,8 @@ class _Concurrency:
         Follows pairs of nodes on separate paths from one fan-out, always advancing the earlier of the two, so that
         paths that share a node are seen to meet there.
         """
-        waiting = [pair for each in exits.values() for pair in self._fanned_out(each)]
+        # A node that is never reached starts nothing.
+        waiting = [pair for node in self._order for pair in self._fanned_out(exits[node])]
         seen: set[tuple[str, str]] = set()
         beside: dict[str, int] = {}
         while waiting:
