@@ -100,3 +100,50 @@ def test_what_another_python_may_take_is_only_noted(
 
     assert parsed.valid
     assert [note.code for note in parsed.notes] == ["CODE_SYNTAX"]
+
+
+BLOCK = """
+flow: {name: one}
+state: {fields: {word: {type: str, default: ""}}}
+nodes:
+  - id: a
+    code: |
+      x = 1
+      if x:
+          y = "é"; z = misspelt
+  - id: b
+    code: "result = 'é' + misspelt"
+  - id: c
+    code: "y = 'a\\tb' + misspelt"
+  - id: d
+    code: >-
+      result =
+      misspelt
+  - id: e
+    code: "x =\\rmisspelt"
+  - id: f
+    code: |-
+        if True:
+         misspelt (
+edges: [{from: START, to: a}, {from: a, to: b}, {from: b, to: c}, {from: c, to: d}, {from: d, to: e}, {from: e, to: f},
+  {from: f, to: END}]
+"""
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_the_place_of_a_problem_is_that_in_the_program(ends: str) -> None:
+    found = parse_workflow(BLOCK.replace("\n", ends)).problems
+    lines = BLOCK.split("\n")
+
+    at = {problem.path: (lines[problem.line - 1], problem.column) for problem in found}
+
+    line, column = at["nodes[0].code"]
+    assert line[column - 1 :] == "misspelt"
+    line, column = at["nodes[1].code"]
+    assert line[column - 1 :] == 'misspelt"'
+    # Where lines are folded or characters escaped, the value as a whole.
+    for path in ("nodes[2].code", "nodes[3].code"):
+        line, column = at[path]
+        assert (line[:9], column) == ("    code:", 11)
+    line, column = at["nodes[5].code"]
+    assert line[column - 1 :] == "("

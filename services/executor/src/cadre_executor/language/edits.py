@@ -1,9 +1,9 @@
-"""Finds the change to a file's text that mends a problem, where there is no doubt which one it is."""
+"""Finds places in a file's text, and the change to it that mends a problem, where there is no doubt which one it is."""
 
 import re
 from bisect import bisect_right
 
-from cadre_executor.language.positions import LINE_END, Position
+from cadre_executor.language.positions import LINE_END, Inner, Position
 from cadre_kit.errors import TextEdit
 
 _MAX_QUOTED = 200
@@ -29,6 +29,18 @@ class Editor:
         if text.startswith("'"):
             new = new.replace("'", '"')
         return self._edit(start + found[0].start(), start + found[0].end(), new)
+
+    def inside(self, place: Position, inner: Inner) -> Position:
+        """Where a part of a literal block stands, or of a text on one line without escapes; of others, the value."""
+        start, _ = self._span(place)
+        is_block = self._source.startswith("|", start)
+        line = place.line + inner.line if is_block else place.line
+        if (not is_block and inner.line > 1) or line > len(self._starts):
+            return place
+        begins = self._starts[line - 1] if is_block else start
+        ends = self._starts[line] if line < len(self._starts) else len(self._source)
+        found = self._source.find(inner.text, begins, ends)
+        return place if found < 0 else Position(*self._place(found + inner.column - 1))
 
     def quoting(self, place: Position) -> TextEdit | None:
         """Puts a value on one line in quotes; one that has quotes or backslashes in it is left to its author."""

@@ -21,3 +21,11 @@ class Position(NamedTuple):
     column: int
     end_line: int = 0
     end_column: int = 0
+
+
+class Inner(NamedTuple):
+    """A place in a text that is a value: its line and column, counted from 1, and what that line says."""
+
+    line: int
+    column: int
+    text: str

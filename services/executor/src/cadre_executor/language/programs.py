@@ -4,7 +4,7 @@ import ast
 import builtins
 from collections.abc import Callable, Iterable, Iterator
 
-from cadre_executor.language.positions import Path
+from cadre_executor.language.positions import Inner, Path
 from cadre_executor.language.references import Names
 from cadre_executor.language.reports import Report, Suggestion, shown
 
@@ -47,7 +47,14 @@ def check_program(
             suggestion = _as_input(name)
         else:
             suggestion = report.did_you_mean(name, sorted(known), _OTHERWISE)
-        report.error("UNKNOWN_VARIABLE", path, message, suggestion)
+        report.error("UNKNOWN_VARIABLE", path, message, suggestion, inner=_place(part, code))
+
+
+def _place(part: ast.expr, code: str) -> Inner:
+    line = ("", *code.split("\n"))[part.lineno] if part.lineno <= code.count("\n") + 1 else ""
+    # The tree counts bytes.
+    before = line.encode()[: part.col_offset].decode(errors="ignore")
+    return Inner(part.lineno, len(before) + 1, line)
 
 
 def _as_input(field: str) -> str:
@@ -60,7 +67,9 @@ def _parsed(code: str, tell: Callable[..., None], path: Path) -> ast.Module | No
         return ast.parse(code)
     except SyntaxError as exc:
         where = f"line {exc.lineno} of the program" if exc.lineno else "the program"
-        tell("CODE_SYNTAX", path, f"{where}: {exc.msg}", "correct the program")
+        line = (exc.text or "").rstrip("\n")
+        inner = Inner(exc.lineno or 1, max(exc.offset or 1, 1), line)
+        tell("CODE_SYNTAX", path, f"{where}: {exc.msg}", "correct the program", inner=inner)
     except (ValueError, RecursionError, MemoryError):
         tell("CODE_SYNTAX", path, "the program is no Python", "correct the program")
     return None

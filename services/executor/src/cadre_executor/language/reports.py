@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from cadre_executor.language.edits import Editor
-from cadre_executor.language.positions import Path, Position
+from cadre_executor.language.positions import Inner, Path, Position
 from cadre_kit.errors import Problem, Severity, TextEdit
 
 MAX_PROBLEMS = 100
@@ -87,9 +87,11 @@ class Report:
         resolution: str | Suggestion = "",
         *,
         at_key: bool = False,
+        inner: Inner | None = None,
     ) -> None:
-        """Notes what keeps the file from running."""
-        self._add(code, path, message, resolution, Severity.ERROR, at_key=at_key)
+        """Notes what keeps the file from running; `inner` is where in the value."""
+        severity = Severity.ERROR
+        self._add(code, path, message, resolution, severity, at_key=at_key, inner=inner)
 
     def note(
         self,
@@ -99,9 +101,11 @@ class Report:
         resolution: str | Suggestion = "",
         *,
         at_key: bool = False,
+        inner: Inner | None = None,
     ) -> None:
-        """Notes what is worth knowing and harmless."""
-        self._add(code, path, message, resolution, Severity.NOTE, at_key=at_key)
+        """Notes what is worth knowing and harmless; `inner` is where in the value."""
+        severity = Severity.NOTE
+        self._add(code, path, message, resolution, severity, at_key=at_key, inner=inner)
 
     def nearest(self, name: str, names: Iterable[str]) -> str:
         """The known name most like this one; empty when none is, or when enough were suggested."""
@@ -160,8 +164,11 @@ class Report:
         severity: Severity,
         *,
         at_key: bool,
+        inner: Inner | None,
     ) -> None:
         position = self._position(path, at_key=at_key)
+        if inner is not None:
+            position = self._edits().inside(position, inner)
         fix = None
         if isinstance(resolution, Suggestion):
             fix = self._fix(resolution, path, at_key=at_key)
@@ -185,11 +192,14 @@ class Report:
         place = (self._keys if at_key else self._values).get(path)
         if place is None or not (suggestion.old or suggestion.quotes):
             return None
+        if suggestion.quotes:
+            return self._edits().quoting(place)
+        return self._edits().replacing(suggestion.old, suggestion.new, place)
+
+    def _edits(self) -> Editor:
         if self._editor is None:
             self._editor = Editor(self._source)
-        if suggestion.quotes:
-            return self._editor.quoting(place)
-        return self._editor.replacing(suggestion.old, suggestion.new, place)
+        return self._editor
 
     def place(self, path: Path) -> Position:
         """Where a value stands in the file."""
