@@ -242,4 +242,55 @@ LIBRARY = {
     "deleted name": "del __builtins__",
     "nonlocal": "def f():\n    x = 1\n    def g():\n        nonlocal __x__\n",
 }
+FILES = {
+    "stream of a file": "open('a', 'w').__stream__",
+    "stream of a file by text": "getattr(open('a', 'w'), '__stre' + 'am__')",
+    "stream of a file by format": "'{0.__stream__}'.format(open('a', 'w'))",
+    "stream of a file by pattern": "match open('a', 'w'):\n case object(__stream__=x): print('LEAKED')",
+    "stream of a file by attrgetter": "import operator\noperator.attrgetter('__stream__.buffer')(open('a', 'w'))",
+    "stream of a file by a class of its kind": """
+        f = open('a', 'w')
+        class C(type(f)):
+            def look(self): return self.__stream__
+        C.look(f)
+        """,
+    "a file of one's own by its class": "type(open('a', 'w'))(print)",
+    "a file of one's own by the class of its class": "object.__new__(type(open('a', 'w'))).read()",
+    "copy of a file": "import copy\ncopy.copy(open('a', 'w'))",
+    "deep copy of a file": "import copy\ncopy.deepcopy([open('a', 'w')])",
+    "buffer of a file": "open('a', 'w').buffer",
+    "raw bytes of a file": "open('a', 'wb').raw",
+    "detached file": "open('a', 'w').detach()",
+    "a buffer kept from reading": "open('a', 'wb+').readinto(bytearray(8))",
+    "number of a file": "open('a', 'w').fileno()",
+    "a file by its number": "open(1, 'w').write('LEAKED')",
+    "a file by a number that is text": "open(True, 'w').write('LEAKED')",
+    "passwd": "print('LEAKED', open('/etc/passwd').read())",
+    "passwd by dots": "print('LEAKED', open('../../../../etc/passwd').read())",
+    "passwd by the folder": "print('LEAKED', open('/work/../etc/passwd').read())",
+    "passwd by the other folder": "print('LEAKED', open('/tmp/../etc/passwd').read())",
+    "passwd by a text that changes": """
+        class Path(str):
+            def __str__(self): return '/etc/passwd'
+        print('LEAKED', open(Path('/etc/passwd')).read())
+        """,
+    "passwd by an opener": "open('a', opener=lambda *_: 1)",
+    "environment": "print('LEAKED', open('/proc/self/environ', 'rb').read())",
+    "the waiting process": "print('LEAKED', open('/proc/1/cmdline', 'rb').read())",
+    "a codec from a file": "open('a', 'w', encoding='../../etc/passwd')",
+    "a codec that is no encoding": "open('a', 'w', encoding='hex').write('x')",
+    "a mode that changes": """
+        class Mode(str):
+            def __contains__(self, other): return True
+        open('a', Mode('q'))
+        """,
+    "memory in a file": "f = open('a', 'wb')\nwhile True: f.write(bytes(1 << 20))",
+    "memory by a far place": "f = open('a', 'wb')\nf.seek(1 << 40)\nf.write(b'1')\nf.flush()",
+    "memory by a length": "open('a', 'wb').truncate(1 << 40)",
+    "memory in many files": "for n in range(10 ** 9): open(str(n), 'w').write('x' * 1000)",
+    "state of a file": "open('a', 'w').__reduce_ex__(2)",
+    "getter of a file": "type(open('a', 'w')).closed.fget.__globals__",
+    "what opens files": "open.__closure__",
+    "the folder of what opens files": "open.__self__",
+}
 ATTACKS = {**ASYNC, **CLASSES, **LIBRARY}

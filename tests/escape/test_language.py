@@ -6,7 +6,7 @@ A program that gets past the guard prints LEAKED, or leaves it in its result.
 import textwrap
 
 import pytest
-from tests.escape.attacks import ATTACKS
+from tests.escape.attacks import ATTACKS, FILES
 from tests.escape.hooks import HOOKS
 
 from cadre.sandbox.v1 import sandbox_pb2
@@ -255,6 +255,15 @@ async def test_an_attack_through_what_is_offered_is_blocked(name: str, execute) 
     answer = await execute(textwrap.dedent(ATTACKS[name]))
 
     assert answer.outcome == sandbox_pb2.OUTCOME_BLOCKED, answer
+    assert "LEAKED" not in answer.stdout + answer.result.text
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_an_attack_through_files_does_not_succeed(name: str, execute) -> None:  # type: ignore[no-untyped-def]
+    answer = await execute(textwrap.dedent(FILES[name]))
+
+    assert answer.outcome != sandbox_pb2.OUTCOME_SUCCEEDED, answer
+    assert answer.error.code != "PROGRAM_CRASHED"
     assert "LEAKED" not in answer.stdout + answer.result.text
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cadre_client import ApiError, Client
+from cadre_client import Client
 from cadre_kit.serving import serving
 from cadre_sandbox.app import build
 from cadre_sandbox.settings import SandboxSettings
@@ -68,7 +68,9 @@ async def test_a_program_runs_over_http_and_says_how_it_ended(gateway: Any) -> N
     [
         ({"code": "1", "mode": "docker"}, 501, "MODE_NOT_OFFERED"),
         ({"code": "1", "memory_mb": 60_000}, 400, "LIMIT_OUT_OF_RANGE"),
-        ({"code": "1", "files": [{"name": "x", "content": ""}]}, 400, "FILE_REFUSED"),
+        ({"code": "1", "files": [{"name": "/x", "content": ""}]}, 400, "FILE_REFUSED"),
+        ({"code": "1", "packages": ["numpy"]}, 400, "PACKAGE_NOT_ALLOWED"),
+        ({"code": "1", "hosts": ["example.com"]}, 400, "HOST_NOT_ALLOWED"),
         ({"code": "1", "files": [{"name": "x", "content": "!"}]}, 400, "INVALID_REQUEST"),
         ({"code": 1}, 400, "INVALID_REQUEST"),
     ],
@@ -108,8 +110,11 @@ async def test_the_command_ends_with_1_when_the_program_fails(gateway: Any) -> N
     assert "Traceback (most recent call last):\n  line 1, in <module>" in err
 
 
-async def test_files_are_sent_and_refused_in_the_mode_without_them(gateway: Any) -> None:
-    with Client(gateway.url, gateway.key) as client, pytest.raises(ApiError) as caught:
-        await asyncio.to_thread(client.execute, "1", files={"a.bin": base64.b64decode("AAE=")})
+async def test_files_are_sent_and_come_back_changed(gateway: Any) -> None:
+    code = "with open('a.bin', 'ab') as f: f.write(b'!')\nopen('b.csv', 'w').write('x,y')"
+    with Client(gateway.url, gateway.key) as client:
+        done = await asyncio.to_thread(client.execute, code, files={"a.bin": b"\x00\x01"})
 
-    assert caught.value.code == "FILE_REFUSED"
+    found = {file.name: base64.b64decode(file.content) for file in done.files}
+    assert found == {"a.bin": b"\x00\x01!", "b.csv": b"x,y"}
+    assert [file.media_type for file in done.files][1] == "text/csv"

@@ -30,19 +30,27 @@ async def test_a_session_keeps_variables_until_it_is_closed(gateway: Any) -> Non
 async def test_what_a_session_cannot_have_is_refused(gateway: Any) -> None:
     with Client(gateway.url, gateway.key) as client:
         session = await asyncio.to_thread(client.open_session)
-        for call in (
-            lambda: client.write_session_file(session.id, "a/b c.txt", b"1"),
-            lambda: client.execute("1", files={"a": b"1"}, session_id=session.id),
-            lambda: client.read_session_file(session.id, "a"),
-        ):
-            with pytest.raises(ApiError) as caught:
-                await asyncio.to_thread(call)
-            assert caught.value.code == "FILE_REFUSED"
-        assert await asyncio.to_thread(client.session_files, session.id) == []
+        with pytest.raises(ApiError) as caught:
+            await asyncio.to_thread(client.read_session_file, session.id, "a")
+        assert caught.value.code == "FILE_NOT_FOUND"
         with pytest.raises(ApiError) as caught:
             await asyncio.to_thread(client.open_session, mode="docker")
         assert caught.value.code == "MODE_NOT_OFFERED"
         await asyncio.to_thread(client.close_session, session.id)
+
+
+async def test_a_session_has_files(gateway: Any) -> None:
+    with Client(gateway.url, gateway.key) as client:
+        session = await asyncio.to_thread(client.open_session)
+        await asyncio.to_thread(client.write_session_file, session.id, "a/b c.txt", b"1")
+        code = "result = open('a/b c.txt').read()\nopen('d', 'w').write('2')"
+        done = await asyncio.to_thread(client.execute, code, session_id=session.id)
+        files = await asyncio.to_thread(client.session_files, session.id)
+        read = await asyncio.to_thread(client.read_session_file, session.id, "d")
+        await asyncio.to_thread(client.close_session, session.id)
+
+    assert (done.result, read) == ("1", b"2")
+    assert [(file.name, file.size_bytes) for file in files] == [("a/b c.txt", 1), ("d", 1)]
 
 
 async def test_the_command_goes_on_with_a_session(gateway: Any) -> None:

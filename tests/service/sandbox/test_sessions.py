@@ -1,6 +1,7 @@
 """Sessions in mode python, over gRPC: what is kept between calls, what a kill leaves, and what is left at the end."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
@@ -159,20 +160,56 @@ async def test_an_id_that_is_not_known_is_refused(stub: Stub) -> None:
         await call(stub.ListFiles, listing, service="sandbox", timeout_seconds=10)
 
 
-async def test_there_are_no_files_in_mode_python(stub: Stub) -> None:
+async def written(stub: Stub, session: str, name: str, content: bytes) -> None:
+    file = sandbox_pb2.File(name=name, content=content)
+    request = sandbox_pb2.WriteFileRequest(session_id=session, file=file)
+    await call(stub.WriteFile, request, service="sandbox", timeout_seconds=10)
+
+
+async def listed(stub: Stub, session: str) -> dict[str, int]:
+    request = sandbox_pb2.ListFilesRequest(session_id=session)
+    answer = await call(stub.ListFiles, request, service="sandbox", timeout_seconds=10)
+    return {entry.name: entry.size_bytes for entry in answer.files}
+
+
+async def test_files_of_mode_python_are_there_from_call_to_call(stub: Stub) -> None:
     session = await opened(stub)
-    file = sandbox_pb2.File(name="a", content=b"1")
+    await written(stub, session, "in/a.txt", b"one\n")
+
+    done = await execute(stub, session, "f = open('in/a.txt', 'a')\nf.write('two\\n')")
+    later = await execute(stub, session, "f.write('three\\n')\nf.close()")
+    unchanged = await execute(stub, session, "result = open('in/a.txt').read()")
+    killed = await execute(
+        stub, session, "open('b', 'w').close()\nwhile True: pass", timeout_seconds=0.2
+    )
+    found = await listed(stub, session)
+    reading = sandbox_pb2.ReadFileRequest(session_id=session, name="in/a.txt")
+    read = await call(stub.ReadFile, reading, service="sandbox", timeout_seconds=10)
+    missing = sandbox_pb2.ReadFileRequest(session_id=session, name="b")
+    with pytest.raises(NotFound) as caught:
+        await call(stub.ReadFile, missing, service="sandbox", timeout_seconds=10)
+    await close(stub, session)
+
+    assert [(f.name, f.content) for f in done.files] == [("in/a.txt", b"one\ntwo\n")]
+    assert [f.content for f in later.files] == [b"one\ntwo\nthree\n"] == [read.file.content]
+    assert json.loads(unchanged.result.text) == "one\ntwo\nthree\n"
+    assert not unchanged.files
+    assert killed.outcome == LIMIT
+    assert found == {"in/a.txt": 14}
+    assert caught.value.code == "FILE_NOT_FOUND"
+
+
+async def test_a_file_that_the_memory_of_a_session_cannot_hold_is_refused(stub: Stub) -> None:
+    session = await opened(stub, memory_mb=32)
 
     with pytest.raises(InvalidInput) as caught:
-        await call(
-            stub.WriteFile,
-            sandbox_pb2.WriteFileRequest(session_id=session, file=file),
-            service="sandbox",
-            timeout_seconds=10,
-        )
+        await written(stub, session, "large", bytes(10 * 1024 * 1024))
+    await written(stub, session, "small", b"1")
+    found = await listed(stub, session)
+    await close(stub, session)
 
     assert caught.value.code == "FILE_REFUSED"
-    await close(stub, session)
+    assert found == {"small": 1}
 
 
 def _processes() -> set[int]:

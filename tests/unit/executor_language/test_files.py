@@ -222,7 +222,6 @@ _OBJECT = {"type": "object", "fields": [{"name": "mood", "type": "str"}]}
         ),
         ({"id": "a", "code": "", "sandbox": {"enabled": False}}, "SANDBOX_REQUIRED"),
         ({"id": "a", "code": "", "sandbox": {"packages": ["numpy"]}}, "NEEDS_DOCKER"),
-        ({"id": "a", "code": "", "sandbox": {"files": {"a": "b"}}}, "NEEDS_DOCKER"),
         ({**_ASK, "tools": ["web_serch"]}, "UNKNOWN_TOOL"),
         ({**_ASK, "tools": ["mcp:docs"]}, "UNKNOWN_TOOL"),
         ({**_ASK, "tools": ["mcp:docs/search"]}, "UNKNOWN_MCP_SERVER"),

@@ -18,6 +18,7 @@ from cadre_sandbox.domain.executions import (
     Execution,
     File,
     FileRefused,
+    HostNotAllowed,
     LimitOutOfRange,
     Limits,
     Mode,
@@ -339,11 +340,13 @@ async def test_a_file_outside_the_programs_folder_is_refused(name: str) -> None:
         await sandbox(FakeRunner(OK)).execute(asked, key="", request=b"")
 
 
-async def test_files_and_packages_are_for_containers_and_packages_of_the_list() -> None:
+async def test_packages_and_hosts_are_for_containers_and_packages_of_the_list() -> None:
     box = sandbox(FakeRunner(OK))
 
-    with pytest.raises(FileRefused):
+    with pytest.raises(PackageNotAllowed, match="mode python"):
         await box.execute(asked_for(packages=frozenset(["numpy"])), key="", request=b"")
+    with pytest.raises(HostNotAllowed, match="mode python"):
+        await box.execute(asked_for(hosts=frozenset(["example.com"])), key="", request=b"")
     asked = asked_for(mode=Mode.DOCKER, packages=frozenset(["evil"]))
     with pytest.raises(PackageNotAllowed, match="evil"):
         await box.execute(asked, key="", request=b"")

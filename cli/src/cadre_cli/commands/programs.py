@@ -68,7 +68,7 @@ def execute(
     file_: Annotated[
         list[Path] | None,
         typer.Option(
-            "--file", metavar="PATH", help="A file that it finds in its folder (mode docker)."
+            "--file", metavar="PATH", help="A file that it finds in its folder."
         ),
     ] = None,
     package: Annotated[

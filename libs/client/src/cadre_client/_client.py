@@ -669,7 +669,7 @@ class Client:
         self._transport.send("DELETE", _path(_SESSIONS, session_id))
 
     def session_files(self, session_id: str) -> list[FileEntry]:
-        """The files of a session's folder, in mode docker."""
+        """The files of a session's folder."""
         return self._get(FileList, _path(_SESSIONS, session_id) + "/files").files
 
     def read_session_file(self, session_id: str, name: str) -> bytes:

@@ -45,7 +45,9 @@ FEATURES = (
     _noted("nodes.*.mlflow", _DEPLOYMENT),
     _noted("nodes.*.memory.enabled", "use memory nodes: memory: {action: load, key: ...}"),
     _noted("nodes.*.memory.default_scope", "use memory nodes: memory: {action: load, key: ...}"),
-    _noted("nodes.*.sandbox.resources.disk", "programs have no files"),
+    _noted(
+        "nodes.*.sandbox.resources.disk", "files count as memory, or have 64 MiB in a container"
+    ),
 )
 
 

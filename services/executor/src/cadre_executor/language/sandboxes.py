@@ -56,16 +56,14 @@ class SandboxCompiler:
         }
 
     def _check_python(self, shape: SandboxShape, path: Path) -> None:
-        for key in ("packages", "files"):
-            if getattr(shape, key):
-                self.report.error(
-                    "NEEDS_DOCKER",
-                    (*path, key),
-                    f"`{key}` needs a container",
-                    "add mode: docker",
-                    at_key=True,
-                )
-
+        if shape.packages:
+            self.report.error(
+                "NEEDS_DOCKER",
+                (*path, "packages"),
+                "`packages` needs a container",
+                "add mode: docker",
+                at_key=True,
+            )
         if shape.network:
             self.report.note(
                 "NO_EFFECT",

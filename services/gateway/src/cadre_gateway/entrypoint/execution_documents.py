@@ -110,7 +110,7 @@ class NewExecution(_Means):
         description="The session to run it in, which has settled mode, preset, memory_mb, packages and hosts.",
     )
     files: list[NewFile] = Field(
-        default_factory=list, max_length=100, description="Mode docker: what it finds."
+        default_factory=list, max_length=100, description="What it finds in its folder."
     )
 
 

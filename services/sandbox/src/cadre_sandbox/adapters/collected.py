@@ -99,7 +99,11 @@ class Collected:
     def ending(
         self, *, said: Mapping[str, Any] | None, killed: str, status: int, usage: Usage
     ) -> Ending:
-        """The end, with everything that was collected."""
+        """The end, with everything that was collected. `said` counts for nothing where the files make no sense."""
+        try:
+            files, left_out = self.files(), self.files_left_out
+        except BadFrame:
+            said, files, left_out = {}, [], True
         return Ending(
             stdout=self.stdout.content(),
             stdout_cut=self.stdout.cut,
@@ -111,4 +115,6 @@ class Collected:
             killed=killed,
             status=status,
             usage=usage,
+            files=files,
+            files_left_out=left_out,
         )

@@ -2,12 +2,10 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from cadre_sandbox.adapters.collected import Collected
 from cadre_sandbox.domain.executions import Ending, Usage
-from cadre_sandbox.worker.frames import BadFrame
 
 __all__ = ["ending_of"]
 
@@ -19,7 +17,7 @@ def ending_of(
 ) -> Ending:
     """How the program ended that began then, by the monotonic clock; `killed` as in Ending."""
     said = facts.get("said")
-    ending = collected.ending(
+    return collected.ending(
         said={} if killed == "frames" else said if isinstance(said, dict) else None,
         killed=killed,
         status=_number(facts.get("status"), _KILLED),
@@ -29,11 +27,6 @@ def ending_of(
             peak_memory_bytes=_number(facts.get("peak_memory_bytes")),
         ),
     )
-    try:
-        files = collected.files()
-    except BadFrame:
-        return replace(ending, said={}, files_left_out=True)
-    return replace(ending, files=files, files_left_out=collected.files_left_out)
 
 
 def _number(value: object, default: int = 0) -> int:

@@ -3,14 +3,15 @@
 import asyncio
 import json
 import os
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeAlias
 
 from cadre_sandbox.adapters.collected import Collected
-from cadre_sandbox.domain.executions import Ending, OnOutput, Program, RunnerLost, Usage
+from cadre_sandbox.domain.executions import Ending, Limits, OnOutput, Program, RunnerLost, Usage
 from cadre_sandbox.worker.frames import BadFrame
 
-__all__ = ["Ended", "run_through_pipes"]
+__all__ = ["Ended", "request_of", "run_through_pipes"]
 
 _READ_BYTES = 256 * 1024
 # Who watches a program ends it in time; when even that does not happen, it is they who hang.
@@ -20,28 +21,35 @@ Ended: TypeAlias = "asyncio.Future[Mapping[str, Any]]"
 """What is said of a program's end by who watches it."""
 
 
+def request_of(program: Program) -> dict[str, Any]:
+    """What the process of a program reads."""
+    files = {file.name: b64encode(file.content).decode() for file in program.files}
+    return {"code": program.code, "inputs": dict(program.inputs), "files": files}
+
+
 async def run_through_pipes(
-    program: Program,
+    request: Mapping[str, Any],
+    limits: Limits,
     *,
     hand_over: Callable[[list[int]], None],
     ended: Ended,
     kill: Callable[[], None],
     on_output: OnOutput | None,
 ) -> Ending:
-    """Hands a program's ends over, and collects what it writes until it has ended.
+    """Hands the ends of a request over, and collects what is written until its process has done it.
 
     Kills it when it writes too much or nobody waits for it any more. Raises RunnerLost, and TimeoutError when nobody
     says of its end.
     """
     out, theirs = _pipe()
     try:
-        request = _request_file(program)
+        asked = _file_of(request)
         try:
-            hand_over([request, theirs])
+            hand_over([asked, theirs])
         finally:
-            os.close(request)
+            os.close(asked)
             os.close(theirs)
-        return await _collected(program, out, ended, kill, on_output)
+        return await _collected(limits, out, ended, kill, on_output)
     except BaseException:
         kill()
         raise
@@ -50,11 +58,11 @@ async def run_through_pipes(
 
 
 async def _collected(
-    program: Program, out: int, ended: Ended, kill: Callable[[], None], on_output: OnOutput | None
+    limits: Limits, out: int, ended: Ended, kill: Callable[[], None], on_output: OnOutput | None
 ) -> Ending:
-    collected, killed = Collected(program.limits.output_bytes, on_output), ""
+    collected, killed = Collected(limits.output_bytes, on_output), ""
     try:
-        async with asyncio.timeout(program.limits.timeout_seconds + _GRACE_SECONDS):
+        async with asyncio.timeout(limits.timeout_seconds + _GRACE_SECONDS):
             async for data in _chunks(out, ended):
                 collected.feed(data)
                 if collected.flood and not killed:
@@ -76,9 +84,9 @@ def _pipe() -> tuple[int, int]:
     return ours, theirs
 
 
-def _request_file(program: Program) -> int:
-    """A file in memory, without a name, holding what the program's process needs to know."""
-    text = json.dumps({"code": program.code, "inputs": dict(program.inputs)}).encode()
+def _file_of(request: Mapping[str, Any]) -> int:
+    """A file in memory, without a name, holding what the process needs to know."""
+    text = json.dumps(request).encode()
     fd = os.memfd_create("request")
     view = memoryview(text)
     while view:

@@ -7,12 +7,14 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cadre_sandbox.adapters.program_pipes import Ended, run_through_pipes
+from cadre_sandbox.adapters.program_pipes import Ended, request_of, run_through_pipes
 from cadre_sandbox.domain.executions import (
     Ending,
     File,
     FileEntry,
+    FileNotFound,
     FileRefused,
+    Limits,
     OnOutput,
     Program,
     RunnerLost,
@@ -21,6 +23,8 @@ from cadre_sandbox.domain.executions import (
 __all__ = ["PythonKernel", "worker_lost"]
 
 _MESSAGE_BYTES = 4096
+# For what is no program: as good as none.
+_OF_FILES = Limits(timeout_seconds=10, cpu_seconds=10, memory_mb=64, output_bytes=1024 * 1024)
 
 
 def worker_lost() -> RunnerLost:
@@ -41,14 +45,20 @@ class PythonKernel:
         asyncio.get_running_loop().add_reader(keeper, self._listen)
 
     async def run(self, program: Program, on_output: OnOutput | None = None) -> Ending:
-        """Runs a program on the variables; one that is killed leaves them as they were. Raises RunnerLost."""
+        """Runs a program on the variables and files; one that is killed leaves them as they were. Raises RunnerLost."""
+        return await self._serve(request_of(program), program.limits, on_output)
+
+    async def _serve(
+        self, request: Mapping[str, Any], limits: Limits, on_output: OnOutput | None = None
+    ) -> Ending:
         # The one before may have been given up while it was being killed.
         await self._settled()
         call = self._call = asyncio.get_running_loop().create_future()
         try:
             return await run_through_pipes(
-                program,
-                hand_over=lambda ends: self._ask(program, ends),
+                request,
+                limits,
+                hand_over=lambda ends: self._ask(limits, ends),
                 ended=call,
                 kill=self._kill,
                 on_output=on_output,
@@ -62,8 +72,7 @@ class PythonKernel:
             with contextlib.suppress(RunnerLost):
                 await asyncio.shield(self._call)
 
-    def _ask(self, program: Program, ends: list[int]) -> None:
-        limits = program.limits
+    def _ask(self, limits: Limits, ends: list[int]) -> None:
         message = {
             "op": "run",
             "timeout_seconds": limits.timeout_seconds,
@@ -109,20 +118,28 @@ class PythonKernel:
         self._lose()
 
     async def write(self, file: File) -> None:
-        """Never. Raises FileRefused."""
-        raise _no_files()
+        """Puts a file into the session's folder. Raises FileRefused when the session's memory has no room for it."""
+        ending = await self.run(Program(code="", inputs={}, limits=_OF_FILES, files=[file]))
+        if ending.said != {"outcome": "succeeded"}:
+            raise FileRefused(
+                f"the file {file.name!r} does not fit into the session's memory",
+                resolution="Open the session with more memory_mb.",
+            )
 
     async def read(self, name: str) -> File:
-        """Never. Raises FileRefused."""
-        raise _no_files()
+        """A file of the session's folder. Raises FileNotFound, and FileRefused for one that is too large."""
+        ending = await self._serve({"read": name}, _OF_FILES)
+        if ending.files_left_out:
+            raise FileRefused(f"the file {name!r} is too large to be read")
+        if not ending.files:
+            raise FileNotFound(
+                f"the session has no file {name!r}",
+                resolution="ListFiles lists the files that there are.",
+            )
+        return ending.files[0]
 
     async def entries(self) -> Sequence[FileEntry]:
-        """None."""
-        return ()
-
-
-def _no_files() -> FileRefused:
-    return FileRefused(
-        "a program in mode python has no files",
-        resolution="Open the session in mode docker, or pass data as inputs.",
-    )
+        """The files of the session's folder, by name; the first thousand."""
+        ending = await self._serve({"list": True}, _OF_FILES)
+        found = json.loads(ending.result or b"[]")
+        return [FileEntry(name=name, size_bytes=size) for name, size in found]

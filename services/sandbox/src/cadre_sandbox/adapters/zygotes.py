@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from cadre_kit.logs import logger
-from cadre_sandbox.adapters.program_pipes import run_through_pipes
+from cadre_sandbox.adapters.program_pipes import request_of, run_through_pipes
 from cadre_sandbox.adapters.python_kernels import PythonKernel, worker_lost
 from cadre_sandbox.domain.executions import (
     Ending,
@@ -99,7 +99,8 @@ class _Zygote:
         ended = self._endings[number] = asyncio.get_running_loop().create_future()
         try:
             return await run_through_pipes(
-                program,
+                request_of(program),
+                program.limits,
                 hand_over=lambda ends: self._ask(number, program.limits, ends),
                 ended=ended,
                 kill=lambda: self.kill(number),

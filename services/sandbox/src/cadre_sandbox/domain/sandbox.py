@@ -293,9 +293,13 @@ def _check_code(code: str) -> None:
 
 
 def _check_mode(mode: Mode, asked: Asked) -> None:
-    if mode is Mode.PYTHON and (asked.files or asked.packages or asked.hosts):
-        raise FileRefused(
-            "a program in mode python has no files, packages or network",
+    if mode is Mode.PYTHON and asked.packages:
+        raise PackageNotAllowed(
+            "a program in mode python has no packages", resolution="Ask for mode docker."
+        )
+    if mode is Mode.PYTHON and asked.hosts:
+        raise HostNotAllowed(
+            "a program in mode python has no network",
             resolution="Ask for mode docker, or pass data as inputs.",
         )
 

@@ -231,7 +231,7 @@ def _run(interpreter: Interpreter, variables: dict[str, Any], request: int, out:
         os.close(out)
     asked = json.loads(text)
     del text
-    if not interpreter.run(code=asked["code"], inputs=asked["inputs"], variables=variables):
+    if not interpreter.serve(asked, variables):
         # What is left of the variables is not what was there before.
         os._exit(0)
     os.close(_OUT)

@@ -1,18 +1,21 @@
 """Runs one program in its own process, from its request to the frame that says how it ended."""
 
+import base64
 import builtins
 import contextlib
 import json
 import keyword
 import os
+import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
 from cadre_sandbox.worker.frames import Tag, frame
 from cadre_sandbox.worker.language import guards, modules
 from cadre_sandbox.worker.language.builtin_names import program_builtins
+from cadre_sandbox.worker.language.folder import Folder, opener
 from cadre_sandbox.worker.language.ownership import NotAllowed
 from cadre_sandbox.worker.language.rules import variable_problem
 from cadre_sandbox.worker.language.transformer import (
@@ -28,6 +31,8 @@ __all__ = ["Interpreter"]
 _MESSAGE_CHARACTERS = 2_000
 _TRACEBACK_LINES = 20
 _PROBLEMS = 5
+_FILE_COUNT, _FILE_BYTES, _ALL_BYTES, _NAME_BYTES = 100, 10 * 1024 * 1024, 12 * 1024 * 1024, 200
+_LISTED = 1000
 
 
 class _Stream:
@@ -79,17 +84,42 @@ class Interpreter:
         known = modules.frozen_modules(
             streams={"stdout": stdout, "stderr": self._stderr}, format_traceback=_current_traceback
         )
+        self._folder = Folder()
         self._builtins = program_builtins(
             import_module=modules.importer(known),
+            open_=opener(self._folder),
             print_=_printer(stdout),
             leave=known["sys"].exit,
         )
 
+    def serve(self, asked: Mapping[str, Any], variables: dict[str, Any] | None = None) -> bool:
+        """Does what a request asks: to run a program, or to tell of the files of its session."""
+        match asked:
+            case {"read": str(name)}:
+                content = self._folder.content(name)
+                self._send_files([] if content is None else [(name, content)])
+            case {"list": True}:
+                self._send(Tag.RESULT, json.dumps(self._folder.sizes()[:_LISTED]).encode())
+            case _:
+                return self.run(
+                    code=asked["code"],
+                    inputs=asked["inputs"],
+                    files=asked["files"],
+                    variables=variables,
+                )
+        self._send(Tag.END, b'{"outcome": "succeeded"}')
+        return True
+
     def run(
-        self, *, code: str, inputs: dict[str, Any], variables: dict[str, Any] | None = None
+        self,
+        *,
+        code: str,
+        inputs: dict[str, Any],
+        files: Mapping[str, str] | None = None,
+        variables: dict[str, Any] | None = None,
     ) -> bool:
         """Runs `code` to its end, on the `variables` that earlier calls of its session left; says whether they are
-        still good. Without a session once only: a program may have changed whatever it got.
+        still good. Without a session once only: a program may have changed whatever it got. `files` are in base64.
         """
         variables = {} if variables is None else variables
         before = variables.get("result")
@@ -97,6 +127,7 @@ class Interpreter:
         # Where the library prints by itself, as a TextCalendar does.
         sys.stdout = self._stdout
         try:
+            self._folder.put({n: base64.b64decode(text) for n, text in (files or {}).items()})
             compiled = compile_program(code)
             names = compiled.co_names
             variables.update(self._variables(inputs))
@@ -114,6 +145,8 @@ class Interpreter:
         is_new = left is not before or "result" in names
         if end["outcome"] == "succeeded" and left is not None and is_new:
             end = _send_result(left, lambda data: self._send(Tag.RESULT, data))
+        if end["outcome"] != "limit":
+            self._send_files(self._folder.changed())
         self._send(Tag.END, json.dumps(end).encode())
         return end["outcome"] != "limit"
 
@@ -121,6 +154,19 @@ class Interpreter:
         view = memoryview(frame(tag, payload))
         while view:
             view = view[os.write(self._out, view) :]
+
+    def _send_files(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Passes files on, and says when some are left out."""
+        count = total = 0
+        for name, content in files:
+            encoded = name.encode("utf-8", "surrogatepass")
+            size = len(content)
+            fits = size <= _FILE_BYTES and total + size <= _ALL_BYTES
+            if len(encoded) > _NAME_BYTES or count >= _FILE_COUNT or not fits:
+                self._send(Tag.FILE_LEFT_OUT, encoded[:_NAME_BYTES])
+                continue
+            count, total = count + 1, total + size
+            self._send(Tag.FILE, struct.pack("!HI", len(encoded), size) + encoded + content)
 
     def _variables(self, inputs: dict[str, Any]) -> dict[str, Any]:
         variables: dict[str, Any] = {

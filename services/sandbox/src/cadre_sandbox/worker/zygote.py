@@ -257,7 +257,7 @@ class Zygote:
             status = 1
             asked = json.loads(text)
             del text
-            self._interpreter.run(code=asked["code"], inputs=asked["inputs"])
+            self._interpreter.serve(asked)
             status = 0
         finally:
             # Nothing of the zygote's may run in here, whatever was raised.
@@ -338,9 +338,8 @@ def _taken_over(handing: socket.socket) -> tuple[Limits, bytes]:
         os._exit(0)
     request, out = ends
     cpu_seconds, memory_mb = json.loads(data)
-    text = b""
-    while part := os.pread(request, _READ_BYTES, len(text)):
-        text += part
+    # A file in memory gives all of it at once, if there is room.
+    text = os.pread(request, os.fstat(request).st_size, 0)
     # Above every other, as it must not be what lies in its place.
     above = os.dup(out)
     os.dup2(0, 2)

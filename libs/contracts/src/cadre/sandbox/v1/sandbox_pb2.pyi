@@ -255,7 +255,9 @@ class ExecuteRequest(_message.Message):
 
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___File]:
-        """Mode docker only: files that it finds in its folder, /work; at most 100, and 12 MiB together."""
+        """Files that it finds in its folder, /work; at most 100, and 12 MiB together. In mode python the folder is in its
+        memory, and open() its only way there.
+        """
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -386,7 +388,7 @@ class ExecuteResponse(_message.Message):
 
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___File]:
-        """Files that the program made or changed in its folder, in mode docker."""
+        """Files that the program made or changed in its folder."""
 
     @_builtins.property
     def walls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

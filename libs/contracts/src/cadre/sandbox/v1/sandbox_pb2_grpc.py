@@ -113,7 +113,7 @@ class SandboxServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WriteFile(self, request, context):
-        """Writes a file into a session's folder. Mode docker only, as for all files.
+        """Writes a file into a session's folder.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

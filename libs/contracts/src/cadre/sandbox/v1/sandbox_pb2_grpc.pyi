@@ -48,7 +48,7 @@ class SandboxServiceStub:
     CloseSession: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.CloseSessionRequest, _sandbox_pb2.CloseSessionResponse]
     """Ends a session with everything in it; a program under way is killed."""
     WriteFile: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.WriteFileRequest, _sandbox_pb2.WriteFileResponse]
-    """Writes a file into a session's folder. Mode docker only, as for all files."""
+    """Writes a file into a session's folder."""
     ReadFile: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.ReadFileRequest, _sandbox_pb2.ReadFileResponse]
     """Reads a file of a session's folder. Links are not followed."""
     ListFiles: _grpc.UnaryUnaryMultiCallable[_sandbox_pb2.ListFilesRequest, _sandbox_pb2.ListFilesResponse]
@@ -76,7 +76,7 @@ class SandboxServiceAsyncStub(SandboxServiceStub):
     CloseSession: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.CloseSessionRequest, _sandbox_pb2.CloseSessionResponse]  # type: ignore[assignment]
     """Ends a session with everything in it; a program under way is killed."""
     WriteFile: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.WriteFileRequest, _sandbox_pb2.WriteFileResponse]  # type: ignore[assignment]
-    """Writes a file into a session's folder. Mode docker only, as for all files."""
+    """Writes a file into a session's folder."""
     ReadFile: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.ReadFileRequest, _sandbox_pb2.ReadFileResponse]  # type: ignore[assignment]
     """Reads a file of a session's folder. Links are not followed."""
     ListFiles: _aio.UnaryUnaryMultiCallable[_sandbox_pb2.ListFilesRequest, _sandbox_pb2.ListFilesResponse]  # type: ignore[assignment]
@@ -131,7 +131,7 @@ class SandboxServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sandbox_pb2.WriteFileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sandbox_pb2.WriteFileResponse, _abc.Awaitable[_sandbox_pb2.WriteFileResponse]]:
-        """Writes a file into a session's folder. Mode docker only, as for all files."""
+        """Writes a file into a session's folder."""
 
     @_abc_1.abstractmethod
     def ReadFile(

@@ -71,7 +71,6 @@ _PLAIN = [
     "__debug__",
 ]
 _REFUSED = {
-    "open": "a program has no files; its inputs are in the variable 'inputs'",
     "input": "nobody is there to answer; the inputs are in the variable 'inputs'",
     "eval": "code cannot make code",
     "exec": "code cannot make code",
@@ -92,7 +91,11 @@ def _exceptions() -> dict[str, Any]:
 
 
 def program_builtins(
-    *, import_module: Callable[..., Any], print_: Callable[..., None], leave: Callable[..., Any]
+    *,
+    import_module: Callable[..., Any],
+    open_: Callable[..., Any],
+    print_: Callable[..., None],
+    leave: Callable[..., Any],
 ) -> dict[str, Any]:
     """What takes the place of the module `builtins`."""
     return {
@@ -106,6 +109,7 @@ def program_builtins(
         "exit": leave,
         "getattr": guards.get_attribute,
         "hasattr": guards.has_attribute,
+        "open": open_,
         "print": print_,
         "quit": leave,
         "setattr": guards.set_attribute,

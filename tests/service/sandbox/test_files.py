@@ -1,0 +1,190 @@
+"""Programs of mode python that read and write files leave what they leave in Python."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from tests.service.sandbox.containers import Stub
+
+from cadre.sandbox.v1 import sandbox_pb2
+from cadre_kit.channels import call
+from cadre_kit.errors import InvalidInput
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+GIVEN = {
+    "orders.csv": "id,total\n1,2.50\n2,ü\n".encode(),
+    "lines.txt": b"one\r\ntwo\rthree\n",
+    "deep/er.json": b'{"a": [1, 2]}',
+}
+PROGRAMS = {
+    "rows of a table": """
+        import csv
+        with open('orders.csv', newline='', encoding='utf-8') as f:
+            rows = list(csv.DictReader(f))
+        with open('out.csv', 'w', newline='') as f:
+            writer = csv.DictWriter(f, fieldnames=['id', 'total', 'n'])
+            writer.writeheader()
+            writer.writerows({**row, 'n': n} for n, row in enumerate(rows))
+        result = rows
+        """,
+    "a document": """
+        import json
+        with open('deep/er.json') as f:
+            data = json.load(f)
+        data['b'] = 'ü'
+        with open('deep/er.json', 'w') as f:
+            json.dump(data, f, ensure_ascii=False, indent=1)
+        result = sorted(data)
+        """,
+    "lines": """
+        with open('lines.txt') as f: plain = [line for line in f]
+        with open('lines.txt', newline='') as f: kept = f.readlines()
+        with open('lines.txt', 'rb') as f: raw = [len(line) for line in f]
+        result = [plain, kept, raw]
+        """,
+    "a log that is added to": """
+        for n in range(3):
+            with open('log.txt', 'a') as log:
+                print('step', n, file=log)
+        result = open('log.txt').read()
+        """,
+    "bytes": """
+        import struct
+        with open('data.bin', 'wb+') as f:
+            for n in range(5): f.write(struct.pack('<I', n))
+            f.seek(8)
+            f.write(b'****')
+            f.seek(-4, 2)
+            last = struct.unpack('<I', f.read())
+            f.truncate(16)
+            end = f.tell()
+        result = [last, end]
+        """,
+    "what is not there": """
+        said = []
+        for path, mode in (('none', 'r'), ('orders.csv', 'x'), ('orders.csv', 'rw')):
+            try: open(path, mode)
+            except (OSError, ValueError) as e: said.append(type(e).__name__)
+        f = open('orders.csv')
+        try: f.write('x')
+        except Exception as e: said.append(type(e).__name__)
+        f.close()
+        try: f.read()
+        except ValueError as e: said.append(str(e))
+        result = said
+        """,
+    "what is left open": """
+        f = open('held.txt', 'w')
+        f.write('held back')
+        result = [f.name, f.mode, f.closed, f.encoding.lower()]
+        """,
+    "output into a file": """
+        import contextlib
+        with open('said.txt', 'w') as f, contextlib.redirect_stdout(f):
+            print('to the file')
+        result = open('said.txt').read()
+        """,
+}
+
+
+async def run(stub: Stub, code: str, **limits: float) -> sandbox_pb2.ExecuteResponse:
+    files = [sandbox_pb2.File(name=name, content=content) for name, content in GIVEN.items()]
+    request = sandbox_pb2.ExecuteRequest(
+        code=code,
+        files=files,
+        limits=sandbox_pb2.Limits(**limits),  # type: ignore[arg-type]
+    )
+    return await call(stub.Execute, request, service="sandbox", timeout_seconds=30)
+
+
+def in_python(code: str, folder: Path) -> tuple[object, dict[str, bytes]]:
+    """The result, and the files that are new or changed."""
+    for name, content in GIVEN.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+    shown = f"{code}\nimport sys\nsys.stdout.write(__import__('json').dumps(result))"
+    command = [sys.executable, "-X", "utf8", "-c", shown]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    files = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    return json.loads(done.stdout), {n: c for n, c in files.items() if GIVEN.get(n) != c}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+async def test_a_program_leaves_the_files_that_it_leaves_in_python(
+    name: str, python_stub: Stub, tmp_path: Path
+) -> None:
+    code = textwrap.dedent(PROGRAMS[name])
+
+    answer = await run(python_stub, code)
+
+    assert answer.outcome == sandbox_pb2.OUTCOME_SUCCEEDED, answer
+    result, files = await asyncio.to_thread(in_python, code, tmp_path)
+    assert json.loads(answer.result.text) == result
+    assert {file.name: file.content for file in answer.files} == files
+
+
+async def test_files_come_back_from_a_program_that_fails_and_not_from_one_that_is_killed(
+    python_stub: Stub,
+) -> None:
+    failed = await run(python_stub, "open('a', 'w').write('1')\n1 / 0")
+    killed = await run(
+        python_stub, "open('a', 'w').write('1')\nwhile True: pass", timeout_seconds=0.3
+    )
+
+    assert [(file.name, file.content) for file in failed.files] == [("a", b"1")]
+    assert (killed.outcome, list(killed.files)) == (sandbox_pb2.OUTCOME_LIMIT, [])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "for n in range(101): open(f'f{n:03}', 'w').write('x')",
+        "for n in 'ab': open(n, 'wb').write(bytes(7 * 1024 * 1024))",
+        "open('a', 'w').write('x')\nopen('b', 'wb').write(bytes(10 * 1024 * 1024 + 1))",
+        "open('a', 'w').write('x')\nopen('b' * 201, 'w').write('x')",
+    ],
+)
+async def test_files_beyond_the_limits_are_left_out_and_that_is_said(
+    code: str, python_stub: Stub
+) -> None:
+    answer = await run(python_stub, code)
+
+    assert answer.outcome == sandbox_pb2.OUTCOME_SUCCEEDED, answer
+    assert list(answer.limits_reached) == [sandbox_pb2.LIMIT_FILES]
+    assert len(answer.files) == (100 if "range" in code else 1)
+
+
+async def test_no_program_finds_the_files_of_another(
+    python_stub: Stub,
+) -> None:
+    await run(python_stub, "open('secret', 'w').write('LEAKED')")
+
+    answer = await run(python_stub, "open('secret')")
+
+    assert answer.error.message == (
+        "line 1: FileNotFoundError: [Errno 2] No such file or directory: 'secret'"
+    )
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../a", "", "a\0b", "a" * 201])
+async def test_a_file_outside_of_the_folder_is_refused(name: str, python_stub: Stub) -> None:
+    file = sandbox_pb2.File(name=name, content=b"1")
+
+    with pytest.raises(InvalidInput) as caught:
+        await call(
+            python_stub.Execute,
+            sandbox_pb2.ExecuteRequest(code="1", files=[file]),
+            service="sandbox",
+            timeout_seconds=10,
+        )
+
+    assert caught.value.code == "FILE_REFUSED"
