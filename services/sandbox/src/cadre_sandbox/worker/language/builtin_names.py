@@ -71,9 +71,9 @@ _PLAIN = [
     "__debug__",
 ]
 _REFUSED = {
-    "open": "a program has no files; its inputs are in the variable 'inputs'",
+    "open": "mode python has no files, mode docker has; inputs are in the variable 'inputs', io.StringIO holds text",
     "input": "nobody is there to answer; the inputs are in the variable 'inputs'",
-    "eval": "code cannot make code",
+    "eval": "code cannot make code; ast.literal_eval reads data",
     "exec": "code cannot make code",
     "compile": "code cannot make code",
     "globals": "the variables of the program are not an object",
