@@ -108,6 +108,49 @@ CLASSES = {
     "getattr of a metaclass": "class M(type):\n    def __getattr__(c, name): return {}",
     "mro of a metaclass": "class M(type):\n    def mro(c): return [c, int, object]",
     "prepare of a metaclass": "class M(type):\n    def __prepare__(*a): return {}",
+    "mro of a metaclass by assignment": "class M(type): pass\nM.mro = lambda c: [c, int, object]",
+    "mro of a metaclass by setattr": "class M(type): pass\nsetattr(M, 'mro', lambda c: [c, int, object])",
+    "getattr of a metaclass by assignment": "class M(type): pass\nM.__getattr__ = lambda c, n: {}",
+    "loop by the mro of a metaclass's mixin": """
+        import asyncio
+        class Mixin:
+            def mro(c): return [c, asyncio.TaskGroup, object]
+        class M(Mixin, type): pass
+        class G(metaclass=M): pass
+        async def main():
+            async with G() as g: print('LEAKED', g._loop)
+        asyncio.run(main())
+        """,
+    "getattr of a metaclass's mixin": """
+        class Mixin:
+            def __getattr__(c, name): print('LEAKED', name); return {}
+        class M(Mixin, type): pass
+        class C(metaclass=M): pass
+        """,
+    "special method of what is no class": "class C: pass\nC().__deepcopy__ = print",
+    "special method of a class of the library": "import json\njson.JSONEncoder.__init__ = print",
+    "special method that classes may not have": "class C: pass\nC.__reduce_ex__ = print",
+    "special method changed in place": "class C:\n    def __init__(self): pass\nC.__init__ += 1",
+    "slot with the name of a special method": "class C:\n    __slots__ = ('__deepcopy__',)",
+    "code by a field that names itself": """
+        from dataclasses import dataclass, field
+        asked = []
+        class F(type(field())):
+            @property
+            def name(self):
+                asked.append(1)
+                return "x=0\\n  print('LEAKED', open)\\n  self.x" if len(asked) == at else 'x'
+            @name.setter
+            def name(self, new): pass
+        for at in range(20):
+            asked.clear()
+            try:
+                @dataclass
+                class C:
+                    x: int = F(1, None, True, True, None, True, None, False)
+                C()
+            except SyntaxError: pass
+        """,
     "getattribute of a metaclass": "class M(type):\n    def __getattribute__(c, name): return {}",
     "subclasscheck of a metaclass": "class M(type):\n    def __subclasscheck__(c, o): return True",
     "subclasses through a metaclass": "class M(type):\n    def all(c): return c.__subclasses__()\nclass C(metaclass=M): pass\nC.all()",
@@ -192,6 +235,59 @@ LIBRARY = {
     "json's scanner": "import json\njson.JSONDecoder().scan_once.__self__",
     "json's encoder inside": "import json\njson.encoder",
     "decimal's module": "import decimal\ndecimal.Decimal.__module__",
+    "copy by a namespace's variables": """
+        import copy, types
+        copy.deepcopy(types.SimpleNamespace(**{'__reduce_ex__': lambda v: (print, ('LEAKED',))}))
+        """,
+    "shallow copy by a namespace's variables": """
+        import copy, types
+        copy.copy(types.SimpleNamespace(**{'__reduce__': lambda: (print, ('LEAKED',))}))
+        """,
+    "copy by a cached property's name": """
+        import copy
+        from functools import cached_property
+        class C: pass
+        p = cached_property(lambda self: lambda v: (print, ('LEAKED',)))
+        p.__set_name__(C, '__reduce_ex__')
+        C.x = p
+        c = C(); c.x
+        copy.deepcopy(c)
+        """,
+    "special names by the dict of an object": "class C: pass\nC().__dict__['__reduce_ex__'] = print",
+    "special names by an update of the dict": "class C: pass\nvars(C()).update({'__reduce_ex__': print})",
+    "dict of a module": "import json\nvars(json)['loads'] = print",
+    "dict of another object": """
+        import json
+        class C: pass
+        class V(type(vars(C()))): pass
+        v = V()
+        v._owner = json
+        v['loads'] = print
+        """,
+    "subclass of a pretty printer": """
+        import pprint
+        class P(pprint.PrettyPrinter):
+            def _format(self, found, *rest): print('LEAKED', found)
+        P()._pprint_simplenamespace(int, None, 0, 0, {}, 0)
+        """,
+    "inside of a pretty printer": "import pprint\npprint.PrettyPrinter()._dispatch",
+    "warnings of a module": "import warnings\nwarnings.showwarning = print",
+    "loop of a timer": """
+        import asyncio
+        async def main(): asyncio.get_running_loop().call_later(1, print)._loop
+        asyncio.run(main())
+        """,
+    "subclass of a timer": """
+        import asyncio
+        async def main():
+            class H(type(asyncio.get_running_loop().call_soon(print))): pass
+        asyncio.run(main())
+        """,
+    "zones of a folder": "import zoneinfo\nzoneinfo.reset_tzpath(to=['/etc'])",
+    "inside of zones": "import zoneinfo\nzoneinfo.ZoneInfo._weak_cache",
+    "method of a named tuple of the library": "from urllib.parse import urlparse\nurlparse('http://x')._replace.__globals__",
+    "spoken hint of a function": "def f(x: print.__globals__): pass",
+    "overwrite in a hint": "def f(x: (__builtins__ := {})) -> (__import__ := 1): pass",
     "copy's hook": "class C:\n    def __reduce__(self): return print, ('LEAKED',)",
     "copy's arguments": "class C:\n    def __getnewargs_ex__(self): return (), {}",
     "copy's state": "class C:\n    def __getstate__(self): return {}",

@@ -98,6 +98,16 @@ FILES = {
     "countless files": "for n in range(4000): open(f'/tmp/{n}', 'w').close()",
     "countless descriptors": "kept = [open('/dev/null') for _ in range(2000)]",
 }
+# socketcall(SYS_SOCKET, AF_NETLINK, SOCK_RAW, 0), as a program of 32 bits makes it.
+_SOCKET_OF_32_BITS = """
+import struct
+libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+low = libc.mmap(None, 4096, 7, 0x62, -1, 0)
+code = b"\\x53\\xb8\\x66\\0\\0\\0\\xbb\\1\\0\\0\\0\\xb9" + struct.pack("<I", low + 1024) + b"\\xcd\\x80\\x5b\\xc3"
+ctypes.memmove(low, code, len(code))
+ctypes.memmove(low + 1024, struct.pack("<III", 16, 3, 0), 12)
+ctypes.CFUNCTYPE(ctypes.c_int)(low)() >= 0 or refuse()
+"""
 KERNEL = {
     "root": "os.setuid(0)",
     "root's group": "os.setgid(0)",
@@ -149,6 +159,7 @@ KERNEL = {
     "a core dump": "resource.setrlimit(resource.RLIMIT_CORE, (1 << 20, 1 << 20))",
     "the vsyscall of old": "libc.syscall(153) == 0 or refuse()",
     "an old call of 32 bits": "libc.syscall(0x40000000 + 39) > 0 or refuse()",
+    "a socket of another kind by a call of 32 bits": _SOCKET_OF_32_BITS,
     "a new filter that allows more": "libc.prctl(22, 0, 0, 0, 0) == 0 or refuse()",
     "new privileges": "libc.prctl(38, 0, 0, 0, 0) == 0 or refuse()",
 }

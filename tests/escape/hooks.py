@@ -19,7 +19,7 @@ HOOKS = {
     "bound self": "[].append.__self__",
     "enum missing": "import enum\nclass E(enum.Enum):\n    A=1\n    @classmethod\n    def _missing_(c, v): return c.__mro__\nE(3)",
     "namedtuple replace": "from collections import namedtuple\nP=namedtuple('P','a')\nP._field_defaults.__class__.__base__.__subclasses__()",
-    "namedtuple module arg": "from collections import namedtuple\nnamedtuple('P','a', module='os').__module__",
+    "namedtuple module arg": "from collections import namedtuple\nassert namedtuple('P','a', module='os').__module__ == 'os'",
     "namedtuple injection": "from collections import namedtuple\nnamedtuple('P', ['a', 'b=__import__(\"os\")'])",
     "dataclass field default factory": "from dataclasses import dataclass, field\n@dataclass\nclass C:\n    x: int = field(default_factory=lambda: print.__self__)\nC()",
     "dataclass make": "import dataclasses\ndataclasses.make_dataclass('C', ['x'])",
@@ -233,4 +233,9 @@ P.x
     "a text as a handler's formatter": "import logging\nclass H(logging.Handler):\n    def emit(self, record):\n        self.formatter = '{0.stderr.__class__.__init__.__globals__}'\n        print('LEAKED', self.format(record))\nlogging.getLogger().addHandler(H())\nlogging.error('x')",
     "a text as the formatter of what is no handler": "import logging\nclass X: formatter = '{0.__init__.__globals__}'\nprint('LEAKED', logging.Handler.format(X, logging.Handler))",
     "globals of a class by a record": "import logging\nprint('LEAKED', logging.Formatter('%(__module__)s').format(logging.Handler))",
+    "a file as a zone": "from zoneinfo import ZoneInfo\nprint('LEAKED', ZoneInfo('/etc/localtime'))",
+    "a file above the zones": "from zoneinfo import ZoneInfo\nprint('LEAKED', ZoneInfo('../../../etc/localtime'))",
+    "text of a hint that is evaluated": "from __future__ import annotations\nfrom functools import singledispatch\n@singledispatch\ndef f(x): pass\n@f.register\ndef g(x: print('LEAKED')): pass",
+    "the built-in names by the text of a hint": "from functools import singledispatch\n@singledispatch\ndef f(x): pass\n@f.register\ndef g(x: '__builtins__'): pass",
+    "a traceback of what is no exception": "import traceback\nclass X:\n    def __getattr__(self, n): print('LEAKED', n); return self\ntraceback.format_exception(X())",
 }

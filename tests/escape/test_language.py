@@ -176,7 +176,7 @@ BLOCKED = {
     "uuid node": "import uuid\nuuid.getnode()",
     "path of a library": "import json\njson.__file__",
     "copy of a frame holder": "import copy\ncopy._copy_dispatch",
-    "dispatch tables": "import pprint\npprint.PrettyPrinter()",
+    "dispatch tables": "import pprint\npprint.PrettyPrinter()._dispatch",
     "spoken annotations": "print.__annotations__",
     "wrapped": "import functools\n@functools.lru_cache\ndef f(): pass\nf.__wrapped__",
     "property internals": "property(lambda s: 0).__get__",

@@ -1582,4 +1582,130 @@ IDIOMS = {
         ''',
 }
 
-EVERYDAY = {**DATA, **TEXT, **CODE, **NUMBERS, **TIME, **IDIOMS}
+OBJECTS = {
+    "variables of an object by its dict": """
+        import copy, json
+        class Settings:
+            def __init__(self, **values): self.__dict__.update(values)
+        class Checked:
+            def __set_name__(self, owner, name): self.name = name
+            def __get__(self, instance, owner): return self if instance is None else instance.__dict__.get(self.name)
+            def __set__(self, instance, value):
+                if value < 0: raise ValueError(f"{self.name} is negative")
+                instance.__dict__[self.name] = value
+        class Order:
+            amount = Checked()
+            def __init__(self, amount): self.amount = amount
+            def save(self): return copy.deepcopy(self.__dict__)
+            def load(self, saved): vars(self).clear(); vars(self).update(saved)
+        s = Settings(host="a", port=1)
+        vars(s)["port"] += 1
+        popped = s.__dict__.pop("host")
+        s.__dict__.setdefault("path", "/")
+        del s.__dict__["path"]
+        order = Order(5)
+        saved = order.save()
+        order.amount = 7
+        order.load(saved)
+        try: order.amount = -1
+        except ValueError as e: said = str(e)
+        result = [s.port, popped, hasattr(s, "host"), hasattr(s, "path"), vars(s), order.amount, said, json.dumps(order.__dict__), type(saved).__name__, {**vars(order), "b": 1}]
+        """,
+    "special methods given later": """
+        def with_repr(cls):
+            def __repr__(self): return f"{cls.__name__}({self.__dict__})"
+            cls.__repr__ = __repr__
+            return cls
+        def counted(cls):
+            first = cls.__init__
+            def __init__(self, *args):
+                cls.made = getattr(cls, "made", 0) + 1
+                first(self, *args)
+            cls.__init__ = __init__
+            return cls
+        @with_repr
+        @counted
+        class P:
+            def __init__(self, x): self.x = x
+        P.__eq__ = lambda self, other: self.x == other.x
+        setattr(P, "__len__", lambda self: self.x)
+        a = P(1)
+        result = [repr(a), a == P(1), P.made, len(P(3)), P.__module__, P.__init__.__name__]
+        """,
+    "private names from outside": """
+        class Account:
+            def __init__(self): self.__balance = 5
+            def total(self): return self.__balance
+        a = Account()
+        try: a.__balance
+        except AttributeError as e: said = str(e)
+        a.__balance = 9
+        __hidden = 3
+        result = [said, a._Account__balance, a.total(), a.__balance, __hidden, [n for n in dir(a) if not n.startswith("__")]]
+        """,
+    "type hints that are read": """
+        from functools import singledispatch, singledispatchmethod, wraps
+        def checked(call):
+            @wraps(call)
+            def inner(*args):
+                for (name, hint), value in zip(call.__annotations__.items(), args):
+                    if not isinstance(value, hint): raise TypeError(f"{name} must be {hint.__name__}")
+                return call(*args)
+            return inner
+        @checked
+        def add(a: int, b: int) -> int: return a + b
+        try: add(1, "2")
+        except TypeError as e: said = str(e)
+        @singledispatch
+        def show(value) -> str: return "thing"
+        @show.register
+        def _(value: int | bool) -> str: return f"number {value}"
+        @show.register
+        def _(value: "list") -> str: return "list of " + ", ".join(map(show, value))
+        class Area:
+            @singledispatchmethod
+            def of(self, shape): return None
+            @of.register
+            def _(self, shape: tuple): return shape[0] * shape[1]
+        def f(a: "later", *rest: float, **named: dict[str, int]) -> None: pass
+        result = [add(1, 2), said, show([1, True, "x"]), Area().of((2, 3)), list(f.__annotations__), str(f.__annotations__["named"]), f.__annotations__["a"]]
+        """,
+    "time zones by name": """
+        from datetime import datetime, timedelta, timezone
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+        berlin, tokyo = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Tokyo")
+        call = datetime(2024, 3, 31, 1, 30, tzinfo=berlin)
+        later = (call.astimezone(timezone.utc) + timedelta(hours=1)).astimezone(berlin)
+        try: ZoneInfo("Nowhere/Here")
+        except ZoneInfoNotFoundError as e: said = "Nowhere/Here" in str(e)
+        result = [call.isoformat(), later.isoformat(), call.tzname(), later.tzname(), call.astimezone(tokyo).isoformat(), str(berlin), said, "America/New_York" in available_timezones()]
+        """,
+    "parts of the library that models use": """
+        import asyncio, csv, io, pprint, traceback, types, warnings
+        from urllib.parse import urlparse
+        csv.register_dialect("bars", delimiter="|")
+        rows = list(csv.reader(["a|b"], "bars"))
+        out = io.StringIO()
+        pprint.pprint({"b": 1, "a": [1, 2]}, stream=out, width=5)
+        pprint.PrettyPrinter(indent=2, stream=out).pprint(list(range(3)))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warnings.warn("old", DeprecationWarning)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try: warnings.warn("odd")
+            except UserWarning as e: raised = str(e)
+        try: {}["k"]
+        except KeyError as e: lines = traceback.format_exception_only(type(e), e)
+        async def main():
+            loop, done = asyncio.get_running_loop(), []
+            future = loop.create_future()
+            loop.call_soon(done.append, 1)
+            loop.call_later(0.001, future.set_result, "rung")
+            return [await future, done]
+        page = urlparse("http://a.b/c?x=1")
+        result = [rows, out.getvalue(), str(caught[0].message), caught[0].category.__name__, raised, lines, asyncio.run(main()), page._replace(scheme="https").geturl(), sorted(page._asdict())]
+        """,
+}
+
+EVERYDAY = {**DATA, **TEXT, **CODE, **NUMBERS, **TIME, **IDIOMS, **OBJECTS}

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
 from cadre_kit.channels import call, connect
 from cadre_kit.errors import CadreError, InvalidInput
 from cadre_kit.serving import serving
+from cadre_sandbox.adapters.engines import Engine
 from cadre_sandbox.app import build, engine_settings
 from cadre_sandbox.settings import SandboxSettings
 
@@ -327,8 +329,45 @@ async def test_a_package_that_is_not_listed_is_refused(execute: Execute) -> None
     assert caught.value.code == "PACKAGE_NOT_ALLOWED"
 
 
-async def test_without_an_engine_the_mode_says_why(tmp_path: Path) -> None:
-    nobody = f"unix://{tmp_path}/nobody.sock"
+def _wheel(folder: Path, version: str) -> None:
+    info = f"mytiny-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"mytiny-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("mytiny.py", f"VERSION = {version!r}\n")
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: mytiny\nVersion: {version}"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def test_a_new_wheel_in_the_folder_is_taken(stub: Stub, tmp_path: Path) -> None:
+    settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_wheels=tmp_path)
+    engine = Engine(engine_settings(settings))
+    await engine.connect()
+    images, seen = [], []
+    try:
+        for version in ("1.0", "2.0"):
+            _wheel(tmp_path, version)
+            images.append(await engine.image(["mytiny"]))
+            show = ("python3", "-c", "import mytiny; print(mytiny.VERSION)")
+            seen.append(await asyncio.to_thread(_docker, "run", "--rm", images[-1], *show))
+    finally:
+        await asyncio.to_thread(_docker, "rmi", *images)
+        engine.close()
+
+    assert seen == ["1.0\n", "2.0\n"]
+
+
+@pytest.mark.parametrize("nobody", ["unix:///nowhere/nobody.sock", "tcp://127.0.0.1:9"])
+async def test_without_an_engine_the_mode_says_why(nobody: str, tmp_path: Path) -> None:
     settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_docker_host=nobody)
     async with (
         build(settings) as services,
@@ -342,7 +381,9 @@ async def test_without_an_engine_the_mode_says_why(tmp_path: Path) -> None:
             await call(stub.Execute, request, service="sandbox", timeout_seconds=10)
 
     assert sandbox_pb2.MODE_DOCKER not in offered.modes
-    assert "engine" in offered.docker_missing
+    assert offered.docker_missing.startswith("no Docker engine ")
+    assert nobody in offered.docker_missing
+    assert "CADRE_SANDBOX_DOCKER_HOST" in offered.docker_missing
     assert caught.value.code == "MODE_NOT_OFFERED"
 
 

@@ -649,3 +649,30 @@ async def test_a_program_without_a_result_has_none(execute) -> None:  # type: ig
 
     assert not answer.HasField("result")
     assert not answer.HasField("error")
+
+
+async def test_what_a_task_raised_and_nobody_asked_for_is_said(execute) -> None:  # type: ignore[no-untyped-def]
+    code = """
+        import asyncio
+        async def fail(): raise ValueError("odd")
+        async def main():
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+        asyncio.run(main())
+        """
+
+    answer = await execute(textwrap.dedent(code))
+
+    assert answer.stderr == "Task exception was never retrieved: ValueError: odd\n"
+
+
+async def test_a_warning_is_said_with_the_programs_line(execute) -> None:  # type: ignore[no-untyped-def]
+    answer = await execute("import warnings\nwarnings.warn('old')")
+
+    assert answer.stderr == "<program>:2: UserWarning: old\n"
+
+
+async def test_a_hint_that_names_what_is_not_there_stays_text(execute) -> None:  # type: ignore[no-untyped-def]
+    answer = await execute("def f(x: List[int]): return 1\nresult = [f(2), f.__annotations__['x']]")
+
+    assert json.loads(answer.result.text) == [1, "List[int]"]

@@ -67,9 +67,7 @@ def execute(
     input_: InputValues = None,
     file_: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--file", metavar="PATH", help="A file that it finds in its folder."
-        ),
+        typer.Option("--file", metavar="PATH", help="A file that it finds in its folder."),
     ] = None,
     package: Annotated[
         list[str] | None,

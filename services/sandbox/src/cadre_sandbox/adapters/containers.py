@@ -266,7 +266,7 @@ class ContainerRunner:
             removed = await self._engine.remove_orphans()
             self._walls = await self._prove()
         except RunnerLost as exc:
-            self._missing = exc.message
+            self._missing = f"{exc.message}. {exc.resolution}"
             log.info("sandbox_without_docker", reason=exc.message)
             return
         self._missing = ""

@@ -8,6 +8,7 @@ import math
 import socket
 import tarfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -18,11 +19,14 @@ import docker
 import docker.errors
 import requests
 
+from cadre_kit.logs import logger
 from cadre_sandbox.adapters.proxies import Proxy
 from cadre_sandbox.adapters.system_calls import seccomp_profile
 from cadre_sandbox.domain.executions import Limits, RunnerLost
 
 __all__ = ["Engine", "EngineSettings", "Started"]
+
+log = logger()
 
 _GUEST = resources.files("cadre_sandbox.guest").joinpath("run_one.py")
 _OWNER = "io.cadre.sandbox"
@@ -30,6 +34,7 @@ _USER = "65534:65534"
 _CALL_SECONDS = 60
 # How long an installation may say nothing.
 _BUILD_SECONDS = 900
+_BUILD_LINES = 8
 _PIDS = 64
 _NOTED_SECONDS = 1.0
 _PERIOD_US = 100_000
@@ -89,12 +94,14 @@ class Engine:
 
     def _connect(self) -> None:
         _check_address(self._settings.address)
-        client = docker.DockerClient(base_url=self._settings.address, timeout=_CALL_SECONDS)
+        client = None
         try:
+            client = docker.DockerClient(base_url=self._settings.address, timeout=_CALL_SECONDS)
             runtimes = client.info().get("Runtimes", {})
-        except BaseException:
-            client.close()
-            raise
+        except (docker.errors.DockerException, requests.RequestException) as exc:
+            if client is not None:
+                client.close()
+            raise _no_engine("answers", self._settings.address) from exc
         self._client = client
         if not self._runtime and "runsc" in runtimes:
             self._runtime = "runsc"
@@ -131,8 +138,9 @@ class Engine:
                 return self._settings.image
             self._api.pull(*self._settings.image.rsplit(":", 1))
             return self._settings.image
-        # Another base or another wheel folder is another image.
-        parts = (self._settings.image, str(self._settings.wheels), *packages)
+        # Another base is another image, and so are other wheels.
+        wheels = self._settings.wheels
+        parts = (self._settings.image, str(wheels), *_wheels_in(wheels), *packages)
         tag = f"cadre-sandbox-set:{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
         try:
             self._api.inspect_image(tag)
@@ -151,11 +159,15 @@ class Engine:
             decode=True,
             timeout=_BUILD_SECONDS,
         )
+        said: deque[str] = deque(maxlen=_BUILD_LINES)
         for line in lines:
+            if text := line.get("stream", "").strip():
+                said.append(text)
             if "error" in line:
+                log.warning("sandbox_image_not_built", packages=list(packages), said=list(said))
                 raise RunnerLost(
                     f"the image with {', '.join(packages)} cannot be built",
-                    resolution="See that the packages can be installed into CADRE_SANDBOX_DOCKER_IMAGE.",
+                    resolution="See in the log why not; the packages must be there for CADRE_SANDBOX_DOCKER_IMAGE.",
                 )
 
     async def start(
@@ -288,10 +300,20 @@ def _translated() -> Iterator[None]:
 def _check_address(address: str) -> None:
     kind, _, path = address.partition("://")
     if kind == "unix" and not Path(path).is_socket():
-        raise RunnerLost(
-            f"no Docker engine listens at {address}",
-            resolution="Start one, or set CADRE_SANDBOX_DOCKER_HOST to where it listens.",
-        )
+        raise _no_engine("listens", address)
+
+
+def _no_engine(what: str, address: str) -> RunnerLost:
+    return RunnerLost(
+        f"no Docker engine {what} at {address}",
+        resolution="Start one that the sandbox may use, or set CADRE_SANDBOX_DOCKER_HOST to where it listens.",
+    )
+
+
+def _wheels_in(folder: Path | None) -> list[str]:
+    """The files of the folder, each with its size and time: other ones make another image."""
+    found = sorted(folder.iterdir()) if folder else []
+    return [f"{file.name} {(of := file.stat()).st_size} {of.st_mtime_ns}" for file in found]
 
 
 def _build_context(image: str, packages: Sequence[str], wheels: Path | None) -> io.BytesIO:

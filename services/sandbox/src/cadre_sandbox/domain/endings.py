@@ -16,7 +16,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e
 
 _RESOLUTIONS = {
     "CODE_FAILED": "Correct the program; the line is its own.",
-    "CODE_BLOCKED": "Do without it: see the modules and limits in the sandbox's capabilities.",
+    "CODE_BLOCKED": "Do without it; the sandbox's capabilities list the modules of mode python. Mode docker runs any.",
     "RESULT_NOT_JSON": "Make result of numbers, texts, lists, dicts, true, false and None, such as str(value).",
     "LIMIT_TIME": "Make the program faster, or raise timeout_seconds.",
     "LIMIT_CPU": "Make the program faster, or raise cpu_seconds.",

@@ -78,7 +78,7 @@ def _check(name: str, value: float, least: float, most: float) -> None:
     # Said this way round so that a value which is no number is refused as well.
     if not least <= value <= most:
         raise LimitOutOfRange(
-            f"{name} is {value:g}; it may be {least:g} to {most:g}",
+            f"{name} is {value:.15g}; it may be {least:.15g} to {most:.15g}",
             resolution=f"Ask for less; a session has limits of its own, and the operator's ceiling is"
             f" CADRE_SANDBOX_MAX_{name.upper()}.",
             metadata={"limit": name, "value": f"{value:g}", "ceiling": f"{most:g}"},

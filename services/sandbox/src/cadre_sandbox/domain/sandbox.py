@@ -267,7 +267,7 @@ class Sandbox:
             if self._containers.missing:
                 raise ModeNotOffered(
                     f"mode docker is not offered: {self._containers.missing}",
-                    resolution="Start a Docker engine that the sandbox may reach, or ask for mode python.",
+                    resolution="Do what it says, or ask for mode python.",
                     metadata={"mode": mode.value},
                 )
             self._check(missing_walls(self._containers.walls(), CONTAINER_MINIMUM))

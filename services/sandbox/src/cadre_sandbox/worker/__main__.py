@@ -27,7 +27,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     syscalls.take([syscalls.death_signal(signal.SIGKILL)])
     os.environ.clear()
-    warnings.simplefilter("ignore")
+    # Those of the library and of odd texts; what else there is to say, a program may want to see.
+    for kind in (DeprecationWarning, SyntaxWarning):
+        warnings.simplefilter("ignore", kind)
     modules.preload()
     ownership.know_classes()
     Zygote(control=socket.socket(fileno=control_fd), jail=Jail.prepare(first_uid=first_uid)).serve()

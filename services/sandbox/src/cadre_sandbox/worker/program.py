@@ -20,6 +20,7 @@ from cadre_sandbox.worker.language.ownership import NotAllowed
 from cadre_sandbox.worker.language.rules import variable_problem
 from cadre_sandbox.worker.language.transformer import (
     FILENAME,
+    HINT,
     READ,
     WRITE,
     ProgramRefused,
@@ -79,10 +80,11 @@ class Interpreter:
 
     def __init__(self, *, out: int) -> None:
         self._out = out
+        self._out_of_memory = frame(Tag.END, b'{"outcome": "limit", "code": "LIMIT_MEMORY"}')
         self._stderr = _Stream(lambda data: self._send(Tag.STDERR, data))
         stdout = self._stdout = _Stream(lambda data: self._send(Tag.STDOUT, data))
         known = modules.frozen_modules(
-            streams={"stdout": stdout, "stderr": self._stderr}, format_traceback=_current_traceback
+            streams={"stdout": stdout, "stderr": self._stderr}, format_traceback=_traceback_of
         )
         self._folder = Folder()
         self._builtins = program_builtins(
@@ -124,8 +126,8 @@ class Interpreter:
         variables = {} if variables is None else variables
         before = variables.get("result")
         names: tuple[str, ...] = ()
-        # Where the library prints by itself, as a TextCalendar does.
-        sys.stdout = self._stdout
+        # Where the library prints by itself, as a TextCalendar or a warning does.
+        sys.stdout, sys.stderr = self._stdout, self._stderr
         try:
             self._folder.put({n: base64.b64decode(text) for n, text in (files or {}).items()})
             compiled = compile_program(code)
@@ -133,9 +135,10 @@ class Interpreter:
             variables.update(self._variables(inputs))
             exec(compiled, variables)  # noqa: S102 - what this process is for
         except MemoryError:
-            # Whatever the program holds goes first: to say anything takes memory.
+            # Whatever the program holds goes first: to say anything takes memory, and some of it may stay.
             variables.clear()
-            end = {"outcome": "limit", "code": "LIMIT_MEMORY"}
+            os.write(self._out, self._out_of_memory)
+            return False
         except BaseException as exc:  # noqa: BLE001 - the outermost frame of the program
             end = _ending(exc, self._stderr)
         else:
@@ -173,6 +176,7 @@ class Interpreter:
             "__builtins__": self._builtins,
             "__name__": "__main__",
             FILENAME: True,
+            HINT: guards.hint,
             READ: guards.read,
             WRITE: guards.write,
         }
@@ -266,8 +270,9 @@ def _traceback(exc: BaseException) -> str:
     return "\n".join([*head, _where(exc) * (not lines) + _named(exc)]) + "\n"
 
 
-def _current_traceback() -> str:
-    exc = sys.exc_info()[1]
+def _traceback_of(exc: BaseException | None = None) -> str:
+    """The traceback of an exception, or of the one that is being handled."""
+    exc = sys.exc_info()[1] if exc is None else exc
     return "NoneType: None\n" if exc is None else _traceback(exc)
 
 

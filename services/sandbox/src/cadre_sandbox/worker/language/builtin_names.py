@@ -72,7 +72,7 @@ _PLAIN = [
 ]
 _REFUSED = {
     "input": "nobody is there to answer; the inputs are in the variable 'inputs'",
-    "eval": "code cannot make code",
+    "eval": "code cannot make code; ast.literal_eval reads data",
     "exec": "code cannot make code",
     "compile": "code cannot make code",
     "globals": "the variables of the program are not an object",

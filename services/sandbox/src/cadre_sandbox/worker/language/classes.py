@@ -5,6 +5,7 @@ import builtins
 import collections
 import dataclasses
 import functools
+import pprint
 import string
 import types
 import typing
@@ -16,13 +17,21 @@ from typing import Any
 from cadre_sandbox.worker.language.ownership import CallNotAllowed, NotAllowed, is_class
 from cadre_sandbox.worker.language.rules import (
     DEFINABLE_DUNDERS,
+    field_problem,
     is_dunder,
     match_args,
     pattern_problem,
-    variable_problem,
 )
 
-__all__ = ["ABSTRACT", "build_class", "dataclass", "namedtuple", "type_", "type_of"]
+__all__ = [
+    "ABSTRACT",
+    "NOT_OF_METACLASSES",
+    "build_class",
+    "dataclass",
+    "namedtuple",
+    "type_",
+    "type_of",
+]
 
 _python_build_class = builtins.__build_class__
 # Generic[T], list[int], NamedTuple and the like put classes in their place.
@@ -34,15 +43,19 @@ _STANDS_FOR_A_CLASS = frozenset(
         type(typing.Generic[typing.AnyStr]),  # type: ignore[index]  # an alias, made only to see its class
     )
 )
-# CPython believes the methods of an exception group and of what a loop runs; Formatter walks attributes.
+# CPython believes the methods of an exception group and of what a loop runs, and @dataclass writes code out of what a
+# Field says of itself; Formatter walks attributes, and so do the private methods of PrettyPrinter.
 _CLOSED = (
     NotAllowed,
     BaseExceptionGroup,
     string.Formatter,
     asyncio.Future,
     _LoopBoundMixin,
+    asyncio.Handle,
     asyncio.TaskGroup,
     asyncio.Timeout,
+    dataclasses.Field,
+    pprint.PrettyPrinter,
 )
 # What the statement itself puts into a class: its name, and the exact type it has.
 _OF_THE_STATEMENT: Mapping[str, type] = {
@@ -55,9 +68,9 @@ _OF_THE_STATEMENT: Mapping[str, type] = {
     "__static_attributes__": tuple,
     "__firstlineno__": int,
 }
-_NAME_LISTS = {"__slots__": variable_problem, "__match_args__": pattern_problem}
+_NAME_LISTS = {"__slots__": field_problem, "__match_args__": pattern_problem}
 # On a class of classes these would answer for its classes' own special names, which the standard library believes.
-_NOT_OF_METACLASSES = frozenset(("__getattr__", "__get__", "__set__", "__delete__", "mro"))
+NOT_OF_METACLASSES = frozenset(("__getattr__", "__get__", "__set__", "__delete__", "mro"))
 
 
 class _OnlyAsks(type):
@@ -89,6 +102,7 @@ class type_(metaclass=_OnlyAsks):
 
 
 type_.__name__ = type_.__qualname__ = "type"
+type_.__module__ = "builtins"
 
 
 class _Metaclass(type):
@@ -149,7 +163,10 @@ class _MetaclassOfMetaclasses(type):
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **keywords: Any
     ) -> Any:
         """As type.__new__."""
-        for forbidden in _NOT_OF_METACLASSES & namespace.keys():
+        # What another base defines was not looked at for a metaclass, and may be defined later.
+        if not all(issubclass(base, _Metaclass) for base in bases):
+            raise CallNotAllowed("a metaclass may be derived from type and from metaclasses only")
+        for forbidden in NOT_OF_METACLASSES & namespace.keys():
             raise CallNotAllowed(f"a metaclass may not define {forbidden!r}")
         return super().__new__(cls, name, bases, _checked(namespace), **keywords)
 
@@ -223,7 +240,7 @@ def _checked_annotations(value: Any) -> dict[str, Any]:
 
 
 def _is_plain(name: Any) -> bool:
-    return type(name) is str and name.isidentifier() and not variable_problem(name)
+    return type(name) is str and name.isidentifier() and not field_problem(name)
 
 
 # Patterns read the fields of these by their place, and of whatever calls itself an instance.
@@ -246,8 +263,7 @@ _python_namedtuple = collections.namedtuple
 
 
 def namedtuple(typename: str, field_names: Any, *, module: Any = None, **options: Any) -> Any:
-    """collections.namedtuple."""
-    module = "__main__" if module is None else module
-    made: Any = _python_namedtuple(typename, field_names, module=module, **options)
+    """collections.namedtuple, of no module but the program."""
+    made: Any = _python_namedtuple(typename, field_names, module="__main__", **options)
     type.__setattr__(made, "__match_args__", match_args(made._fields))
     return made

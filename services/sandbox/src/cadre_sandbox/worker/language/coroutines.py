@@ -1,6 +1,7 @@
 """asyncio for programs: its own tasks, locks and queues, on a loop that has nothing but a clock."""
 
 import asyncio
+import sys
 import time
 from asyncio import base_events, events
 from collections.abc import Callable, Coroutine
@@ -32,6 +33,12 @@ class _Loop(base_events.BaseEventLoop):
     def _write_to_self(self) -> None:
         """Nobody else could wake it."""
 
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """What nobody asked for is said, as in Python, but without the library's own lines."""
+        exc = context.get("exception")
+        said = f": {type(exc).__name__}: {exc}" if exc else ""
+        sys.stderr.write(context["message"] + said + "\n")
+
 
 class ProgramLoop:
     """A loop as programs see it."""
@@ -43,6 +50,24 @@ class ProgramLoop:
     def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """asyncio.create_task()."""
         return asyncio.create_task(coroutine)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """asyncio.Future()."""
+        return asyncio.Future()
+
+    def call_soon(self, call: Callable[..., Any], *args: Any) -> asyncio.Handle:
+        """Calls it when the coroutine that runs waits."""
+        return events.get_running_loop().call_soon(call, *args)
+
+    def call_later(
+        self, seconds: float, call: Callable[..., Any], *args: Any
+    ) -> asyncio.TimerHandle:
+        """Calls it after that time."""
+        return events.get_running_loop().call_later(seconds, call, *args)
+
+    def call_at(self, when: float, call: Callable[..., Any], *args: Any) -> asyncio.TimerHandle:
+        """Calls it when the loop's clock says that."""
+        return events.get_running_loop().call_at(when, call, *args)
 
     async def run_in_executor(self, _executor: object, call: Callable[..., Any], *args: Any) -> Any:
         """Calls it at once: a program has one thread."""

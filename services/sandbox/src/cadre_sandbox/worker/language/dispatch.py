@@ -1,11 +1,21 @@
 """functools.singledispatch, which in the standard library would evaluate the text of annotations."""
 
+import types
+import typing
 from collections.abc import Callable
 from typing import Any
 
-from cadre_sandbox.worker.language.ownership import is_class
+from cadre_sandbox.worker.language.ownership import is_class, is_own
 
 __all__ = ["singledispatch", "singledispatchmethod"]
+
+
+def _first_hint(call: Any) -> Any:
+    """The type hint of the first argument that has one. Of those that are text only names are looked up."""
+    hint = next(iter(call.__annotations__.values()), None)
+    if type(hint) is not str:
+        return hint
+    return call.__globals__.get(hint, call.__globals__["__builtins__"].get(hint))
 
 
 class _Registry:
@@ -13,12 +23,16 @@ class _Registry:
         self._calls: dict[type, Callable[..., Any]] = {object: default}
 
     def register(self, cls: Any, call: Any = None) -> Any:
-        """`@f.register(int)`, or `f.register(int, call)`."""
-        if not is_class(cls):
-            raise TypeError("register() needs a class here: @function.register(int)")
+        """`@f.register(int)`, `f.register(int, call)`, or `@f.register` before a function with a type hint."""
+        if call is None and type(cls) is types.FunctionType and is_own(cls):
+            return self.register(_first_hint(cls), cls)
+        is_union = typing.get_origin(cls) in (typing.Union, types.UnionType)
+        classes = typing.get_args(cls) if is_union else (cls,)
+        if not all(is_class(one) for one in classes):
+            raise TypeError("register() needs a class: @function.register(int)")
         if call is None:
             return lambda later: self.register(cls, later)
-        self._calls[cls] = call
+        self._calls |= dict.fromkeys(classes, call)
         return call
 
     def dispatch(self, cls: type) -> Callable[..., Any]:

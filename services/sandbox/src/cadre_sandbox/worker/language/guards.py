@@ -9,11 +9,11 @@ import importlib
 import string
 import types
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from decimal import Context
 from typing import Any, NoReturn
 
-from cadre_sandbox.worker.language.classes import type_of
+from cadre_sandbox.worker.language.classes import NOT_OF_METACLASSES, type_of
 from cadre_sandbox.worker.language.coroutines import LEADS_INSIDE
 from cadre_sandbox.worker.language.logs import Logger
 from cadre_sandbox.worker.language.ownership import (
@@ -24,6 +24,7 @@ from cadre_sandbox.worker.language.ownership import (
     is_own,
 )
 from cadre_sandbox.worker.language.rules import (
+    DEFINABLE_DUNDERS,
     READABLE_DUNDERS,
     WATCHED,
     attribute_problem,
@@ -35,6 +36,7 @@ __all__ = [
     "delete_attribute",
     "get_attribute",
     "has_attribute",
+    "hint",
     "methodcaller",
     "names",
     "read",
@@ -83,12 +85,19 @@ def _read_watched(value: Any, name: str) -> Any:
         _no_attribute(value, name)
     if name in LEADS_INSIDE and not (is_own(value) or _type(value) is super):
         _no_attribute(value, name)
-    if name[0] == "_" and not (is_own(value) or _type(value) is super):
+    if name[0] == "_" and not (
+        is_own(value) or _type(value) is super or _is_of_tuples(value, name)
+    ):
         _no_attribute(value, name)
     found = getattr(value, name)
     if _type(found) in _NOWHERE:
         _no_attribute(value, name)
     return found
+
+
+def _is_of_tuples(value: object, name: str) -> bool:
+    """Named tuples have their methods behind an underscore, so that fields can have every public name."""
+    return name in ("_asdict", "_fields", "_replace") and issubclass(_type(value), tuple)
 
 
 def _read_dunder(value: Any, name: str) -> Any:
@@ -103,6 +112,8 @@ def _read_dunder(value: Any, name: str) -> Any:
             return _delete_from(value)
         case "__annotations__":
             return _annotations(value)
+        case "__module__" if not is_own(value):
+            _no_attribute(value, name)
     if name not in READABLE_DUNDERS:
         _no_attribute(value, name)
     found = getattr(value, name)
@@ -165,9 +176,13 @@ def _object_delattr(value: Any, name: str) -> None:
     object.__delattr__(value, name)
 
 
-def write(value: Any) -> Any:
-    """`value` itself, when a program may set attributes of it; their names were checked when it was compiled."""
+def write(value: Any, name: str) -> Any:
+    """`value` itself, when a program may set that attribute of it; the name by itself was checked before."""
     cls = _type(value)
+    if name in DEFINABLE_DUNDERS and not (is_class(value) and is_own(value)):
+        _no_attribute(value, name)
+    if is_class(value) and issubclass(value, _type) and name in NOT_OF_METACLASSES:
+        _no_attribute(value, name)
     if cls in _WRITABLE or _is_plain_exception(cls) or is_own(value):
         return value
     what = value.__name__ if issubclass(cls, _type) else cls.__name__
@@ -188,7 +203,7 @@ def _check_write(value: Any, name: str) -> None:
     _check_name(name)
     if attribute_problem(name, write=True):
         _no_attribute(value, name)
-    write(value)
+    write(value, name)
 
 
 _ABSENT = object()
@@ -229,20 +244,58 @@ def delete_attribute(value: Any, name: str, /) -> None:
     delattr(value, name)
 
 
+class _Variables(dict[str, Any]):
+    """The variables of an object as it had them when it was asked; a change is made to the object too."""
+
+    __slots__ = ("_owner",)
+    _owner: Any
+
+    def __setitem__(self, name: str, new: Any) -> None:
+        _check_write(self._owner, name)
+        vars(self._owner)[name] = new
+        dict.__setitem__(self, name, new)
+
+    def __delitem__(self, name: str) -> None:
+        _check_write(self._owner, name)
+        vars(self._owner).pop(name)
+        dict.__delitem__(self, name)
+
+    update = MutableMapping.update
+    pop = MutableMapping.pop
+    popitem = MutableMapping.popitem
+    setdefault = MutableMapping.setdefault
+    clear = MutableMapping.clear
+
+    def __ior__(self, others: Any) -> "_Variables":  # type: ignore[override, misc]  # it takes what update takes
+        self.update(others)
+        return self
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        return dict, (dict(self),)
+
+
+_Variables.__name__ = _Variables.__qualname__ = "dict"
+_Variables.__module__ = "builtins"
+
+
 def variables(value: Any, /) -> dict[str, Any]:
-    """vars(), as a copy: a change to it changes nothing."""
+    """vars() and `__dict__`, without special names."""
     if not is_own(value) and _type(value) is not types.SimpleNamespace:
         _no_attribute(value, "__dict__")
     if _type(value) is types.FunctionType:
         return {}
-    return {name: item for name, item in vars(value).items() if not is_dunder(name)}
+    found = _Variables((name, item) for name, item in vars(value).items() if not is_dunder(name))
+    found._owner = value
+    return found
 
 
 def names(value: Any = _ABSENT, /) -> list[str]:
-    """dir(), public names only."""
+    """dir(), without special names, and of what is not the program's own without private ones."""
     if value is _ABSENT:
         raise CallNotAllowed("dir() without an object is not allowed")
-    return [name for name in dir(value) if _type(name) is str and name[:1] != "_"]
+    own = is_own(value)
+    found = [name for name in dir(value) if _type(name) is str]
+    return [name for name in found if name[:1] != "_" or (own and not is_dunder(name))]
 
 
 # Formatting
@@ -324,6 +377,14 @@ def update_wrapper(wrapper: Any, wrapped: Any) -> Any:
         if _type(found) is str and is_own(wrapper):
             setattr(wrapper, name, found)
     return wrapper
+
+
+def hint(evaluate: Callable[[], Any], text: str) -> Any:
+    """A type hint of a function; its text where it names what is not there."""
+    try:
+        return evaluate()
+    except (NameError, AttributeError):
+        return text
 
 
 def refused_builtin(name: str, why: str) -> Callable[..., NoReturn]:

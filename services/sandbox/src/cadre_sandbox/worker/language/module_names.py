@@ -32,8 +32,9 @@ MODULE_TABLE: Mapping[str, str] = {
     "closing ContextDecorator contextmanager ExitStack nullcontext suppress",
     "contextvars": "ContextVar Token",
     "copy": "copy deepcopy Error",
-    "csv": "DictReader DictWriter Error excel excel_tab QUOTE_ALL QUOTE_MINIMAL QUOTE_NONE QUOTE_NONNUMERIC reader "
-    "Sniffer unix_dialect writer",
+    "csv": "Dialect DictReader DictWriter Error excel excel_tab field_size_limit get_dialect list_dialects QUOTE_ALL "
+    "QUOTE_MINIMAL QUOTE_NONE QUOTE_NONNUMERIC QUOTE_NOTNULL QUOTE_STRINGS reader register_dialect Sniffer "
+    "unix_dialect unregister_dialect writer",
     "dataclasses": "asdict astuple dataclass field fields FrozenInstanceError InitVar is_dataclass KW_ONLY MISSING "
     "replace",
     "datetime": "date datetime MAXYEAR MINYEAR time timedelta timezone tzinfo UTC",
@@ -66,7 +67,7 @@ MODULE_TABLE: Mapping[str, str] = {
     "operator": "abs add and_ concat contains countOf delitem eq floordiv ge getitem gt iadd iand iconcat ifloordiv "
     "ilshift imod imul index indexOf inv invert ior ipow irshift is_ is_not isub itemgetter itruediv ixor le "
     "length_hint lshift lt matmul mod mul ne neg not_ or_ pos pow rshift setitem sub truediv truth xor",
-    "pprint": "pformat saferepr",
+    "pprint": "isreadable isrecursive pformat PrettyPrinter saferepr",
     "queue": "Empty Full LifoQueue PriorityQueue Queue SimpleQueue",
     "random": "betavariate choice choices expovariate gammavariate gauss getrandbits getstate lognormvariate "
     "normalvariate paretovariate randbytes randint Random random randrange sample seed setstate shuffle "
@@ -101,6 +102,7 @@ MODULE_TABLE: Mapping[str, str] = {
     "uuid": "NAMESPACE_DNS NAMESPACE_OID NAMESPACE_URL NAMESPACE_X500 UUID uuid3 uuid4 uuid5",
     "weakref": "ref WeakKeyDictionary WeakSet WeakValueDictionary",
     "zlib": "adler32 compress crc32 decompress error",
+    "zoneinfo": "ZoneInfo ZoneInfoNotFoundError",
 }
 # Made of our own parts only.
 _OURS = ("ast", "logging", "sys", "traceback", "warnings")

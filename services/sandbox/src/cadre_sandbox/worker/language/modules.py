@@ -2,15 +2,19 @@
 
 import ast
 import collections
+import contextlib
+import copy
 import enum
+import functools
 import importlib
 import platform
 import pprint
 import sys
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from cadre_sandbox.worker.language import classes, coroutines, dispatch, guards, logs
+from cadre_sandbox.worker.language import classes, coroutines, dispatch, guards, logs, zones
 from cadre_sandbox.worker.language.module_names import MODULE_TABLE
 from cadre_sandbox.worker.language.ownership import (
     AttributeNotAllowed,
@@ -53,13 +57,15 @@ def preload() -> None:
     """Imports what the standard library would import only when first used: by then there are no files."""
     for name in (*MODULE_TABLE, *_PRELOADED.split()):
         importlib.import_module(name)
+    zones.load_zones()
+    _close_copy()
     _close_functional_enums()
     # typing.NamedTuple finds it here, too.
     collections.namedtuple = classes.namedtuple
 
 
 def frozen_modules(
-    *, streams: Mapping[str, Any], format_traceback: Callable[[], str]
+    *, streams: Mapping[str, Any], format_traceback: Callable[..., str]
 ) -> dict[str, FrozenModule]:
     """Every module by its full name. `streams` are the program's own stdout and stderr."""
     contents: dict[str, dict[str, Any]] = {
@@ -82,18 +88,19 @@ def frozen_modules(
         "wraps": guards.wraps,
     }
     contents["operator"] |= {"attrgetter": guards.attrgetter, "methodcaller": guards.methodcaller}
-    contents["pprint"] |= {"pprint": _pretty_printer(streams["stdout"])}
-    contents["pprint"]["pp"] = contents["pprint"]["pprint"]
+    contents["pprint"] |= _pretty_printers(streams["stdout"])
     contents["ast"] = {"literal_eval": _literal_eval}
     contents["logging"] = logs.logging_names(streams["stderr"], format_traceback)
     contents["sys"] = _system(streams)
-    contents["traceback"] = {
-        "format_exc": lambda *_, **__: format_traceback(),
-        "print_exc": lambda *_, **__: streams["stderr"].write(format_traceback()),
-    }
+    contents["traceback"] = _tracebacks(streams["stderr"], format_traceback)
     contents["warnings"] = {
-        name: (lambda *_, **__: None) for name in ("filterwarnings", "simplefilter", "warn")
+        "catch_warnings": _catch_warnings,
+        "filterwarnings": warnings.filterwarnings,
+        "resetwarnings": warnings.resetwarnings,
+        "simplefilter": warnings.simplefilter,
+        "warn": warnings.warn,
     }
+    contents["zoneinfo"]["available_timezones"] = zones.zone_names
     modules = {name: FrozenModule(name, inside) for name, inside in contents.items()}
     # C code that a program calls imports by the program's own __import__, and then looks among the real modules.
     modules["_strptime"] = FrozenModule("_strptime", {})
@@ -150,18 +157,63 @@ def _system(streams: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pretty_printer(stdout: Any) -> Callable[..., None]:
-    def pretty(value: Any, /, *_: Any, **options: Any) -> None:
-        options.pop("stream", None)
-        stdout.write(pprint.pformat(value, **options) + "\n")
+def _pretty_printers(stdout: Any) -> dict[str, Callable[..., None]]:
+    def pprint_(value: Any, stream: Any = None, *layout: Any, **options: Any) -> None:
+        text = pprint.pformat(value, *layout, **options) + "\n"
+        (stdout.write if stream is None else guards.read(stream, "write"))(text)
 
-    return pretty
+    def pp(value: Any, *layout: Any, sort_dicts: bool = False, **options: Any) -> None:
+        pprint_(value, *layout, sort_dicts=sort_dicts, **options)
+
+    return {"pprint": pprint_, "pp": pp}
+
+
+def _tracebacks(stderr: Any, format_traceback: Callable[..., str]) -> dict[str, Any]:
+    """An exception is given by itself, or after its class, as in Python of old."""
+
+    def lines(exc: Any, value: Any = None, *_: Any, **__: Any) -> list[str]:
+        exc = exc if value is None else value
+        if not issubclass(type(exc), BaseException):
+            raise TypeError("an exception is needed")
+        return format_traceback(exc).splitlines(keepends=True)
+
+    return {
+        "format_exc": lambda *_, **__: format_traceback(),
+        "format_exception": lines,
+        "format_exception_only": lambda *exc: lines(*exc)[-1:],
+        "print_exc": lambda *_, **__: stderr.write(format_traceback()),
+        "print_exception": lambda *exc, **__: stderr.write("".join(lines(*exc))),
+    }
+
+
+@contextlib.contextmanager
+def _catch_warnings(*, record: bool = False) -> Iterator[Any]:
+    """warnings.catch_warnings; that of the library takes a module, and writes into it."""
+    with warnings.catch_warnings(record=record) as caught:
+        yield caught
 
 
 def _literal_eval(text: str, /) -> Any:
     if type(text) is not str or len(text) > _LITERAL_CHARACTERS:
         raise ValueError(f"literal_eval takes a text of up to {_LITERAL_CHARACTERS} characters")
     return ast.literal_eval(text)
+
+
+def _close_copy() -> None:
+    """copy asks an object how it is rebuilt, and a program can put an answer among the variables of some."""
+
+    def rebuilt(value: Any, protocol: int) -> Any:
+        for name in ("__reduce_ex__", "__reduce__", "__getstate__"):
+            if name in getattr(value, "__dict__", ()):
+                raise CallNotAllowed(f"an object with the variable {name!r} may not be copied")
+        return type(value).__reduce_ex__(value, protocol)  # type: ignore[call-arg]  # unbound
+
+    def ask(value: Any, name: str, default: Any = None) -> Any:
+        if name != "__reduce_ex__":
+            return getattr(value, name, default)
+        return rebuilt if isinstance(value, type) else functools.partial(rebuilt, value)
+
+    copy.getattr = ask  # type: ignore[attr-defined]  # the module's own name goes before the built-in one
 
 
 def _close_functional_enums() -> None:

@@ -14,6 +14,7 @@ __all__ = [
     "WATCHED",
     "WRITABLE_DUNDERS",
     "attribute_problem",
+    "field_problem",
     "is_dunder",
     "keyword_problem",
     "match_args",
@@ -57,6 +58,7 @@ READABLE_DUNDERS = (DEFINABLE_DUNDERS - _UNREADABLE) | frozenset(
         "__annotations__",
         "__slots__",
         "__match_args__",
+        "__module__",
     ]
 )
 WRITABLE_DUNDERS = frozenset(("__name__", "__qualname__", "__doc__"))
@@ -76,8 +78,9 @@ def attribute_problem(name: str, *, write: bool) -> str:
     """Why the attribute may never be read, or written; "" when that depends on the object."""
     if name in INSPECT_ATTRIBUTES:
         return f"the attribute {name!r} is not allowed"
-    if name.startswith("__"):
-        allowed = WRITABLE_DUNDERS if write else READABLE_DUNDERS
+    if is_dunder(name):
+        # Those that a class may define may be given to it later too; the guard sees to it that it is a class.
+        allowed = WRITABLE_DUNDERS | DEFINABLE_DUNDERS if write else READABLE_DUNDERS
         return "" if name in allowed else f"the attribute {name!r} is not allowed"
     return ""
 
@@ -96,6 +99,13 @@ def match_args(names: Iterable[str]) -> tuple[str, ...]:
 
 def variable_problem(name: str) -> str:
     """Why a variable, function, class, argument or import may not be called so."""
+    # A function that a class is given later is called as the method will be: `def __repr__(self)`.
+    allowed = not is_dunder(name) or name in DEFINABLE_DUNDERS
+    return "" if allowed else f"the name {name!r} is not allowed"
+
+
+def field_problem(name: str) -> str:
+    """Why a class may not list a field or a slot of that name. Python writes code out of some of them."""
     return f"the name {name!r} is not allowed" if name.startswith("__") and name != "__" else ""
 
 

@@ -19,17 +19,19 @@ from cadre_sandbox.worker.language.rules import (
     MODULE_DUNDERS,
     WATCHED,
     attribute_problem,
+    field_problem,
     is_dunder,
     keyword_problem,
     pattern_problem,
     variable_problem,
 )
 
-__all__ = ["BUILD", "FILENAME", "READ", "WRITE", "ProgramRefused", "compile_program"]
+__all__ = ["BUILD", "FILENAME", "HINT", "READ", "WRITE", "ProgramRefused", "compile_program"]
 
 FILENAME = "<program>"
 READ = "<read>"
 WRITE = "<write>"
+HINT = "<hint>"
 BUILD = "__build_class__"
 
 _NAME_LISTS = ("__slots__", "__match_args__")
@@ -141,8 +143,6 @@ class _Transformer(RestrictingNodeTransformer):
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         self._refuse(node, variable_problem(self._mangled(node.arg)))
-        # Nothing reads a function's annotations, so that nothing can be hidden in them.
-        node.annotation = None
         return node
 
     def visit_keyword(self, node: ast.keyword) -> ast.AST:
@@ -163,14 +163,15 @@ class _Transformer(RestrictingNodeTransformer):
         self._refuse(node, attribute_problem(node.attr, write=write))
         node = self.node_contents_visit(node)
         if write:
-            node.value = _guard_call(WRITE, node.value, at=node)
+            node.value = _guard_call(WRITE, node.value, ast.Constant(node.attr), at=node)
             return node
         return _guard_call(READ, node.value, ast.Constant(node.attr), at=node)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
-        if isinstance(node.target, ast.Attribute) and node.target.attr in WATCHED:
+        name = node.target.attr if isinstance(node.target, ast.Attribute) else ""
+        if name in WATCHED or is_dunder(name):
             # `object.format += x` would read without the guard.
-            self.error(node, f"the attribute {node.target.attr!r} may not be changed in place")
+            self.error(node, f"the attribute {name!r} may not be changed in place")
         return self._visit_inside(node)
 
     # What RestrictedPython rewrites and we need not
@@ -212,7 +213,7 @@ class _Transformer(RestrictingNodeTransformer):
         ]
         if len(texts) != len(values):
             self.error(node, f"{name} must be a tuple of names in quotes")
-        check = pattern_problem if name == "__match_args__" else variable_problem
+        check = pattern_problem if name == "__match_args__" else field_problem
         for text in texts:
             self._refuse(node, check(self._mangled(text)))
 
@@ -240,7 +241,7 @@ class _Transformer(RestrictingNodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         self.check_name(node, node.name)
-        node.returns = None
+        node.returns = self._visit_hint(node.returns)
         node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
         decorators, node.decorator_list = node.decorator_list, []
         self._visit_defaults(node.args)
@@ -265,13 +266,21 @@ class _Transformer(RestrictingNodeTransformer):
         arguments.kw_defaults = [
             None if value is None else self.visit(value) for value in arguments.kw_defaults
         ]
+        for argument in _arguments(arguments):
+            argument.annotation = self._visit_hint(argument.annotation)
+
+    def _visit_hint(self, hint: ast.expr | None) -> ast.expr | None:
+        """Only some programs read hints, so that one which cannot be evaluated stays text, as all do on demand."""
+        if hint is None or self._annotations_stay_text:
+            return hint
+        text = ast.Constant(ast.unparse(hint))
+        nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+        evaluate = ast.Lambda(args=nothing, body=self.visit(hint))
+        return _guard_call(HINT, evaluate, text, at=hint)
 
     def _visit_arguments(self, arguments: ast.arguments) -> ast.arguments:
-        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        for argument in _arguments(arguments):
             self.visit(argument)
-        for star in (arguments.vararg, arguments.kwarg):
-            if star is not None:
-                self.visit(star)
         return arguments
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
@@ -347,6 +356,11 @@ def _listed(visited: Any) -> list[Any]:
     if visited is None:
         return []
     return visited if isinstance(visited, list) else [visited]
+
+
+def _arguments(arguments: ast.arguments) -> list[ast.arg]:
+    stars = [star for star in (arguments.vararg, arguments.kwarg) if star is not None]
+    return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *stars]
 
 
 def _guard_call(guard: str, *arguments: ast.expr, at: ast.expr) -> ast.Call:
