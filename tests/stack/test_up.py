@@ -3,8 +3,11 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,9 @@ import psutil
 import pytest
 from tests.fakes.openai_server import openai_server
 from tests.platform import Platform, eventually
+
+from cadre_cli.supervisor.processes import mark_of
+from cadre_cli.supervisor.state import Home, PlatformState, ProgramState
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # MLflow and Prefect migrate their databases at their first start, behind everything else.
@@ -28,7 +34,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         made = Platform(home, settings)
         settings["CADRE_TRACES_ENDPOINT"] = f"http://127.0.0.1:{made.ports['mlflow']}/v1/traces"
         try:
-            started = made.cadre("up", "--detach")
+            with left_by_a_killed_platform(home):
+                started = made.cadre("up", "--detach")
             assert started.returncode == 0, started.stdout + started.stderr
             (home / "said").write_text(started.stdout)
             yield made
@@ -37,6 +44,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             made.cadre("down")
             for process in of_home(made):
                 process.kill()
+
+
+@contextmanager
+def left_by_a_killed_platform(home: Path) -> Iterator[None]:
+    """A state that says that all is well, with a process that takes its time to end."""
+    stays = (
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", stays]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as left:
+        assert left.stdout is not None
+        left.stdout.readline()
+        program = ProgramState(name="gateway", address="", process=mark_of(left.pid))
+        Home(path=home).write_state(PlatformState(supervisor=1, programs=(program,), usable=True))
+        yield
+        left.kill()
 
 
 def of_home(on: Platform) -> list[psutil.Process]:

@@ -70,7 +70,8 @@ def _start_supervisor(file: BinaryIO) -> "subprocess.Popen[bytes]":
 def _follow(supervisor: "subprocess.Popen[bytes]", home: Home, log: Path, said: BinaryIO) -> int:
     give_up = time.monotonic() + _USABLE_SECONDS
     while supervisor.poll() is None:
-        usable = home.supervisor_pid() == supervisor.pid and home.read_state().usable
+        state = home.running_state()
+        usable = state.usable and state.supervisor == supervisor.pid
         _relay(said)
         if usable:
             return ExitStatus.SUCCEEDED
@@ -96,7 +97,7 @@ def _too_slow(log: Path) -> CliError:
 
 
 def _print_addresses(home: Home) -> None:
-    states = {state.name: state for state in home.read_state().programs}
+    states = {state.name: state for state in home.running_state().programs}
     rows = [_row(title, states[name]) for name, title in _TITLES.items() if name in states]
     print_table(["", "", ""], [*rows, ("Logs", str(home.logs), "")], empty="")
 
@@ -107,7 +108,7 @@ def _row(title: str, state: ProgramState) -> tuple[str, str, str]:
 
 
 def _tell_running(home: Home, pid: int) -> None:
-    doing = "is stopping" if home.read_state().stopping else "runs already"
+    doing = "is stopping" if home.running_state().stopping else "runs already"
     _say(f"Cadre {doing} (supervisor: pid {pid}); nothing was changed.")
     _print_addresses(home)
 

@@ -7,7 +7,7 @@ from cadre_cli.errors import CliError
 from cadre_cli.platform import home_of
 from cadre_cli.session import gateway
 from cadre_cli.settings import PlatformSettings
-from cadre_cli.supervisor.state import PlatformState, ProgramState, ProgramStatus
+from cadre_cli.supervisor.state import ProgramState, ProgramStatus
 
 __all__ = ["Service", "is_usable", "services"]
 
@@ -34,9 +34,10 @@ class Service:
 def services(settings: PlatformSettings) -> list[Service]:
     """Every service, in the order of the supervisor's table."""
     home = home_of(settings)
-    state = home.read_state() if home.supervisor_pid() is not None else PlatformState()
     told = {service.name: service for service in _from_gateway()}
-    known = [_merged(program, told.pop(program.name, None)) for program in state.programs]
+    known = [
+        _merged(program, told.pop(program.name, None)) for program in home.running_state().programs
+    ]
     return [*known, *told.values()]
 
 

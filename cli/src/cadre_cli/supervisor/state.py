@@ -42,8 +42,9 @@ class ProgramState:
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformState:
-    """All programs, and whether the platform has become usable."""
+    """All programs, and whether the platform has become usable. `supervisor` is the pid of who wrote it."""
 
+    supervisor: int = 0
     programs: tuple[ProgramState, ...] = ()
     usable: bool = False
     stopping: bool = False
@@ -118,6 +119,16 @@ class Home:
         except (OSError, ValueError, TypeError, KeyError):
             return PlatformState()
 
+    def running_state(self) -> PlatformState:
+        """What the supervisor that runs has written; an empty state while it has written none, or when none runs: the
+        last one's may still be there."""
+        state = self.read_state()
+        return (
+            state
+            if state.supervisor and state.supervisor == self.supervisor_pid()
+            else PlatformState()
+        )
+
     def write_state(self, state: PlatformState) -> None:
         """Replaces the state file in one step. Raises OSError where it cannot be written."""
         fresh = self.state_file.with_suffix(".new")
@@ -143,6 +154,7 @@ def _state_of(document: dict[str, object]) -> PlatformState:
     if not isinstance(programs, list):
         raise TypeError
     return PlatformState(
+        supervisor=int(str(document["supervisor"])),
         programs=tuple(_program_of(**program) for program in programs),
         usable=bool(document["usable"]),
         stopping=bool(document["stopping"]),

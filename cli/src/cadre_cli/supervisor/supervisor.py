@@ -1,6 +1,7 @@
 """Keeps programs up: starts them in order, says when they are ready, restarts those that end, stops all of them."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -39,7 +40,7 @@ class Supervisor:
         self._ready = {program.name: asyncio.Event() for program in programs}
         self._logs = {p.name: ProgramLog(platform.home.logs / f"{p.name}.log") for p in programs}
         states = tuple(ProgramState(name=p.name, address=p.address) for p in programs)
-        self._state = PlatformState(programs=states)
+        self._state = PlatformState(supervisor=os.getpid(), programs=states)
 
     async def run(self) -> None:
         """Keeps the programs up until `stop` is called; when it returns, none of them is left."""
