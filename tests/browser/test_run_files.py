@@ -1,4 +1,4 @@
-"""A plot and a table that a program of a run drew are seen on the run's page."""
+"""A plot, a table and a page that a program of a run made are seen on the run's page."""
 
 import subprocess
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ nodes:
           writer.writerow(["day", "pieces"])
           writer.writerows(enumerate(sold, 1))
       with open("page.html", "w") as file:
-          file.write("<script>document.title = 'LEAKED'</script>")
+          file.write("<p>Three days</p><script>top.document.title = 'LEAKED'; document.body.append('RAN')</script>")
       result = sum(sold)
     timeout_seconds: 600
     outputs: [total]
@@ -52,9 +52,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield running
 
 
-def test_a_plot_and_a_table_of_a_program_are_on_the_run_s_page(
-    page: Page, services: Platform
-) -> None:
+def test_what_a_program_made_is_on_the_run_s_page(page: Page, services: Platform) -> None:
     with services.client() as client:
         started = client.start_run(source=CHARTS, inputs={"sold": [3, 1, 2]})
         list(client.watch(started.id))
@@ -81,4 +79,7 @@ def test_a_plot_and_a_table_of_a_program_are_on_the_run_s_page(
     # What the canvas draws is in it as a table too, for those who do not see.
     cell = table.locator("[role=gridcell]").filter(has_text="3")
     cell.first.wait_for(state="attached")
+    made = page.get_by_test_id("stIFrame").content_frame.locator("iframe").content_frame
+    expect(made.get_by_text("Three days")).to_be_visible()
+    expect(made.get_by_text("RAN")).to_have_count(0)
     assert "LEAKED" not in page.title()

@@ -1,6 +1,7 @@
-"""The files of a run: pictures and tables are shown, and each can be taken home."""
+"""The files of a run: pictures, tables and pages are shown, and each can be taken home."""
 
 import csv
+import html
 import io
 from collections.abc import Sequence
 
@@ -9,14 +10,17 @@ import streamlit as st
 from cadre_client import RunFile
 from cadre_frontend.gateway import gateway
 
-__all__ = ["draw_files", "table"]
+__all__ = ["draw_files", "framed", "table"]
 
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _SHOWN, _SHOWN_BYTES, _ROWS = 20, 10 * 1024 * 1024, 200
+_PAGE_BYTES, _PAGE_PIXELS = 1024 * 1024, 400
+# A program may have made it: it runs no scripts, loads nothing and sends nothing, whatever is in it.
+_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; form-action 'none'"
 
 
 def draw_files(run_id: str, files: Sequence[RunFile]) -> None:
-    """All of them, the first ones with what is in them. Nothing of HTML or SVG is shown: a program may have made it."""
+    """All of them, the first ones with what is in them. SVG is not shown: a program may have made it."""
     if not files:
         return
     st.subheader("Files")
@@ -49,12 +53,22 @@ def _draw(run_id: str, file: RunFile) -> None:
             st.image(content)
         elif file.media_type == "text/csv":
             st.dataframe(table(content))
+        elif file.media_type == "text/html" and len(content) <= _PAGE_BYTES:
+            st.iframe(framed(content), height=_PAGE_PIXELS)
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
 def _content(run_id: str, path: str, size: int) -> bytes:
     """Kept by its size too, as a later step may have written it anew."""
     return gateway().read_run_file(run_id, path)
+
+
+def framed(content: bytes) -> str:
+    """A page for a frame within the frame that Streamlit makes, which would let its scripts into our own page."""
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{_PAGE_POLICY}">'
+    inside = html.escape(policy + content.decode("utf-8", "replace"))
+    size = f"border:0;width:100%;height:{_PAGE_PIXELS - 20}px"
+    return f'<iframe sandbox="" title="Page" style="{size}" srcdoc="{inside}"></iframe>'
 
 
 def table(content: bytes) -> list[dict[str, str]]:
