@@ -215,7 +215,7 @@ async def test_a_proxy_of_the_environment_is_no_way_between_services(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_tcp_port}")
 
-    assert (await get(address, "key")).item
+    assert (await get(address, "key")).item == memory_pb2.Item()
     assert await is_serving(address)
 
 
