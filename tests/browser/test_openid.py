@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, TimeoutError, expect
 from tests.fakes.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider, openid_provider
@@ -110,6 +111,15 @@ def test_who_is_on_no_list_is_told_so_and_sees_nothing(
     expect(tab.get_by_role("link", name="Keys")).to_have_count(0)
     tab.get_by_role("button", name="Sign out").click()
     sign_in_button(tab).wait_for()
+
+
+@pytest.mark.parametrize("path", ["/", "/keys", "/auth/login"])
+def test_no_page_of_others_may_frame_the_pages(services: Platform, path: str) -> None:
+    answer = httpx.get(services.frontend_url + path, trust_env=False)
+
+    assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "same-origin"
 
 
 WRONG: list[tuple[dict[str, Any], bool]] = [

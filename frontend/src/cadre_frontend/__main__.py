@@ -1,12 +1,15 @@
 """`python -m cadre_frontend`: serves the pages until SIGTERM or SIGINT."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from streamlit.runtime.secrets import secrets_singleton
+from streamlit.starlette import App
 from streamlit.web import bootstrap
+from streamlit.web.server.starlette.starlette_server import UvicornRunner
 
+from cadre_frontend.headers import SecurityHeaders
 from cadre_frontend.settings import load_settings
 
 _APP = Path(__file__).with_name("app.py")
@@ -35,12 +38,12 @@ def main() -> None:
         "theme_baseRadius": "0.5rem",
     }
     bootstrap.load_config_options(flag_options=options)
-    if settings.openid is not None:
-        # What `st.App(secrets=...)` does; a file would put the secret on the disk once more.
-        secrets_singleton.merge_programmatic_secrets(
-            {"auth": dict(settings.openid.as_streamlit_has_it())}
-        )
-    bootstrap.run(str(_APP), False, [], options)
+    # Given here, because a file would put the secret on the disk once more.
+    openid = settings.openid
+    secrets = {"auth": dict(openid.as_streamlit_has_it())} if openid is not None else None
+    # It ends by the signal that ended it.
+    with suppress(KeyboardInterrupt):
+        UvicornRunner(SecurityHeaders(App(_APP, secrets=secrets))).run()
 
 
 if __name__ == "__main__":

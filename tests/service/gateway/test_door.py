@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from cadre_kit.errors import CadreError, Kind, LimitExceeded
@@ -347,6 +348,43 @@ async def test_whoever_says_nothing_is_cut_off(start: Callable[..., Any]) -> Non
         assert b"408" in await asyncio.wait_for(reader.read(), 20)
 
         writer.close()
+
+
+def asking_for_much(running: Any) -> socket.socket:
+    """Asks for more than a connection holds."""
+    caller = socket.socket()
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    caller.connect(("127.0.0.1", httpx.URL(running.url).port))
+    caller.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
+    return caller
+
+
+async def test_whoever_does_not_take_their_answer_is_cut_off(
+    start: Callable[..., Any], eventually: Any
+) -> None:
+    async with start(gateway_read_seconds=0.3) as running:
+        with asking_for_much(running) as caller:
+            here = caller.getsockname()
+
+            def is_held() -> bool:
+                return any(c.raddr == here for c in psutil.Process().net_connections("tcp"))
+
+            await eventually(is_held)
+            await eventually(lambda: not is_held())
+
+
+async def test_whoever_takes_their_answer_slowly_gets_all_of_it(start: Callable[..., Any]) -> None:
+    async with start(gateway_read_seconds=2) as running:
+        async with httpx.AsyncClient(base_url=running.url, verify=False) as http:
+            wanted = 10 * len((await http.get("/openapi.json")).content)
+        with asking_for_much(running) as caller:
+            caller.settimeout(10)
+            taken = 0
+            while taken < wanted and (said := await asyncio.to_thread(caller.recv, 16384)):
+                taken += len(said)
+                await asyncio.sleep(0.01)
+
+    assert taken >= wanted
 
 
 async def test_a_slow_answer_is_not_taken_for_a_slow_client(start: Callable[..., Any]) -> None:

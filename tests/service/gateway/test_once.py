@@ -95,6 +95,19 @@ async def test_keys_of_different_callers_are_different(
     assert [answer.json()["created"] for answer in answers] == [True, False]
 
 
+async def test_the_runs_of_different_callers_are_different(http: httpx.AsyncClient) -> None:
+    made = await http.post("/api/v1/keys", json={"name": "ann", "scope": "run"})
+    own = {**KEY, "Authorization": f"Bearer {made.json()['secret']}"}
+
+    runs = [
+        (await http.post("/api/v1/runs", json=SOURCE, headers=headers)).json()["id"]
+        for headers in (KEY, own, KEY, own)
+    ]
+
+    assert runs[:2] == runs[2:]
+    assert runs[0] != runs[1]
+
+
 @pytest.mark.parametrize("key", ["x" * 256, "tab\there"])
 async def test_a_key_that_cannot_be_is_refused(http: httpx.AsyncClient, key: str) -> None:
     headers = {"Idempotency-Key": key}

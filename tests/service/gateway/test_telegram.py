@@ -109,6 +109,23 @@ async def test_a_message_is_answered_once_in_its_chat_however_often_it_comes(
     assert telegram.sent("sendChatAction")[0] == {"chat_id": 42, "action": "typing"}
 
 
+async def test_a_question_is_asked_once_whatever_else_is_asked_or_answered_meanwhile(
+    gateway: Any, telegram: TelegramServer, eventually: Any
+) -> None:
+    await push(telegram, gateway, telegram.message("do it"))
+    run = await run_of(gateway)
+    for number, node in enumerate(("review", "release"), start=1):
+        await gateway.executor.ask(run.id, node)
+        await eventually(lambda number=number: len(telegram.sent()) >= number, seconds=30)
+    del run.questions[0]
+    await gateway.executor.ask(run.id, "archive")
+    await eventually(lambda: len(telegram.sent()) >= 3, seconds=30)
+    await end(gateway, run, answer="Done.")
+    await eventually(lambda: telegram.sent()[-1]["text"] == "Done.", seconds=30)
+
+    assert [each["text"] for each in telegram.sent()] == ["Send it?"] * 3 + ["Done."]
+
+
 async def test_a_question_is_answered_by_a_button_and_by_nobody_elsewhere(
     gateway: Any, telegram: TelegramServer, eventually: Any
 ) -> None:

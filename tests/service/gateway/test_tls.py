@@ -73,6 +73,12 @@ def test_plain_text_is_refused(running: Platform) -> None:
         httpx.get(running.gateway_url.replace("https:", "http:") + "/healthz", trust_env=False)
 
 
+def test_who_asks_in_plain_text_is_told_of_the_other_address(running: Platform) -> None:
+    error = refused(running.gateway_url.replace("https:", "http:"), ClientTls())
+
+    assert "https" in error.resolution
+
+
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_old_versions_of_tls_are_refused(running: Platform, authority: Authority) -> None:
     context = ssl.create_default_context(cafile=authority.ca)
@@ -103,11 +109,12 @@ def test_a_name_that_is_not_in_the_certificate_is_refused(running: Platform) -> 
     assert "CADRE_GATEWAY_URL" in error.resolution
 
 
-def test_the_command_line_says_the_same(running: Platform) -> None:
+@pytest.mark.parametrize("ca_file", ["", "/nowhere/ca.pem"])
+def test_the_command_line_says_the_same(running: Platform, ca_file: str) -> None:
     works = running.cadre("keys", "list", "--json")
     fails = subprocess.run(
         [sys.executable, "-m", "cadre_cli", "keys", "list"],
-        env={**running.environment, "CADRE_GATEWAY_CA_FILE": ""},
+        env={**running.environment, "CADRE_GATEWAY_CA_FILE": ca_file},
         capture_output=True,
         text=True,
         timeout=60,
@@ -117,6 +124,7 @@ def test_the_command_line_says_the_same(running: Platform) -> None:
     assert (works.returncode, json.loads(works.stdout)) == (0, {"keys": []})
     assert fails.returncode == 3
     assert "CADRE_GATEWAY_CA_FILE" in fails.stderr
+    assert ca_file in fails.stderr
     assert "Traceback" not in fails.stderr
 
 

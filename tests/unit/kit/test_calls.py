@@ -208,6 +208,17 @@ async def test_a_service_reports_its_health_and_its_protos(address: str) -> None
     assert not await is_serving("127.0.0.1:1")
 
 
+async def test_a_proxy_of_the_environment_is_no_way_between_services(
+    address: str, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_tcp_port}")
+
+    assert (await get(address, "key")).item == memory_pb2.Item()
+    assert await is_serving(address)
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_of_error_has_a_class_that_its_grpc_code_leads_back_to(kind: Kind) -> None:
     error = error_of(kind.value.grpc, "m", code="C")

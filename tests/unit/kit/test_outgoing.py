@@ -163,6 +163,19 @@ async def test_a_redirect_on_the_same_host_keeps_what_was_sent(site: Website) ->
     ]
 
 
+async def test_a_cookie_is_seen_by_the_request_that_it_was_set_for_and_by_no_other(
+    site: Website,
+) -> None:
+    site.page("/", status=302, location="/inside", set_cookie="session=ann; Path=/")
+    site.page("/inside", "in")
+
+    async with outgoing_client(AddressRules().allowing("127.0.0.1", site.port)) as client:
+        for path in ("/", "/inside"):
+            await fetch(client, Ask(url=site.url + path))
+
+    assert [asked.headers.get("cookie") for asked in site.asked] == [None, "session=ann", None]
+
+
 async def test_a_redirect_to_a_host_that_is_not_listed_is_refused(site: Website) -> None:
     site.redirect("/", "http://elsewhere.example/")
 

@@ -53,7 +53,7 @@ class GatewayUnreachable(ClientError):
     """
 
     def __init__(self, url: str, reason: str, *, was_sent: bool = False) -> None:
-        tls = _by_tls(url, reason)
+        tls = _by_tls(url, reason, was_sent)
         said, resolution = _SENT if was_sent and not tls else _NOT_SENT
         super().__init__(
             f"the gateway at {url} {said}: {reason}",
@@ -70,8 +70,18 @@ class GatewayUnreachable(ClientError):
 _HUNG_UP = ("CERTIFICATE_REQUIRED", "UNKNOWN_CA", "disconnected", "reset by peer", "Broken pipe")
 
 
-def _by_tls(url: str, reason: str) -> str:
+TLS_FILES = "the TLS files of its clients cannot be used"
+
+
+def _by_tls(url: str, reason: str, was_sent: bool) -> str:
     """What to do about a connection that fails by TLS; empty when it does not."""
+    if reason.startswith(TLS_FILES):
+        return (
+            "CADRE_GATEWAY_CA_FILE, CADRE_GATEWAY_CLIENT_CERT_FILE and CADRE_GATEWAY_CLIENT_KEY_FILE name PEM files "
+            "that can be read; the last two go together."
+        )
+    if "certificate has expired" in reason:
+        return "Renew the gateway's certificate, and start it again."
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return (
             "Set CADRE_GATEWAY_CA_FILE to the authority of its certificate, and CADRE_GATEWAY_URL to a name that is "
@@ -80,4 +90,6 @@ def _by_tls(url: str, reason: str) -> str:
     # By TLS 1.3 a server says what it lacks after the client has begun to speak, or just hangs up.
     if url.startswith("https:") and any(said in reason for said in _HUNG_UP):
         return "If it wants a certificate, set CADRE_GATEWAY_CLIENT_CERT_FILE and CADRE_GATEWAY_CLIENT_KEY_FILE."
+    if url.startswith("http:") and "disconnected" in reason and not was_sent:
+        return "Start it with `cadre up`; if it speaks TLS, set CADRE_GATEWAY_URL to its https address."
     return ""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from cadre_client._errors import ApiError, GatewayUnreachable
+from cadre_client._errors import TLS_FILES, ApiError, GatewayUnreachable
 from cadre_client._models import Problem
 from cadre_client._tls import ClientTls
 
@@ -57,9 +57,8 @@ class Transport:
         try:
             return tls.context()
         except OSError as exc:
-            raise GatewayUnreachable(
-                self._url, f"the TLS files of its clients cannot be used: {exc}"
-            ) from exc
+            files = ", ".join(str(f) for f in (tls.ca_file, tls.cert_file, tls.key_file) if f)
+            raise GatewayUnreachable(self._url, f"{TLS_FILES} ({files}): {exc}") from exc
 
     def close(self) -> None:
         """Closes all connections."""

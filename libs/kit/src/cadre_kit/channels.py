@@ -38,7 +38,10 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 
+# A proxy that the environment names leads to the internet. It would be shown the service token, and could not reach us.
+_DIRECT = [("grpc.enable_http_proxy", 0)]
 _PATIENT = [
+    *_DIRECT,
     ("grpc.service_config", json.dumps(_RETRIES)),
     ("grpc.enable_retries", 1),
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -58,7 +61,7 @@ def connect(
     With `credentials`, its calls carry the service token, and use TLS if they say so. One that is not `patient` tries
     once, for questions whether somebody is there.
     """
-    options = _PATIENT if patient else []
+    options = _PATIENT if patient else _DIRECT
     if credentials is None:
         return grpc.aio.insecure_channel(address, options=options)
     tls = credentials.tls

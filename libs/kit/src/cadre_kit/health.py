@@ -34,7 +34,7 @@ async def is_serving(
 
 def _channel(address: str, credentials: Credentials | None) -> grpc.aio.Channel:
     if credentials is None:
-        return grpc.aio.insecure_channel(address)
+        return grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
     from cadre_kit.channels import connect
 
     return connect(address, credentials, patient=False)

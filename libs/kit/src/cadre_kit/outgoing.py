@@ -6,6 +6,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpcore2
 import httpx2
@@ -192,14 +193,17 @@ def outgoing_client(
     headers: Mapping[str, str] | None = None,
     read_seconds: float = 60.0,
     max_bytes: int | None = None,
+    keep_cookies: bool = False,
 ) -> httpx2.AsyncClient:
     """A client that reaches only what the rules allow; it follows no redirects. The caller closes it.
 
-    `max_bytes` bounds every answer, for readers that cannot; `fetch` does so by itself.
+    `max_bytes` bounds every answer, for readers that cannot; `fetch` does so by itself. `keep_cookies` is for a client
+    of one conversation with one host: what a host sets for one workflow must not be sent to it for another.
     """
     return httpx2.AsyncClient(
         transport=GuardedTransport(rules, resolver=resolver, max_bytes=max_bytes),
         headers={"accept-encoding": "identity", **(headers or {})},
+        cookies=None if keep_cookies else CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         timeout=httpx2.Timeout(read_seconds, connect=_CONNECT_SECONDS),
         trust_env=False,
         follow_redirects=False,
@@ -222,8 +226,11 @@ async def fetch(client: httpx2.AsyncClient, ask: Ask) -> Fetched:
 
 
 async def _follow(client: httpx2.AsyncClient, ask: Ask) -> Fetched:
+    # Pages that set a cookie and send on want to see it; it is gone when the answer is there.
+    cookies = httpx2.Cookies()
     for _ in range(ask.max_redirects + 1):
-        async with _asked(client, ask) as response:
+        async with _asked(client, ask, cookies) as response:
+            cookies.extract_cookies(response)
             target = _target(response)
             if target is None:
                 return await _read(response, ask.max_bytes)
@@ -234,7 +241,9 @@ async def _follow(client: httpx2.AsyncClient, ask: Ask) -> Fetched:
 
 
 @asynccontextmanager
-async def _asked(client: httpx2.AsyncClient, ask: Ask) -> AsyncIterator[httpx2.Response]:
+async def _asked(
+    client: httpx2.AsyncClient, ask: Ask, cookies: httpx2.Cookies
+) -> AsyncIterator[httpx2.Response]:
     headers = {k: v for k, v in ask.headers.items() if k.lower() not in _HEADERS_OF_OURS}
     try:
         request = client.build_request(
@@ -242,6 +251,7 @@ async def _asked(client: httpx2.AsyncClient, ask: Ask) -> AsyncIterator[httpx2.R
             _checked_url(ask),
             headers={**headers, "accept-encoding": "identity"},
             content=ask.body or None,
+            cookies=cookies,
         )
         response = await client.send(request, stream=True)
         try:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from cadre_gateway.adapters.inbox import Inbox
@@ -27,6 +27,7 @@ from cadre_gateway.domain.deliveries import (
     EndpointGone,
     Post,
     RunNews,
+    RunQuestion,
     Trouble,
     TryAgain,
     Undeliverable,
@@ -228,11 +229,15 @@ class Dispatcher:
 
     def _news_posts(self, delivery: Delivery, news: RunNews) -> list[Post]:
         """What the connector has to say; the same news gives the same ids, so that it is said once."""
-        about = "end"
-        if news.status == "waiting":
-            asked = " ".join(f"{each.node}/{each.iteration}" for each in news.questions)
-            about = hashlib.sha256(asked.encode()).hexdigest()[:16]
-        return _posts(delivery, about, self.connectors[delivery.kind].reply(delivery, news))
+        connector = self.connectors[delivery.kind]
+        if news.status != "waiting":
+            return _posts(delivery, "end", connector.reply(delivery, news))
+        # Each question by itself: it is not asked again when another is answered, or asked beside it.
+        posts: list[Post] = []
+        for each in news.questions:
+            asked = replace(news, questions=[each])
+            posts += _posts(delivery, _about(each), connector.reply(delivery, asked))
+        return posts
 
     async def _failed(self, delivery: Delivery, error: CadreError) -> None:
         """Tries again later, or leaves it to a person."""
@@ -314,6 +319,11 @@ def _posts(delivery: Delivery, about: str, documents: Sequence[Mapping[str, obje
         )
         for number, document in enumerate(documents)
     ]
+
+
+def _about(question: RunQuestion) -> str:
+    """What a post is named after that asks a question."""
+    return hashlib.sha256(f"{question.node}/{question.iteration}".encode()).hexdigest()[:16]
 
 
 async def _ended(tasks: "Sequence[asyncio.Task[None]]") -> None:

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from cadre_gateway.entrypoint.bodies import LEAST_BYTES_PER_SECOND
 from cadre_gateway.entrypoint.errors import InvalidRequest, details_of
 from cadre_gateway.entrypoint.streams import Stopping
 from cadre_kit.errors import Unavailable
@@ -24,6 +25,8 @@ _HEAD_BYTES = 64 * 1024
 # Longer than clients keep a connection, so that they close it and not we, just as they use it again.
 _KEEP_ALIVE_SECONDS = 30
 _LONGEST_DRAIN_SECONDS = 4
+# More than this waits with us for a caller to take it, not with the system, so that we see whether they do.
+_SYSTEM_BYTES = 16 * 1024
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _UNREADABLE = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
@@ -50,7 +53,8 @@ async def serving(
 ) -> AsyncIterator[str]:
     """Serves, by TLS where it is given, and yields the address `host:port`, port 0 chosen. Raises AddressInUse.
 
-    A connection on which a request's headers have not come whole after `read_seconds` is closed.
+    A connection on which a request's headers have not come whole after `read_seconds` is closed, and one whose answer
+    is taken more slowly than 1 kB a second for as long.
     On leaving, `stopping` is set, nothing new is accepted, and what is under way gets `drain_seconds`, at most 4.
     """
     listening = _listen(host, port)
@@ -96,7 +100,8 @@ class _Server(uvicorn.Server):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Refuses a request whose first line and headers do not end, or not in time; httptools would take them for ever."""
+    """Refuses a request whose first line and headers do not end, or not in time; httptools would take them for ever.
+    Lets go of callers who do not take their answer: it would be kept for them for ever."""
 
     def __init__(self, *args: Any, read_seconds: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -104,6 +109,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = False
         self._head_timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        self._send_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Somebody connected, and has to ask something."""
@@ -113,7 +120,18 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """More is to be sent than the caller takes now."""
+        super().pause_writing()
+        self._watch_sending()
+
+    def resume_writing(self) -> None:
+        """They took it."""
+        super().resume_writing()
+        self._stop_watching()
 
     def data_received(self, data: bytes) -> None:
         """Reads what came."""
@@ -158,6 +176,24 @@ class BoundedHttp(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _watch_sending(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        loop = asyncio.get_running_loop()
+        self._send_timer = loop.call_later(self._read_seconds, self._judge_sending)
+
+    def _judge_sending(self) -> None:
+        taken = self._unsent - self.transport.get_write_buffer_size()
+        if taken < self._read_seconds * LEAST_BYTES_PER_SECOND:
+            self._send_timer = None
+            self.transport.abort()
+        else:
+            self._watch_sending()
+
+    def _stop_watching(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
     def _give_up(self) -> None:
         self._head_timer = None
         if self.transport.is_closing():
@@ -179,6 +215,8 @@ def _listen(host: str, port: int) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _SYSTEM_BYTES)
         listening.bind((host, port))
         listening.listen(512)
     except OSError as exc:

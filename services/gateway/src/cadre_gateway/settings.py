@@ -100,7 +100,8 @@ class GatewaySettings(ServiceSettings):
         20.0,
         gt=0,
         le=600,
-        description="How long a request's headers may take to come, and its body beyond 1 kB a second.",
+        description="How long a request's headers may take to come, and its body beyond 1 kB a second; how long an "
+        "answer may be taken more slowly than that.",
     )
     gateway_hook_rate: float = Field(
         500.0,

@@ -12,7 +12,7 @@ from cadre_gateway.entrypoint.errors import BodyTooLarge, TooSlow
 __all__ = ["Body"]
 
 # A body may take longer than `read_seconds`, if no less than this comes of it in a second.
-_LEAST_BYTES_PER_SECOND = 1000
+LEAST_BYTES_PER_SECOND = 1000
 # Many slow senders at once must not fill the memory with what is of no use before its end.
 _IN_MEMORY_BYTES = 128 * 1024
 _CHUNK_BYTES = 256 * 1024
@@ -52,7 +52,7 @@ class Body:
             self._held.close()
 
     async def _next(self) -> Message:
-        allowed = self._deadline + self._received / _LEAST_BYTES_PER_SECOND - time.monotonic()
+        allowed = self._deadline + self._received / LEAST_BYTES_PER_SECOND - time.monotonic()
         try:
             async with asyncio.timeout(allowed):
                 message = await self._receive()

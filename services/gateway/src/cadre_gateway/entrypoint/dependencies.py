@@ -1,5 +1,6 @@
 """What the handlers work with; `app.py` builds it and puts it on the application's state."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,6 +16,7 @@ from cadre_gateway.adapters.probes import Probe
 from cadre_gateway.adapters.services import Executor, LlmProxy, Memory, Sandbox, Services
 from cadre_gateway.adapters.trigger_list import TriggerList
 from cadre_gateway.connectors.telegram import TelegramConnector
+from cadre_gateway.domain.api_keys import ADMIN_NAME
 from cadre_gateway.domain.connectors import Connector
 from cadre_gateway.domain.rates import Rates
 from cadre_gateway.entrypoint.errors import InvalidRequest
@@ -111,6 +113,7 @@ def checked_key(text: str) -> str:
 
 
 async def idempotency_key(
+    request: Request,
     idempotency_key: Annotated[
         str,
         Header(
@@ -119,8 +122,12 @@ async def idempotency_key(
         ),
     ] = "",
 ) -> str:
-    """What the header Idempotency-Key holds; empty without it. Raises InvalidRequest."""
-    return checked_key(idempotency_key)
+    """What the header Idempotency-Key holds, for services, which do not know callers: that of another caller is another
+    key. Empty without it. Raises InvalidRequest."""
+    key, caller = checked_key(idempotency_key), request.scope["cadre.caller"].name
+    if not key or caller == ADMIN_NAME:
+        return key
+    return f"caller/{hashlib.sha256(f'{caller}/{key}'.encode()).hexdigest()}"
 
 
 TheExecutor = Annotated[Executor, Depends(_executor)]

@@ -160,7 +160,9 @@ class McpTools:
 def _by_url(name: str, url: str, headers: Mapping[str, str], rules: AddressRules) -> _Place:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Client]:
-        client = outgoing_client(rules, headers=headers, max_bytes=_MAX_ANSWER_BYTES)
+        client = outgoing_client(
+            rules, headers=headers, max_bytes=_MAX_ANSWER_BYTES, keep_cookies=True
+        )
         async with (
             client,
             Client(
