@@ -10,7 +10,14 @@ from urllib.parse import urlsplit
 from cadre_llm_proxy.domain.calls import CompletionRequest, Message, Options, Target
 from cadre_llm_proxy.domain.entries import Bound
 from cadre_llm_proxy.domain.forms import MENDS
-from cadre_llm_proxy.domain.prices import FREE, Price, Tokens, asked_service, cost_of
+from cadre_llm_proxy.domain.prices import (
+    FREE,
+    Price,
+    Tokens,
+    asked_service,
+    chooses_service,
+    cost_of,
+)
 from cadre_llm_proxy.domain.providers import host_of
 
 __all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of", "price_of", "texts_of"]
@@ -72,6 +79,7 @@ async def bound_of(
         output_tokens=request.options.max_tokens or target.max_output_tokens or None,
         price=price_of(target, request.options),
         service=asked_service(request.options.params),
+        any_service=chooses_service(request.options.params),
     )
 
 
