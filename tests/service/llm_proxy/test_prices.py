@@ -131,7 +131,9 @@ async def test_a_budget_is_not_passed_where_the_provider_gives_a_dearer_service_
     cost = (20 * published("priority").input + 10 * published("priority").output) / 1_000_000
     await set_budget(proxy, usd=f"{cost * 3:f}")
 
-    asked = [outcome(proxy.ask(max_tokens=10, model=MODEL, params=params(**left))) for _ in range(20)]
+    asked = [
+        outcome(proxy.ask(max_tokens=10, model=MODEL, params=params(**left))) for _ in range(20)
+    ]
     codes = await asyncio.gather(*asked)
 
     assert codes.count("answered") == len(provider.asked) == 2

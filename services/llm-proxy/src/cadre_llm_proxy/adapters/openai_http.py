@@ -241,7 +241,7 @@ def _refuse_error(document: Mapping[str, Any], target: Target) -> None:
 def _added(
     reply: WrittenReply, said: Sequence[bytes], target: Target
 ) -> tuple[Delta | None, Exception | None]:
-    """Takes in what came at once: what it adds for a reader, if anything, and the error that it ends with, if any."""
+    """Takes in what came at once: what was written with it, if anything, and the error that it ends with, if any."""
     deltas: list[Delta] = []
     error: Exception | None = None
     try:
@@ -257,8 +257,12 @@ def _added(
         error = exc
     if not deltas:
         return None, error
-    text = "".join(delta.text for delta in deltas)
-    return Delta(text=text, reasoning="".join(delta.reasoning for delta in deltas)), error
+    written = Delta(
+        text="".join(delta.text for delta in deltas),
+        reasoning="".join(delta.reasoning for delta in deltas),
+        calls="".join(delta.calls for delta in deltas),
+    )
+    return written, error
 
 
 async def _said(

@@ -149,8 +149,8 @@ class Completions:
                     if isinstance(part, Answer):
                         answer = part
                         continue
-                    metered.wrote(part.text + part.reasoning)
-                    if tries.form.shows_text:
+                    metered.wrote(part.text + part.reasoning + part.calls)
+                    if tries.form.shows_text and part.is_shown:
                         yield part
             assert answer is not None, "a stream ends with the whole answer"
             reply = await self._settled(tries, metered, answer)

@@ -46,13 +46,14 @@ NOTHING = Amount(usd=Decimal(0), tokens=0)
 class Bound:
     """The most that a request can use. `output_tokens` is None when the reply has no known bound; `service` is what is
     asked for of the provider's (empty: the standard one, which may be given instead); with `any_service` it may give
-    each that has a price."""
+    each that has a price. `likely_input_tokens` is what the input takes rather than may take."""
 
     input_tokens: int
     output_tokens: int | None
     price: Price | None
     service: str = ""
     any_service: bool = False
+    likely_input_tokens: int = 0
 
     @property
     def tokens(self) -> int | None:

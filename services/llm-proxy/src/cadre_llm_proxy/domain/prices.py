@@ -82,7 +82,7 @@ def asked_service(params: Mapping[str, object]) -> str:
 
 
 def chooses_service(params: Mapping[str, object]) -> bool:
-    """Whether a request leaves it to the provider, and so to the settings of its account there, which service it gets."""
+    """Whether a request leaves its service to the provider, which goes by the settings of the account there."""
     return params.get("service_tier") in (None, "", "auto")
 
 
