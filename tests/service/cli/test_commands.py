@@ -129,6 +129,13 @@ def test_costs_say_what_is_uncertain_and_what_reuse_saved(cadre: Cadre) -> None:
     assert "Replies reused: 2, $0.5 and 1,234 tokens saved." in shown
 
 
+def test_costs_can_be_grouped_by_several_names_between_commas(cadre: Cadre) -> None:
+    for form in ((), ("--csv",), ("--json",)):
+        repeated = cadre("costs", "--by", "model", "--by", "day", *form)
+
+        assert cadre("costs", "--by", "model, day", *form).stdout == repeated.stdout
+
+
 def test_costs_come_as_csv(cadre: Cadre) -> None:
     rows = list(csv.DictReader(cadre("costs", "--by", "node", "--csv").stdout.splitlines()))
 
