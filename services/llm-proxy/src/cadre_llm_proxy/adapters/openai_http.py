@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from time import monotonic
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -66,14 +67,14 @@ class OpenAiHttp:
 
     async def ask(self, ask: Ask) -> Answer:
         """One answer. Raises a ProviderFailure; cancelling closes the connection."""
-        with _failures(ask.target, ask.seconds):
+        with _failures(ask.target):
             async with asyncio.timeout(ask.seconds):
                 document = await self._document(ask.target, "chat/completions", _body(ask))
             return answer_of(document, ask)
 
     async def embed(self, ask: EmbedAsk) -> Embeddings:
         """Vectors of texts. Raises a ProviderFailure."""
-        with _failures(ask.target, ask.seconds):
+        with _failures(ask.target):
             async with asyncio.timeout(ask.seconds):
                 body = {**embeddings_body(ask), "model": ask.target.model}
                 document = await self._document(ask.target, "embeddings", body)
@@ -85,7 +86,7 @@ class OpenAiHttp:
         now = asyncio.get_running_loop().time()
         first = now + min(ask.seconds, self._patience.first_token_seconds)
         reply = WrittenReply(model=ask.target.model)
-        with _failures(ask.target, ask.seconds):
+        with _failures(ask.target):
             async with self._sent(ask.target, "chat/completions", body, until=first) as response:
                 if response.content_type == _JSON:
                     async with asyncio.timeout_at(now + ask.seconds):
@@ -306,7 +307,8 @@ async def _end(response: aiohttp.ClientResponse) -> None:
 
 
 @contextmanager
-def _failures(target: Target, seconds: float) -> Iterator[None]:
+def _failures(target: Target) -> Iterator[None]:
+    began = monotonic()
     try:
         yield
     except aiohttp.ClientConnectorError as exc:
@@ -314,7 +316,7 @@ def _failures(target: Target, seconds: float) -> Iterator[None]:
     except aiohttp.ServerTimeoutError as exc:
         raise failure(facts.ProviderUnreachable, target) from exc
     except TimeoutError as exc:
-        raise failure(facts.ProviderTimeout, target, seconds=seconds) from exc
+        raise failure(facts.ProviderTimeout, target, seconds=monotonic() - began) from exc
     except aiohttp.InvalidURL as exc:
         raise failure(facts.ProviderUnreachable, target) from exc
     except (aiohttp.ClientPayloadError, aiohttp.ClientOSError) as exc:
