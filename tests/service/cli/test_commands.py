@@ -105,6 +105,7 @@ def test_models_say_why_one_cannot_be_used(cadre: Cadre) -> None:
     lines = cadre("models").stdout.splitlines()
 
     assert "embedded/smollm2 (default)  yes" in lines[1]
+    assert "JSON, images" in lines[1]
     assert "OPENAI_API_KEY is not set" in lines[2]
 
 
