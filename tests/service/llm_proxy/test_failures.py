@@ -180,6 +180,20 @@ async def test_a_cut_stream_is_an_error_and_what_came_is_paid(
     assert float(total.cost_usd) > 0
 
 
+@pytest.mark.parametrize("end", ["cut", "stall"])
+async def test_a_reply_whose_last_word_came_is_whole_however_its_connection_ends(
+    end: str, proxy: Any, provider: ProviderServer
+) -> None:
+    whole = openai_stream(["Hello", " there"])
+    until_last_word, _, _ = b"".join(whole.chunks).partition(b"data: [DONE]")
+    provider.will(replace(whole, chunks=(until_last_word,), cut=end == "cut", stall=end == "stall"))
+
+    *_, last = [part async for part in proxy.stream(timeout_seconds=2.0)]
+
+    assert (last.reply.content, last.reply.usage.output_tokens) == ("Hello there", 5)
+    assert len(provider.asked) == 1
+
+
 async def test_a_stream_that_stalls_is_given_up_in_time(
     proxy: Any, provider: ProviderServer
 ) -> None:

@@ -40,6 +40,12 @@ _OLLAMA_API_BASE = "http://127.0.0.1:11434"
 _LINE_BYTES = 1024 * 1024
 _OK = 200
 _LAST_WORDS_SECONDS = 0.5
+_CUT = (
+    aiohttp.ClientPayloadError,
+    aiohttp.ClientOSError,
+    aiohttp.ServerDisconnectedError,
+    TimeoutError,
+)
 _JSON = "application/json"
 # What some servers put before a text, to say that it is UTF-8.
 _MARK = b"\xef\xbb\xbf"
@@ -94,12 +100,13 @@ class OpenAiHttp:
                     yield Delta(text=answer.content, reasoning=answer.reasoning)
                     yield answer
                     return
-                async for said in _said(response, first, now + ask.seconds):
-                    delta, error = _added(reply, said, ask.target)
-                    if delta is not None:
-                        yield delta
-                    if error is not None:
-                        raise error
+                with _whole_suffices(reply):
+                    async for said in _said(response, first, now + ask.seconds):
+                        delta, error = _added(reply, said, ask.target)
+                        if delta is not None:
+                            yield delta
+                        if error is not None:
+                            raise error
             if not reply.begun:
                 raise Unreadable("no stream of events")
         if not reply.ended:
@@ -304,6 +311,16 @@ async def _end(response: aiohttp.ClientResponse) -> None:
         async with asyncio.timeout(_LAST_WORDS_SECONDS):
             while await response.content.readany():
                 pass
+
+
+@contextmanager
+def _whole_suffices(reply: WrittenReply) -> Iterator[None]:
+    """Takes no harm from a connection that is lost after the reply's last word: asked again, it would be paid again."""
+    try:
+        yield
+    except _CUT:
+        if not reply.ended:
+            raise
 
 
 @contextmanager
