@@ -83,7 +83,7 @@ def draw_models(models: list[Model]) -> None:
             )
             price.caption(price_of(model))
             if model.abilities:
-                st.caption(", ".join(ABILITIES.get(each, each) for each in model.abilities))
+                name.caption(", ".join(ABILITIES.get(each, each) for each in model.abilities))
     if missing := [model for model in models if not model.available]:
         with st.expander(f"{len(missing)} models need something first"):
             for model in missing:
