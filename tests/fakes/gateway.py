@@ -658,7 +658,9 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
         if self.failure is not None:
             raise self.failure
         models = [
-            llm_pb2.Model(provider="embedded", name="smol", available=True, default=True),
+            llm_pb2.Model(
+                provider="embedded", name="smol", available=True, default=True, json_schema=True
+            ),
             llm_pb2.Model(
                 provider="openai",
                 name="gpt",

@@ -730,7 +730,13 @@ def _add_others(app: FastAPI, store: Store) -> None:
 
     @app.get("/api/v1/models")
     async def models() -> Any:
-        usable = {"provider": "embedded", "name": "smollm2", "available": True, "default": True}
+        usable = {
+            "provider": "embedded",
+            "name": "smollm2",
+            "available": True,
+            "default": True,
+            "abilities": ["json_schema", "images"],
+        }
         keyless = {
             "provider": "openai",
             "name": "gpt",

@@ -12,6 +12,7 @@ from cadre_executor.language import parse_workflow
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs" / "problems.md").read_text()
 _EXECUTOR = _ROOT / "services/executor/src/cadre_executor"
+_LLM_PROXY = _ROOT / "services/llm-proxy/src/cadre_llm_proxy"
 _CODE = re.compile(r"[A-Z]+(_[A-Z0-9]+)+")
 _NOT_CODES = {"WEATHER_TOKEN", "DOCS_TOKEN"}
 _TOO_LARGE_TO_SHOW = {
@@ -100,6 +101,7 @@ def test_every_code_that_the_language_reports_has_a_section() -> None:
 
 def test_every_failure_of_a_run_has_a_section() -> None:
     known = _codes_of_facts(_EXECUTOR / "domain") | _codes_of_facts(_EXECUTOR / "language")
+    known |= _codes_of_facts(_LLM_PROXY) | _codes_of_facts(_LLM_PROXY / "domain")
 
     assert known - _OF_OUR_REQUESTS <= {*_OF_FILES, *_OF_RUNS}
 

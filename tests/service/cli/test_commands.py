@@ -105,6 +105,7 @@ def test_models_say_why_one_cannot_be_used(cadre: Cadre) -> None:
     lines = cadre("models").stdout.splitlines()
 
     assert "embedded/smollm2 (default)  yes" in lines[1]
+    assert "JSON, images" in lines[1]
     assert "OPENAI_API_KEY is not set" in lines[2]
 
 
@@ -127,6 +128,13 @@ def test_costs_say_what_is_uncertain_and_what_reuse_saved(cadre: Cadre) -> None:
     assert "The costs that are known add up to $0.00045." in shown
     assert "Uncertain (sent, the reply never seen): 1, at most $0.25." in shown
     assert "Replies reused: 2, $0.5 and 1,234 tokens saved." in shown
+
+
+def test_costs_can_be_grouped_by_several_names_between_commas(cadre: Cadre) -> None:
+    for form in ((), ("--csv",), ("--json",)):
+        repeated = cadre("costs", "--by", "model", "--by", "day", *form)
+
+        assert cadre("costs", "--by", "model, day", *form).stdout == repeated.stdout
 
 
 def test_costs_come_as_csv(cadre: Cadre) -> None:

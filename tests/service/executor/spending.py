@@ -90,9 +90,11 @@ class LlmProxy:
 
 
 @asynccontextmanager
-async def llm_proxy_running(home: Path, provider: ProviderServer) -> AsyncIterator[LlmProxy]:
+async def llm_proxy_running(
+    home: Path, provider: ProviderServer, **more: Any
+) -> AsyncIterator[LlmProxy]:
     """The real llm-proxy, in this process."""
-    settings = Settings(home=home, traces_endpoint="", _env_file=None)
+    settings = Settings(home=home, traces_endpoint="", _env_file=None, **more)
     keys = {"OPENAI_API_KEY": "sk-any", "OPENAI_API_BASE": f"{provider.url}/v1"}
     async with (
         build_with(settings, ProcessEnvironment(keys)) as services,

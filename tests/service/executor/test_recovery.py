@@ -3,13 +3,16 @@
 import asyncio
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes.a2a_agents import remote_agent
 from tests.fakes.executor import Neighbours
+from tests.fakes.providers import ProviderServer, openai_reply
 from tests.service.executor.conftest import executor_in, names, outputs, reached
+from tests.service.executor.spending import llm_proxy_running
 from tests.service.executor.test_agents import register
 from tests.service.executor.test_runs import ASK, LOOP, TRIAGE
 
@@ -255,6 +258,16 @@ async def test_a_service_that_comes_back_is_waited_for(tmp_path: Path, near: Nei
     assert events[-1] == "run_failed"
 
 
+QUEUE = """
+flow: {name: queue}
+config: {llm: {model: narrow}}
+state:
+  fields: {message: {type: str, required: true}, said: {type: "list[str]", default: [], reducer: append}}
+nodes:
+  - {id: a, prompt: "{state.message}", outputs: [said]}
+  - {id: b, prompt: "{state.message}", outputs: [said]}
+edges: [{from: START, to: [a, b]}, {from: [a, b], to: END}]
+"""
 CROWD = """
 flow: {name: crowd}
 state: {fields: {said: {type: "list[int]", default: [], reducer: append}}}
@@ -281,6 +294,33 @@ async def test_a_sandbox_that_is_busy_is_waited_for(tmp_path: Path, near: Neighb
 
     assert outputs(run)["said"] == [1, 1, 1]
     assert not [event for event in events if event.startswith("node_failed")]
+
+
+async def test_a_model_that_is_given_no_more_calls_is_waited_for(
+    tmp_path: Path, near: Neighbours, provider: ProviderServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    models = tmp_path / "models.yaml"
+    models.write_text(
+        "groups: {narrow: {deployments: [{model: openai/m, concurrent: 1, queue: 0}]}}"
+    )
+    release, logged = asyncio.Event(), list[str]()
+    held = replace(openai_reply("hello"), hold_after=b"hello", release=release)
+    provider.will(held, openai_reply("hello"))
+
+    def busy() -> bool:
+        logged.append(capfd.readouterr().out)
+        return "service_awaited" in "".join(logged)
+
+    async with (
+        llm_proxy_running(tmp_path, provider, llm_models_file=models) as llm_proxy,
+        executor_in(tmp_path, near, llm_proxy_address=llm_proxy.address) as executor,
+    ):
+        run = await executor.start(QUEUE, message="hi")
+        await reached(busy)
+        release.set()
+        events = names(await executor.events(run.id))
+
+    assert (events[-1], len(provider.asked)) == ("run_succeeded", 2)
 
 
 async def test_a_file_that_is_no_database_is_said_so(tmp_path: Path, near: Neighbours) -> None:

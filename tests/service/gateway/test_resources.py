@@ -166,6 +166,7 @@ async def test_models_say_whether_and_why_not(client: Client) -> None:
 
     assert (usable.id, usable.default, usable.available) == ("embedded/smol", True, True)
     assert (other.available, other.unavailable_reason) == (False, "no key")
+    assert (usable.abilities, other.abilities) == (("json_schema",), ())
     assert str(other.input_usd_per_million) == "0.15"
 
 

@@ -1,7 +1,9 @@
 """What goes wrong at providers, said in the platform's words, tried again where it may pass, and written down."""
 
 import asyncio
+import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -15,6 +17,7 @@ from tests.fakes.providers import (
     openai_error,
     openai_reply,
     openai_stream,
+    openai_tool_call_stream,
 )
 from tests.service.llm_proxy.conftest import tool
 
@@ -158,8 +161,8 @@ async def test_a_call_whose_time_is_over_before_it_is_sent_costs_nothing(
     ("answer", "seen"),
     [
         # What arrives in the same moment as the cut may not be seen any more.
-        (openai_stream(["Hel", "lo"], cut=True), {1, 2}),
-        (openai_ended_early(["Hel", "lo"]), {2}),
+        (openai_stream(["Hello", " there"], cut=True), {1, 2}),
+        (openai_ended_early(["Hello", " there"]), {2}),
     ],
 )
 async def test_a_cut_stream_is_an_error_and_what_came_is_paid(
@@ -175,6 +178,20 @@ async def test_a_cut_stream_is_an_error_and_what_came_is_paid(
     total = (await proxy.sums()).total
     assert total.output_tokens in seen
     assert float(total.cost_usd) > 0
+
+
+@pytest.mark.parametrize("end", ["cut", "stall"])
+async def test_a_reply_whose_last_word_came_is_whole_however_its_connection_ends(
+    end: str, proxy: Any, provider: ProviderServer
+) -> None:
+    whole = openai_stream(["Hello", " there"])
+    until_last_word, _, _ = b"".join(whole.chunks).partition(b"data: [DONE]")
+    provider.will(replace(whole, chunks=(until_last_word,), cut=end == "cut", stall=end == "stall"))
+
+    *_, last = [part async for part in proxy.stream(timeout_seconds=2.0)]
+
+    assert (last.reply.content, last.reply.usage.output_tokens) == ("Hello there", 5)
+    assert len(provider.asked) == 1
 
 
 async def test_a_stream_that_stalls_is_given_up_in_time(
@@ -199,7 +216,22 @@ async def test_closing_a_stream_stops_the_provider_and_meters_what_came(
 
     await asyncio.wait_for(provider.gone.wait(), 10)
     await _until_metered(proxy)
-    assert (await proxy.sums()).total.output_tokens == 2
+    assert (await proxy.sums()).total.output_tokens == 1
+
+
+async def test_a_tool_call_that_is_cut_as_it_is_written_is_metered(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    whole = openai_tool_call_stream("weather", json.dumps({"city": "Lisbon " * 100}))
+    # The arguments' second half and all after it never come.
+    provider.will(replace(whole, chunks=whole.chunks[:1], stall=True))
+
+    with pytest.raises(DeadlineExceeded):
+        _ = [part async for part in proxy.stream(tools=[tool()], timeout_seconds=1.0)]
+
+    total = (await proxy.sums()).total
+    assert 50 < total.output_tokens < 150
+    assert (total.unpriced_calls, len(provider.asked)) == (0, 1)
 
 
 async def test_cancelling_a_call_stops_the_provider(proxy: Any, provider: ProviderServer) -> None:
@@ -271,8 +303,8 @@ async def test_rubbish_for_usage_leaves_no_entry_open_and_is_estimated(
 
     sums = await proxy.sums()
     assert sums.total_details.open_calls == 0
-    # 40 characters were written, and more than the prompt was sent: the tool as well.
-    assert sums.total.output_tokens == reply.usage.output_tokens == 10
+    # The call was written, and more than the prompt was sent: the tool as well.
+    assert sums.total.output_tokens == reply.usage.output_tokens == 12
     assert sums.total.input_tokens > 20
 
 

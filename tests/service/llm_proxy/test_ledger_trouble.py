@@ -47,7 +47,7 @@ async def test_a_call_that_cannot_be_written_down_is_not_sent_with_a_key_or_with
 
 
 async def test_a_reply_that_cannot_be_settled_yet_is_settled_later_and_stops_further_calls(
-    start: Any, provider: ProviderServer, tmp_path: Path
+    start: Any, provider: ProviderServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with start() as proxy:
         provider.will(openai_stream(["Hello"], stall=True))
@@ -57,8 +57,9 @@ async def test_a_reply_that_cannot_be_settled_yet_is_settled_later_and_stops_fur
         await parts.aclose()
         await until_refused(proxy)
         asked = len(provider.asked)
-        with pytest.raises(Unavailable) as caught:
-            await proxy.ask()
+        for _ in range(5):
+            with pytest.raises(Unavailable) as caught:
+                await proxy.ask()
         accept(tmp_path / "llm-proxy.db")
         async with asyncio.timeout(30):
             while (await proxy.sums()).total_details.open_calls:  # noqa: ASYNC110 - seen from outside
@@ -68,7 +69,9 @@ async def test_a_reply_that_cannot_be_settled_yet_is_settled_later_and_stops_fur
 
     assert caught.value.code == "DATABASE_FULL"
     assert len(provider.asked) == asked
-    assert total.output_tokens == 2
+    assert total.output_tokens == 1
+    # Not with each try: the log may be on the disk that is full.
+    assert capfd.readouterr().out.count("ledger_waits") == 1
 
 
 async def test_a_call_is_taken_as_soon_as_there_is_room_again(

@@ -1,5 +1,6 @@
 """What a call costs where its model has several prices, and where nobody knows."""
 
+import asyncio
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.providers import Answer, ProviderServer, events, json_answer
-from tests.service.llm_proxy.test_budgets import outcome, set_budget, usage_of
+from tests.service.llm_proxy.test_budgets import one_use, outcome, set_budget, usage_of
 
 from cadre.common.v1 import common_pb2
 from cadre.llm_proxy.v1 import llm_pb2
@@ -120,6 +121,23 @@ async def test_a_budget_reserves_the_price_of_the_dearer_service(
     ]
 
     assert codes == ["BUDGET_EXCEEDED", "answered"]
+
+
+@pytest.mark.parametrize("left", [{}, {"service_tier": "auto"}])
+async def test_a_budget_is_not_passed_where_the_provider_gives_a_dearer_service_by_itself(
+    left: dict[str, str], proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(json_answer(replied(20, service="priority")))
+    cost = (20 * published("priority").input + 10 * published("priority").output) / 1_000_000
+    await set_budget(proxy, usd=f"{cost * 3:f}")
+
+    asked = [
+        outcome(proxy.ask(max_tokens=10, model=MODEL, params=params(**left))) for _ in range(20)
+    ]
+    codes = await asyncio.gather(*asked)
+
+    assert codes.count("answered") == len(provider.asked) == 2
+    assert Decimal((await one_use(proxy)).used_usd) == 2 * cost
 
 
 async def test_the_operators_file_says_what_other_services_and_long_requests_cost(

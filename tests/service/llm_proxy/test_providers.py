@@ -114,15 +114,20 @@ async def test_a_reply_against_the_schema_is_mended_once_and_both_are_paid(
     assert roles == ["user", "assistant", "user"]
 
 
-async def test_tokens_that_the_provider_does_not_say_are_estimated_and_not_zero(
-    proxy: Any, provider: ProviderServer
+# Both as OpenAI's tokenizer o200k_base cuts them.
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("The parcel arrived broken and nobody answers.", 8), ("包裹到达的时候已经损坏", 9)],
+)
+async def test_tokens_that_the_provider_does_not_say_are_counted_in_any_script(
+    text: str, tokens: int, proxy: Any, provider: ProviderServer
 ) -> None:
-    provider.will(openai_reply("four characters a token", usage=False))
+    provider.will(openai_reply(text * 9000, usage=False))
 
-    reply = await proxy.ask("x" * 400)
+    reply = await proxy.ask(text)
 
-    assert reply.usage.input_tokens >= 100
-    assert reply.usage.output_tokens == 6
+    assert tokens <= reply.usage.input_tokens <= tokens + 4
+    assert reply.usage.output_tokens == pytest.approx(9000 * tokens, rel=0.15)
     assert float(reply.usage.cost_usd) > 0
 
 

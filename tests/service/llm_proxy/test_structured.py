@@ -177,7 +177,7 @@ async def test_what_models_can_do_is_listed(proxy: Any) -> None:
 
     gpt = models["openai", "gpt-4.1-mini"]
     small = models["embedded", "smollm2-135m-instruct"]
-    vectors = models["embedded", "wordllama"]
+    vectors = [models["embedded", "wordllama"], models["ollama", "nomic-embed-text"]]
     assert (gpt.tools, gpt.json_schema, gpt.images, gpt.max_output_tokens) == (
         True,
         True,
@@ -185,7 +185,9 @@ async def test_what_models_can_do_is_listed(proxy: Any) -> None:
         32768,
     )
     assert (small.tools, small.json_schema, small.images) == (False, True, False)
-    assert (vectors.embeddings, vectors.available) == (True, True)
+    assert [(each.embeddings, each.tools, each.available) for each in vectors] == [
+        (True, False, True)
+    ] * 2
 
 
 def shown(image: llm_pb2.Image) -> llm_pb2.Message:

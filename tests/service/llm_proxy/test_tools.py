@@ -18,7 +18,7 @@ from tests.service.llm_proxy.conftest import tool
 
 from cadre.common.v1 import common_pb2
 from cadre.llm_proxy.v1 import llm_pb2
-from cadre_kit.errors import CadreError
+from cadre_kit.errors import CadreError, InvalidInput
 
 OSLO = '{"city": "Oslo"}'
 CALLS = {
@@ -86,6 +86,21 @@ async def test_arguments_against_the_parameters_are_mended(
 
     assert json.loads(reply.tool_calls[0].arguments.text) == {"city": "Oslo"}
     assert reply.usage.calls == 2
+
+
+async def test_a_tool_that_is_wrong_is_named(proxy: Any, provider: ProviderServer) -> None:
+    broken = tool("weather", city={"$ref": "#/$defs/city"})
+    provider.will(openai_tool_call("weather", '{"city": 5}'))
+
+    with pytest.raises(InvalidInput) as refused:
+        await proxy.ask(tools=[tool("time"), broken])
+    asked_before = len(provider.asked)
+    with pytest.raises(CadreError) as unfit:
+        await proxy.ask(tools=[tool()])
+
+    assert (refused.value.code, asked_before) == ("TOOL_SCHEMA_INVALID", 0)
+    assert "'weather'" in refused.value.message
+    assert "does not match the parameters of the tool 'weather'" in unfit.value.message
 
 
 @pytest.mark.parametrize(("name", "arguments"), [("weather", "{"), ("rockets", OSLO)])

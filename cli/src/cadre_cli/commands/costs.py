@@ -39,7 +39,7 @@ def costs(
     by: Annotated[
         list[str] | None,
         typer.Option(
-            help="workflow, run, node, model, provider, key, schedule, day or hour; may be repeated."
+            help="workflow, run, node, model, provider, key, schedule, day, hour; several between commas, or repeated."
         ),
     ] = None,
     last: Annotated[
@@ -81,7 +81,7 @@ def costs(
             )
             _tell_calls(found, csv_, json_)
             return
-        dimensions = by or ["model"]
+        dimensions = [name.strip() for each in by or ["model"] for name in each.split(",")]
         report = client.usage(
             group_by=dimensions, start=start, end=end, workflow=workflow, run_id=run_id
         )

@@ -11,6 +11,8 @@ from cadre_cli.words import cost, count
 
 __all__ = ["add_to"]
 
+_WORDS = {"json_schema": "JSON", "reasoning": "thinking"}
+
 
 def add_to(app: typer.Typer) -> None:
     """Adds the command that stands by itself."""
@@ -20,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 def models(json_: JsonFlag = False) -> None:
     """List the models that can be named.
 
-    Says which is the default, and why one cannot be used now.
+    Says which is the default, what each can do by itself, and why one cannot be used now.
     """
     with gateway() as client:
         found = client.models()
@@ -28,7 +30,7 @@ def models(json_: JsonFlag = False) -> None:
         print_json({"models": [model.model_dump(mode="json") for model in found]})
         return
     print_table(
-        ["Model", "Usable", "Context", "$ per million in", "out", ""],
+        ["Model", "Usable", "Context", "$ per million in", "out", "Can", ""],
         [
             (
                 escape(model.id) + (" [bold](default)[/]" if model.default else ""),
@@ -36,6 +38,7 @@ def models(json_: JsonFlag = False) -> None:
                 count(model.context_tokens) if model.context_tokens else "-",
                 _price(model.input_usd_per_million),
                 _price(model.output_usd_per_million),
+                ", ".join(_WORDS.get(ability, ability) for ability in model.abilities) or "-",
                 f"[dim]{escape(model.unavailable_reason)}[/]",
             )
             for model in found

@@ -12,6 +12,7 @@ from cadre_frontend.widgets.texts import plain
 
 COLOURS = {"ready": "green", "starting": "orange"}
 LINKED = ("gateway", "mlflow", "prefect")
+ABILITIES = {"json_schema": "JSON", "reasoning": "thinking"}
 NEEDED = ("gateway", "executor", "llm-proxy", "sandbox", "memory")
 WHAT = {
     "gateway": "the door: HTTP API and webhooks",
@@ -81,6 +82,8 @@ def draw_models(models: list[Model]) -> None:
                 else "context size unknown"
             )
             price.caption(price_of(model))
+            if model.abilities:
+                name.caption(", ".join(ABILITIES.get(each, each) for each in model.abilities))
     if missing := [model for model in models if not model.available]:
         with st.expander(f"{len(missing)} models need something first"):
             for model in missing:

@@ -360,7 +360,8 @@ class Event(Answer):
 
 
 class Model(Answer):
-    """A model that can be named, and why it cannot be used if so. `context_tokens` is 0 when unknown."""
+    """A model that can be named, and why it cannot be used if so. `context_tokens` is 0 when unknown; `abilities` are
+    some of tools, json_schema, images, reasoning and embeddings."""
 
     provider: str
     name: str
@@ -370,6 +371,7 @@ class Model(Answer):
     context_tokens: int = 0
     input_usd_per_million: Usd | None = None
     output_usd_per_million: Usd | None = None
+    abilities: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

@@ -28,7 +28,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 # What a channel says when the process at its other end is not there: it was killed, or starts again.
 _PEER_GONE = "SERVICE_UNAVAILABLE"
 # What a service of the platform says when as much waits for it as may: it goes on, and has begun nothing.
-_PEER_BUSY = frozenset({"SANDBOX_BUSY", "EMBEDDED_BUSY", "STORE_BUSY"})
+_PEER_BUSY = frozenset({"SANDBOX_BUSY", "EMBEDDED_BUSY", "MODEL_BUSY", "STORE_BUSY"})
 
 Answer = TypeVar("Answer")
 

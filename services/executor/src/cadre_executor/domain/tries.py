@@ -22,7 +22,7 @@ __all__ = ["NodeTimeout", "Tried", "first_attempt", "timed_out", "try_often"]
 
 _LONGEST_BACKOFF_SECONDS = 60.0
 _MAY_PASS = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED})
-_MAY_PASS_CODES = frozenset({ModelOutputInvalid.code, "RATE_LIMITED", "PROVIDER_RATE_LIMITED"})
+_MAY_PASS_CODES = frozenset({ModelOutputInvalid.code, "RATE_LIMITED"})
 
 Accepted = TypeVar("Accepted")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import get_args
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -251,6 +252,7 @@ def model(message: llm_pb2.Model) -> d.Model:
         context_tokens=message.context_tokens,
         input_usd_per_million=optional(message, "input_usd_per_million"),
         output_usd_per_million=optional(message, "output_usd_per_million"),
+        abilities=[name for name in get_args(d.Ability) if getattr(message, name)],
     )
 
 

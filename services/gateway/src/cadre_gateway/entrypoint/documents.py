@@ -666,6 +666,9 @@ class Sample(Answer):
 # Models
 
 
+Ability = Literal["tools", "json_schema", "images", "reasoning", "embeddings"]
+
+
 class Model(Answer):
     """A model that can be named."""
 
@@ -677,6 +680,9 @@ class Model(Answer):
     context_tokens: int = Field(description="0 when unknown.")
     input_usd_per_million: str | None = Field(description="Null when unknown.")
     output_usd_per_million: str | None = Field(description="Null when unknown.")
+    abilities: list[Ability] = Field(
+        description="What it does by itself; one with embeddings does nothing else."
+    )
 
 
 class Models(Answer):

@@ -76,7 +76,7 @@ class AnyModels:
                     endpoint = await stack.enter_async_context(self._embedded.slot())
             except TimeoutError as exc:
                 raise ProviderTimeout(
-                    f"no place at the embedded model came free within {ask.seconds:g} s",
+                    f"no place at the embedded model came free within {ask.seconds:.1f} s",
                     resolution="Try again later, or give the node a longer timeout.",
                 ) from exc
             target = replace(ask.target, api_base=endpoint.api_base, api_key=endpoint.api_key)

@@ -61,8 +61,8 @@ _WORDS: Mapping[type[facts.ProviderFailure], tuple[str, str]] = {
         "Try again later, send less at once, or raise the limit with the provider.",
     ),
     facts.ProviderTimeout: (
-        "{provider} did not answer within {seconds:g} s",
-        "Try again, or give the node a longer timeout.",
+        "{provider} did not answer within {seconds:.1f} s",
+        "Try again, or give the node a longer timeout; for the first part of a stream, CADRE_LLM_FIRST_TOKEN_SECONDS.",
     ),
     facts.StreamCut: (
         "the connection to {provider} ended in the middle of a reply",
@@ -174,7 +174,7 @@ def failure(
     seconds: float = 0.0,
     details: Mapping[str, str] | None = None,
 ) -> facts.ProviderFailure:
-    """The fact, in words; `seconds` is the time that the request had."""
+    """The fact, in words; `seconds` is how long was waited."""
     details = {k: v for k, v in (details or {}).items() if not _quotes_key(v, target)}
     message, resolution = _WORDS[cls]
     said = {"provider": target.provider, "model": target.model}

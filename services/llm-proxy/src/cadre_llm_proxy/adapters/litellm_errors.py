@@ -74,7 +74,7 @@ _NO_CONNECTION = ("Connection error", "Cannot connect to host", "connection atte
 def failure_of(
     error: Exception, target: Target, *, seconds: float, answered: int = 0
 ) -> facts.ProviderFailure:
-    """What an exception from litellm means; `seconds` is the time that the request had, `answered` the status of the
+    """What an exception from litellm means; `seconds` is how long was waited, `answered` the status of the
     answer to it, 0 when there was none."""
     for each in _chain(error):
         if isinstance(each, facts.ProviderFailure):

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 from cadre_llm_proxy.adapters.failures import error_body, failure, identifiers, meaning_within
@@ -61,7 +62,7 @@ class LitellmModels:
     async def ask(self, ask: Ask) -> Answer:
         """One answer. Raises a ProviderFailure; cancelling closes the connection."""
         litellm = await self._loaded()
-        with _failures(ask.target, ask.seconds):
+        with _failures(ask.target):
             arguments = _arguments(litellm, ask)
             async with asyncio.timeout(ask.seconds):
                 response = await litellm.acompletion(**arguments)
@@ -72,7 +73,7 @@ class LitellmModels:
         litellm = await self._loaded()
         now = asyncio.get_running_loop().time()
         first = now + min(ask.seconds, self._patience.first_token_seconds)
-        with _failures(ask.target, ask.seconds):
+        with _failures(ask.target):
             arguments = _arguments(litellm, ask)
             async with asyncio.timeout_at(first):
                 response = await litellm.acompletion(
@@ -90,7 +91,7 @@ class LitellmModels:
     async def embed(self, ask: EmbedAsk) -> Embeddings:
         """Vectors of texts. Raises a ProviderFailure."""
         litellm = await self._loaded()
-        with _failures(ask.target, ask.seconds):
+        with _failures(ask.target):
             async with asyncio.timeout(ask.seconds):
                 response = await litellm.aembedding(**embeddings_body(ask), **_reached(ask.target))
             return embeddings_of(response.model_dump(), ask)
@@ -150,17 +151,19 @@ def _key(target: Target) -> str | None:
 
 
 @contextmanager
-def _failures(target: Target, seconds: float) -> Iterator[None]:
+def _failures(target: Target) -> Iterator[None]:
+    began = monotonic()
     try:
         yield
     except TimeoutError as exc:
-        raise failure(ProviderTimeout, target, seconds=seconds) from exc
+        raise failure(ProviderTimeout, target, seconds=monotonic() - began) from exc
     except Unreadable as exc:
         raise failure(ReplyMalformed, target) from exc
     except Exception as exc:
         if not is_ours(exc):
             raise
-        raise failure_of(exc, target, seconds=seconds, answered=REQUEST.get().status) from exc
+        waited = monotonic() - began
+        raise failure_of(exc, target, seconds=waited, answered=REQUEST.get().status) from exc
 
 
 def _refuse_unreadable(response: Any, target: Target) -> None:

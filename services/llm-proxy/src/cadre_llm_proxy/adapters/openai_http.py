@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from time import monotonic
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -39,6 +40,12 @@ _OLLAMA_API_BASE = "http://127.0.0.1:11434"
 _LINE_BYTES = 1024 * 1024
 _OK = 200
 _LAST_WORDS_SECONDS = 0.5
+_CUT = (
+    aiohttp.ClientPayloadError,
+    aiohttp.ClientOSError,
+    aiohttp.ServerDisconnectedError,
+    TimeoutError,
+)
 _JSON = "application/json"
 # What some servers put before a text, to say that it is UTF-8.
 _MARK = b"\xef\xbb\xbf"
@@ -66,14 +73,14 @@ class OpenAiHttp:
 
     async def ask(self, ask: Ask) -> Answer:
         """One answer. Raises a ProviderFailure; cancelling closes the connection."""
-        with _failures(ask.target, ask.seconds):
+        with _failures(ask.target):
             async with asyncio.timeout(ask.seconds):
                 document = await self._document(ask.target, "chat/completions", _body(ask))
             return answer_of(document, ask)
 
     async def embed(self, ask: EmbedAsk) -> Embeddings:
         """Vectors of texts. Raises a ProviderFailure."""
-        with _failures(ask.target, ask.seconds):
+        with _failures(ask.target):
             async with asyncio.timeout(ask.seconds):
                 body = {**embeddings_body(ask), "model": ask.target.model}
                 document = await self._document(ask.target, "embeddings", body)
@@ -85,7 +92,7 @@ class OpenAiHttp:
         now = asyncio.get_running_loop().time()
         first = now + min(ask.seconds, self._patience.first_token_seconds)
         reply = WrittenReply(model=ask.target.model)
-        with _failures(ask.target, ask.seconds):
+        with _failures(ask.target):
             async with self._sent(ask.target, "chat/completions", body, until=first) as response:
                 if response.content_type == _JSON:
                     async with asyncio.timeout_at(now + ask.seconds):
@@ -93,12 +100,13 @@ class OpenAiHttp:
                     yield Delta(text=answer.content, reasoning=answer.reasoning)
                     yield answer
                     return
-                async for said in _said(response, first, now + ask.seconds):
-                    delta, error = _added(reply, said, ask.target)
-                    if delta is not None:
-                        yield delta
-                    if error is not None:
-                        raise error
+                with _whole_suffices(reply):
+                    async for said in _said(response, first, now + ask.seconds):
+                        delta, error = _added(reply, said, ask.target)
+                        if delta is not None:
+                            yield delta
+                        if error is not None:
+                            raise error
             if not reply.begun:
                 raise Unreadable("no stream of events")
         if not reply.ended:
@@ -241,7 +249,7 @@ def _refuse_error(document: Mapping[str, Any], target: Target) -> None:
 def _added(
     reply: WrittenReply, said: Sequence[bytes], target: Target
 ) -> tuple[Delta | None, Exception | None]:
-    """Takes in what came at once: what it adds for a reader, if anything, and the error that it ends with, if any."""
+    """Takes in what came at once: what was written with it, if anything, and the error that it ends with, if any."""
     deltas: list[Delta] = []
     error: Exception | None = None
     try:
@@ -257,8 +265,12 @@ def _added(
         error = exc
     if not deltas:
         return None, error
-    text = "".join(delta.text for delta in deltas)
-    return Delta(text=text, reasoning="".join(delta.reasoning for delta in deltas)), error
+    written = Delta(
+        text="".join(delta.text for delta in deltas),
+        reasoning="".join(delta.reasoning for delta in deltas),
+        calls="".join(delta.calls for delta in deltas),
+    )
+    return written, error
 
 
 async def _said(
@@ -302,7 +314,18 @@ async def _end(response: aiohttp.ClientResponse) -> None:
 
 
 @contextmanager
-def _failures(target: Target, seconds: float) -> Iterator[None]:
+def _whole_suffices(reply: WrittenReply) -> Iterator[None]:
+    """Takes no harm from a connection that is lost after the reply's last word: asked again, it would be paid again."""
+    try:
+        yield
+    except _CUT:
+        if not reply.ended:
+            raise
+
+
+@contextmanager
+def _failures(target: Target) -> Iterator[None]:
+    began = monotonic()
     try:
         yield
     except aiohttp.ClientConnectorError as exc:
@@ -310,7 +333,7 @@ def _failures(target: Target, seconds: float) -> Iterator[None]:
     except aiohttp.ServerTimeoutError as exc:
         raise failure(facts.ProviderUnreachable, target) from exc
     except TimeoutError as exc:
-        raise failure(facts.ProviderTimeout, target, seconds=seconds) from exc
+        raise failure(facts.ProviderTimeout, target, seconds=monotonic() - began) from exc
     except aiohttp.InvalidURL as exc:
         raise failure(facts.ProviderUnreachable, target) from exc
     except (aiohttp.ClientPayloadError, aiohttp.ClientOSError) as exc:

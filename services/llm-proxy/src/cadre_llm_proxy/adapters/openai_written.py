@@ -70,7 +70,7 @@ class WrittenReply:
     _service: str = ""
 
     def add(self, chunk: Mapping[str, Any]) -> tuple[Delta, ...]:
-        """Takes a chunk in; what it adds for a reader, if anything. Raises Unreadable."""
+        """Takes a chunk in; what was written with it, if anything. Raises Unreadable."""
         try:
             self.model = model_of(chunk, self.model)
             self._tokens = tokens_of(chunk.get("usage")) or self._tokens
@@ -98,8 +98,7 @@ class WrittenReply:
     def _chosen(self, choice: Mapping[str, Any]) -> tuple[Delta, ...]:
         self.begun = True
         delta = choice.get("delta") or {}
-        for call in delta.get("tool_calls") or ():
-            self._add_call(call)
+        calls = "".join(map(self._add_call, delta.get("tool_calls") or ()))
         if reason := choice.get("finish_reason"):
             self.ended = True
             self._finish_reason = reason
@@ -108,16 +107,18 @@ class WrittenReply:
         self._refusal += refusal
         text = self._content.add(text_of(delta.get("content")) or refusal)
         thought = self._reasoning.add(reasoning_of(delta))
-        return (Delta(text=text, reasoning=thought),) if text or thought else ()
+        written = Delta(text=text, reasoning=thought, calls=calls)
+        return () if written == Delta() else (written,)
 
-    def _add_call(self, piece: Mapping[str, Any]) -> None:
+    def _add_call(self, piece: Mapping[str, Any]) -> str:
         function = piece.get("function") or {}
         said_id, name = id_of(piece), text_of(function.get("name"))
         call = self._call_of(piece.get("index"), said_id, name)
         call.id = call.id or said_id
         # Some say the name again with each piece.
-        call.name += name if name != call.name else ""
-        call.arguments.add(arguments_of(function))
+        more = name if name != call.name else ""
+        call.name += more
+        return more + call.arguments.add(arguments_of(function))
 
     def _call_of(self, index: object, said_id: str, name: str) -> _WritingCall:
         """The call that a piece belongs to: that of its index or, without one, the last, unless it begins another.

@@ -41,6 +41,13 @@ class TiktokenTokenizer:
             return _counted(encoding, texts)
         return await asyncio.to_thread(_counted, encoding, texts)
 
+    def likely(self, text: str) -> int:
+        """About how many tokens a text has, at once: the rest of a long one is taken to be like its beginning. Only
+        after a `count`."""
+        beginning = text[:_AT_ONCE_CHARACTERS]
+        counted = _counted(self.begin().result(), [beginning])
+        return -(-counted * len(text) // max(1, len(beginning)))
+
 
 def _loaded() -> Encoding:
     litellm = find_spec("litellm")

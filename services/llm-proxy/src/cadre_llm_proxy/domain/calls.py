@@ -252,10 +252,17 @@ class Ask:
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """What a model wrote, as it writes: a part of its reply, or of what it thinks before (`reasoning`)."""
+    """What a model wrote, as it writes: a part of its reply, of what it thinks before (`reasoning`), or of its calls of
+    tools, which are shown when they are whole."""
 
     text: str = field(default="", repr=False)
     reasoning: str = field(default="", repr=False)
+    calls: str = field(default="", repr=False)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is something in it for a reader."""
+        return bool(self.text or self.reasoning)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,14 @@ from cadre_llm_proxy.domain.calls import (
     Embeddings,
     FinishReason,
     Reply,
+    ToolDefinition,
 )
-from cadre_llm_proxy.domain.facts import ContentRefused, ProviderFailure
+from cadre_llm_proxy.domain.facts import (
+    ContentRefused,
+    OutputSchemaInvalid,
+    ProviderFailure,
+    ToolSchemaInvalid,
+)
 from cadre_llm_proxy.domain.forms import Said
 from cadre_llm_proxy.domain.metering import Call, Kept, Metered, Metering, Unanswered
 from cadre_llm_proxy.domain.providers import ListedModel, Providers
@@ -115,7 +121,7 @@ class Completions:
         if request.output_schema is not None:
             check_schema(request.output_schema)
         for tool in request.tools:
-            check_schema(tool.parameters)
+            _check_tool(tool)
         digest = request.digest() if key or request.cache_seconds else ""
         async with self._replies.of_key(request, key, digest) as stored:
             if stored is not None:
@@ -149,8 +155,8 @@ class Completions:
                     if isinstance(part, Answer):
                         answer = part
                         continue
-                    metered.wrote(part.text + part.reasoning)
-                    if tries.form.shows_text:
+                    metered.wrote(part.text + part.reasoning + part.calls)
+                    if tries.form.shows_text and part.is_shown:
                         yield part
             assert answer is not None, "a stream ends with the whole answer"
             reply = await self._settled(tries, metered, answer)
@@ -178,6 +184,17 @@ class Completions:
         said = tries.form.read(answer)
         tries.worked()
         return await metered.succeeded(lambda call_id: _kept(tries, answer, said, call_id))
+
+
+def _check_tool(tool: ToolDefinition) -> None:
+    try:
+        check_schema(tool.parameters)
+    except OutputSchemaInvalid as exc:
+        raise ToolSchemaInvalid(
+            f"the parameters of the tool {tool.name!r} cannot be used: {exc.message}",
+            resolution="Correct the tool's parameters, or leave the tool out.",
+            metadata={"tool": tool.name},
+        ) from exc
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The ledger's entries: each request to a provider from before it is sent, and each reply that was used again."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -44,12 +45,15 @@ NOTHING = Amount(usd=Decimal(0), tokens=0)
 @dataclass(frozen=True, kw_only=True)
 class Bound:
     """The most that a request can use. `output_tokens` is None when the reply has no known bound; `service` is what is
-    asked for of the provider's (empty: the standard one, which may be given instead)."""
+    asked for of the provider's (empty: the standard one, which may be given instead); with `any_service` it may give
+    each that has a price. `likely_input_tokens` is what the input takes rather than may take."""
 
     input_tokens: int
     output_tokens: int | None
     price: Price | None
     service: str = ""
+    any_service: bool = False
+    likely_input_tokens: int = 0
 
     @property
     def tokens(self) -> int | None:
@@ -63,14 +67,17 @@ class Bound:
             return Decimal(0)
         if self.price is None or self.output_tokens is None:
             return None
+        asked = self._prices({"", self.service})
+        if None in asked:
+            return None
+        given = self._prices({t.service for t in self.price.tiers} if self.any_service else set())
+        may_be = (each for each in asked | given if each is not None)
+        return max(_dearest(self.input_tokens, self.output_tokens, each) for each in may_be)
+
+    def _prices(self, services: Set[str]) -> set[Price | None]:
         # The input is counted generously, and may be too short for the price of long ones.
-        may_be = {
-            self.price.of(sent, service)
-            for sent in (0, self.input_tokens)
-            for service in ("", self.service)
-        }
-        known = [_dearest(self.input_tokens, self.output_tokens, each) for each in may_be if each]
-        return max(known) if len(known) == len(may_be) else None
+        lengths = (0, self.input_tokens)
+        return {self.price and self.price.of(sent, each) for sent in lengths for each in services}
 
 
 def _dearest(sent: int, written: int, price: Price) -> Decimal:

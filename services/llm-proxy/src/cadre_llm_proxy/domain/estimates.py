@@ -10,10 +10,17 @@ from urllib.parse import urlsplit
 from cadre_llm_proxy.domain.calls import CompletionRequest, Message, Options, Target
 from cadre_llm_proxy.domain.entries import Bound
 from cadre_llm_proxy.domain.forms import MENDS
-from cadre_llm_proxy.domain.prices import FREE, Price, Tokens, asked_service, cost_of
+from cadre_llm_proxy.domain.prices import (
+    FREE,
+    Price,
+    Tokens,
+    asked_service,
+    chooses_service,
+    cost_of,
+)
 from cadre_llm_proxy.domain.providers import host_of
 
-__all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of", "price_of", "texts_of"]
+__all__ = ["Estimate", "Tokenizer", "bound_of", "estimate_of", "price_of"]
 
 _TOKENS_PER_REQUEST = 16
 # Templates of open models put a system message of their own before a conversation that has none.
@@ -21,6 +28,8 @@ _TOKENS_PER_TEMPLATE = 64
 _TOKENS_PER_MESSAGE = 8
 # The largest picture, as the hungriest of the common models sees it.
 _TOKENS_PER_IMAGE = 8_000
+_LIKELY_PER_IMAGE = 1_000
+_LIKELY_PER_MESSAGE = 4
 # Other providers cut texts into up to half as many tokens more than the public tokenizer does.
 _MARGIN = {"openai": Decimal(1)}
 _OTHERS_MARGIN = Decimal("1.5")
@@ -31,6 +40,10 @@ class Tokenizer(Protocol):
 
     async def count(self, texts: Sequence[str]) -> int:
         """How many tokens the texts have together."""
+        ...
+
+    def likely(self, text: str) -> int:
+        """About how many tokens a text has, at once. Only after a `count`."""
         ...
 
 
@@ -62,16 +75,21 @@ async def bound_of(
     tokenizer: Tokenizer,
 ) -> Bound:
     """The most that one request to `target` with `messages` can use."""
-    counted = await tokenizer.count(texts_of(request, messages))
+    counted = await tokenizer.count(_texts_of(request, messages))
     margin = _MARGIN.get(target.provider, _OTHERS_MARGIN)
     overhead = _TOKENS_PER_REQUEST + _TOKENS_PER_MESSAGE * len(messages)
     overhead += 0 if target.provider in _MARGIN else _TOKENS_PER_TEMPLATE
-    overhead += _TOKENS_PER_IMAGE * sum(len(message.images) for message in messages)
+    images = sum(len(message.images) for message in messages)
+    overhead += _TOKENS_PER_IMAGE * images
     return Bound(
         input_tokens=int(counted * margin) + overhead,
         output_tokens=request.options.max_tokens or target.max_output_tokens or None,
         price=price_of(target, request.options),
         service=asked_service(request.options.params),
+        any_service=chooses_service(request.options.params),
+        likely_input_tokens=counted
+        + _LIKELY_PER_MESSAGE * len(messages)
+        + _LIKELY_PER_IMAGE * images,
     )
 
 
@@ -98,7 +116,7 @@ def estimate_of(target: Target, request: CompletionRequest, bound: Bound) -> Est
     )
 
 
-def texts_of(request: CompletionRequest, messages: Sequence[Message]) -> list[str]:
+def _texts_of(request: CompletionRequest, messages: Sequence[Message]) -> list[str]:
     """The texts that a request with `messages` puts before a model."""
     texts = [message.content for message in messages]
     texts += [json.dumps(asdict(tool), ensure_ascii=False) for tool in request.tools]

@@ -67,6 +67,12 @@ class OutputSchemaInvalid(InvalidInput):
     code = "OUTPUT_SCHEMA_INVALID"
 
 
+class ToolSchemaInvalid(InvalidInput):
+    """The parameters of a tool that is offered are not a JSON Schema that can be used."""
+
+    code = "TOOL_SCHEMA_INVALID"
+
+
 class RequestInvalid(InvalidInput):
     """A field of the request is out of its limits."""
 

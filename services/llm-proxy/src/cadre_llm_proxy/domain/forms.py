@@ -137,7 +137,8 @@ class Form:
 
     def _chosen(self, answer: Answer) -> Said:
         assert self._wanted is not None, "a choice is a schema"
-        choice = json.loads(checked_output(answer.content, self._wanted))
+        of = "the choice between the tools and an answer"
+        choice = json.loads(checked_output(answer.content, self._wanted, of=of))
         if "tool" in choice:
             written = WrittenCall(
                 id=f"call_{new_id()}",
@@ -158,7 +159,8 @@ class Form:
         if tool is None:
             raise _invalid("it calls a tool that was not offered")
         schema = {**tool.parameters, "type": "object"}
-        arguments = json.loads(checked_output(written.arguments or "{}", schema))
+        of = f"the parameters of the tool {tool.name!r}"
+        arguments = json.loads(checked_output(written.arguments or "{}", schema, of=of))
         return ToolCall(id=written.id or f"call_{new_id()}", name=written.name, arguments=arguments)
 
 

@@ -22,14 +22,12 @@ from cadre_llm_proxy.domain.calls import (
     Usage,
 )
 from cadre_llm_proxy.domain.entries import Bound, Entry, EntryStatus
-from cadre_llm_proxy.domain.estimates import Tokenizer, bound_of, texts_of
+from cadre_llm_proxy.domain.estimates import Tokenizer, bound_of
 from cadre_llm_proxy.domain.facts import BudgetExceeded, ProviderFailure, Spent
 from cadre_llm_proxy.domain.prices import FREE, Price, Tokens, cost_of, price_served
 
 __all__ = ["Call", "Entries", "Kept", "Metered", "Metering", "Unanswered"]
 
-_CHARACTERS_PER_TOKEN = 4
-_TOKENS_PER_MESSAGE = 4
 log = logger()
 
 
@@ -121,8 +119,8 @@ class Metering:
         cheaper model of a budget."""
         return Metered(self, call, messages)
 
-    async def opened(self, call: Call, messages: Sequence[Message]) -> tuple[Entry, bool]:
-        """The entry of a request, and whether a budget holds for it."""
+    async def opened(self, call: Call, messages: Sequence[Message]) -> "Opened":
+        """A request that is in the ledger, and may be sent."""
         refused_models: set[tuple[str, str]] = set()
         while True:
             try:
@@ -139,10 +137,15 @@ class Metering:
         """Ends an entry; the warnings of budgets that are due now."""
         return await self._entries.settle(entry, kept=kept, durable=durable)
 
-    async def _open(self, call: Call, messages: Sequence[Message]) -> tuple[Entry, bool]:
+    def likely_tokens(self, text: str) -> int:
+        """About how many tokens a model took for a text."""
+        return self._tokenizer.likely(text)
+
+    async def _open(self, call: Call, messages: Sequence[Message]) -> "Opened":
         bound = await bound_of(call.target, call.request, messages, tokenizer=self._tokenizer)
         entry = _opened(call, bound, self._clock())
-        return entry, await self._entries.open(entry, bound)
+        bounded = await self._entries.open(entry, bound)
+        return Opened(entry=entry, bounded=bounded, likely_input_tokens=bound.likely_input_tokens)
 
     async def _cheaper(
         self, call: Call, refused: BudgetExceeded, refused_models: Set[tuple[str, str]]
@@ -154,6 +157,15 @@ class Metering:
         if (target.provider, target.model) in refused_models:
             raise refused
         return target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The entry of a request, whether a budget holds for it, and about how many tokens it sends."""
+
+    entry: Entry
+    bounded: bool
+    likely_input_tokens: int
 
 
 class Metered:
@@ -169,7 +181,8 @@ class Metered:
         self._settled = False
 
     async def __aenter__(self) -> "Metered":
-        self._entry, self._bounded = await self._metering.opened(self._call, self._messages)
+        self._opened = await self._metering.opened(self._call, self._messages)
+        self._entry = self._opened.entry
         self._began = monotonic()
         return self
 
@@ -203,7 +216,7 @@ class Metered:
 
     async def _settle(self, ended: Entry, kept: Kept | None = None) -> tuple[BudgetWarning, ...]:
         self._settled = True
-        durable = self._bounded or bool(self._call.key)
+        durable = self._opened.bounded or bool(self._call.key)
         warnings = await self._metering.settle(ended, kept=kept, durable=durable)
         self._call.warnings += warnings
         return warnings
@@ -261,10 +274,10 @@ class Metered:
         return (self._estimated("".join(self._written)), True) if self._written else (None, False)
 
     def _estimated(self, written: str) -> Tokens:
-        """About how many tokens were used: four characters each, rounded up."""
-        texts = texts_of(self._call.request, self._messages)
-        overhead = _TOKENS_PER_MESSAGE * len(self._messages)
-        return Tokens(input=overhead + sum(map(_estimate, texts)), output=_estimate(written))
+        """About how many tokens were used."""
+        return Tokens(
+            input=self._opened.likely_input_tokens, output=self._metering.likely_tokens(written)
+        )
 
     def _elapsed_ms(self) -> int:
         return round((monotonic() - self._began) * 1000)
@@ -288,7 +301,3 @@ def _opened(call: Call, bound: Bound, time: datetime) -> Entry:
 def _written(answer: Answer) -> str:
     calls = "".join(call.name + call.arguments for call in answer.tool_calls)
     return answer.reasoning + answer.content + calls
-
-
-def _estimate(text: str) -> int:
-    return -(-len(text) // _CHARACTERS_PER_TOKEN)

@@ -151,7 +151,8 @@ class PatientLedger:
                 try:
                     return await write()
                 except Unavailable as error:
-                    log.warning("ledger_waits", waiting=name, reason=error.message)
+                    if name not in self._waiting:
+                        log.warning("ledger_waits", waiting=name, reason=error.message)
                     self._waiting[name] = error
                     self._failures += 1
                     await self._tell()

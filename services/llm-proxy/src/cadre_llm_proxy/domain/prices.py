@@ -10,6 +10,7 @@ __all__ = [
     "Tier",
     "Tokens",
     "asked_service",
+    "chooses_service",
     "cost_of",
     "difference",
     "price_served",
@@ -78,6 +79,11 @@ def asked_service(params: Mapping[str, object]) -> str:
     """The service that a request asks for; empty for the standard one."""
     said = params.get("service_tier") or ""
     return "" if said in _STANDARD else str(said)
+
+
+def chooses_service(params: Mapping[str, object]) -> bool:
+    """Whether a request leaves its service to the provider, which goes by the settings of the account there."""
+    return params.get("service_tier") in (None, "", "auto")
 
 
 def price_served(

@@ -285,8 +285,8 @@ class Providers:
         known = _BY_NAME.get(provider)
         if provider == EMBEDDED:
             facts = replace(facts, abilities=_EMBEDDED_ABILITIES)
-            if model == WORD_VECTORS:
-                return replace(facts, price=FREE, abilities=_ONLY_EMBEDS)
+        if known is not None and model == known.embedding_model:
+            facts = replace(facts, abilities=_ONLY_EMBEDS)
         if known is not None and known.local:
             written = known.max_output_tokens or facts.max_output_tokens
             return replace(facts, price=FREE, max_output_tokens=written)

@@ -197,7 +197,7 @@ class _Gate:
                     await self._places.acquire()
                 self._sent.append((monotonic(), tokens))
         except TimeoutError as exc:
-            raise self._busy(f"no place came free within {seconds:g} s") from exc
+            raise self._busy(f"no place came free within {seconds:.1f} s") from exc
         finally:
             self._waiting -= 1
 

@@ -68,7 +68,7 @@ def _check(text: str) -> None:
             _problem(probe, schema)
     except SchemaError as exc:
         raise OutputSchemaInvalid(
-            f"the output schema is not a JSON Schema: {exc.message[:200]} (at {exc.json_path})",
+            f"the schema is not a JSON Schema: {exc.message[:200]} (at {exc.json_path})",
             resolution="Correct the node's output_schema.",
             metadata={"path": exc.json_path},
         ) from exc
@@ -78,8 +78,9 @@ def _check(text: str) -> None:
         raise _refers_elsewhere() from exc
 
 
-def checked_output(text: str, schema: Mapping[str, Any]) -> str:
-    """The JSON document in a model's reply, without a fence around it. Raises OutputInvalid."""
+def checked_output(text: str, schema: Mapping[str, Any], *, of: str = "the output schema") -> str:
+    """The JSON document in a model's reply, without a fence around it. Raises OutputInvalid, which says of what the
+    schema is."""
     document = _unfenced(text.strip())
     try:
         value = json.loads(document, parse_constant=_refuse_constant)
@@ -87,12 +88,12 @@ def checked_output(text: str, schema: Mapping[str, Any]) -> str:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
         problem = _problem(value, schema)
     except (ValueError, RecursionError, OverflowError) as exc:
-        raise _invalid("it is not a JSON document") from exc
+        raise _invalid(of, "it is not a JSON document") from exc
     except Unresolvable as exc:
         raise _refers_elsewhere() from exc
     if problem is not None:
         # The validator's own message quotes the reply; only which rule and where are said.
-        raise _invalid(f"{problem.json_path} breaks the rule {problem.validator!r}")
+        raise _invalid(of, f"{problem.json_path} breaks the rule {problem.validator!r}")
     return document
 
 
@@ -231,7 +232,7 @@ def _check_size(schema: Mapping[str, Any], found: Any) -> None:
             parts += 1
             if parts > _MOST_PARTS:
                 raise OutputSchemaInvalid(
-                    f"the output schema has more than {_MOST_PARTS} parts once its references are followed",
+                    f"the schema has more than {_MOST_PARTS} parts once its references are followed",
                     resolution="Write it with fewer references to what has references itself.",
                 )
             said = str(part.get("$ref", ""))
@@ -255,7 +256,7 @@ def _check_pattern(pattern: str) -> None:
         regex.compile(pattern)
     except regex.error as exc:
         raise OutputSchemaInvalid(
-            f"the output schema has a pattern that is no regular expression: {exc}",
+            f"the schema has a pattern that is no regular expression: {exc}",
             resolution="Correct the node's output_schema.",
         ) from exc
 
@@ -272,7 +273,7 @@ def _matches(pattern: str, text: str) -> bool:
         return regex.search(pattern, text, timeout=_PATTERN_SECONDS) is not None
     except TimeoutError as exc:
         raise OutputSchemaInvalid(
-            "a pattern in the output schema takes too long to be matched",
+            "a pattern in the schema takes too long to be matched",
             resolution="Write the pattern without repetitions within repetitions, such as (a+)+.",
         ) from exc
 
@@ -323,20 +324,20 @@ def _unfenced(text: str) -> str:
 
 def _endless() -> OutputSchemaInvalid:
     return OutputSchemaInvalid(
-        "the output schema is nested too deeply, or only refers to itself",
+        "the schema is nested too deeply, or only refers to itself",
         resolution="Correct the node's output_schema.",
     )
 
 
 def _refers_elsewhere() -> OutputSchemaInvalid:
     return OutputSchemaInvalid(
-        "the output schema refers to what is not in it",
+        "the schema refers to what is not in it",
         resolution="Put the schema that $ref names under $defs, and refer to it as #/$defs/NAME.",
     )
 
 
-def _invalid(what: str) -> OutputInvalid:
+def _invalid(of: str, what: str) -> OutputInvalid:
     return OutputInvalid(
-        f"the model's reply does not match the output schema: {what}",
+        f"the model's reply does not match {of}: {what}",
         resolution="Try again, simplify the schema, or use a more capable model.",
     )
