@@ -48,6 +48,7 @@ def ending(
         killed=killed,
         status=status,
         usage=Usage(wall_ms=1, cpu_ms=cpu_ms, peak_memory_bytes=1),
+        output_bytes=len(stdout) + len(result or b""),
     )
 
 

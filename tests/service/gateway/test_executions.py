@@ -94,9 +94,10 @@ async def test_the_command_prints_what_the_program_leaves(gateway: Any) -> None:
     assert (status, out) == (0, "adding\n3\n")
     done = json.loads(document)
     assert list(done) == [
-        "outcome", "stdout", "stderr", "result", "files", "limits_reached", "usage", "error",
+        "outcome", "stdout", "stderr", "result", "files", "limits_reached", "usage", "walls", "error",
     ]  # fmt: skip
-    assert list(done["usage"]) == ["wall_ms", "cpu_ms", "peak_memory_bytes"]
+    assert list(done["usage"]) == ["wall_ms", "cpu_ms", "peak_memory_bytes", "output_bytes"]
+    assert "syscalls" in done["walls"]
     assert (shown, done["outcome"], done["result"], done["error"]) == (0, "succeeded", 3, None)
 
 

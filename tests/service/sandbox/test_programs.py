@@ -644,6 +644,13 @@ async def test_an_error_names_the_programs_own_line_and_nothing_of_ours(execute)
     assert "json/decoder" not in answer.stderr
 
 
+async def test_what_it_wrote_is_counted_whole(execute) -> None:  # type: ignore[no-untyped-def]
+    answer = await execute("import sys\nprint('ü' * 100_000)\nsys.stderr.write('no')\nresult = [1]")
+
+    assert len(answer.stdout) < 101_000
+    assert answer.usage.output_bytes == 200_001 + 2 + 3
+
+
 async def test_a_program_without_a_result_has_none(execute) -> None:  # type: ignore[no-untyped-def]
     answer = await execute("print(1)")
 

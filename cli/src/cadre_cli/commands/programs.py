@@ -139,6 +139,7 @@ def _document(done: "Execution") -> dict[str, Any]:
         "files",
         "limits_reached",
         "usage",
+        "walls",
         "error",
     )
     return {name: document[name] for name in names}

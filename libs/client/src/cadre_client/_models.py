@@ -788,6 +788,7 @@ class ExecutionUsage(Answer):
     wall_ms: int
     cpu_ms: int
     peak_memory_bytes: int
+    output_bytes: int
 
 
 class Execution(Answer):

@@ -150,6 +150,7 @@ class ExecutionUsage(Answer):
     wall_ms: int
     cpu_ms: int
     peak_memory_bytes: int
+    output_bytes: int = Field(description="What it printed and its result, whole.")
 
 
 class ExecutionError(Answer):
@@ -268,6 +269,7 @@ def execution(message: sandbox_pb2.ExecuteResponse) -> Execution:
             wall_ms=message.usage.wall_ms,
             cpu_ms=message.usage.cpu_ms,
             peak_memory_bytes=message.usage.peak_memory_bytes,
+            output_bytes=message.usage.output_bytes,
         ),
         walls=list(message.walls),
         session_reset=message.session_reset,

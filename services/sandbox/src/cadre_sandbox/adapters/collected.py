@@ -25,6 +25,7 @@ class Collected:
         self.stdout, self.stderr = Kept(limit), Kept(limit)
         self.result: bytearray | None = None
         self.result_cut = False
+        self._result_bytes = 0
         self.flood = False
         self.ready = False
         self.ended = False
@@ -65,6 +66,7 @@ class Collected:
             self._on_output(tag is Tag.STDERR, part[:room])
 
     def _add_result(self, part: bytes) -> None:
+        self._result_bytes += len(part)
         self.result = self.result if self.result is not None else bytearray()
         self.result_cut = self.result_cut or len(self.result) + len(part) > self._limit
         if not self.result_cut:
@@ -115,6 +117,7 @@ class Collected:
             killed=killed,
             status=status,
             usage=usage,
+            output_bytes=self.stdout.total + self.stderr.total + self._result_bytes,
             files=files,
             files_left_out=left_out,
         )

@@ -45,6 +45,7 @@ def execution_of(ending: Ending, limits: Limits) -> Execution:
         limits_reached=list(dict.fromkeys([*used_up, *reached])),
         usage=ending.usage,
         failure=failure,
+        output_bytes=ending.output_bytes,
         files=[replace(file, name=_file_name(file.name)) for file in ending.files],
         session_reset=ending.session_reset,
     )

@@ -213,6 +213,7 @@ class Ending:
     killed: str
     status: int
     usage: Usage
+    output_bytes: int = 0
     files: Sequence[File] = ()
     files_left_out: bool = False
     session_reset: bool = False
@@ -229,7 +230,8 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a program ended, and what it left. `result` is JSON text."""
+    """How a program ended, and what it left. `result` is JSON text; `output_bytes` counts it and all that was written,
+    what was left out of `stdout` and `stderr` too."""
 
     outcome: Outcome
     stdout: str
@@ -238,6 +240,7 @@ class Execution:
     limits_reached: Sequence[UsedUp]
     usage: Usage
     failure: Failure | None
+    output_bytes: int = 0
     files: Sequence[File] = ()
     walls: Sequence[str] = ()
     session_reset: bool = False

@@ -227,6 +227,7 @@ def _execution_to(execution: Execution) -> sandbox_pb2.ExecuteResponse:
             wall_ms=execution.usage.wall_ms,
             cpu_ms=execution.usage.cpu_ms,
             peak_memory_bytes=execution.usage.peak_memory_bytes,
+            output_bytes=execution.output_bytes,
         ),
         files=[_file_to(file) for file in execution.files],
         walls=execution.walls,

@@ -746,22 +746,26 @@ class ExecutionUsage(_message.Message):
     WALL_MS_FIELD_NUMBER: _builtins.int
     CPU_MS_FIELD_NUMBER: _builtins.int
     PEAK_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     wall_ms: _builtins.int
     """Wall clock, in milliseconds."""
     cpu_ms: _builtins.int
     """CPU time, in milliseconds."""
     peak_memory_bytes: _builtins.int
     """The largest resident set, in bytes; 0 when it could not be measured."""
+    output_bytes: _builtins.int
+    """What it wrote to stdout and stderr, and its result, in bytes; what was left out of the answer counts too."""
     def __init__(
         self,
         *,
         wall_ms: _builtins.int = ...,
         cpu_ms: _builtins.int = ...,
         peak_memory_bytes: _builtins.int = ...,
+        output_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_ms", b"cpu_ms", "peak_memory_bytes", b"peak_memory_bytes", "wall_ms", b"wall_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_ms", b"cpu_ms", "output_bytes", b"output_bytes", "peak_memory_bytes", b"peak_memory_bytes", "wall_ms", b"wall_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
