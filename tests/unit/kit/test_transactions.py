@@ -129,3 +129,31 @@ async def test_a_fast_read_that_fails_is_said_in_our_words_and_the_next_one_work
         await transactions.read_fast(lambda statements: statements.rows(missing, {}))
 
     assert await transactions.read_fast(lambda statements: statements.scalar(SUM, {})) is None
+
+
+async def test_a_log_that_has_grown_long_is_cut_once_nobody_reads_it(
+    transactions: Transactions, url: str, tmp_path: Path
+) -> None:
+    reader = connect_sqlite(url)
+    reader.execute("CREATE TABLE texts (text BLOB)")
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM numbers").fetchone()
+    texts = sa.Table("texts", sa.MetaData(), sa.Column("text", sa.LargeBinary))
+    adding = sa.insert(texts)
+
+    async def write(times: int) -> int:
+        for _ in range(times):
+            await transactions.write_fast(lambda s: s.add(adding, [{"text": bytes(90_000)}]))
+        return (tmp_path / "any.db-wal").stat().st_size
+
+    held = await write(510)
+    reader.execute("COMMIT")
+    reader.close()
+    await write(500)
+    # What is read behind it comes after the log was moved.
+    await transactions.write(lambda connection: connection.execute(SUM).scalar())
+
+    assert held > 40_000_000
+    assert (tmp_path / "any.db-wal").stat().st_size < 10_000_000
+    count = sa.select(sa.func.count()).select_from(texts)
+    assert await transactions.read(lambda connection: connection.execute(count).scalar()) == 1010

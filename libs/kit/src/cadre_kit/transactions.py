@@ -36,6 +36,9 @@ __all__ = ["ConnectionStatements", "Statements", "Transactions", "open_transacti
 _READERS = 3
 _TRANSACTION_SECONDS = 10.0
 _COMMITS_PER_LOG = 500
+# 32 MiB. Moving a log that long to its end holds writes up, for this long at most when readers are in the way.
+_LONG_LOG_PAGES = 8192
+_LOG_MS = 50
 _MOST_AT_ONCE = 200
 # Of transactions that insert the same key, or wait for each other, one goes through; the others find what it did when
 # they begin anew. PostgreSQL's codes: unique_violation, serialization_failure, deadlock_detected.
@@ -183,6 +186,7 @@ class _Sqlite:
             self._log = connect_sqlite(url)
             self._look = connect_sqlite(url)
             self._here.execute("PRAGMA busy_timeout=0")
+            self._log.execute(f"PRAGMA busy_timeout={_LOG_MS}")
             for connection in (self._here, self._patient):
                 connection.execute("PRAGMA wal_autocheckpoint=0")
         if strict:
@@ -311,7 +315,10 @@ class _Sqlite:
     def _move_log(self) -> None:
         """Moves what was written into the file itself, as far as no reader is in the way."""
         with suppress(sqlite3.Error):
-            self._log.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            _, pages, _ = self._log.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if pages > _LONG_LOG_PAGES:
+                # It never gets to the end of one that is written to all the time, which would only grow.
+                self._log.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 class ConnectionStatements:
