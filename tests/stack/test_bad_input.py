@@ -229,7 +229,6 @@ def test_malformed_output_of_a_model_is_said(
     [
         ("raise ValueError('bad luck')", "bad luck"),
         ("result = 1 / 0", "division"),
-        ("def f(:\n  pass", "line 1"),
         ("import socket\nresult = 1", "socket"),
         ("result = open('/etc/passwd').read()", "open"),
         ("result = ().__class__.__bases__", "__bases__"),
@@ -237,6 +236,17 @@ def test_malformed_output_of_a_model_is_said(
 )
 def test_code_that_fails_or_is_blocked_is_said(running: Platform, code: str, named: str) -> None:
     assert named in failure(running, code_flow(code))["message"]
+
+
+def test_code_that_is_no_python_is_said_before_it_runs(running: Platform) -> None:
+    file = running.home / "case.yaml"
+    file.write_text(code_flow("def f(:\n  pass"))
+
+    ran = running.cadre("run", str(file), "--json")
+
+    (problem,) = json.loads(ran.stdout)["error"]["problems"]
+    assert (ran.returncode, problem["code"]) == (2, "CODE_SYNTAX")
+    assert problem["message"].startswith("line 1 of the program: ")
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,9 @@ async def test_a_reply_that_cannot_be_settled_yet_is_settled_later_and_stops_fur
     assert caught.value.code == "DATABASE_FULL"
     assert len(provider.asked) == asked
     assert total.output_tokens == 1
-    # Not with each try: the log may be on the disk that is full.
-    assert capfd.readouterr().out.count("ledger_waits") == 1
+    # Not with each try: the log may be on the disk that is full. A slow machine may miss a sign of life meanwhile.
+    said = capfd.readouterr().out.splitlines()
+    assert len([s for s in said if "ledger_waits" in s and "sign of life" not in s]) == 1
 
 
 async def test_a_call_is_taken_as_soon_as_there_is_room_again(
