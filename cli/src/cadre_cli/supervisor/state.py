@@ -154,7 +154,7 @@ def _state_of(document: dict[str, object]) -> PlatformState:
     if not isinstance(programs, list):
         raise TypeError
     return PlatformState(
-        supervisor=int(str(document["supervisor"])),
+        supervisor=int(str(document.get("supervisor", 0))),
         programs=tuple(_program_of(**program) for program in programs),
         usable=bool(document["usable"]),
         stopping=bool(document["stopping"]),
