@@ -14,7 +14,8 @@ __all__ = ["POOL", "TAG", "PrefectApi", "PrefectUnavailable"]
 
 POOL = "cadre"
 TAG = "cadre"
-_SECONDS = 15.0
+# One on SQLite stands still for long while its own services write, on a slow machine.
+_SECONDS = 30.0
 # A Prefect on SQLite answers 503 while another of its own services writes; it is well again in a moment.
 _BUSY = frozenset({429, 502, 503, 504})
 _PAUSES_SECONDS = (0.25, 0.5, 1.0, 2.0)

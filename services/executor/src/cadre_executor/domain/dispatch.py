@@ -95,10 +95,12 @@ class Dispatch:
         problems = await asyncio.to_thread(self._problems, document, request.rows)
         if problems:
             return Refused(problems=problems)
-        await self._launcher.prepare()
         digest = _fingerprint(document.workflow.name, version, source, request.rows)
+        if request.resume and await self._store.newest(digest) is None:
+            raise BatchNotFound("of these rows")
+        await self._launcher.prepare()
         known = await self._store.newest(digest)
-        if request.resume or (known is not None and not known.has_ended):
+        if known is not None and (request.resume or not known.has_ended):
             return await self._again(known, request), False
         batch = Batch(
             id=new_id(),
@@ -176,10 +178,8 @@ class Dispatch:
             await self._store.remove(batch.id)
             raise
 
-    async def _again(self, known: Batch | None, request: CreateBatch) -> Batch:
+    async def _again(self, known: Batch, request: CreateBatch) -> Batch:
         """The batch that is known, going on."""
-        if known is None:
-            raise BatchNotFound("of these rows")
         await self._store.go_on(
             known.id,
             max_concurrent=request.max_concurrent or known.max_concurrent,
