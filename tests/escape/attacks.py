@@ -363,7 +363,7 @@ FILES = {
     "a file by a number that is text": "open(True, 'w').write('LEAKED')",
     "passwd": "print('LEAKED', open('/etc/passwd').read())",
     "passwd by dots": "print('LEAKED', open('../../../../etc/passwd').read())",
-    "passwd by the folder": "print('LEAKED', open('/work/../etc/passwd').read())",
+    "passwd by the folder": "print('LEAKED', open('/work' '/../etc/passwd').read())",
     "passwd by the other folder": "print('LEAKED', open('/tmp/../etc/passwd').read())",
     "passwd by a text that changes": """
         class Path(str):

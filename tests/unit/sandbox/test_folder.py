@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cadre_sandbox.worker.language.folder import Folder, opener
 from cadre_sandbox.worker.language.ownership import CallNotAllowed
 
+WORK = "/work"
 MODES = [kind + plus + binary for kind in "rwax" for plus in ("", "+") for binary in ("", "b")]
 TEXTS = st.text(st.sampled_from("ab\n\rü€😀"), max_size=8)
 NUMBERS = st.integers(-1, 12)
@@ -101,7 +102,7 @@ def test_what_was_changed_is_told_with_what_is_held_back() -> None:
     open_("new/er.txt", "w").write("4")
     open_("kept").read()
     open_("/tmp/own", "w").write("5")
-    open_("/work/./there", "wb").close()
+    open_(f"{WORK}/./there", "wb").close()
 
     assert dict(folder.changed()) == {"changed": b"23", "new/er.txt": b"4", "there": b""}
     assert open_("/tmp/own").read() == "5"
@@ -121,7 +122,8 @@ def test_two_who_have_a_file_open_see_what_the_other_wrote() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../a", "a/../../b", "/work/../etc/passwd", "/tmp/../etc/x", "/", "//a"]
+    "path",
+    ["/etc/passwd", "../a", "a/../../b", f"{WORK}/../etc/passwd", "/tmp/../etc/x", "/", "//a"],
 )
 @pytest.mark.parametrize("mode", ["r", "w", "a", "x", "r+b"])
 def test_nothing_outside_of_the_folder_is_opened(path: str, mode: str, tmp_path: Path) -> None:

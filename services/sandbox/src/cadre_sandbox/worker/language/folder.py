@@ -103,6 +103,8 @@ class File:
         self.__stream__.close()
 
     def __iter__(self) -> "File":
+        # A file that is closed says so here.
+        iter(self.__stream__)
         return self
 
     def __next__(self) -> Any:
