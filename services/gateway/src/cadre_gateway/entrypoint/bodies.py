@@ -9,7 +9,7 @@ from starlette.types import Message, Receive
 
 from cadre_gateway.entrypoint.errors import BodyTooLarge, TooSlow
 
-__all__ = ["Body"]
+__all__ = ["LEAST_BYTES_PER_SECOND", "Body"]
 
 # A body may take longer than `read_seconds`, if no less than this comes of it in a second.
 LEAST_BYTES_PER_SECOND = 1000
