@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml  # type: ignore[import-untyped]  # PyYAML ships no annotations
 
@@ -36,6 +36,8 @@ _BOOLEANS = {
     "False": False,
     "FALSE": False,
 }
+_WORDS = _NULL | _BOOLEANS.keys()
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
 _OTHER_BASE = re.compile(r"0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300}")
 _FLOAT = re.compile(
@@ -68,18 +70,25 @@ class Document:
 class _Positions(Mapping[Path, Position]):
     """Positions by path, made when one is asked for: few are, of tens of thousands."""
 
-    def __init__(self, marks: Mapping[Path, tuple[Any, Any]]) -> None:
+    def __init__(self, marks: Mapping[Path, "_Marks"], *, of_keys: bool) -> None:
         self._marks = marks
+        self._first = 0 if of_keys else 2
 
     def __getitem__(self, path: Path) -> Position:
-        start, end = self._marks[path]
+        start, end = self._marks[path][self._first : self._first + 2]
+        if start is None:
+            raise KeyError(path)
         return Position(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
     def __iter__(self) -> Iterator[Path]:
-        return iter(self._marks)
+        return (path for path, marks in self._marks.items() if marks[self._first] is not None)
 
     def __len__(self) -> int:
-        return len(self._marks)
+        return sum(1 for _ in self)
+
+
+_Marks: TypeAlias = tuple[Any, Any, Any, Any]
+"""Where a value's key begins and ends, None without one, and where the value does."""
 
 
 class _Refused(Exception):
@@ -113,8 +122,8 @@ def read_document(source: str) -> Document:
         return _unread(reader, _bad_yaml(source, exc))
     return Document(
         value=value,
-        keys=_Positions(reader.keys),
-        values=_Positions(reader.values),
+        keys=_Positions(reader.marks, of_keys=True),
+        values=_Positions(reader.marks, of_keys=False),
         problems=tuple(reader.problems),
     )
 
@@ -198,8 +207,9 @@ class _Open:
     anchor: str | None
     start_size: int
     start_characters: int
+    start: Any
     key: str | None = None
-    key_path: Path = ()
+    key_marks: tuple[Any, Any] = (None, None)
     depth_below: int = 0
     merged: list[tuple[Any, Any]] = field(default_factory=list)
     merging: bool = False
@@ -209,37 +219,45 @@ class _Reader:
     """Builds values from parser events, without recursion."""
 
     def __init__(self) -> None:
-        # Where each begins and ends, as the parser's marks say.
-        self.keys: dict[Path, tuple[Any, Any]] = {}
-        self.values: dict[Path, tuple[Any, Any]] = {}
+        self.marks: dict[Path, _Marks] = {}
         self.problems: list[Problem] = []
         self._anchors: dict[str, _Anchor] = {}
         self._size = 0
         self._characters = 0
         self._open: list[_Open] = []
         self._root: Any = None
+        self._documents = 0
 
     def read(self, source: str) -> Any:
-        documents = 0
-        for event in _events(source):
-            if isinstance(event, yaml.ScalarEvent):
-                self._scalar(event)
-            elif isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    raise _Refused(
-                        "SEVERAL_DOCUMENTS",
-                        "the file holds several YAML documents",
-                        "keep one workflow a file, without a second `---`",
-                        event.start_mark,
-                    )
-            elif isinstance(event, yaml.AliasEvent):
-                self._alias(event)
-            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-                self._start(event)
-            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-                self._end(event)
+        # Tens of thousands of events pass here, so each finds its method in one step.
+        handlers = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._start,
+            yaml.SequenceStartEvent: self._start,
+            yaml.MappingEndEvent: self._end,
+            yaml.SequenceEndEvent: self._end,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
+        }
+        loader = _LOADER(source)
+        try:
+            while (event := loader.get_event()) is not None:
+                handler = handlers.get(type(event))
+                if handler is not None:
+                    handler(event)
+        finally:
+            loader.dispose()
         return self._root
+
+    def _document(self, event: Any) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            raise _Refused(
+                "SEVERAL_DOCUMENTS",
+                "the file holds several YAML documents",
+                "keep one workflow a file, without a second `---`",
+                event.start_mark,
+            )
 
     def _alias(self, event: Any) -> None:
         anchor = self._anchors.get(event.anchor)
@@ -258,15 +276,20 @@ class _Reader:
         self._place(anchor.value, event)
 
     def _scalar(self, event: Any) -> None:
-        self._refuse_tag(event)
-        self._count(event, size=1, characters=len(event.value))
+        text: str = event.value
+        self._size += 1
+        self._characters += len(text)
+        if event.tag is not None:
+            self._refuse_tag(event)
+        if self._size > MAX_VALUES or self._characters > MAX_CHARACTERS:
+            raise self._too_large(event)
         if self._at_key():
             self._key(event)
             return
-        value = event.value if event.style else self._plain(event)
+        value = text if event.style else self._plain(event)
         if event.anchor:
             self._anchors[event.anchor] = _Anchor(
-                value=value, size=1, characters=len(event.value), depth=0
+                value=value, size=1, characters=len(text), depth=0
             )
         self._place(value, event)
 
@@ -281,8 +304,7 @@ class _Reader:
             raise self._too_deep(event)
         is_mapping = isinstance(event, yaml.MappingStartEvent)
         container: dict[str, Any] | list[Any] = {} if is_mapping else []
-        path = self._next_path()
-        self._place(container, event)
+        path = self._place(container, event)
         self._open.append(
             _Open(
                 container=container,
@@ -291,6 +313,7 @@ class _Reader:
                 anchor=event.anchor,
                 start_size=self._size - 1,
                 start_characters=self._characters,
+                start=event.start_mark,
             )
         )
         if event.anchor:
@@ -300,7 +323,9 @@ class _Reader:
         closed = self._open.pop()
         if self._open:
             self._open[-1].depth_below = max(self._open[-1].depth_below, closed.depth_below + 1)
-        self.values[closed.path] = self.values[closed.path][0], event.end_mark
+        marks = self.marks[closed.path]
+        if marks[2] is closed.start:  # else it is the second value of a repeated key
+            self.marks[closed.path] = (*marks[:3], event.end_mark)
         if closed.merged and isinstance(closed.container, dict):
             for merged, event in closed.merged:
                 for mapping in _mappings(merged, event):
@@ -322,15 +347,15 @@ class _Reader:
 
     def _key(self, event: Any) -> None:
         opened = self._open[-1]
-        assert isinstance(opened.container, dict)
         name = event.value
         if name == "<<" and not event.style:
             opened.merging = True
             return
         opened.key = name
-        opened.key_path = path = (*opened.path, name)
+        opened.key_marks = event.start_mark, event.end_mark
         if name in opened.container:
-            first = _Positions(self.keys).get(path)
+            path = (*opened.path, name)
+            first = _Positions(self.marks, of_keys=True).get(path)
             self.problems.append(
                 _Refused(
                     "DUPLICATE_KEY",
@@ -341,7 +366,6 @@ class _Reader:
                     path,
                 ).problem
             )
-        self.keys[path] = event.start_mark, event.end_mark
 
     def _next_path(self) -> Path:
         if not self._open:
@@ -349,15 +373,17 @@ class _Reader:
         opened = self._open[-1]
         if not opened.is_mapping:
             return (*opened.path, len(opened.container))
-        return opened.key_path if opened.key is not None else (*opened.path, "<<")
+        return (*opened.path, "<<" if opened.key is None else opened.key)
 
-    def _place(self, value: Any, event: Any) -> None:
-        """Puts a value where it belongs; a repeated key keeps its first value."""
-        self.values.setdefault(self._next_path(), (event.start_mark, event.end_mark))
+    def _place(self, value: Any, event: Any) -> Path:
+        """Puts a value where it belongs, and says where; a repeated key keeps its first value."""
+        path = self._next_path()
         if not self._open:
             self._root = value
-            return
+            self.marks[path] = None, None, event.start_mark, event.end_mark
+            return path
         opened = self._open[-1]
+        self.marks.setdefault(path, (*opened.key_marks, event.start_mark, event.end_mark))
         if isinstance(opened.container, list):
             opened.container.append(value)
         elif opened.merging:
@@ -366,10 +392,14 @@ class _Reader:
         elif opened.key is not None:
             opened.container.setdefault(opened.key, value)
             opened.key = None
+            opened.key_marks = None, None
+        return path
 
     def _plain(self, event: Any) -> Any:
         """What an unquoted scalar means in YAML 1.2."""
         text: str = event.value
+        if text[:1] in _LETTERS and text not in _WORDS:
+            return text
         if text in _NULL:
             return None
         if text in _BOOLEANS:
@@ -410,12 +440,15 @@ class _Reader:
         self._size += size
         self._characters += characters
         if self._size > MAX_VALUES or self._characters > MAX_CHARACTERS:
-            raise _Refused(
-                "FILE_TOO_LARGE",
-                f"the file unfolds into more than {MAX_VALUES} values or {MAX_CHARACTERS} characters",
-                "use fewer aliases, or split the workflow",
-                event.start_mark,
-            )
+            raise self._too_large(event)
+
+    def _too_large(self, event: Any) -> _Refused:
+        return _Refused(
+            "FILE_TOO_LARGE",
+            f"the file unfolds into more than {MAX_VALUES} values or {MAX_CHARACTERS} characters",
+            "use fewer aliases, or split the workflow",
+            event.start_mark,
+        )
 
     def _too_deep(self, event: Any) -> _Refused:
         return _Refused(
@@ -424,11 +457,6 @@ class _Reader:
             "flatten it",
             event.start_mark,
         )
-
-
-def _events(source: str) -> Iterator[Any]:
-    events: Iterator[Any] = yaml.parse(source, Loader=_LOADER)
-    return events
 
 
 def _mappings(value: Any, event: Any) -> list[dict[str, Any]]:
