@@ -1,5 +1,5 @@
 # One recipe for every image: docker build --build-arg SERVICE=gateway .
-# SERVICE is gateway, executor, llm-proxy, sandbox, memory, frontend, mlflow or prefect. It builds with and without
+# SERVICE is gateway, executor, llm-proxy, sandbox, memory, frontend or mlflow. It builds with and without
 # BuildKit, so it has no cache mounts; where packages come from, and which authorities are trusted, is the base
 # image's to say (/etc/pip.conf, /etc/uv/uv.toml, /etc/ssl/certs).
 ARG BASE_IMAGE=python:3.11-slim-bookworm
@@ -30,7 +30,7 @@ COPY . /build/
 RUN mkdir /opt/cadre \
     && cd /build \
     && case "$SERVICE" in \
-        mlflow | prefect) set -- ;; \
+        mlflow) set -- ;; \
         frontend) set -- ./libs/client ./frontend ;; \
         executor) set -- ./libs/contracts ./libs/kit ./libs/client ./services/executor ;; \
         *) set -- ./libs/contracts ./libs/kit "./services/$SERVICE" ;; \

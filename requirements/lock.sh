@@ -14,11 +14,10 @@ compile() { # compile OUTPUT [INPUT...]
 }
 [ "${1:-}" = "--upgrade" ] && rm -f requirements/*.txt.new requirements/dev.txt
 compile bootstrap requirements/bootstrap.in
-compile dev "${projects[@]}" requirements/{mlflow,prefect,dev,bootstrap}.in
-compile local -c requirements/dev.txt "${projects[@]}" requirements/{mlflow,prefect,bootstrap}.in
+compile dev "${projects[@]}" requirements/{mlflow,dev,bootstrap}.in
+compile local -c requirements/dev.txt "${projects[@]}" requirements/{mlflow,bootstrap}.in
 for project in services/*/pyproject.toml frontend/pyproject.toml cli/pyproject.toml; do
     name=$(basename "$(dirname "$project")")
     compile "$name" -c requirements/dev.txt "$project"
 done
 compile mlflow -c requirements/dev.txt requirements/mlflow.in
-compile prefect -c requirements/dev.txt requirements/prefect.in

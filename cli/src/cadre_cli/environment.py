@@ -1,14 +1,20 @@
 """The environment that the platform's programs are started with."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from cadre_cli.settings import PlatformSettings, gateway_url, reachable_host, url_of
 
-__all__ = ["child_environment", "search_keys", "without_provider_keys"]
+__all__ = ["child_environment", "prefect_database", "search_keys", "without_provider_keys"]
 
 # Keys of services that the executor's web_search asks.
 _SEARCH_KEYS = ("BRAVE_API_KEY", "SERPER_API_KEY", "TAVILY_API_KEY")
 _AGENT_SECRETS = "AGENT_"
+# What Prefect calls the URL of its database, now and before.
+_PREFECT_DATABASES = (
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+    "PREFECT_API_DATABASE_CONNECTION_URL",
+)
 # Nothing is reported to anyone, and nothing is fetched at a start.
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -36,12 +42,18 @@ def child_environment(settings: PlatformSettings, given: Mapping[str, str]) -> d
         "CADRE_PREFECT_URL": prefect,
         "CADRE_TRACES_ENDPOINT": f"{mlflow}/v1/traces",
         "PREFECT_API_URL": f"{prefect}/api",
+        **_prefect_database(home / "prefect", given),
         **given,
         **_QUIET,
         "CADRE_HOME": str(home),
         "PREFECT_HOME": str(home / "prefect"),
         **_direct_loopback(given),
     }
+
+
+def prefect_database(folder: Path) -> str:
+    """The URL of Prefect's database in a folder, where Prefect would put it, with the executor's plug-in."""
+    return f"sqlite+aiosqlite:///{folder / 'prefect.db'}?plugin=cadre_prefect"
 
 
 def without_provider_keys(environment: Mapping[str, str]) -> dict[str, str]:
@@ -71,6 +83,12 @@ def _addresses(settings: PlatformSettings) -> dict[str, str]:
         "MEMORY": settings.memory_port,
     }
     return {f"CADRE_{name}_ADDRESS": f"{host}:{port}" for name, port in ports.items()}
+
+
+def _prefect_database(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
+    if any(name in given for name in _PREFECT_DATABASES):
+        return {}
+    return {_PREFECT_DATABASES[0]: prefect_database(folder)}
 
 
 def _direct_loopback(given: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,8 @@ from tests.fakes.executor import Neighbours
 from tests.platform import Platform, eventually, free_port
 from tests.service.executor.conftest import Executor, executor_in
 
+from cadre_cli.environment import prefect_database
+
 _START_SECONDS = 400.0
 _FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
@@ -34,7 +36,8 @@ class Prefect:
     def start(self) -> None:
         """Starts the server and waits until it answers."""
         arguments = ("server", "start", "--host", "127.0.0.1", "--port", str(self.port))
-        self.process = prefect_process(self.home, *arguments)
+        database = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database(self.home)}
+        self.process = prefect_process(self.home, *arguments, cwd=None, **database)
         eventually(self.answers, seconds=_START_SECONDS)
 
     def kill(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ ALONE = ASK.replace("name: sample", "name: alone").replace(
     'prompt: "Say {state.message}"', 'code: "result = 1"'
 )
 AWAY_WEEKS = 3
+AT_ONCE = 6
 
 
 @pytest.fixture
@@ -55,6 +57,19 @@ async def flow_runs(url: str, schedule: str) -> list[dict[str, Any]]:
     async with httpx.AsyncClient(base_url=f"{url}/api", timeout=60, trust_env=False) as http:
         found: list[dict[str, Any]] = (await http.post("/flow_runs/filter", json=asked)).json()
     return found
+
+
+async def lived(http: httpx.AsyncClient, deployment: str) -> list[int]:
+    """What Prefect answers while a flow run comes and goes, to one who asks each time once."""
+    later = (datetime.now(UTC) + timedelta(days=300)).isoformat()
+    state = {"type": "SCHEDULED", "state_details": {"scheduled_time": later}}
+    made = await http.post(f"/deployments/{deployment}/create_flow_run", json={"state": state})
+    statuses = [made.status_code]
+    for state_type in ("PENDING", "RUNNING", "COMPLETED") if made.is_success else ():
+        asked = {"state": {"type": state_type}, "force": True}
+        answer = await http.post(f"/flow_runs/{made.json()['id']}/set_state", json=asked)
+        statuses.append(answer.status_code)
+    return statuses
 
 
 async def planned(url: str, schedule: str) -> list[str]:
@@ -156,3 +171,19 @@ async def test_prefect_down_delays_schedules_only_and_what_it_missed_is_made_up_
     assert len(made_up) == AWAY_WEEKS - len(began["all"])
     assert [(await ended(url, run["id"]))[1] for run in made_up] == ["Completed"] * len(made_up)
     assert len(await runs_of(executor, "all")) == AWAY_WEEKS + 1
+
+
+async def test_several_that_ask_prefect_at_once_are_all_answered(
+    executor: Executor, scheduling: Scheduling
+) -> None:
+    await create(executor, name="busy", cron="0 9 1 1 *")
+    async with httpx.AsyncClient(
+        base_url=f"{scheduling.prefect_url}/api", timeout=100, trust_env=False
+    ) as http:
+        deployment = (await http.get("/deployments/name/run-workflow/busy")).json()["id"]
+        rounds = [
+            await asyncio.gather(*(lived(http, deployment) for _ in range(AT_ONCE)))
+            for _ in range(3)
+        ]
+
+    assert rounds == [[[201] * 4] * AT_ONCE] * 3

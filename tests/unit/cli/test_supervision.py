@@ -179,6 +179,18 @@ def test_what_the_user_set_stays_and_loopback_is_never_asked_of_a_proxy() -> Non
     assert environment["NO_PROXY"] == "example.org,localhost,127.0.0.1,::1"
 
 
+def test_prefect_keeps_the_database_that_somebody_gave_it() -> None:
+    name = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+
+    ours = child_environment(settings(), {})
+    theirs = child_environment(settings(), {name: "postgresql+asyncpg://db/prefect"})
+    theirs_of_old = child_environment(settings(), {"PREFECT_API_DATABASE_CONNECTION_URL": "x"})
+
+    assert ours[name] == "sqlite+aiosqlite:////tmp/home/prefect/prefect.db?plugin=cadre_prefect"
+    assert theirs[name] == "postgresql+asyncpg://db/prefect"
+    assert name not in theirs_of_old
+
+
 def test_only_the_llm_proxy_gets_the_keys_of_providers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
 

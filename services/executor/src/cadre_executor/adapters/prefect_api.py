@@ -14,9 +14,9 @@ __all__ = ["POOL", "TAG", "PrefectApi", "PrefectUnavailable"]
 
 POOL = "cadre"
 TAG = "cadre"
-# One on SQLite stands still for long while its own services write, on a slow machine.
+# One on SQLite without our plug-in may stand still for a minute: see `prefect_database`.
 _SECONDS = 30.0
-# A Prefect on SQLite answers 503 while another of its own services writes; it is well again in a moment.
+# Without the plug-in it also answers 503 whenever two write at once; it is well again in a moment.
 _BUSY = frozenset({429, 502, 503, 504})
 _PAUSES_SECONDS = (0.25, 0.5, 1.0, 2.0)
 
