@@ -27,6 +27,7 @@ __all__ = [
     "VERSION_METADATA",
     "GrpcService",
     "keep_what_was_built",
+    "loop_factory",
     "make_home",
     "run_service",
     "serving",
@@ -171,6 +172,15 @@ def switch_threads_often() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's event loop, which takes a tenth off the CPU of a call, where there is one: it has none for Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
 def keep_what_was_built() -> None:
     """Takes all that is there now out of what is gone through again and again for what can be let go: it stays, and
     going through it stops the process for tenths of a second."""
@@ -191,7 +201,8 @@ def run_service(name: str, settings: Settings, *, port: int, build: Build[Settin
     configure_logs(service=name, level=settings.log_level, log_format=settings.log_format)
     stop_tracing = configure_tracing(service=name, endpoint=settings.traces_endpoint)
     try:
-        asyncio.run(_run(name, settings, port=port, build=build))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_run(name, settings, port=port, build=build))
     except CadreError as error:
         log.error(
             "service_failed", code=error.code, reason=error.message, resolution=error.resolution

@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 import sys
-from collections.abc import Callable
 from importlib import metadata
 
 from cadre_gateway.app import build
@@ -12,7 +11,12 @@ from cadre_gateway.serving import serving, until_told_to_stop
 from cadre_gateway.settings import GatewaySettings
 from cadre_kit.errors import CadreError
 from cadre_kit.logs import configure_logs, logger
-from cadre_kit.serving import keep_what_was_built, make_home, switch_threads_often
+from cadre_kit.serving import (
+    keep_what_was_built,
+    loop_factory,
+    make_home,
+    switch_threads_often,
+)
 from cadre_kit.settings import load_settings
 from cadre_kit.tls import server_context
 from cadre_kit.tracing import configure_tracing
@@ -27,7 +31,7 @@ def main() -> None:
     configure_logs(service="gateway", level=settings.log_level, log_format=settings.log_format)
     stop_tracing = configure_tracing(service="gateway", endpoint=settings.traces_endpoint)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(settings))
     except CadreError as error:
         log.error(
@@ -36,15 +40,6 @@ def main() -> None:
         sys.exit(1)
     finally:
         stop_tracing()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's loop where there is one: it has none for Windows."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 async def _serve(settings: GatewaySettings) -> None:
