@@ -40,6 +40,16 @@ edges:
   - {from: call, to: next}
   - {from: next, loop: {to: call, max_iterations: 4, until: "state.reply == 'yes'", exit_to: END}}
 """
+BESIDE = """
+flow: {name: beside}
+state: {fields: {word: {type: str, required: true}, reply: {type: str, default: ""}, said: {type: str, default: ""}}}
+nodes:
+  - {id: call, workflow: asking, inputs: {word: "{state.word}"}, outputs: {reply: reply}}
+  - {id: talk, prompt: hi, outputs: [said]}
+edges:
+  - {from: START, to: [call, talk]}
+  - {from: [call, talk], to: END}
+"""
 
 
 def calling(
@@ -110,6 +120,24 @@ async def test_what_is_asked_two_deep_reaches_every_run_above(executor: Executor
     assert places(run.questions) == ["call/call/ask"]
     assert ("node_waiting call" in events, "node_answered call" in events) == (True, True)
     assert outputs(await executor.get(run.id))["reply"] == "no"
+
+
+async def test_a_run_whose_step_asks_does_not_wait_while_another_branch_goes_on(
+    executor: Executor, near: Neighbours
+) -> None:
+    await executor.apply(ASKING)
+    near.llm_proxy.held_nodes = {"talk"}
+    run = await executor.start(BESIDE, word="x")
+    await asking(executor, run.id, "call/ask")
+    status = (await executor.get(run.id)).status
+
+    near.llm_proxy.let_go.set()
+    await waiting(executor, run.id)
+    await answer(executor, run.id, "yes")
+    await executor.events(run.id)
+
+    assert status == runs_pb2.RUN_STATUS_RUNNING
+    assert outputs(await executor.get(run.id))["said"] == "reply to hi"
 
 
 async def test_each_item_of_a_list_asks_for_itself(executor: Executor) -> None:

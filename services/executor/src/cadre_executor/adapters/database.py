@@ -77,6 +77,7 @@ RUNS = sa.Table(
     sa.Column("batch_row", sa.Integer),
     sa.Column("raised", sa.Text),
     sa.Column("parent_visit", sa.Text),
+    sa.Column("busy_visits", sa.Integer),
 )
 BATCHES = sa.Table(
     "batches",

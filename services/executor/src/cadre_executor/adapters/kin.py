@@ -56,19 +56,21 @@ def _over(name: str, steps: sa.ColumnElement[bool]) -> sa.Select[Any]:
 
 
 def _at_rest() -> sa.ColumnElement[bool]:
-    """Whether a run goes on, and each run below it that has no step going waits for people."""
+    """Whether a run goes on, and nothing of it and of the runs below it does but wait for people."""
     step = RUNS.alias("step")
     has_step = sa.exists().where(step.c.parent_run_id == RUNS.c.id, step.c.ended_time.is_(None))
-    busy = RUNS.c.status.in_([RunStatus.QUEUED.value, RunStatus.RUNNING.value])
+    going = RUNS.c.status.in_([RunStatus.QUEUED.value, RunStatus.RUNNING.value])
+    busy = sa.and_(going, sa.or_(RUNS.c.busy_visits > 0, sa.not_(has_step)))
     return sa.and_(
         RUNS.c.status == RunStatus.RUNNING.value,
+        RUNS.c.busy_visits == 0,
         RUNS.c.id.in_(_over("asking", RUNS.c.status == RunStatus.WAITING.value)),
-        RUNS.c.id.not_in(_over("busy", sa.and_(busy, sa.not_(has_step)))),
+        RUNS.c.id.not_in(_over("busy", busy)),
     )
 
 
 _AT_REST = _at_rest()
-# Where a run stands, as it is told: one that goes on is said to wait when all below it does.
+# Where a run stands, as it is told: one that goes on is said to wait when all of it and below it does.
 STANDING = sa.case((_AT_REST, RunStatus.WAITING.value), else_=RUNS.c.status).label("status")
 TOLD = [*(column for column in RUNS.c if column.name != "status"), STANDING]
 

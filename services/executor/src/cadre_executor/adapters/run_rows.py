@@ -69,6 +69,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "api_key": run.api_key,
         "batch_id": run.batch_id,
         "batch_row": run.batch_row,
+        "busy_visits": 0,
         "raised": raised_to_text(run.raised),
     }
 

@@ -65,6 +65,7 @@ _COMMIT = (
         last_sequence=RUNS.c.last_sequence + sa.bindparam("more"),
         lease_expires=sa.bindparam("expires"),
         usage=sa.bindparam("used"),
+        busy_visits=sa.bindparam("busy"),
     )
     .returning(RUNS.c.last_sequence)
 )
@@ -484,6 +485,7 @@ class SqlRunStore:
             "owner": owner,
             "more": len(batch.events),
             "used": usage_to_text(batch.usage),
+            "busy": batch.busy_visits,
             "expires": expires,
         }
         last = statements.scalar(_COMMIT, values)

@@ -148,7 +148,8 @@ def _inputs_of(document: Document, arrival: Arrival) -> Mapping[str, Any]:
 @dataclass(kw_only=True)
 class _Driven:
     """A run that is ours. `held_since` is when the lease was last asked for, by the monotonic clock; `error` is why it
-    cannot go on here, if its journal could not be stored; `resting` are its steps that wait for people."""
+    cannot go on here, if its journal could not be stored; `steps` are the runs below that it waits for, with whether
+    they wait for people."""
 
     journal: Journal
     held_since: float
@@ -157,7 +158,12 @@ class _Driven:
     task: "asyncio.Task[None] | None" = None
     error: CadreError | None = None
     cancelling: bool = False
-    resting: set[str] = field(default_factory=set)
+    steps: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def rests(self) -> bool:
+        """Whether only people can let it go on: it holds no place of those driven at once then."""
+        return bool(self.steps) and all(self.steps.values()) and not self.journal.busy_visits
 
 
 class Desk:
@@ -165,7 +171,8 @@ class Desk:
 
     `is_dead` tells of the owner of a lease whether that process has ended: its runs need not wait for the lease.
     `max_runs` bounds how many are driven at once; others wait in the store, oldest first. Runs that are steps of others
-    do not wait and do not count: a run that holds a place waits for them. One whose steps wait for people holds none.
+    do not wait and do not count: a run that holds a place waits for them. One that does nothing but wait for people
+    holds none.
     """
 
     def __init__(
@@ -395,21 +402,18 @@ class Desk:
                             await word.wait()
         finally:
             if holder is not None:
-                holder.resting.discard(run_id)
+                holder.steps.pop(run_id, None)
 
     def _note_rest(self, step: Run, holder: _Driven | None) -> None:
-        """A run whose step waits for people, or whose step's step does, holds no place of those driven at once."""
+        """A run whose steps all wait for people, and do nothing else, may let others have its place."""
         if holder is None:
             return
-        driven = self._driven.get(step.id)
-        if step.status is RunStatus.WAITING or (driven is not None and driven.resting):
-            if step.id not in holder.resting:
-                # What it asks is in the events of the runs above it, too.
-                self._watchers.notify(step.parent_run_id)
-            holder.resting.add(step.id)
+        waits = step.status is RunStatus.WAITING
+        if waits and not holder.steps.get(step.id):
+            # What it asks is in the events of the runs above it, too.
+            self._watchers.notify(step.parent_run_id)
             self._room.set()
-        else:
-            holder.resting.discard(step.id)
+        holder.steps[step.id] = waits
 
     async def end_children(self, run_id: str) -> Usage:
         """Ends every run that is a step of a run and has not ended, and what remote agents do for it; what the runs
@@ -574,7 +578,7 @@ class Desk:
             del self._driven[run_id]
 
     def _has_room(self) -> bool:
-        held = sum(not one.is_child and not one.resting for one in self._driven.values())
+        held = sum(not one.is_child and not one.rests for one in self._driven.values())
         return held < self._max_runs
 
     def _log_stop(self, run_id: str, error: CadreError) -> None:

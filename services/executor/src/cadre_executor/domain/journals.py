@@ -1,7 +1,8 @@
 """What a run did since it was last stored: collected, and stored in one transaction a step."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -44,7 +45,7 @@ class VisitWrites:
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """What one transaction stores. A checkpoint makes void what visits wrote before it; `forgets` says whether any of
-    that was stored."""
+    that was stored. `busy_visits` is how many visits are under way that do not wait for a run below."""
 
     events: Sequence[Event] = ()
     usage: Usage = field(default_factory=Usage)
@@ -53,6 +54,7 @@ class Batch:
     effects: Sequence[Effect] = ()
     questions: Sequence[Question] = ()
     forgets: bool = False
+    busy_visits: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -82,6 +84,7 @@ class Journal:
         broken: Callable[[CadreError], None],
     ) -> None:
         self.usage = usage
+        self.busy_visits = 0
         self._visits = visits
         self._store = store
         self._broken = broken
@@ -96,6 +99,15 @@ class Journal:
         self._lock = asyncio.Lock()
         self._lingering: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """A visit is under way; stored with the events that it begins and ends with."""
+        self.busy_visits += 1
+        try:
+            yield
+        finally:
+            self.busy_visits -= 1
 
     def emit(self, event: Event) -> None:
         """Takes an event that is stored within 10 ms, or with the next step."""
@@ -218,6 +230,7 @@ class Journal:
             effects=tuple(self._effects),
             questions=tuple(self._questions),
             forgets=self._has_stored_writes and self._checkpoint is not None,
+            busy_visits=self.busy_visits,
         )
         if self._checkpoint is not None:
             self._has_stored_writes = bool(self._checkpoint.position.progress["asked"])

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -50,6 +50,7 @@ from cadre_executor.domain.workflows import (
     Scope,
     State,
     Workflow,
+    WorkflowAction,
 )
 from cadre_kit import semconv
 from cadre_kit.documents import json_text
@@ -229,7 +230,7 @@ async def visit(node: Node, fields: State, progress: Progress, *, drive: Drive) 
     if (node.id, iteration) in drive.made:
         return drive.made[node.id, iteration]
     _check_limits(node, progress, drive)
-    with _span(node, drive, iteration) as span:
+    with _span(node, drive, iteration) as span, _busy(node, drive):
         started = time.monotonic() - _asked_seconds(node.id, iteration, drive)
         decisions = Decisions()
         outcome = await _run(
@@ -262,6 +263,11 @@ def after(position: Position, step: Step, workflow: Workflow) -> Position:
         fields=with_writes(workflow, position.fields, step.writes),
         progress=advanced(position.progress, step.advance),
     )
+
+
+def _busy(node: Node, drive: Drive) -> AbstractContextManager[None]:
+    """A visit that runs other workflows is as busy as they are, which they say themselves."""
+    return nullcontext() if isinstance(node.action, WorkflowAction) else drive.journal.busy()
 
 
 def _asked_seconds(node: str, iteration: int, drive: Drive) -> float:
