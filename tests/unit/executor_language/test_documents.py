@@ -127,10 +127,29 @@ def test_text_that_was_not_quoted_says_what_to_write() -> None:
     assert "quotes" in problem.resolution
 
 
-def test_a_mistake_in_a_last_line_without_an_end_is_placed_in_it() -> None:
-    (problem,) = read_document("a: 1\nb").problems
+@pytest.mark.parametrize(
+    ("source", "line", "word"),
+    [
+        ('a: 1\nb: "open\nc: 2\n', 2, "close"),
+        ("a: 1\nb 2\nc: 3\n", 2, "': '"),
+        ("a: x\n\tb: 2\n", 2, "tabs"),
+        ("a: 1\nb: *bold* text\n", 2, "quotes"),
+        ("- a: 1\n  b: 2\n c: 3\n", 3, "line up"),
+    ],
+)
+def test_a_slip_is_shown_where_it_was_made_with_what_to_write(
+    source: str, line: int, word: str
+) -> None:
+    problem = read_document(source).problems[0]
 
-    assert (problem.line, problem.column) == (2, 2)
+    assert (problem.code, problem.line) == ("INVALID_YAML", line)
+    assert word in problem.resolution
+
+
+def test_a_mistake_in_a_last_line_without_an_end_is_placed_in_it() -> None:
+    (problem,) = read_document("a: 1\nb: [1").problems
+
+    assert (problem.line, problem.column) == (2, 6)
 
 
 @settings(max_examples=80, deadline=2000)

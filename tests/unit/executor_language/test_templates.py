@@ -91,6 +91,17 @@ def test_a_name_that_is_not_there_is_a_problem(text: str, code: str, resolution:
     assert resolution in problem.resolution
 
 
+def test_a_reference_as_other_languages_write_it_is_text_and_noted() -> None:
+    template, report = compiled("Hello {{ state.name }}, {{name}}")
+    (problem,) = report.problems()
+
+    assert template.render(Scope(state={"name": "Ada"})) == "Hello { state.name }, {name}"
+    assert (problem.code, problem.resolution) == (
+        "LITERAL_BRACES",
+        "write { state.name } for the value",
+    )
+
+
 @pytest.mark.parametrize("text", ['Like {"a": {"b": [1, {}]}}', "{\n  'x': 1\n}", "[a-z]{2,3}"])
 def test_braces_that_can_only_be_json_are_text_and_noted(text: str) -> None:
     template, report = compiled(text)

@@ -49,6 +49,7 @@ MAX_BITS = 4096
 _NESTS = re.compile(r"[()\[\]{}+-]")
 _STRINGS = re.compile(r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\"""")
 _BAD_ESCAPE = re.compile(r"""\\[^\\'"ntr]""")
+_TYPOGRAPHIC = re.compile("[\u2018\u2019\u201c\u201d\u201e]")
 _QUOTED_REFERENCE = re.compile(r"\{\s*state\.")
 
 Compute: TypeAlias = Callable[[Scope], Any]
@@ -165,6 +166,8 @@ def _parsed(text: str) -> ast.expr:
                 f"{wrong} is not an operator here",
                 Suggestion(text=f"write `{right}`", old=wrong, new=right),
             )
+    if any(_TYPOGRAPHIC.search(part) for part in outside):
+        raise _Bad("it has typographic quotation marks", "put texts between ' and '")
     _check_nesting(outside)
     source = "".join(
         part.replace("{", "(").replace("}", ")") + quoted
@@ -234,7 +237,10 @@ class _ConditionCompiler:
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return self._call(name, [self.part(arg) for arg in args])
             case ast.Call():
-                raise _Bad("only len(), lower() and contains() can be called")
+                raise _Bad(
+                    "only len(), lower() and contains() can be called",
+                    "write contains(state.text, 'part'), or compute it in a code node",
+                )
         raise _Bad(
             f"{_word(node)} is not allowed", "compute it in a code node, and test its output"
         )

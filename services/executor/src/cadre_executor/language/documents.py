@@ -46,8 +46,16 @@ _FLOAT = re.compile(
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 _HINTS = (
-    ("mapping values are not allowed", "put quotes around text that contains ': '"),
+    (
+        "mapping values are not allowed",
+        "put a space after each ':' of a key, and quotes around text with ': ' in it",
+    ),
     ("cannot start any token", "put quotes around the text; indent with spaces, never tabs"),
+    ("a tab character", "indent with spaces, never tabs"),
+    ("a simple key", "write ': ' between a key and its value"),
+    ("an alias", "put quotes around text that begins with *"),
+    ("an anchor", "put quotes around text that begins with &"),
+    ("'-' indicator", "line up what belongs together: each - of a list, and each key of an entry"),
     ("block mapping", "check the indentation, and that each key is followed by ': '"),
     ("flow", "close every [ and {, and put quotes around text that begins with one"),
     (
@@ -55,6 +63,7 @@ _HINTS = (
         "close the quotation mark, and write \\\\ for a backslash between double quotes",
     ),
 )
+_NOTICED_LATER = ("could not find expected ':'", "found unexpected end of stream")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +186,10 @@ def _bad_character(source: str, exc: Any) -> Problem:
 
 
 def _bad_yaml(source: str, exc: Any) -> Problem:
-    mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
+    begun, noticed = getattr(exc, "context_mark", None), getattr(exc, "problem_mark", None)
+    # A missing colon or quotation mark is noticed on a later line than its own.
+    is_missing = getattr(exc, "problem", "") in _NOTICED_LATER
+    mark = (begun if is_missing else None) or noticed or begun
     # libyaml reads on past a last line without an end, and says the line after it.
     if mark is not None and mark.line > len(LINE_END.findall(source)):
         mark = _mark(source, len(source))

@@ -41,6 +41,7 @@ REFERENCE_TEXT = re.compile(
 _REFERENCE = re.compile(rf"\{{[ ]*({REFERENCE_TEXT.pattern})[ ]*\}}")
 _STEP = re.compile(r"""\.?([A-Za-z_]\w*)|\[(-?[0-9]+)\]|\['([^']*)'\]|\["([^"]*)"\]""")
 _LITERAL = re.compile(r"""\{(?=\s*["'}\[{0-9,\\]|\s*\n|\s*$|-?\d)""")
+_DOUBLED = re.compile(rf"\{{\{{[ ]*state\.{REFERENCE_TEXT.pattern}[ ]*\}}\}}")
 _NEXT_BRACE = re.compile(r"[{}]")
 
 Piece: TypeAlias = str | Reference
@@ -194,6 +195,7 @@ class Compiler:
                     types.append(resolved[1])
                 at = match.end()
             elif text[at] == "{" and text.startswith("{{", at):
+                self._doubled(text, at, path)
                 pieces.append("{")
                 at += 2
             elif text[at] == "{":
@@ -225,6 +227,17 @@ class Compiler:
                 suggestion.within(match[0]),
             )
             return None
+
+    def _doubled(self, text: str, at: int, path: Path) -> None:
+        """Notes what other template languages would take for a reference."""
+        if match := _DOUBLED.match(text, at):
+            written = match[0]
+            self.report.note(
+                "LITERAL_BRACES",
+                path,
+                f"{written[:80]} is text: two braces stand for one brace, and no value is put in",
+                f"write {written[1:-1][:80]} for the value",
+            )
 
     def _literal(self, text: str, at: int, path: Path) -> int:
         """Judges a `{` that begins no reference: what can only be JSON is text, the rest a mistake."""
