@@ -150,6 +150,24 @@ async def test_a_redis_that_begins_to_throw_memories_away_is_noticed_by_the_swee
         assert (await put(memories, "second")).version == 1
 
 
+async def test_a_redis_that_stops_keeping_what_is_written_is_told_of_once(
+    own_server: RedisServer,
+    embedder: WordLlamaEmbedder,
+    clock: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with opened(own_server.fresh(), embedder, clock) as memories:
+        await memories.sweep()
+        before = capsys.readouterr().out
+        with Redis(port=own_server.port) as redis:
+            redis.config_set("appendonly", "no")
+        await memories.sweep()
+        await memories.sweep()
+
+    assert "redis_forgets" not in before
+    assert capsys.readouterr().out.count("redis_forgets") == 1
+
+
 async def test_a_redis_that_is_not_there_is_said() -> None:
     with pytest.raises(Unavailable) as caught:
         await open_store(f"redis://127.0.0.1:{free_port()}/0", model="m")

@@ -26,11 +26,11 @@ async def open_store(url: str, *, model: str, understood: bool = True) -> Store:
         return SqlStore(opened(url), model=model, understood=understood, at_hand=at_hand)
     redis = connect_redis(url)
     try:
-        await check_server(redis)
+        keeps = await check_server(redis)
     except CadreError:
         await redis.aclose()
         raise
-    return RedisStore(redis, model=model, understood=understood)
+    return RedisStore(redis, model=model, understood=understood, keeps=keeps)
 
 
 async def findings(url: str) -> list[Finding]:

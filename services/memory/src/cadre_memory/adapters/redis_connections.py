@@ -79,17 +79,20 @@ def connect_redis(url: str) -> RedisClient:
     return Redis.from_pool(pool)
 
 
-async def check_server(redis: RedisClient) -> None:
-    """Warns when a restart of the server would lose memories. Raises RedisEvicts when it may throw some away."""
+async def check_server(redis: RedisClient, *, kept: bool = True) -> bool:
+    """Whether a restart of the server would keep all memories; warns when it would not, and `kept` says that it did
+    before. Raises RedisEvicts when it may throw some away."""
     await check_eviction(redis)
     with redis_errors():
         found = await redis.info("persistence")
-    if not found.get("aof_enabled"):
+    keeps = bool(found.get("aof_enabled"))
+    if kept and not keeps:
         log.warning(
             "redis_forgets",
             reason="appendonly is off: a restart of Redis loses what it did not yet save",
             resolution="Set appendonly yes in its configuration.",
         )
+    return keeps
 
 
 async def check_eviction(redis: RedisClient) -> None:

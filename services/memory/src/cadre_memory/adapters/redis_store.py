@@ -13,7 +13,7 @@ from cadre_memory.adapters.paths import path_of
 from cadre_memory.adapters.redis_connections import (
     RedisClient,
     RedisEvicts,
-    check_eviction,
+    check_server,
     redis_errors,
 )
 from cadre_memory.adapters.redis_reading import Place, RedisReads
@@ -57,8 +57,11 @@ class RedisStore(RedisReads):
     What is stored was understood by `model`, unless `understood` says that it will be later.
     """
 
-    def __init__(self, redis: RedisClient, *, model: str, understood: bool = True) -> None:
+    def __init__(
+        self, redis: RedisClient, *, model: str, understood: bool = True, keeps: bool = True
+    ) -> None:
         super().__init__(redis, model=model)
+        self._keeps = keeps
         self._writes_model = model if understood else ""
         self._apply = redis.register_script(APPLY)
         self._writing = asyncio.Lock()
@@ -159,7 +162,7 @@ class RedisStore(RedisReads):
 
     async def sweep(self, *, now: datetime, answers_before: datetime, limit: int) -> int:
         """As Store says. Raises RedisEvicts."""
-        await self._check_eviction()
+        await self._check_server()
         with redis_errors():
             pipe = self._redis.pipeline()
             pipe.zrange(EXPIRING, "-inf", str(micros(now)), byscore=True, offset=0, num=limit)
@@ -221,7 +224,7 @@ class RedisStore(RedisReads):
     ) -> Answer:
         """The answer of a job that was done as a whole; it begins anew when something else was written meanwhile."""
         if self._evicts:
-            await self._check_eviction()
+            await self._check_server()
         if self._waiting >= WAITING:
             raise StoreBusy("writes")
         self._waiting += 1
@@ -231,9 +234,9 @@ class RedisStore(RedisReads):
         finally:
             self._waiting -= 1
 
-    async def _check_eviction(self) -> None:
+    async def _check_server(self) -> None:
         try:
-            await check_eviction(self._redis)
+            self._keeps = await check_server(self._redis, kept=self._keeps)
         except RedisEvicts:
             self._evicts = True
             raise
