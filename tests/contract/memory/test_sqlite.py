@@ -1,7 +1,7 @@
 """What is particular to the SQLite store: its failures, its memory, its copies of vectors."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.platform import eventually
+from tests.small_disk import full, mounted
 
 from cadre_kit.databases import (
     DatabaseCorrupt,
@@ -17,6 +18,7 @@ from cadre_kit.databases import (
     connect_sqlite,
 )
 from cadre_memory.adapters.connections import Connection, SqliteConnection
+from cadre_memory.adapters.databases import open_store
 from cadre_memory.adapters.databases import opened as opened_database
 from cadre_memory.adapters.lanes import StoreBusy
 from cadre_memory.adapters.sql import SqlStore
@@ -32,6 +34,12 @@ from cadre_memory.domain.understanding import Understanding
 @pytest.fixture
 def any_url(url: str) -> str:
     return url
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path, megabytes=8) as folder:
+        yield folder
 
 
 @asynccontextmanager
@@ -108,6 +116,24 @@ async def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(
         assert (await memories.get(namespace=("p",), key="first")).value == '"kept"'
         assert (await put(memories, "third", "fits")).version == 1
         assert (await find(memories, "kept"))[0] == "first"
+
+
+async def test_forgetting_on_a_full_disk_says_what_room_it_needs(
+    small_disk: Path, embedder: WordLlamaEmbedder, clock: Any
+) -> None:
+    url = f"sqlite:///{small_disk / 'memory.db'}"
+    store = await open_store(url, model=embedder.model)
+    searches = Searches(store, held_bytes=1024 * 1024)
+    memories = Memories(store=store, searches=searches, embedder=embedder, clock=clock)
+    await put(memories, "first", "x" * 500_000)
+
+    with full(small_disk), pytest.raises(DatabaseFull) as refused:
+        await memories.forget(namespace=("p",), matching=ALL, everything=True)
+
+    assert "log" in refused.value.message
+    assert "forget less" in refused.value.resolution
+    assert await memories.forget(namespace=("p",), matching=ALL, everything=True) == 1
+    await store.close()
 
 
 async def test_a_locked_file_is_said_after_a_wait_and_works_again_after_it(

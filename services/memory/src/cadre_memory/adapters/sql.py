@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 
-from cadre_kit.databases import BUSY_SECONDS, DatabaseLocked
+from cadre_kit.databases import BUSY_SECONDS, DatabaseFull, DatabaseLocked
 from cadre_kit.errors import CadreError
 from cadre_memory.adapters.connections import Connection
 from cadre_memory.adapters.lanes import Answer, Lane, Shortcut
@@ -398,7 +398,14 @@ class SqlStore:
                     remove(connection, item_id, path)
             return len(found)
 
-        return await self._removed(await self._writes.run(job), limit=limit)
+        try:
+            removed = await self._writes.run(job)
+        except DatabaseFull as exc:
+            raise DatabaseFull(
+                f"{exc.message}: what is forgotten is written to its log before it leaves the disk",
+                resolution="Make room for as much as is to be forgotten, and 10 MB more, or forget less at once.",
+            ) from exc
+        return await self._removed(removed, limit=limit)
 
     async def _removed(self, removed: int, *, limit: int) -> int:
         """Takes what was removed out of SQLite's log too, once the last of it is removed. While another process reads,
