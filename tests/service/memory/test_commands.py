@@ -89,6 +89,7 @@ def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
 
         assert refused.returncode == 1
         assert refused.stderr.startswith("line 2 is no memory")
+    assert "namespace: Field required; " in memory(tmp_path, "import", '{"x": 1}\n').stderr
     assert json.loads(memory(tmp_path, "export").stdout) == LINES[0]
 
 

@@ -20,6 +20,8 @@ from cadre_memory.domain.namespaces import Namespace
 from cadre_memory.domain.stores import Store
 
 _PAGE = 500
+# Of what is wrong with a line, so much is said.
+_TOLD = 3
 
 
 class LineInvalid(InvalidInput):
@@ -179,7 +181,13 @@ def _read(number: int, line: str | bytes) -> _Line:
         read = _Line.model_validate(json.loads(text))
         if read.message is not None:
             _check_message(read.message, read.value)
-    except (ValidationError, ValueError, RecursionError) as exc:
+    except ValidationError as exc:
+        found = [
+            f"{'.'.join(map(str, error['loc'])) or 'the line'}: {error['msg']}"
+            for error in exc.errors(include_input=False)
+        ]
+        raise LineInvalid(number, "; ".join(found[:_TOLD])) from exc
+    except (ValueError, RecursionError) as exc:
         raise LineInvalid(number, str(exc).splitlines()[0]) from exc
     return read
 
