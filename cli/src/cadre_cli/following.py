@@ -274,8 +274,9 @@ def show_result(run: "Run") -> None:
     if run.error:
         console.print(f"[bold red]{escape(run.error.code)}[/]: {escape(run.error.message)}")
         console.print(run.error.resolution, markup=False, highlight=False)
+    took = "" if run.duration_ms is None else f" in {duration(run.duration_ms)}"
     console.print(
-        f"[{_colour(run)}]{run.status}[/] in {duration(run.duration_ms)}, "
+        f"[{_colour(run)}]{run.status}[/]{took}, "
         f"{count(usage.input_tokens)} tokens in, {count(usage.output_tokens)} out, "
         f"cost {cost(usage.cost_usd)}  [dim]{run.id}[/]"
     )
