@@ -61,6 +61,18 @@ async def test_a_run_waits_over_a_restart_and_goes_on_with_more(
     assert len(provider.asked) == 2
 
 
+async def test_what_a_person_is_offered_is_enough_for_the_call(
+    opened: Open, provider: ProviderServer
+) -> None:
+    async with opened() as executor:
+        run = await paused(executor, TWICE + CONFIG.replace("80", "10"))
+        await answer(executor, run.id, "raise")
+        again = await waiting(executor, run.id)
+
+    assert "to 80 tokens" in run.questions[0].message
+    assert (run.questions[0].node, again.questions[0].node) == ("first", "second")
+
+
 async def test_stopping_fails_the_run_whatever_the_node_says_and_more_budget_resumes_it(
     opened: Open, provider: ProviderServer
 ) -> None:

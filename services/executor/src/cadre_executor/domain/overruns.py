@@ -87,12 +87,12 @@ def asks_for_more(
 
 
 def _of_own(node: str, iteration: int, said: Mapping[str, str], own: RunBudget) -> Question:
-    """Whether the budget may be doubled, or the run is to stop."""
-    usd, tokens = own.budget.usd, own.budget.tokens
+    """Whether the budget may be doubled, as often as the call needs, or the run is to stop."""
+    usd, tokens, times = own.budget.usd, own.budget.tokens, _times(said)
     raises = RaisedBudget(
         run_id=own.run_id,
-        usd=None if usd is None else usd * 2,
-        tokens=None if tokens is None else tokens * 2,
+        usd=None if usd is None else usd * times,
+        tokens=None if tokens is None else tokens * times,
     )
     return Question(
         node=node,
@@ -102,6 +102,19 @@ def _of_own(node: str, iteration: int, said: Mapping[str, str], own: RunBudget) 
         asked_time=datetime.now(UTC),
         raises=raises,
     )
+
+
+def _times(said: Mapping[str, str]) -> int:
+    """How often as much a budget is to be, so that the refused call fits into it."""
+    times = 2
+    for unit in ("usd", "tokens"):
+        amounts = [
+            Decimal(said.get(f"{name}_{unit}", 0)) for name in ("limit", "left", "worst_case")
+        ]
+        limit, left, worst_case = amounts
+        while 0 < limit * times < limit - left + worst_case:
+            times *= 2
+    return times
 
 
 def _of_shared(node: str, iteration: int, said: Mapping[str, str], run_id: str) -> Question:
