@@ -13,6 +13,7 @@ from cadre_executor.domain.clocks import (
     Recurrence,
     next_time,
     times_between,
+    times_passed_over,
 )
 from cadre_executor.domain.timetables import CatchUp, is_missed
 from cadre_kit.errors import InvalidInput
@@ -41,6 +42,46 @@ def test_the_next_time_follows_the_zones_wall_clock_also_when_it_changes(
 
     assert found is not None
     assert found.isoformat() == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "times"),
+    [("30 2 * * *", ["00:30"]), ("30 * * * *", ["00:30", "01:30"]), ("30 1-3 * * *", ["00:30"])],
+)
+def test_an_hour_that_comes_twice_is_one_to_who_names_it(expression: str, times: list[str]) -> None:
+    night = datetime(2026, 10, 25, tzinfo=UTC)
+    found = times_between(
+        Cron(expression=expression),
+        "Europe/Berlin",
+        after=night,
+        before=night + timedelta(hours=2),
+        most=5,
+    )
+
+    assert [time.strftime("%H:%M") for time in found] == times
+
+
+def test_a_cron_expression_that_no_day_fits_is_never_due() -> None:
+    assert next_time(Cron(expression="0 9 31 2 *"), "UTC") is None
+
+
+@pytest.mark.parametrize(
+    "planned",
+    [
+        ("2026-03-28T01:30", "2026-03-29T00:30", "2026-03-30T00:30"),
+        ("2026-03-28T01:30", "2026-03-29T01:30", "2026-03-30T00:30"),
+        ("2026-10-24T00:30", "2026-10-25T00:30", "2026-10-26T01:30"),
+    ],
+)
+def test_wherever_prefect_puts_a_time_that_the_clock_skips_it_was_not_passed_over(
+    planned: tuple[str, str, str],
+) -> None:
+    first, second, third = (datetime.fromisoformat(each).replace(tzinfo=UTC) for each in planned)
+    clock = Cron(expression="30 2 * * *")
+
+    for after, before, lost in ((first, second, 0), (second, third, 0), (first, third, 1)):
+        found = times_passed_over(clock, "Europe/Berlin", after=after, before=before, most=9)
+        assert len(found) == lost
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from prefect.runtime import flow_run as this_run
 from prefect.states import Scheduled
 
 from cadre_executor.adapters.prefect import clock_of
-from cadre_executor.domain.clocks import Clock, times_between
+from cadre_executor.domain.clocks import Clock, times_passed_over
 from cadre_executor.domain.timetables import CatchUp, is_missed
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _make_up(prefect: "SyncPrefectClient", timed: _Timed, due: datetime) -> None
     if before is None or _MADE_UP in this_run.tags:
         return
     after = max(before, timed.since)
-    times = times_between(timed.clock, timed.timezone, after=after, before=due, most=_MOST)
+    times = times_passed_over(timed.clock, timed.timezone, after=after, before=due, most=_MOST)
     lost = _times_that_never_began(prefect, timed, due)
     for passed in sorted({*lost, *times}):
         prefect.create_flow_run_from_deployment(

@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import croniter  # type: ignore[import-untyped]  # it ships no annotations
+from croniter import (  # type: ignore[import-untyped]  # it ships no annotations
+    CroniterBadDateError,
+    croniter,
+)
 from dateutil.rrule import (  # type: ignore[import-untyped]  # it ships no annotations
     DAILY,
     rrule,
@@ -16,7 +19,15 @@ from dateutil.rrule import (  # type: ignore[import-untyped]  # it ships no anno
 
 from cadre_kit.errors import InvalidInput
 
-__all__ = ["Clock", "Cron", "Interval", "Recurrence", "next_time", "times_between"]
+__all__ = [
+    "Clock",
+    "Cron",
+    "Interval",
+    "Recurrence",
+    "next_time",
+    "times_between",
+    "times_passed_over",
+]
 
 _CRON_FIELDS = 5
 _SHORTEST_INTERVAL_SECONDS = 10.0
@@ -30,6 +41,7 @@ _RULE_YEARS = range(2000, 2100)
 _TIMES_A_DAY = 24
 # As far as Prefect itself plans.
 _TIMES_REACH = timedelta(days=100)
+_HOUR = timedelta(hours=1)
 
 
 class CronInvalid(InvalidInput):
@@ -83,8 +95,8 @@ Clock: TypeAlias = Cron | Interval | Recurrence
 
 
 def next_time(clock: Clock, timezone: str, *, after: datetime | None = None) -> datetime | None:
-    """When it is next due after a time, or now, in UTC; None when a rule is never due again. Up to some seconds for a
-    rule that never is.
+    """When it is next due after a time, or now, in UTC; None when it is never due again. Up to some seconds for a rule
+    that never is.
 
     Raises CronInvalid, IntervalInvalid, RecurrenceInvalid or TimezoneUnknown.
     """
@@ -118,6 +130,26 @@ def times_between(
     return deque(_between(clock, timezone, start, before), maxlen=most)
 
 
+def times_passed_over(
+    clock: Clock, timezone: str, *, after: datetime, before: datetime, most: int
+) -> Sequence[datetime]:
+    """As `times_between`, of two times that were planned: those that were not. Where the zone's clock changes, a time
+    within an hour of either is taken for that one: each planner has its own place for what the clock skips or repeats.
+
+    Raises as `next_time` does.
+    """
+    zone = _zone(timezone)
+    times = times_between(clock, timezone, after=after, before=before, most=most)
+    return [t for t in times if min(t - after, before - t) > _HOUR or not _changes(zone, t)]
+
+
+def _changes(zone: ZoneInfo, time: datetime) -> bool:
+    """Whether the zone's clock changes within an hour of a time."""
+    return (time - _HOUR).astimezone(zone).utcoffset() != (time + _HOUR).astimezone(
+        zone
+    ).utcoffset()
+
+
 def _between(clock: Clock, timezone: str, start: datetime, end: datetime) -> Iterator[datetime]:
     found = next_time(clock, timezone, after=start)
     while found is not None and found < end:
@@ -148,7 +180,7 @@ def _zone(name: str) -> ZoneInfo:
         ) from exc
 
 
-def _next_of_cron(clock: Cron, start: datetime) -> datetime:
+def _next_of_cron(clock: Cron, start: datetime) -> datetime | None:
     expression = clock.expression
     if len(expression.split()) != _CRON_FIELDS or not croniter.is_valid(expression):
         raise CronInvalid(
@@ -156,7 +188,15 @@ def _next_of_cron(clock: Cron, start: datetime) -> datetime:
             resolution="Give five fields: minute hour day month weekday, such as `*/5 * * * *`.",
             metadata={"cron": expression},
         )
-    found: datetime = croniter(expression, start).get_next(datetime)
+    times = croniter(expression, start)
+    try:
+        found: datetime = times.get_next(datetime)
+        # An hour that comes twice is one to who names it, and two to who says every hour.
+        while found.fold and "*" not in expression.split()[1]:
+            found = times.get_next(datetime)
+    except CroniterBadDateError:
+        # The 31st of February: croniter looks 50 years ahead.
+        return None
     return found
 
 
