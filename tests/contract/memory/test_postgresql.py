@@ -15,6 +15,7 @@ from tests.small_disk import full, mounted
 
 from cadre_kit.databases import DatabaseFull
 from cadre_kit.errors import InvalidInput, Unavailable
+from cadre_memory.adapters.connections import PostgresConnection
 from cadre_memory.adapters.databases import opened
 from cadre_memory.adapters.sql import SqlStore
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
@@ -50,6 +51,18 @@ async def test_a_lost_connection_is_said_once_and_made_again(
     with pytest.raises(Unavailable):
         await put(memories, "lost")
     assert (await put(memories, "after")).version == 1
+
+
+async def test_a_service_that_fell_silent_while_it_wrote_holds_no_other_up(
+    memories: Memories, postgresql_url: str
+) -> None:
+    silent = PostgresConnection.to(postgresql_url)
+    silent.begin_writing()
+
+    stored = await put(memories, "after")
+    silent.close()
+
+    assert stored.version == 1
 
 
 async def test_services_that_share_a_database_see_what_the_other_wrote(

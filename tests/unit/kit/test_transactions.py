@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.postgresql import Postgresql
 
-from cadre_kit.databases import DatabaseUnavailable, connect_sqlite
+from cadre_kit.databases import DatabaseUnavailable, connect_sqlite, open_postgresql
 from cadre_kit.transactions import Statements, Transactions, open_transactions
 
 TABLE = sa.Table("numbers", sa.MetaData(), sa.Column("number", sa.Integer))
@@ -157,3 +158,24 @@ async def test_a_log_that_has_grown_long_is_cut_once_nobody_reads_it(
     assert (tmp_path / "any.db-wal").stat().st_size < 10_000_000
     count = sa.select(sa.func.count()).select_from(texts)
     assert await transactions.read(lambda connection: connection.execute(count).scalar()) == 1010
+
+
+@pytest.mark.postgresql
+async def test_a_client_that_fell_silent_within_a_transaction_holds_nobody_up(
+    postgresql_server: Postgresql,
+) -> None:
+    url = postgresql_server.fresh()
+    change = sa.update(TABLE).values(number=2)
+    transactions = open_transactions(url, name="any", strict=False)
+    silent = open_postgresql(url)
+    async with silent.connect() as connection:
+        await connection.execute(sa.text("CREATE TABLE numbers AS SELECT 1 AS number"))
+        await connection.commit()
+        await connection.execute(change)
+
+        changed = await transactions.write(lambda other: other.execute(change).rowcount)
+        await connection.invalidate()
+    await silent.dispose()
+    await transactions.close()
+
+    assert changed == 1

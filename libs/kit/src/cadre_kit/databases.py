@@ -17,6 +17,8 @@ from cadre_kit.errors import CadreError, DataLost, InvalidInput, StoreFailed, Un
 
 __all__ = [
     "BUSY_SECONDS",
+    "POSTGRESQL_OPTIONS",
+    "POSTGRESQL_TIMES",
     "DatabaseCorrupt",
     "DatabaseFull",
     "DatabaseLocked",
@@ -38,14 +40,20 @@ _SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}",
 )
 _POOLED = 10
-# A server that does not answer, or a network that is gone, is noticed within these; seconds, the last milliseconds.
-_POSTGRESQL_TIMES = {
+POSTGRESQL_TIMES = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 2,
     "tcp_user_timeout": 8000,
 }
+"""A server that does not answer, or a network that is gone, is noticed within these; seconds, the last milliseconds."""
+POSTGRESQL_OPTIONS = (
+    "-c idle_in_transaction_session_timeout=5000 -c tcp_user_timeout=8000"
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=2"
+)
+"""The same the other way round: the server lets go of a client that is gone, or says nothing within a transaction. What
+that one had locked, nobody else could have otherwise for hours."""
 _MIGRATION_LOCK = 7_415_301
 
 
@@ -128,18 +136,18 @@ def is_postgresql(url: str) -> bool:
 
 
 def open_postgresql(url: str, *, strict: bool = False) -> AsyncEngine:
-    """An engine for `postgresql://...`, that notices within seconds when the server is gone.
+    """An engine for `postgresql://...`, that notices within seconds when the server is gone, as the server does of it.
 
     `strict` waits for the server's disk with each commit, whatever the server's own setting is.
     """
-    options = "-c synchronous_commit=on" if strict else ""
+    options = POSTGRESQL_OPTIONS + (" -c synchronous_commit=on" if strict else "")
     return create_async_engine(
         _parsed(url).set(drivername="postgresql+psycopg"),
         pool_size=_POOLED,
         max_overflow=0,
         pool_timeout=BUSY_SECONDS,
         pool_pre_ping=True,
-        connect_args={**_POSTGRESQL_TIMES, "options": options},
+        connect_args={**POSTGRESQL_TIMES, "options": options},
     )
 
 
@@ -188,7 +196,7 @@ def migrate(url: str, *, migrations: Path, name: str) -> None:
         _begin_before_changing_tables(engine)
     else:
         engine = create_engine(
-            parsed.set(drivername="postgresql+psycopg"), connect_args=_POSTGRESQL_TIMES
+            parsed.set(drivername="postgresql+psycopg"), connect_args=POSTGRESQL_TIMES
         )
         event.listen(engine, "begin", _migrate_alone)
     config = Config()

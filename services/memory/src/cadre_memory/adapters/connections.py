@@ -6,12 +6,18 @@ from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
-from cadre_kit.databases import DatabaseFull, DatabaseUnavailable, connect_sqlite
+from cadre_kit.databases import (
+    POSTGRESQL_OPTIONS,
+    POSTGRESQL_TIMES,
+    DatabaseFull,
+    DatabaseUnavailable,
+    connect_sqlite,
+)
 from cadre_kit.errors import InvalidInput
 
-_CONNECT_SECONDS = 10
 # Any number that all memory services on one database agree on.
 _WRITING = 7413
 
@@ -114,7 +120,10 @@ class PostgresConnection:
     def to(cls, url: str) -> "PostgresConnection":
         """Opens one. Raises DatabaseUnavailable."""
         with _postgres_errors():
-            return cls(psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS))
+            own = conninfo_to_dict(url).get("options") or ""
+            options = f"{POSTGRESQL_OPTIONS} {own}"
+            address = make_conninfo(url, options=options, **POSTGRESQL_TIMES)
+            return cls(psycopg.connect(address, autocommit=True))
 
     @property
     def in_transaction(self) -> bool:
