@@ -338,7 +338,7 @@ LIBRARY = {
     "deleted name": "del __builtins__",
     "nonlocal": "def f():\n    x = 1\n    def g():\n        nonlocal __x__\n",
 }
-FILES = {
+OPENED = {
     "stream of a file": "open('a', 'w').__stream__",
     "stream of a file by text": "getattr(open('a', 'w'), '__stre' + 'am__')",
     "stream of a file by format": "'{0.__stream__}'.format(open('a', 'w'))",
@@ -389,4 +389,100 @@ FILES = {
     "what opens files": "open.__closure__",
     "the folder of what opens files": "open.__self__",
 }
+_IMPORTS = "import copy, glob, operator, pathlib\nfrom pathlib import Path, PurePath\n"
+PATHS: dict[str, str] = {
+    said: f"{_IMPORTS}print('LEAKED', {said})"
+    for said in (
+        "Path('/etc/passwd').read_text()",
+        "Path('../../etc/passwd').read_text()",
+        "Path('/work/../etc/passwd').read_bytes()",
+        "Path('/tmp/../etc/passwd').open()",
+        "Path('/proc/self/environ').read_bytes()",
+        "Path(b'/etc/passwd').read_text()",
+        "Path('/etc/passwd').stat()",
+        "open(Path('..') / 'etc' / 'passwd')",
+        "list(Path('/').iterdir())",
+        "list(Path('/etc').glob('*'))",
+        "list(Path('/').rglob('*'))",
+        "glob.glob('/etc/*')",
+        "glob.os",
+        "pathlib.os",
+        "Path.__folder__",
+        "Path('a').__pure__",
+        "getattr(Path('a'), '__pu' + 're__')",
+        "'{0.__pure__}'.format(Path('a'))",
+        "'{0.read_text.__globals__}'.format(Path('a'))",
+        "operator.attrgetter('parent.__pure__')(Path('a'))",
+        "sorted([Path('a')], key=lambda path: path.__pure__)",
+        "PurePath.name.fget.__globals__",
+        "Path.cwd.__func__",
+        "Path.mro()",
+        "Path('a').__reduce_ex__(2)",
+        "[each.__pure__ for each in copy.deepcopy([Path('a')])]",
+        "vars(Path('a'))",
+        "vars(Path)",
+        "Path.__new__(Path).name",
+        "PurePath.parent.__get__(1)",
+        "setattr(Path, 'read_text', print)",
+        "object.__setattr__(Path('a'), '__pure__', 1)",
+        "Path.__setattr__(Path('a'), 'name', 1)",
+        "type('P', (PurePath,), {})",
+        "Path('a').write_text('x') and Path('a').rename('/etc/x')",
+        "Path('a').write_text('x') and Path('a').replace('../../x')",
+        "Path('/work').rename('/x')",
+        "Path('/work').rmdir()",
+        "Path('/x').mkdir(parents=True)",
+        "Path('/etc/passwd').unlink()",
+        "Path('a').symlink_to('/etc/passwd')",
+        "Path('a').open(opener=lambda *_: 1)",
+        "Path('a').write_bytes(bytes(10 ** 10))",
+        "Path('a').open('wb').truncate(10 ** 12)",
+        "Path.open(type('T', (str,), {'__getattr__': lambda *_: print})('/etc/passwd'))",
+    )
+} | {
+    "a subclass of paths": f"{_IMPORTS}class P(Path): pass\nprint('LEAKED')",
+    "a path by a pattern": f"{_IMPORTS}match Path('a'):\n case PurePath(__pure__=x): print('LEAKED')",
+    "memory by a far place that is left open": "f = open('a', 'wb')\nf.seek(10 ** 15)\nf.write(b'1')",
+    "memory in a pattern": f"{_IMPORTS}Path('d/' * 20000).mkdir(parents=True)\nlist(Path('.').rglob('*'))",
+}
+OS: dict[str, str] = {
+    # By another name, so that it is the object that refuses.
+    said: f"import os\nos.sep\nn = [os][0]\nprint('LEAKED', {said.replace('os.', 'n.')})"
+    for said in (
+        "os.listdir('/')",
+        "os.listdir('/proc')",
+        "os.listdir('..')",
+        "os.environ",
+        "os.getenv('PATH')",
+        "os.system('id')",
+        "os.popen",
+        "os.fork",
+        "os.open",
+        "os.write(1, b'LEAKED')",
+        "os.kill",
+        "os.stat",
+        "os._exit",
+        "os.__dict__",
+        "os.path.os",
+        "os.path.genericpath",
+        "os.path.expandvars('$PATH')",
+        "os.path.getsize('/etc/passwd')",
+        "os.path.join.__globals__",
+        "os.path.join.__closure__",
+        "os.listdir.__closure__",
+        "os.remove('/etc/passwd')",
+        "os.rename('/etc/passwd', 'a')",
+        "os.makedirs('/etc/x')",
+        "setattr(os, 'system', print)",
+        "[1 for os.sep in 'x']",
+        "getattr(os.path, 'os')",
+    )
+} | {
+    "what is not offered of os": "import os\nif os.sep == '': os.system('id')\nprint('LEAKED')",
+    "what is not offered, by another name": "import os as o\nprint('LEAKED', o.sep, o.environ)",
+    "os in a function": "def f():\n    import os\n    return os.popen('id')\nprint('LEAKED', f())",
+    "names from os": "from os import sep, environ\nprint('LEAKED')",
+    "all names from os": "from os import *\nprint('LEAKED')",
+}
+FILES = {**OPENED, **PATHS, **OS}
 ATTACKS = {**ASYNC, **CLASSES, **LIBRARY}

@@ -185,7 +185,12 @@ BLOCKED = {
 }
 MODULES = [
     "os",
+    "os.path.genericpath",
     "sys.modules",
+    "os.system",
+    "os.environ",
+    "posixpath",
+    "pathlib._PosixFlavour",
     "subprocess",
     "ctypes",
     "socket",
@@ -199,7 +204,6 @@ MODULES = [
     "signal",
     "resource",
     "shutil",
-    "pathlib",
     "tempfile",
     "code",
     "codeop",

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cadre_sandbox.worker.language.ownership import CallNotAllowed, NotAllowed, is_class
+from cadre_sandbox.worker.language.paths import PurePath
 from cadre_sandbox.worker.language.rules import (
     DEFINABLE_DUNDERS,
     field_problem,
@@ -56,6 +57,7 @@ _CLOSED = (
     asyncio.Timeout,
     dataclasses.Field,
     pprint.PrettyPrinter,
+    PurePath,
 )
 # What the statement itself puts into a class: its name, and the exact type it has.
 _OF_THE_STATEMENT: Mapping[str, type] = {

@@ -7,7 +7,7 @@ weakref.proxy).
 
 from collections.abc import Mapping
 
-__all__ = ["MODULE_NAMES", "MODULE_TABLE"]
+__all__ = ["MODULE_NAMES", "MODULE_TABLE", "OS_NAMES"]
 
 MODULE_TABLE: Mapping[str, str] = {
     "abc": "ABC abstractmethod",
@@ -105,5 +105,20 @@ MODULE_TABLE: Mapping[str, str] = {
     "zoneinfo": "ZoneInfo ZoneInfoNotFoundError",
 }
 # Made of our own parts only.
-_OURS = ("ast", "logging", "sys", "traceback", "warnings")
+_OURS = (
+    "ast",
+    "glob",
+    "logging",
+    "os",
+    "os.path",
+    "pathlib",
+    "sys",
+    "traceback",
+    "warnings",
+)
 MODULE_NAMES = tuple(sorted((*MODULE_TABLE, *_OURS)))
+# What paths.py offers of it.
+OS_NAMES = frozenset(
+    "curdir extsep fspath getcwd linesep listdir makedirs mkdir name pardir path remove rename replace rmdir sep "
+    "unlink".split()
+)

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from cadre_sandbox.worker.language import classes, coroutines, dispatch, guards, logs, zones
+from cadre_sandbox.worker.language.folder import Folder
 from cadre_sandbox.worker.language.module_names import MODULE_TABLE
 from cadre_sandbox.worker.language.ownership import (
     AttributeNotAllowed,
     CallNotAllowed,
     ImportNotAllowed,
 )
+from cadre_sandbox.worker.language.paths import path_modules
 
 __all__ = ["FrozenModule", "frozen_modules", "importer", "preload"]
 
@@ -65,9 +67,9 @@ def preload() -> None:
 
 
 def frozen_modules(
-    *, streams: Mapping[str, Any], format_traceback: Callable[..., str]
+    *, streams: Mapping[str, Any], format_traceback: Callable[..., str], folder: Folder
 ) -> dict[str, FrozenModule]:
-    """Every module by its full name. `streams` are the program's own stdout and stderr."""
+    """Every module by its full name. `streams` are the program's own stdout and stderr, `folder` has its files."""
     contents: dict[str, dict[str, Any]] = {
         name: {
             public: getattr(sys.modules[name], public)
@@ -100,11 +102,13 @@ def frozen_modules(
         "simplefilter": warnings.simplefilter,
         "warn": warnings.warn,
     }
+    contents |= path_modules(folder)
     contents["zoneinfo"]["available_timezones"] = zones.zone_names
     modules = {name: FrozenModule(name, inside) for name, inside in contents.items()}
     # C code that a program calls imports by the program's own __import__, and then looks among the real modules.
     modules["_strptime"] = FrozenModule("_strptime", {})
     modules["urllib"] = FrozenModule("urllib", {"parse": modules["urllib.parse"]})
+    modules["os"].__dict__["path"] = modules["os.path"]
     modules["collections"].__dict__["abc"] = modules["collections.abc"]
     return modules
 
