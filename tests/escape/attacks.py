@@ -484,5 +484,83 @@ OS: dict[str, str] = {
     "names from os": "from os import sep, environ\nprint('LEAKED')",
     "all names from os": "from os import *\nprint('LEAKED')",
 }
-FILES = {**OPENED, **PATHS, **OS}
+_REFLECTION = "import copy, functools, inspect, types, typing\nfrom typing import get_type_hints\n"
+REFLECTION: dict[str, str] = {
+    said: f"{_REFLECTION}print('LEAKED', {said})"
+    for said in (
+        "inspect.signature(print)",
+        "inspect.signature(getattr)",
+        "inspect.signature(copy.deepcopy)",
+        "inspect.signature(get_type_hints)",
+        "inspect.signature(lambda: 0).__real__",
+        "inspect.signature(lambda: 0).bind().__bound__",
+        "inspect.signature(lambda: 0).from_callable(print)",
+        "inspect.Signature.from_callable(print)",
+        "inspect.Signature.parameters.fget.__globals__",
+        "inspect.Signature().parameters",
+        "inspect.getsource",
+        "inspect.stack",
+        "inspect.unwrap",
+        "inspect.getattr_static",
+        "get_type_hints(print)",
+        "get_type_hints(get_type_hints)",
+        "get_type_hints(typing.NamedTuple)",
+        "get_type_hints.__globals__",
+        "'{0.__real__}'.format(inspect.signature(lambda: 0))",
+        "type('P', (inspect.Parameter,), {})",
+        "copy.deepcopy(inspect.signature(lambda: 0).bind(), {})",
+        "copy.deepcopy(inspect.signature(lambda: 0), m := {}) and [*m.values()][-1][0].from_callable",
+    )
+} | {
+    "a signature of another function by a partialmethod": f"{_REFLECTION}"
+    "def f(): pass\nf._partialmethod = functools.partialmethod(copy.deepcopy)\nassert str(inspect.signature(f)) == '()'\ninspect.signature(f).__real__",
+    "a signature of what is wrapped": f"{_REFLECTION}"
+    "def f(): pass\nf.__wrapped__ = copy.deepcopy\nprint('LEAKED')",
+    "a signature of a library's method": f"{_REFLECTION}"
+    "m = types.MethodType(copy.deepcopy, 1)\nprint('LEAKED', inspect.signature(m))",
+    "a signature by an instance": f"{_REFLECTION}"
+    "class C: pass\nC.__call__ = copy.deepcopy\nprint('LEAKED', inspect.signature(C()))",
+    "hints of a library's method": f"{_REFLECTION}"
+    "print('LEAKED', get_type_hints(types.MethodType(copy.deepcopy, 1)))",
+    "the builtins by a hint": f"{_REFLECTION}"
+    "def f(x: '__builtins__'): pass\nget_type_hints(f)['x']['len']",
+    "the builtins by an odd letter": f"{_REFLECTION}"
+    "def f(x: '__ｂuiltins__'): pass\nget_type_hints(f)['x']['len']",
+    "a call by a hint": f"{_REFLECTION}"
+    "def f(x: 'print(1) or open'): pass\nget_type_hints(f)['x']('a', 'w')",
+    "globals by a hint": f"{_REFLECTION}"
+    "def f(x: 'print.__globals__'): pass\nget_type_hints(f)['x']['os']",
+    "names of a library by a hint": f"{_REFLECTION}"
+    "class C:\n    x: 'sys'\nfor call in (get_type_hints, functools.partial(get_type_hints)):\n    for found in map(call, [C]): print(found['x'].modules)",
+    "names of the json library by a hint": f"{_REFLECTION}"
+    "import json\nclass C:\n    x: 'scanner'\nprint(json.loads(json.dumps(C, default=get_type_hints))['x'].x)",
+    "what is behind the members of an enum": f"{_REFLECTION}"
+    "import re\nclass E:\n    def __eq__(self, other): other['IGNORECASE'] = print; return True\nre.RegexFlag.__members__ == E()\nassert re.RegexFlag['IGNORECASE'] is print",
+    "what is behind the members of an enum, by or": f"{_REFLECTION}"
+    "import re\nclass E:\n    def __ror__(self, other): other.clear()\nre.RegexFlag.__members__ | E()\nre.RegexFlag['IGNORECASE'] + ''",
+    "a stream for words": f"{_REFLECTION}import shlex\nshlex.split(None)",
+    "code for a clock": f"{_REFLECTION}import timeit\ntimeit.timeit('print(\"LEAKED\")')",
+    "code for a clock, in a text of one's own": f"{_REFLECTION}"
+    "import timeit\nclass S(str): pass\ntimeit.timeit(S('print(\"LEAKED\")'), number=1)",
+    "a codec by a path": f"{_REFLECTION}import codecs\ncodecs.encode('x', '../../etc/passwd')",
+    "a codec of one's own": f"{_REFLECTION}import codecs\ncodecs.register(print)",
+    "a file by codecs": f"{_REFLECTION}import codecs\ncodecs.open('/etc/passwd')",
+    "a file by gzip": f"{_REFLECTION}import gzip\ngzip.open('/etc/passwd')",
+    "memory by gzip": f"{_REFLECTION}"
+    "import gzip\ngzip.decompress(gzip.compress(bytes(10 ** 7)) * 200)",
+    "memory by codecs": f"{_REFLECTION}"
+    "import codecs, zlib\ncodecs.decode(zlib.compress(bytes(10 ** 9)), 'zlib')",
+    "the real input": f"{_REFLECTION}import sys\nsys.stdin.buffer",
+    "the number of the input": f"{_REFLECTION}import sys\nsys.stdin.fileno()",
+    "private methods of a parser": f"{_REFLECTION}"
+    "from html.parser import HTMLParser\nclass P(HTMLParser): pass\nP()._parse_doctype_element.__func__.__globals__",
+    "addresses without end": f"{_REFLECTION}"
+    "import ipaddress\nlist(ipaddress.ip_network('::/0').hosts())",
+    "private parts of addresses": f"{_REFLECTION}"
+    "import ipaddress\nipaddress.ip_address('1.1.1.1')._constants",
+    "the module of small modules": f"{_REFLECTION}import fnmatch\nfnmatch.posixpath",
+    "registry of a dispatch": f"{_REFLECTION}"
+    "functools.singledispatch(print)._singledispatch__registry",
+}
+WITHOUT_SUCCESS = {**OPENED, **PATHS, **OS, **REFLECTION}
 ATTACKS = {**ASYNC, **CLASSES, **LIBRARY}

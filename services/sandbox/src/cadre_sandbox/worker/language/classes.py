@@ -5,6 +5,7 @@ import builtins
 import collections
 import dataclasses
 import functools
+import inspect
 import pprint
 import string
 import types
@@ -56,6 +57,7 @@ _CLOSED = (
     asyncio.TaskGroup,
     asyncio.Timeout,
     dataclasses.Field,
+    inspect.Parameter,
     pprint.PrettyPrinter,
     PurePath,
 )
