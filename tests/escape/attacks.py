@@ -550,6 +550,8 @@ REFLECTION: dict[str, str] = {
     "import gzip\ngzip.decompress(gzip.compress(bytes(10 ** 7)) * 200)",
     "memory by codecs": f"{_REFLECTION}"
     "import codecs, zlib\ncodecs.decode(zlib.compress(bytes(10 ** 9)), 'zlib')",
+    "names of a module by what makes one": "import sys\nsys.__init__('sys', {'exit': print})\nassert sys.exit is print",
+    "a module of one's own": "import sys\nprint('LEAKED', type(sys)('os', {}))",
     "the real input": f"{_REFLECTION}import sys\nsys.stdin.buffer",
     "the number of the input": f"{_REFLECTION}import sys\nsys.stdin.fileno()",
     "private methods of a parser": f"{_REFLECTION}"

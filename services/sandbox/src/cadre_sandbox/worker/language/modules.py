@@ -48,11 +48,10 @@ _LITERAL_CHARACTERS = 100_000
 
 
 class FrozenModule:
-    """A module as programs see it: the chosen names, not to be changed."""
+    """A module as programs see it: the chosen names, not to be changed, also not by what makes one."""
 
-    def __init__(self, name: str, contents: Mapping[str, Any]) -> None:
-        self.__dict__.update(contents)
-        self.__dict__["__name__"] = name
+    def __new__(cls, *_: Any, **__: Any) -> "FrozenModule":
+        raise CallNotAllowed("a module is imported")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeNotAllowed("attributes of a module may not be changed")
@@ -65,6 +64,12 @@ class FrozenModule:
     def __getattr__(self, name: str) -> NoReturn:
         module = self.__dict__["__name__"]
         raise AttributeNotAllowed(f"{module}.{name} is not there, or not allowed")
+
+
+def _frozen(name: str, contents: Mapping[str, Any]) -> FrozenModule:
+    module = object.__new__(FrozenModule)
+    module.__dict__.update(contents, __name__=name)
+    return module
 
 
 def preload() -> None:
@@ -123,11 +128,11 @@ def frozen_modules(
     }
     contents |= path_modules(folder)
     contents["zoneinfo"]["available_timezones"] = zones.zone_names
-    modules = {name: FrozenModule(name, inside) for name, inside in contents.items()}
+    modules = {name: _frozen(name, inside) for name, inside in contents.items()}
     # C code that a program calls imports by the program's own __import__, and then looks among the real modules.
-    modules["_strptime"] = FrozenModule("_strptime", {})
+    modules["_strptime"] = _frozen("_strptime", {})
     modules["html"].__dict__["parser"] = modules["html.parser"]
-    modules["urllib"] = FrozenModule("urllib", {"parse": modules["urllib.parse"]})
+    modules["urllib"] = _frozen("urllib", {"parse": modules["urllib.parse"]})
     modules["os"].__dict__["path"] = modules["os.path"]
     modules["collections"].__dict__["abc"] = modules["collections.abc"]
     return modules
