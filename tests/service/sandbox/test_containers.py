@@ -348,8 +348,16 @@ def _docker(*arguments: str) -> str:
     return done.stdout
 
 
-async def test_a_new_wheel_in_the_folder_is_taken(stub: Stub, tmp_path: Path) -> None:
-    settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_wheels=tmp_path)
+def _images(name: str) -> list[str]:
+    return _docker("images", "--format", "{{.Repository}}:{{.Tag}}", name).split()
+
+
+async def test_a_new_wheel_in_the_folder_is_taken_and_the_image_of_the_old_one_goes(
+    stub: Stub, tmp_path: Path
+) -> None:
+    settings = SandboxSettings(
+        _env_file=None, home=tmp_path, sandbox_wheels=tmp_path, sandbox_packages="mytiny"
+    )
     engine = Engine(engine_settings(settings))
     await engine.connect()
     images, seen = [], []
@@ -359,11 +367,38 @@ async def test_a_new_wheel_in_the_folder_is_taken(stub: Stub, tmp_path: Path) ->
             images.append(await engine.image(["mytiny"]))
             show = ("python3", "-c", "import mytiny; print(mytiny.VERSION)")
             seen.append(await asyncio.to_thread(_docker, "run", "--rm", images[-1], *show))
+        left = [await asyncio.to_thread(_images, image) for image in images]
     finally:
-        await asyncio.to_thread(_docker, "rmi", *images)
+        await asyncio.to_thread(_docker, "rmi", images[-1])
         engine.close()
 
     assert seen == ["1.0\n", "2.0\n"]
+    assert left == [[], [images[-1]]]
+
+
+async def test_an_image_goes_with_the_permission_for_its_package_but_not_from_under_a_container(
+    stub: Stub, tmp_path: Path
+) -> None:
+    allowed = SandboxSettings(
+        _env_file=None, home=tmp_path, sandbox_wheels=tmp_path, sandbox_packages="mytiny"
+    )
+    _wheel(tmp_path, "1.0")
+    before = Engine(engine_settings(allowed))
+    after = Engine(engine_settings(allowed.model_copy(update={"sandbox_packages": "other"})))
+    other = Engine(engine_settings(allowed.model_copy(update={"home": tmp_path / "other"})))
+    for engine in (before, after, other):
+        await engine.connect()
+    image = await before.image(["mytiny"])
+    user = (await asyncio.to_thread(_docker, "create", image, "true")).strip()
+
+    removed = [await each.remove_stale_images() for each in (before, other, after)]
+    await asyncio.to_thread(_docker, "rm", user)
+    removed += [await after.remove_stale_images()]
+
+    assert removed == [0, 0, 0, 1]
+    assert await asyncio.to_thread(_images, image) == []
+    for engine in (before, after, other):
+        engine.close()
 
 
 @pytest.mark.parametrize("nobody", ["unix:///nowhere/nobody.sock", "tcp://127.0.0.1:9"])

@@ -264,6 +264,7 @@ class ContainerRunner:
             await self._engine.connect()
             self._connected = True
             removed = await self._engine.remove_orphans()
+            await self._engine.remove_stale_images()
             self._walls = await self._prove()
         except RunnerLost as exc:
             self._missing = f"{exc.message}. {exc.resolution}"
