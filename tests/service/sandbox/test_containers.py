@@ -25,9 +25,11 @@ from tests.service.sandbox.containers import (
 
 from cadre.common.v1 import common_pb2
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
+from cadre_kit.addresses import AddressRules
 from cadre_kit.channels import call, connect
 from cadre_kit.errors import CadreError, InvalidInput
 from cadre_kit.serving import serving
+from cadre_sandbox.adapters.containers import container_runner
 from cadre_sandbox.adapters.engines import Engine
 from cadre_sandbox.app import build, engine_settings
 from cadre_sandbox.settings import SandboxSettings
@@ -420,6 +422,32 @@ async def test_without_an_engine_the_mode_says_why(nobody: str, tmp_path: Path) 
     assert nobody in offered.docker_missing
     assert "CADRE_SANDBOX_DOCKER_HOST" in offered.docker_missing
     assert caught.value.code == "MODE_NOT_OFFERED"
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - the runner tells nobody
+            await asyncio.sleep(0.02)
+
+
+async def test_an_engine_that_comes_later_is_found(stub: Stub, tmp_path: Path) -> None:
+    later = tmp_path / "engine.sock"
+    settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_docker_host=f"unix://{later}")
+    async with container_runner(
+        engine=Engine(engine_settings(settings)),
+        wanted=True,
+        pool=0,
+        packages=(),
+        prepared=(),
+        hosts=(),
+        rules=AddressRules(),
+        looks_again_seconds=0.1,
+    ) as runner:
+        await _until(lambda: runner.missing.startswith("no Docker engine listens"))
+        later.symlink_to("/var/run/docker.sock")
+        await _until(lambda: not runner.missing)
+
+        assert all(wall.holds for wall in runner.walls())
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -106,6 +106,7 @@ class Engine:
             if client is not None:
                 client.close()
             raise _no_engine("answers", self._settings.address) from exc
+        self.close()
         self._client = client
         if not self._runtime and "runsc" in runtimes:
             self._runtime = "runsc"
