@@ -23,6 +23,7 @@ from cadre_sandbox.worker.language.transformer import (
     FILENAME,
     HINT,
     READ,
+    REFUSE,
     WRITE,
     ProgramRefused,
     compile_program,
@@ -196,6 +197,7 @@ class Interpreter:
             FILENAME: True,
             HINT: guards.hint,
             READ: guards.read,
+            REFUSE: guards.refuse_import,
             WRITE: guards.write,
         }
         for name, value in inputs.items():

@@ -20,6 +20,7 @@ from cadre_sandbox.worker.language.logs import Logger
 from cadre_sandbox.worker.language.ownership import (
     AttributeNotAllowed,
     CallNotAllowed,
+    ImportNotAllowed,
     NotAllowed,
     is_class,
     is_own,
@@ -41,6 +42,7 @@ __all__ = [
     "methodcaller",
     "names",
     "read",
+    "refuse_import",
     "refused_builtin",
     "set_attribute",
     "update_wrapper",
@@ -391,6 +393,11 @@ def hint(evaluate: Callable[[], Any], text: str) -> Any:
         return evaluate()
     except (NameError, AttributeError):
         return text
+
+
+def refuse_import(problem: str) -> NoReturn:
+    """In place of an import of `os` that the program may not make."""
+    raise ImportNotAllowed(problem, name="os")
 
 
 def refused_builtin(name: str, why: str) -> Callable[..., NoReturn]:

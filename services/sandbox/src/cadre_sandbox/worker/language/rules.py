@@ -113,7 +113,7 @@ def field_problem(name: str) -> str:
 
 
 def os_problem(used: AbstractSet[str]) -> str:
-    """Why a program that uses these names of `os`, or none, may not import it: said before anything of it is done."""
+    """Why a program that uses these names of `os`, or none, may not import it."""
     if used and used <= OS_NAMES:
         return ""
     said = f" for {', '.join(sorted(used - OS_NAMES)[:5])}" if used else ""

@@ -28,12 +28,22 @@ from cadre_sandbox.worker.language.rules import (
     variable_problem,
 )
 
-__all__ = ["BUILD", "FILENAME", "HINT", "READ", "WRITE", "ProgramRefused", "compile_program"]
+__all__ = [
+    "BUILD",
+    "FILENAME",
+    "HINT",
+    "READ",
+    "REFUSE",
+    "WRITE",
+    "ProgramRefused",
+    "compile_program",
+]
 
 FILENAME = "<program>"
 READ = "<read>"
 WRITE = "<write>"
 HINT = "<hint>"
+REFUSE = "<refuse>"
 BUILD = "__build_class__"
 
 _NAME_LISTS = ("__slots__", "__match_args__")
@@ -169,14 +179,15 @@ class _Transformer(RestrictingNodeTransformer):
 
     def visit_Import(self, node: ast.Import) -> ast.AST:
         for alias in node.names:
-            if alias.name == "os" or (alias.name == "os.path" and not alias.asname):
-                self._refuse(node, os_problem(self._uses[alias.asname or "os"]))
+            is_os = alias.name == "os" or (alias.name == "os.path" and not alias.asname)
+            if is_os and (problem := os_problem(self._uses[alias.asname or "os"])):
+                return _refusal(problem, at=node)
         checked: ast.AST = self.check_import_names(node)
         return checked
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        if node.module == "os":
-            self._refuse(node, os_problem({alias.name for alias in node.names}))
+        if node.module == "os" and (problem := os_problem({alias.name for alias in node.names})):
+            return _refusal(problem, at=node)
         checked: ast.AST = self.check_import_names(node)
         return checked
 
@@ -388,7 +399,12 @@ def _arguments(arguments: ast.arguments) -> list[ast.arg]:
     return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *stars]
 
 
-def _guard_call(guard: str, *arguments: ast.expr, at: ast.expr) -> ast.Call:
+def _refusal(problem: str, *, at: ast.stmt) -> ast.stmt:
+    """A statement that refuses the import in whose place it stands."""
+    return ast.copy_location(ast.Expr(_guard_call(REFUSE, ast.Constant(problem), at=at)), at)
+
+
+def _guard_call(guard: str, *arguments: ast.expr, at: ast.expr | ast.stmt) -> ast.Call:
     call = ast.Call(func=ast.Name(guard, ast.Load()), args=list(arguments), keywords=[])
     copy_locations(call, at)
     return call
