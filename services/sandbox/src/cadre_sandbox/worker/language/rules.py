@@ -117,7 +117,9 @@ def os_problem(used: AbstractSet[str]) -> str:
     if used and used <= OS_NAMES:
         return ""
     said = f" for {', '.join(sorted(used - OS_NAMES)[:5])}" if used else ""
-    return f"the module 'os' is not allowed{said}: of it there are {', '.join(sorted(OS_NAMES))}"
+    given = "; what a program is given is in `inputs`" if used & {"environ", "getenv"} else ""
+    there = ", ".join(sorted(OS_NAMES))
+    return f"the module 'os' is not allowed{said}: of it there are {there}{given}"
 
 
 def keyword_problem(name: str) -> str:
