@@ -338,7 +338,7 @@ LIBRARY = {
     "deleted name": "del __builtins__",
     "nonlocal": "def f():\n    x = 1\n    def g():\n        nonlocal __x__\n",
 }
-FILES = {
+OPENED = {
     "stream of a file": "open('a', 'w').__stream__",
     "stream of a file by text": "getattr(open('a', 'w'), '__stre' + 'am__')",
     "stream of a file by format": "'{0.__stream__}'.format(open('a', 'w'))",
@@ -389,4 +389,180 @@ FILES = {
     "what opens files": "open.__closure__",
     "the folder of what opens files": "open.__self__",
 }
+_IMPORTS = "import copy, glob, operator, pathlib\nfrom pathlib import Path, PurePath\n"
+PATHS: dict[str, str] = {
+    said: f"{_IMPORTS}print('LEAKED', {said})"
+    for said in (
+        "Path('/etc/passwd').read_text()",
+        "Path('../../etc/passwd').read_text()",
+        "Path('/work/../etc/passwd').read_bytes()",
+        "Path('/tmp/../etc/passwd').open()",
+        "Path('/proc/self/environ').read_bytes()",
+        "Path(b'/etc/passwd').read_text()",
+        "Path('/etc/passwd').stat()",
+        "open(Path('..') / 'etc' / 'passwd')",
+        "list(Path('/').iterdir())",
+        "list(Path('/etc').glob('*'))",
+        "list(Path('/').rglob('*'))",
+        "glob.glob('/etc/*')",
+        "glob.os",
+        "pathlib.os",
+        "Path.__folder__",
+        "Path('a').__pure__",
+        "getattr(Path('a'), '__pu' + 're__')",
+        "'{0.__pure__}'.format(Path('a'))",
+        "'{0.read_text.__globals__}'.format(Path('a'))",
+        "operator.attrgetter('parent.__pure__')(Path('a'))",
+        "sorted([Path('a')], key=lambda path: path.__pure__)",
+        "PurePath.name.fget.__globals__",
+        "Path.cwd.__func__",
+        "Path.mro()",
+        "Path('a').__reduce_ex__(2)",
+        "[each.__pure__ for each in copy.deepcopy([Path('a')])]",
+        "vars(Path('a'))",
+        "vars(Path)",
+        "Path.__new__(Path).name",
+        "PurePath.parent.__get__(1)",
+        "setattr(Path, 'read_text', print)",
+        "object.__setattr__(Path('a'), '__pure__', 1)",
+        "Path.__setattr__(Path('a'), 'name', 1)",
+        "type('P', (PurePath,), {})",
+        "Path('a').write_text('x') and Path('a').rename('/etc/x')",
+        "Path('a').write_text('x') and Path('a').replace('../../x')",
+        "Path('/work').rename('/x')",
+        "Path('/work').rmdir()",
+        "Path('/x').mkdir(parents=True)",
+        "Path('/etc/passwd').unlink()",
+        "Path('a').symlink_to('/etc/passwd')",
+        "Path('a').open(opener=lambda *_: 1)",
+        "Path('a').write_bytes(bytes(10 ** 10))",
+        "Path('a').open('wb').truncate(10 ** 12)",
+        "Path.open(type('T', (str,), {'__getattr__': lambda *_: print})('/etc/passwd'))",
+    )
+} | {
+    "a subclass of paths": f"{_IMPORTS}class P(Path): pass\nprint('LEAKED')",
+    "a path by a pattern": f"{_IMPORTS}match Path('a'):\n case PurePath(__pure__=x): print('LEAKED')",
+    "memory by a far place that is left open": "f = open('a', 'wb')\nf.seek(10 ** 15)\nf.write(b'1')",
+    "memory in a pattern": f"{_IMPORTS}Path('d/' * 20000).mkdir(parents=True)\nlist(Path('.').rglob('*'))",
+}
+OS: dict[str, str] = {
+    # By another name, so that it is the object that refuses.
+    said: f"import os\nos.sep\nn = [os][0]\nprint('LEAKED', {said.replace('os.', 'n.')})"
+    for said in (
+        "os.listdir('/')",
+        "os.listdir('/proc')",
+        "os.listdir('..')",
+        "os.environ",
+        "os.getenv('PATH')",
+        "os.system('id')",
+        "os.popen",
+        "os.fork",
+        "os.open",
+        "os.write(1, b'LEAKED')",
+        "os.kill",
+        "os.stat",
+        "os._exit",
+        "os.__dict__",
+        "os.path.os",
+        "os.path.genericpath",
+        "os.path.expandvars('$PATH')",
+        "os.path.getsize('/etc/passwd')",
+        "os.path.join.__globals__",
+        "os.path.join.__closure__",
+        "os.listdir.__closure__",
+        "os.remove('/etc/passwd')",
+        "os.rename('/etc/passwd', 'a')",
+        "os.makedirs('/etc/x')",
+        "setattr(os, 'system', print)",
+        "[1 for os.sep in 'x']",
+        "getattr(os.path, 'os')",
+    )
+} | {
+    "what is not offered of os": "import os\nif os.sep == '': os.system('id')\nprint('LEAKED')",
+    "what is not offered, by another name": "import os as o\nprint('LEAKED', o.sep, o.environ)",
+    "os in a function": "def f():\n    import os\n    return os.popen('id')\nprint('LEAKED', f())",
+    "names from os": "from os import sep, environ\nprint('LEAKED')",
+    "all names from os": "from os import *\nprint('LEAKED')",
+}
+_REFLECTION = "import copy, functools, inspect, types, typing\nfrom typing import get_type_hints\n"
+REFLECTION: dict[str, str] = {
+    said: f"{_REFLECTION}print('LEAKED', {said})"
+    for said in (
+        "inspect.signature(print)",
+        "inspect.signature(getattr)",
+        "inspect.signature(copy.deepcopy)",
+        "inspect.signature(get_type_hints)",
+        "inspect.signature(lambda: 0).__real__",
+        "inspect.signature(lambda: 0).bind().__bound__",
+        "inspect.signature(lambda: 0).from_callable(print)",
+        "inspect.Signature.from_callable(print)",
+        "inspect.Signature.parameters.fget.__globals__",
+        "inspect.Signature().parameters",
+        "inspect.getsource",
+        "inspect.stack",
+        "inspect.unwrap",
+        "inspect.getattr_static",
+        "get_type_hints(print)",
+        "get_type_hints(get_type_hints)",
+        "get_type_hints(typing.NamedTuple)",
+        "get_type_hints.__globals__",
+        "'{0.__real__}'.format(inspect.signature(lambda: 0))",
+        "type('P', (inspect.Parameter,), {})",
+        "copy.deepcopy(inspect.signature(lambda: 0).bind(), {})",
+        "copy.deepcopy(inspect.signature(lambda: 0), m := {}) and [*m.values()][-1][0].from_callable",
+    )
+} | {
+    "a signature of another function by a partialmethod": f"{_REFLECTION}"
+    "def f(): pass\nf._partialmethod = functools.partialmethod(copy.deepcopy)\nassert str(inspect.signature(f)) == '()'\ninspect.signature(f).__real__",
+    "a signature of what is wrapped": f"{_REFLECTION}"
+    "def f(): pass\nf.__wrapped__ = copy.deepcopy\nprint('LEAKED')",
+    "a signature of a library's method": f"{_REFLECTION}"
+    "m = types.MethodType(copy.deepcopy, 1)\nprint('LEAKED', inspect.signature(m))",
+    "a signature by an instance": f"{_REFLECTION}"
+    "class C: pass\nC.__call__ = copy.deepcopy\nprint('LEAKED', inspect.signature(C()))",
+    "hints of a library's method": f"{_REFLECTION}"
+    "print('LEAKED', get_type_hints(types.MethodType(copy.deepcopy, 1)))",
+    "the builtins by a hint": f"{_REFLECTION}"
+    "def f(x: '__builtins__'): pass\nget_type_hints(f)['x']['len']",
+    "the builtins by an odd letter": f"{_REFLECTION}"
+    "def f(x: '__ｂuiltins__'): pass\nget_type_hints(f)['x']['len']",
+    "a call by a hint": f"{_REFLECTION}"
+    "def f(x: 'print(1) or open'): pass\nget_type_hints(f)['x']('a', 'w')",
+    "globals by a hint": f"{_REFLECTION}"
+    "def f(x: 'print.__globals__'): pass\nget_type_hints(f)['x']['os']",
+    "names of a library by a hint": f"{_REFLECTION}"
+    "class C:\n    x: 'sys'\nfor call in (get_type_hints, functools.partial(get_type_hints)):\n    for found in map(call, [C]): print(found['x'].modules)",
+    "names of the json library by a hint": f"{_REFLECTION}"
+    "import json\nclass C:\n    x: 'scanner'\nprint(json.loads(json.dumps(C, default=get_type_hints))['x'].x)",
+    "what is behind the members of an enum": f"{_REFLECTION}"
+    "import re\nclass E:\n    def __eq__(self, other): other['IGNORECASE'] = print; return True\nre.RegexFlag.__members__ == E()\nassert re.RegexFlag['IGNORECASE'] is print",
+    "what is behind the members of an enum, by or": f"{_REFLECTION}"
+    "import re\nclass E:\n    def __ror__(self, other): other.clear()\nre.RegexFlag.__members__ | E()\nre.RegexFlag['IGNORECASE'] + ''",
+    "a stream for words": f"{_REFLECTION}import shlex\nshlex.split(None)",
+    "code for a clock": f"{_REFLECTION}import timeit\ntimeit.timeit('print(\"LEAKED\")')",
+    "code for a clock, in a text of one's own": f"{_REFLECTION}"
+    "import timeit\nclass S(str): pass\ntimeit.timeit(S('print(\"LEAKED\")'), number=1)",
+    "a codec by a path": f"{_REFLECTION}import codecs\ncodecs.encode('x', '../../etc/passwd')",
+    "a codec of one's own": f"{_REFLECTION}import codecs\ncodecs.register(print)",
+    "a file by codecs": f"{_REFLECTION}import codecs\ncodecs.open('/etc/passwd')",
+    "a file by gzip": f"{_REFLECTION}import gzip\ngzip.open('/etc/passwd')",
+    "memory by gzip": f"{_REFLECTION}"
+    "import gzip\ngzip.decompress(gzip.compress(bytes(10 ** 7)) * 200)",
+    "memory by codecs": f"{_REFLECTION}"
+    "import codecs, zlib\ncodecs.decode(zlib.compress(bytes(10 ** 9)), 'zlib')",
+    "names of a module by what makes one": "import sys\nsys.__init__('sys', {'exit': print})\nassert sys.exit is print",
+    "a module of one's own": "import sys\nprint('LEAKED', type(sys)('os', {}))",
+    "the real input": f"{_REFLECTION}import sys\nsys.stdin.buffer",
+    "the number of the input": f"{_REFLECTION}import sys\nsys.stdin.fileno()",
+    "private methods of a parser": f"{_REFLECTION}"
+    "from html.parser import HTMLParser\nclass P(HTMLParser): pass\nP()._parse_doctype_element.__func__.__globals__",
+    "addresses without end": f"{_REFLECTION}"
+    "import ipaddress\nlist(ipaddress.ip_network('::/0').hosts())",
+    "private parts of addresses": f"{_REFLECTION}"
+    "import ipaddress\nipaddress.ip_address('1.1.1.1')._constants",
+    "the module of small modules": f"{_REFLECTION}import fnmatch\nfnmatch.posixpath",
+    "registry of a dispatch": f"{_REFLECTION}"
+    "functools.singledispatch(print)._singledispatch__registry",
+}
+WITHOUT_SUCCESS = {**OPENED, **PATHS, **OS, **REFLECTION}
 ATTACKS = {**ASYNC, **CLASSES, **LIBRARY}

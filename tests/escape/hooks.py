@@ -126,7 +126,7 @@ HOOKS = {
     "operator call": "import operator\noperator.call(getattr, object, '__subclasses__')()",
     "re template": "import re\nre.sub('a', lambda m: m.re.__class__.__base__.__subclasses__(), 'a')",
     "re purge": "import re\nre._compiler",
-    "html parser": "import html.parser",
+    "html parser": "import html.parser\nhtml.parser.re",
     "urllib request": "import urllib.request",
     "urllib through parse": "import urllib.parse\nurllib.parse.sys",
     "locale": "import locale",

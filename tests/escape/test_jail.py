@@ -3,7 +3,9 @@
 Runs in a process that enters the very jail of programs; there is no switch that would do this in the service.
 """
 
+import contextlib
 import ctypes
+import errno
 import mmap
 import multiprocessing
 import os
@@ -11,13 +13,15 @@ import platform
 import resource
 import signal
 import socket
+import struct
 import time
 from multiprocessing.connection import Connection
 
 import pytest
 
-from cadre_sandbox.worker import seccomp
+from cadre_sandbox.worker import seccomp, syscalls
 from cadre_sandbox.worker.jail import Jail, Layer, Limits
+from cadre_sandbox.worker.proofs import prove
 
 pytestmark = pytest.mark.root
 
@@ -129,6 +133,38 @@ def test_files_stay_closed_behind_one_wall_alone(alone: Layer) -> None:
     said = _tried({"list": "os.listdir('/')"}, frozenset(Layer) - {alone})
 
     assert said == {"list": b"in"}
+
+
+def _without_filters(out: Connection) -> None:
+    """In a process of its own, from which the kernel takes no filter: runs a program in what is left of the jail."""
+    load, equal, give = 0x20, 0x15, 0x06
+    refused = struct.pack(
+        "HBBI" * 4,
+        *(load, 0, 0, 0, equal, 0, 1, 157 if platform.machine() == "x86_64" else 167),
+        *(give, 0, 0, 0x00050000 | errno.EPERM, give, 0, 0, 0x7FFF0000),
+    )
+    syscalls.take([syscalls.NO_NEW_PRIVILEGES, syscalls.seccomp(refused)])
+    with contextlib.suppress(OSError):
+        syscalls.check_seccomp()
+        out.send("there are filters")
+    jail = Jail.prepare(
+        first_uid=58_900, without=frozenset({*Layer} - {Layer.SECCOMP, Layer.LIMITS})
+    )
+    files = next(wall for wall in prove(jail) if wall["name"] == "files")
+    out.send((Layer.SECCOMP in jail.layers, jail.missing.get(Layer.SECCOMP), files["detail"]))
+
+
+def test_filters_that_the_kernel_does_not_take_are_missing_and_nothing_else_relies_on_them() -> (
+    None
+):
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_without_filters, args=(theirs,))
+    process.start()
+    said = ours.recv()
+    process.join(10)
+
+    assert said == (False, "[Errno 1] PR_SET_SECCOMP: Operation not permitted", "it is turned off")
 
 
 def _fork_and_stay(weakened: frozenset[Layer], go: Connection, out: Connection) -> None:

@@ -6,7 +6,7 @@ A program that gets past the guard prints LEAKED, or leaves it in its result.
 import textwrap
 
 import pytest
-from tests.escape.attacks import ATTACKS, FILES
+from tests.escape.attacks import ATTACKS, WITHOUT_SUCCESS
 from tests.escape.hooks import HOOKS
 
 from cadre.sandbox.v1 import sandbox_pb2
@@ -74,7 +74,7 @@ BLOCKED = {
     "methodcaller": "import operator\noperator.methodcaller('__subclasses__')(object)",
     "reduce": "import functools\nfunctools.reduce(getattr, ['__class__', '__base__', '__subclasses__'], ())",
     "wraps of builtins": "import functools\nfunctools.WRAPPER_ASSIGNMENTS",
-    "get_type_hints": "from typing import get_type_hints",
+    "get_type_hints": "import typing\ntyping.get_type_hints(print)",
     "ForwardRef": "from typing import ForwardRef",
     "make_dataclass": "from dataclasses import make_dataclass",
     "pattern keyword": "match print:\n case object(__globals__=g): print(g)",
@@ -185,7 +185,12 @@ BLOCKED = {
 }
 MODULES = [
     "os",
+    "os.path.genericpath",
     "sys.modules",
+    "os.system",
+    "os.environ",
+    "posixpath",
+    "pathlib._PosixFlavour",
     "subprocess",
     "ctypes",
     "socket",
@@ -199,7 +204,6 @@ MODULES = [
     "signal",
     "resource",
     "shutil",
-    "pathlib",
     "tempfile",
     "code",
     "codeop",
@@ -258,9 +262,9 @@ async def test_an_attack_through_what_is_offered_is_blocked(name: str, execute) 
     assert "LEAKED" not in answer.stdout + answer.result.text
 
 
-@pytest.mark.parametrize("name", FILES)
-async def test_an_attack_through_files_does_not_succeed(name: str, execute) -> None:  # type: ignore[no-untyped-def]
-    answer = await execute(textwrap.dedent(FILES[name]))
+@pytest.mark.parametrize("name", WITHOUT_SUCCESS)
+async def test_an_attack_through_files_or_names_does_not_succeed(name: str, execute) -> None:  # type: ignore[no-untyped-def]
+    answer = await execute(textwrap.dedent(WITHOUT_SUCCESS[name]))
 
     assert answer.outcome != sandbox_pb2.OUTCOME_SUCCEEDED, answer
     assert answer.error.code != "PROGRAM_CRASHED"

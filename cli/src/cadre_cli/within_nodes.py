@@ -1,4 +1,4 @@
-"""What happens within nodes, as a person sees it at a terminal: text as it is written, tools, items as they end."""
+"""What happens within nodes, as a person sees it at a terminal: text as it is written, tools, programs, ended items."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,6 +14,7 @@ __all__ = ["WithinNodes"]
 
 _SHOWN = 100
 _SHOWN_BELOW = 60
+_SHOWN_LINES = 20
 
 
 class WithinNodes:
@@ -43,6 +44,8 @@ class WithinNodes:
                 yield f"  [yellow]! {escape(str(data.get('message')))}[/]"
             case "node_succeeded" | "node_failed":
                 yield from self._ended(event)
+            case "node_retried":
+                yield from _program(event)
 
     def state(self, node: str) -> str:
         """A node that is under way: how many of its items have ended, or what is being written."""
@@ -68,6 +71,7 @@ class WithinNodes:
 
     def _ended(self, event: "Event") -> Iterator[str]:
         yield from self._left(event)
+        yield from _program(event)
         if event.item:
             self._done[event.node] = self._done.get(event.node, 0) + 1
             if event.error is not None:
@@ -78,6 +82,45 @@ class WithinNodes:
 def _text(line: str, item: int) -> str:
     place = f"[dim]{item}[/] " if item else ""
     return f"  [dim]│[/] {place}{escape(line)}"
+
+
+def _program(event: "Event") -> Iterator[str]:
+    """What a program printed, the last lines of it, and what it used; of items only where they printed or failed."""
+    said = (event.data or {}).get("program")
+    if not isinstance(said, dict):
+        return
+    lines = [
+        line for name in ("stdout", "stderr") for line in str(said.get(name) or "").splitlines()
+    ]
+    if len(lines) > _SHOWN_LINES:
+        yield f"  [dim]│ … {len(lines) - _SHOWN_LINES} lines before, on the run's page[/]"
+    for line in lines[-_SHOWN_LINES:]:
+        yield _text(line, event.item)
+    if lines or not event.item or said.get("outcome") != "succeeded":
+        yield f"  [dim]▪ {escape(_place(event))} {escape(_used(said))}[/]"
+
+
+def _place(event: "Event") -> str:
+    return f"{event.node} item {event.item}" if event.item else event.node
+
+
+def _used(said: Mapping[str, Any]) -> str:
+    """How long a program took, what it used, the limits it reached, and how many walls held around it."""
+    usage = said.get("usage")
+    used = usage if isinstance(usage, dict) else {}
+    parts = [
+        f"ran {duration(_number(used, 'wall_ms'))}",
+        f"CPU {duration(_number(used, 'cpu_ms'))}",
+    ]
+    if peak := _number(used, "peak_memory_bytes"):
+        parts.append(f"{peak / 2**20:.0f} MiB")
+    parts += [f"limit reached: {name}" for name in _names(said, "limits_reached")]
+    return ", ".join([*parts, f"walls: {' '.join(_names(said, 'walls'))}"])
+
+
+def _names(said: Mapping[str, Any], name: str) -> list[str]:
+    found = said.get(name)
+    return [str(each) for each in found] if isinstance(found, list) else []
 
 
 def _state(data: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The tool python in a model's talk with its tools: real programs, whose variables last as long as the talk."""
+"""Real programs: what a code node tells of them, and the tool python, whose variables last as long as the talk."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +13,7 @@ from tests.unit.executor_tools.conftest import bench_in, context
 
 from cadre.executor.v1 import runs_pb2
 from cadre.llm_proxy.v1 import llm_pb2
+from cadre_kit.documents import object_from_json
 from cadre_kit.serving import serving
 from cadre_sandbox.app import build
 from cadre_sandbox.settings import SandboxSettings
@@ -124,3 +125,48 @@ async def test_a_tool_node_s_program_starts_anew(tmp_path: Path) -> None:
         found = await bench("python", code="x = 2\nresult = x")
 
     assert found == {"stdout": "", "result": 2}
+
+
+PROGRAMS = """
+flow: {name: programs}
+state: {fields: {done: {type: list, default: []}, value: {type: int, default: 0}}}
+nodes:
+  - id: each
+    for_each: {items: [1, 0], as: n}
+    code: |
+      print("with", n)
+      result = 1 // n
+    on_error: continue
+    outputs: [done]
+  - id: long
+    code: |
+      print("a" * 5000 + "z")
+      while True: pass
+    sandbox: {timeout_seconds: 0.3}
+    retry: {max_attempts: 2, backoff_seconds: 0, on: [CODE_LIMIT]}
+    outputs: [value]
+edges: [{from: START, to: each}, {from: each, to: long}, {from: long, to: END}]
+"""
+
+
+async def test_the_events_of_a_run_say_what_its_programs_printed_and_used(
+    tmp_path: Path, near: Neighbours
+) -> None:
+    async with sandbox() as address, executor_of(tmp_path, near, sandbox_address=address) as runs:
+        run = await runs.start(PROGRAMS)
+        events = await runs.events(run.id)
+
+    programs = [
+        object_from_json(event.data, field="data")["program"]
+        for event in events
+        if '"program"' in event.data.text
+    ]
+    assert [program["outcome"] for program in programs] == ["succeeded", "failed", "limit", "limit"]
+    assert [program["stdout"] for program in programs[:2]] == ["with 1\n", "with 0\n"]
+    assert programs[2]["stdout"].startswith("aaa")
+    assert programs[2]["stdout"].endswith("az\n")
+    assert "\n... 1,002 characters left out ...\n" in programs[3]["stdout"]
+    assert programs[3]["limits_reached"] == ["time"]
+    assert programs[3]["usage"]["wall_ms"] >= 300
+    assert programs[3]["usage"]["peak_memory_bytes"] > 0
+    assert {"language", "process", "limits"} <= set(programs[0]["walls"])

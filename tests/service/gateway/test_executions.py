@@ -111,6 +111,17 @@ async def test_the_command_ends_with_1_when_the_program_fails(gateway: Any) -> N
     assert "Traceback (most recent call last):\n  line 1, in <module>" in err
 
 
+async def test_the_command_takes_a_preset_which_other_limits_change(gateway: Any) -> None:
+    (gateway.home / "big.py").write_text("x = 'a' * (300 << 20)\nresult = len(x)")
+
+    default, _, said = await cadre(gateway, "exec", "big.py")
+    preset, out, _ = await cadre(gateway, "exec", "big.py", "--preset", "medium")
+    lower, _, _ = await cadre(gateway, "exec", "big.py", "--preset", "medium", "--memory-mb", "256")
+
+    assert (default, preset, lower, out) == (1, 0, 1, "314572800\n")
+    assert "the program needs more than 256 MiB of memory" in said
+
+
 async def test_files_are_sent_and_come_back_changed(gateway: Any) -> None:
     code = "with open('a.bin', 'ab') as f: f.write(b'!')\nopen('b.csv', 'w').write('x,y')"
     with Client(gateway.url, gateway.key) as client:

@@ -1708,4 +1708,65 @@ OBJECTS = {
         """,
 }
 
-EVERYDAY = {**DATA, **TEXT, **CODE, **NUMBERS, **TIME, **IDIOMS, **OBJECTS}
+REFLECTION = {
+    "signatures": """
+        import inspect
+        from dataclasses import dataclass, field
+        def a(x, y: int = 2, /, z="q", *rest, k, m=None, **kw) -> bool: ...
+        def b(): ...
+        def c(*, only): ...
+        def d(*a, **k): ...
+        async def e(x): ...
+        class K:
+            def __init__(self, u, v=1): ...
+            def m(self, p, *, q=3): ...
+            @classmethod
+            def cm(cls, r): ...
+            @staticmethod
+            def sm(s=()): ...
+            def __call__(self, zz): ...
+        @dataclass
+        class D:
+            n: int
+            s: str = "x"
+        out = [str(inspect.signature(f)) for f in (a, b, c, d, e, K, K.m, K(1).m, K.cm, K.sm, K(1), lambda x, y=1: x)]
+        sig = inspect.signature(a)
+        ba = sig.bind(1, 5, k=9, other=3)
+        out.append([list(ba.args), ba.kwargs, list(ba.arguments)])
+        ba.apply_defaults(); out.append(str(dict(ba.arguments)))
+        out.append(sig.parameters["y"].default); out.append(sig.parameters["k"].kind.name); out.append(sig.parameters["k"].kind is inspect.Parameter.KEYWORD_ONLY)
+        out.append(sig.return_annotation is bool); out.append(inspect.signature(b).return_annotation is inspect.Signature.empty)
+        out.append(list(inspect.signature(D).parameters)); out.append(inspect.signature(D).parameters["s"].default)
+        try: inspect.signature(c).bind(1)
+        except TypeError as x: out.append(str(x))
+        out.append(len(inspect.signature(d).parameters)); out.append(inspect.signature(a).bind_partial(1).args == (1,))
+        result = out
+        """,
+    "hints that are read": """
+        from __future__ import annotations
+        from typing import get_type_hints, Optional, List, Dict, Annotated, Any, Callable, Literal
+        import typing
+        def f(a: int, z: Literal["on", None], y: "list['int']", b: list[int], c: Dict[str, typing.Any] | None = None, d: Annotated[int, "x"] = 0, *, e: Callable[[int], str]) -> None: ...
+        result = [{k: str(v) for k, v in get_type_hints(f).items()}, str(get_type_hints(f, include_extras=True)["d"])]
+        """,
+    "hints behind a decorator": """
+        from functools import wraps
+        from typing import get_type_hints
+        def deco(fn):
+            @wraps(fn)
+            def w(*a, **k): return fn(*a, **k)
+            return w
+        @deco
+        def f(a: int) -> str: "doc"; return str(a)
+        result = [sorted(get_type_hints(f)), f.__doc__, f.__name__, f(3)]
+        """,
+    "small modules": """
+        import ipaddress, shlex, fnmatch, colorsys, reprlib, gzip, codecs, sys
+        from html.parser import HTMLParser
+        from timeit import default_timer, timeit
+        r = reprlib.Repr(); r.maxlist = 2
+        result = [str(ipaddress.ip_network("10.0.0.0/30")[1]), shlex.split("a 'b c'"), fnmatch.filter(["a.py", "b"], "*.py"), colorsys.rgb_to_hsv(0, 1, 0), r.repr([1, 2, 3]), gzip.decompress(gzip.compress(b"x" * 9)).decode(), codecs.encode("abc", "rot13"), codecs.decode("616263", "hex").decode(), codecs.encode(b"hi", "base64").decode(), timeit(lambda: 1, number=10) >= 0, sys.version_info.major, sys.version_info[:1] == (3,), sys.version_info >= (3, 8), f"{ipaddress.ip_address('1.2.3.4'):x}", sorted([ipaddress.ip_address("10.0.0.2"), ipaddress.ip_address("10.0.0.1")])[0].packed.hex()]
+        """,
+}
+
+EVERYDAY = {**DATA, **TEXT, **CODE, **NUMBERS, **TIME, **IDIOMS, **OBJECTS, **REFLECTION}

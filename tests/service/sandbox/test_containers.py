@@ -25,9 +25,11 @@ from tests.service.sandbox.containers import (
 
 from cadre.common.v1 import common_pb2
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
+from cadre_kit.addresses import AddressRules
 from cadre_kit.channels import call, connect
 from cadre_kit.errors import CadreError, InvalidInput
 from cadre_kit.serving import serving
+from cadre_sandbox.adapters.containers import container_runner
 from cadre_sandbox.adapters.engines import Engine
 from cadre_sandbox.app import build, engine_settings
 from cadre_sandbox.settings import SandboxSettings
@@ -348,8 +350,16 @@ def _docker(*arguments: str) -> str:
     return done.stdout
 
 
-async def test_a_new_wheel_in_the_folder_is_taken(stub: Stub, tmp_path: Path) -> None:
-    settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_wheels=tmp_path)
+def _images(name: str) -> list[str]:
+    return _docker("images", "--format", "{{.Repository}}:{{.Tag}}", name).split()
+
+
+async def test_a_new_wheel_in_the_folder_is_taken_and_the_image_of_the_old_one_goes(
+    stub: Stub, tmp_path: Path
+) -> None:
+    settings = SandboxSettings(
+        _env_file=None, home=tmp_path, sandbox_wheels=tmp_path, sandbox_packages="mytiny"
+    )
     engine = Engine(engine_settings(settings))
     await engine.connect()
     images, seen = [], []
@@ -359,11 +369,38 @@ async def test_a_new_wheel_in_the_folder_is_taken(stub: Stub, tmp_path: Path) ->
             images.append(await engine.image(["mytiny"]))
             show = ("python3", "-c", "import mytiny; print(mytiny.VERSION)")
             seen.append(await asyncio.to_thread(_docker, "run", "--rm", images[-1], *show))
+        left = [await asyncio.to_thread(_images, image) for image in images]
     finally:
-        await asyncio.to_thread(_docker, "rmi", *images)
+        await asyncio.to_thread(_docker, "rmi", images[-1])
         engine.close()
 
     assert seen == ["1.0\n", "2.0\n"]
+    assert left == [[], [images[-1]]]
+
+
+async def test_an_image_goes_with_the_permission_for_its_package_but_not_from_under_a_container(
+    stub: Stub, tmp_path: Path
+) -> None:
+    allowed = SandboxSettings(
+        _env_file=None, home=tmp_path, sandbox_wheels=tmp_path, sandbox_packages="mytiny"
+    )
+    _wheel(tmp_path, "1.0")
+    before = Engine(engine_settings(allowed))
+    after = Engine(engine_settings(allowed.model_copy(update={"sandbox_packages": "other"})))
+    other = Engine(engine_settings(allowed.model_copy(update={"home": tmp_path / "other"})))
+    for engine in (before, after, other):
+        await engine.connect()
+    image = await before.image(["mytiny"])
+    user = (await asyncio.to_thread(_docker, "create", image, "true")).strip()
+
+    removed = [await each.remove_stale_images() for each in (before, other, after)]
+    await asyncio.to_thread(_docker, "rm", user)
+    removed += [await after.remove_stale_images()]
+
+    assert removed == [0, 0, 0, 1]
+    assert await asyncio.to_thread(_images, image) == []
+    for engine in (before, after, other):
+        engine.close()
 
 
 @pytest.mark.parametrize("nobody", ["unix:///nowhere/nobody.sock", "tcp://127.0.0.1:9"])
@@ -385,6 +422,32 @@ async def test_without_an_engine_the_mode_says_why(nobody: str, tmp_path: Path) 
     assert nobody in offered.docker_missing
     assert "CADRE_SANDBOX_DOCKER_HOST" in offered.docker_missing
     assert caught.value.code == "MODE_NOT_OFFERED"
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - the runner tells nobody
+            await asyncio.sleep(0.02)
+
+
+async def test_an_engine_that_comes_later_is_found(stub: Stub, tmp_path: Path) -> None:
+    later = tmp_path / "engine.sock"
+    settings = SandboxSettings(_env_file=None, home=tmp_path, sandbox_docker_host=f"unix://{later}")
+    async with container_runner(
+        engine=Engine(engine_settings(settings)),
+        wanted=True,
+        pool=0,
+        packages=(),
+        prepared=(),
+        hosts=(),
+        rules=AddressRules(),
+        looks_again_seconds=0.1,
+    ) as runner:
+        await _until(lambda: runner.missing.startswith("no Docker engine listens"))
+        later.symlink_to("/var/run/docker.sock")
+        await _until(lambda: not runner.missing)
+
+        assert all(wall.holds for wall in runner.walls())
 
 
 @pytest_asyncio.fixture(loop_scope="module")

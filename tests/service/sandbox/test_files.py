@@ -1,5 +1,7 @@
 """Programs of mode python that read and write files leave what they leave in Python."""
 
+# ruff: noqa: E501 - the programs say much in a line
+
 import asyncio
 import json
 import subprocess
@@ -88,6 +90,81 @@ PROGRAMS = {
         with open('said.txt', 'w') as f, contextlib.redirect_stdout(f):
             print('to the file')
         result = open('said.txt').read()
+        """,
+    "parts of a path": """
+        from pathlib import Path, PurePath
+        p = Path('data/raw/report.tar.gz')
+        result = [p.name, p.stem, p.suffix, p.suffixes, list(p.parts), str(p.parent), [str(x) for x in p.parents],
+          str(p.with_suffix('.zip')), str(p.with_name('x')), str(p.with_stem('y')), repr(p), str(Path('a')/'b'/'../c'), str('x'/Path('y')),
+          p.match('*.gz'), str(p.relative_to('data')), p.is_absolute(), Path('/a/b').is_absolute(), Path('/a/b').anchor, p.as_posix(),
+          Path('a')==Path('a/'), Path('a') < Path('b'), hash(Path('a'))==hash(Path('a')), len({Path('a'), Path('a/')}), sorted([Path('b'),Path('a')])[0].name,
+          isinstance(p, PurePath), isinstance(p, Path), f'{p}', str(Path()), str(Path('a','b',Path('c'))), repr(PurePath('q')), p.is_relative_to('data'), bytes(p).decode(), Path('a').joinpath('b','c').as_posix()]
+        for bad in (lambda: Path('a').with_suffix('x'), lambda: Path('a').relative_to('b'), lambda: Path(1), lambda: Path('a')/1, lambda: Path('/').with_name('x')):
+            try: bad()
+            except Exception as e: result.append(type(e).__name__)
+        """,
+    "files by their paths": """
+        from pathlib import Path
+        import json
+        d = Path('out'); d.mkdir(exist_ok=True)
+        (d/'a.txt').write_text('hello\\nüber')
+        (d/'b.json').write_text(json.dumps({'x':1}))
+        (d/'sub').mkdir(parents=True)
+        (d/'sub'/'c.bin').write_bytes(b'\\x00\\x01')
+        with (d/'a.txt').open('a', encoding='utf-8') as f: f.write('!')
+        with open(d/'a.txt', encoding='utf-8') as f: lines = f.readlines()
+        result = [lines, sorted(p.name for p in d.iterdir()), sorted(str(p) for p in d.rglob('*')), sorted(str(p) for p in d.glob('*.txt')),
+          (d/'a.txt').exists(), (d/'zz').exists(), d.is_dir(), d.is_file(), (d/'a.txt').is_file(), (d/'a.txt').stat().st_size, (d/'sub'/'c.bin').read_bytes().hex(),
+          sorted(str(p) for p in Path('.').glob('**/*.bin')), sorted(str(p) for p in Path().rglob('*.txt')), sorted(p.as_posix() for p in Path('.').iterdir())]
+        (d/'a.txt').rename(d/'z.txt'); (d/'b.json').unlink(); (d/'touch').touch()
+        result.append(sorted(str(p) for p in d.rglob('*')))
+        for bad in (lambda: (d/'b.json').unlink(), lambda: d.mkdir(), lambda: (d/'b.json').read_text(), lambda: d.rmdir(), lambda: Path('q/w').mkdir(), lambda: d.read_text(), lambda: list(Path('nope').iterdir()), lambda: (d/'touch'/'x').write_text('1'), lambda: (d/'touch').write_text(1), lambda: list((d/'touch').iterdir()), lambda: (d/'nope').stat(), lambda: (d/'touch').touch(exist_ok=False)):
+            try: bad()
+            except Exception as e: result.append(type(e).__name__)
+        (d/'b.json').unlink(missing_ok=True)
+        """,
+    "os and its paths": """
+        import os, os.path
+        from os import path
+        from os.path import join, exists
+        os.makedirs('a/b', exist_ok=True)
+        with open(os.path.join('a','b','x.txt'),'w') as f: f.write('12345')
+        result = [os.path.exists('a/b/x.txt'), exists('nope'), os.path.isdir('a'), os.path.isfile('a'), os.path.getsize('a/b/x.txt'), os.listdir('a/b'), sorted(os.listdir()),
+         os.path.basename('/x/y.z'), os.path.dirname('/x/y.z'), os.path.splitext('y.tar.gz'), os.path.split('a/b'), os.path.normpath('a/../b//c'), path.isabs('/a'), join('a','/b'), os.sep, os.linesep, os.name,
+         os.path.relpath('a/b/x.txt','a'), os.path.commonprefix(['abc','abd']), os.path.commonpath(['a/b','a/c']), os.path.basename(os.path.abspath('a/b')), os.path.relpath(os.path.abspath('a'), os.getcwd()), os.path.isdir(os.getcwd())]
+        os.rename('a/b/x.txt','a/y.txt'); os.remove('a/y.txt'); os.rmdir('a/b')
+        result.append(os.listdir('a'))
+        for bad in (lambda: os.remove('a'), lambda: os.remove('q'), lambda: os.mkdir('a'), lambda: os.makedirs('a'), lambda: os.listdir('q'), lambda: os.path.getsize('q'), lambda: os.rmdir('q')):
+            try: bad()
+            except Exception as e: result.append(type(e).__name__)
+        open('kept','w').write('k')
+        """,
+    "what fits a pattern": """
+        import glob, os
+        for n in ('a.csv','b.csv','.h.csv','c.txt'): open(n,'w').write(n)
+        os.makedirs('d'); open('d/e.csv','w').write('')
+        result = [sorted(glob.glob('*.csv')), sorted(glob.glob('*')), sorted(glob.glob('**/*.csv', recursive=True)), sorted(glob.glob('d/*')), sorted(glob.glob('[ab].csv')), sorted(glob.iglob('?.txt')), glob.glob('zz')]
+        """,
+    "folders that move": """
+        import os
+        from pathlib import Path
+        Path('a/b').mkdir(parents=True); Path('a/b/f').write_text('1'); Path('a/g').write_text('2')
+        os.rename('a','z')
+        result=[sorted(str(p) for p in Path('.').rglob('*')), Path('a').exists()]
+        Path('z/g').replace('z/b/f')
+        result += [Path('z/b/f').read_text(), sorted(os.listdir('z'))]
+        """,
+    "paths in objects": """
+        from pathlib import Path
+        import copy, dataclasses
+        @dataclasses.dataclass
+        class C:
+            p: Path
+            def __post_init__(self): self.p = Path(self.p)
+        c = C('a/b')
+        result = [str(copy.deepcopy(c).p), str(dataclasses.asdict(c)['p']), str(copy.copy(c.p)), c == C(Path('a/b'))]
+        match c.p:
+            case Path(name='b'): result.append('match')
         """,
 }
 

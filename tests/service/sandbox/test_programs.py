@@ -634,6 +634,21 @@ async def test_inputs_are_variables_and_a_dict(execute) -> None:  # type: ignore
     assert json.loads(answer.result.text) == [3, "x", 2.5, sorted(inputs)]
 
 
+async def test_there_is_no_input_to_read_but_the_stream_is_there(execute) -> None:  # type: ignore[no-untyped-def]
+    answer = await execute("import sys\nresult = [sys.stdin.read(), list(sys.stdin)]")
+
+    assert answer.result.text == '["",[]]'
+
+
+async def test_a_refused_module_is_said_with_what_takes_its_place(execute) -> None:  # type: ignore[no-untyped-def]
+    answer = await execute("from concurrent.futures import ThreadPoolExecutor")
+
+    assert answer.error.message == (
+        "line 1: the module 'concurrent.futures' is not allowed: there is one thread; asyncio runs what waits side by"
+        " side, and mode docker has threads"
+    )
+
+
 async def test_an_error_names_the_programs_own_line_and_nothing_of_ours(execute) -> None:  # type: ignore[no-untyped-def]
     code = "import json\ndef load(t):\n    return json.loads(t)\n\nload('{')"
 

@@ -7,6 +7,14 @@ from cadre_cli.within_nodes import WithinNodes
 from cadre_client import Event, EventType, Failure
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PROGRAM = {
+    "outcome": "limit",
+    "stdout": "a [b]\n",
+    "stderr": "oh",
+    "usage": {"wall_ms": 1200, "cpu_ms": 3, "peak_memory_bytes": 24 << 20, "output_bytes": 9},
+    "limits_reached": ["time"],
+    "walls": ["language", "files"],
+}
 
 
 def event(kind: EventType, item: int = 0, error: str = "", **data: Any) -> Event:
@@ -77,3 +85,30 @@ def test_a_budget_that_is_nearly_used_up_is_printed() -> None:
     lines, _ = shown(event(EventType.BUDGET_WARNED, message="the budget 'b' is nearly used up"))
 
     assert lines == ["  [yellow]! the budget 'b' is nearly used up[/]"]
+
+
+def test_what_a_program_printed_and_used_is_printed() -> None:
+    lines, _ = shown(event(EventType.NODE_FAILED, program=PROGRAM))
+
+    assert lines == [
+        "  [dim]│[/] a \\[b]",
+        "  [dim]│[/] oh",
+        "  [dim]▪ say ran 1.2 s, CPU 3 ms, 24 MiB, limit reached: time, walls: language files[/]",
+    ]
+
+
+def test_of_many_lines_of_a_program_the_last_are_printed() -> None:
+    said = {**PROGRAM, "stdout": "line\n" * 30}
+
+    lines, _ = shown(event(EventType.NODE_SUCCEEDED, 3, program=said))
+
+    assert lines[0] == "  [dim]│ … 11 lines before, on the run's page[/]"
+    assert lines[-1].startswith("  [dim]▪ say item 3 ran")
+
+
+def test_items_whose_programs_printed_nothing_are_not_printed() -> None:
+    silent = {**PROGRAM, "outcome": "succeeded", "stdout": "", "stderr": ""}
+
+    lines, _ = shown(event(EventType.NODE_SUCCEEDED, 3, program=silent))
+
+    assert lines == []

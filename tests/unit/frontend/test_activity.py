@@ -93,3 +93,31 @@ def test_a_budget_that_is_nearly_used_up_is_shown() -> None:
     (warning,) = at.warning
     assert warning.value.startswith("The budget 'b' is nearly used up")
     assert not at.exception
+
+
+def test_what_programs_printed_and_used_is_shown_also_of_one_that_failed() -> None:
+    def page() -> None:
+        import datetime
+
+        from cadre_client import Event, EventType
+        from cadre_frontend.widgets.activity import draw_activity
+
+        time = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        usage = {"wall_ms": 12, "cpu_ms": 9, "peak_memory_bytes": 24 << 20, "output_bytes": 6}
+        said = {"outcome": "limit", "stdout": "$a$", "stderr": "", "usage": usage}
+        said |= {"limits_reached": ["cpu"], "walls": ["language", "files"]}
+        ends = {"type": EventType.NODE_FAILED, "node": "add", "iteration": 2, "time": time}
+        draw_activity(
+            [
+                Event(sequence=1, data={"route": ["END"]}, **ends),
+                Event(sequence=2, data={"program": said}, **ends),
+            ]
+        )
+
+    at = AppTest.from_function(page, default_timeout=30).run()
+
+    (block,) = at.expander
+    assert block.label == "add, visit 2 · 12 ms · CPU 9 ms · 24 MiB · limit reached\\: cpu"
+    assert [code.value for code in at.code] == ["$a$"]
+    assert at.caption[-1].value == "Walls that held: language, files"
+    assert not at.exception

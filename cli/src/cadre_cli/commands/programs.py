@@ -27,6 +27,15 @@ class Mode(StrEnum):
     DOCKER = "docker"
 
 
+class Preset(StrEnum):
+    """What a program may use, in one word."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    MAX = "max"
+
+
 _NEW = "new"
 
 
@@ -34,6 +43,7 @@ class _Means(TypedDict, total=False):
     """What a program may use; in a session that is settled."""
 
     mode: str
+    preset: str | None
     memory_mb: int
     packages: list[str]
     hosts: list[str]
@@ -43,8 +53,9 @@ def add_to(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(
         "exec",
-        epilog="Examples: cadre exec sum.py -i n:=10 · cadre exec plot.py --mode docker --file data.csv"
-        " · cadre exec load.py --session new · cadre exec next.py --session ID --close",
+        epilog="Examples: cadre exec sum.py -i n:=10 · cadre exec long.py --preset high · "
+        "cadre exec plot.py --mode docker --file data.csv · cadre exec load.py --session new · "
+        "cadre exec next.py --session ID --close",
     )(execute)
 
 
@@ -58,11 +69,19 @@ def execute(
     mode: Annotated[
         Mode, typer.Option(help="python: restricted and fast; docker: any Python, in a container.")
     ] = Mode.PYTHON,
+    preset: Annotated[
+        Preset | None,
+        typer.Option(
+            help="CPUs, memory and time in one word: low 0.5, 256 MiB, 30 s; medium 1, 512, 60; high 2, 1024, 120; "
+            "max 4, 2048, 300. Without it 1, 256, 10.",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Its time; 0 is the sandbox's default.")
+        float, typer.Option(metavar="SECONDS", min=0, help="Its time; 0 is the preset's.")
     ] = 0.0,
     memory_mb: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Its memory, MiB; 0 is the sandbox's default.")
+        int, typer.Option(metavar="N", min=0, help="Its memory, MiB; 0 is the preset's.")
     ] = 0,
     input_: InputValues = None,
     file_: Annotated[
@@ -99,7 +118,13 @@ def execute(
         raise typer.BadParameter("there is no session to close; name it with --session")
     code, inputs = read_text(file), read_inputs(input_, None)
     files = {path.name: _content(path) for path in file_ or []}
-    means = _Means(mode=mode.value, memory_mb=memory_mb, packages=package or [], hosts=host or [])
+    means = _Means(
+        mode=mode.value,
+        preset=preset and preset.value,
+        memory_mb=memory_mb,
+        packages=package or [],
+        hosts=host or [],
+    )
     with gateway() as client:
         if session == _NEW:
             session = client.open_session(timeout_seconds=timeout, **means).id

@@ -1,4 +1,4 @@
-"""What happens within the steps of a run: text while it is written, and the tools that are called."""
+"""What happens within the steps of a run: text while it is written, the tools that are called, and the programs."""
 
 import json
 from collections.abc import Sequence
@@ -7,13 +7,22 @@ from typing import Any
 
 import streamlit as st
 
-from cadre_client import Event, EventType
+from cadre_client import Event, EventType, JsonObject
 from cadre_frontend.widgets.amounts import duration
 from cadre_frontend.widgets.texts import plain
 
-__all__ = ["ToolUse", "Written", "draw_activity", "tool_uses", "writings"]
+__all__ = [
+    "ProgramRun",
+    "ToolUse",
+    "Written",
+    "draw_activity",
+    "program_runs",
+    "tool_uses",
+    "writings",
+]
 
 _SHOWN_TOOLS = 50
+_SHOWN_PROGRAMS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +45,43 @@ class ToolUse:
     result: Any = None
     error: str = ""
     duration_ms: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramRun:
+    """A program that a step ran in the sandbox: `place` names the step with its visit, item and try, and `said` is what
+    its event says."""
+
+    place: str
+    said: JsonObject
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ran to its end."""
+        return self.said.get("outcome") == "succeeded"
+
+    @property
+    def figures(self) -> list[str]:
+        """How long it took, what it used, and the limits that it reached."""
+        usage = self.said.get("usage")
+        used = {
+            name: value
+            for name, value in (usage.items() if isinstance(usage, dict) else ())
+            if isinstance(value, int)
+        }
+        said = [duration(used.get("wall_ms")), f"CPU {duration(used.get('cpu_ms'))}"]
+        if peak := used.get("peak_memory_bytes"):
+            said.append(f"{peak / 2**20:.0f} MiB")
+        return said + [f"limit reached: {name}" for name in self.names("limits_reached")]
+
+    def text(self, name: str) -> str:
+        """What it printed there."""
+        return str(self.said.get(name) or "")
+
+    def names(self, name: str) -> list[str]:
+        """A list of names."""
+        found = self.said.get(name)
+        return [str(each) for each in found] if isinstance(found, list) else []
 
 
 def writings(events: Sequence[Event]) -> list[Written]:
@@ -75,8 +121,22 @@ def tool_uses(events: Sequence[Event]) -> list[ToolUse]:
     return list(found.values())
 
 
+def program_runs(events: Sequence[Event]) -> list[ProgramRun]:
+    """The programs, in the order in which they ended; earlier versions did not tell of them."""
+    found = []
+    for event in events:
+        said = (event.data or {}).get("program")
+        if isinstance(said, dict):
+            parts = [event.node]
+            parts += [f"visit {event.iteration}"] if event.iteration > 1 else []
+            parts += [f"item {event.item}"] if event.item else []
+            parts += [f"try {event.attempt}"] if event.attempt > 1 else []
+            found.append(ProgramRun(place=", ".join(parts), said=said))
+    return found
+
+
 def draw_activity(events: Sequence[Event]) -> None:
-    """Budgets that are nearly used up, texts that are being written, then the tools, each to be opened."""
+    """Budgets that are nearly used up, texts that are being written, then the tools and programs, each to be opened."""
     draw_budget_warnings(events)
     for written in writings(events):
         if not written.done:
@@ -92,6 +152,25 @@ def draw_activity(events: Sequence[Event]) -> None:
         _draw_tool(use)
     if len(uses) > _SHOWN_TOOLS:
         st.caption(f"The last {_SHOWN_TOOLS} of {len(uses)} calls.")
+    draw_programs(program_runs(events))
+
+
+def draw_programs(runs: Sequence[ProgramRun]) -> None:
+    """What programs printed and used, each to be opened."""
+    if runs:
+        st.subheader("Programs")
+    for run in runs[-_SHOWN_PROGRAMS:]:
+        icon = ":material/terminal:" if run.succeeded else ":material/error:"
+        with st.expander(" · ".join([plain(run.place), *map(plain, run.figures)]), icon=icon):
+            printed = [name for name in ("stdout", "stderr") if run.text(name)]
+            for name in printed:
+                st.caption(name)
+                st.code(run.text(name), language=None)
+            if not printed:
+                st.caption("It printed nothing.")
+            st.caption(f"Walls that held: {plain(', '.join(run.names('walls')))}")
+    if len(runs) > _SHOWN_PROGRAMS:
+        st.caption(f"The last {_SHOWN_PROGRAMS} of {len(runs)} programs.")
 
 
 def draw_budget_warnings(events: Sequence[Event]) -> None:

@@ -102,4 +102,5 @@ def engine_settings(settings: SandboxSettings) -> EngineSettings:
         runtime=settings.sandbox_docker_runtime,
         owner=hashlib.sha256(place.encode()).hexdigest()[:16],
         wheels=settings.sandbox_wheels,
+        packages=frozenset(settings.listed(settings.sandbox_packages)),
     )

@@ -18,6 +18,7 @@ from cadre_executor.domain.peers import (
     Message,
     Outcome,
     Program,
+    ProgramUsage,
     Question,
     Recent,
     Reply,
@@ -177,11 +178,20 @@ class GrpcSandbox:
         return Execution(
             outcome=_OUTCOMES[answer.outcome],
             stdout=answer.stdout,
+            stderr=answer.stderr,
             has_result=has_result,
             result=from_json(answer.result, field="result") if has_result else None,
             error=answer.error.message,
             resolution=answer.error.resolution,
             files={file.name: file.content for file in answer.files},
+            usage=ProgramUsage(
+                wall_ms=answer.usage.wall_ms,
+                cpu_ms=answer.usage.cpu_ms,
+                peak_memory_bytes=answer.usage.peak_memory_bytes,
+                output_bytes=answer.usage.output_bytes,
+            ),
+            limits_reached=tuple(map(_limit_name, answer.limits_reached)),
+            walls=tuple(answer.walls),
         )
 
     async def open_session(self, limits: SandboxLimits, *, call: Call, seconds: float) -> str:
@@ -219,6 +229,12 @@ class GrpcSandbox:
         if _MODES[mode] in can.modes:
             return ""
         return can.docker_missing or f"the sandbox has no mode {mode.value}"
+
+
+def _limit_name(limit: sandbox_pb2.Limit.ValueType) -> str:
+    """LIMIT_TIME is "time"; one that a newer sandbox has is its number."""
+    known = limit in sandbox_pb2.Limit.values()
+    return sandbox_pb2.Limit.Name(limit).removeprefix("LIMIT_").lower() if known else str(limit)
 
 
 def _limits(limits: SandboxLimits) -> sandbox_pb2.Limits:

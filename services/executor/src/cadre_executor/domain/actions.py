@@ -1,10 +1,12 @@
 """What nodes do, by their kind."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from cadre_executor.domain.agent_nodes import delegate
 from cadre_executor.domain.children import run_child
+from cadre_executor.domain.cuts import shown_ends
 from cadre_executor.domain.dialogues import converse
 from cadre_executor.domain.durations import CODE_SECONDS, MEMORY_SECONDS
 from cadre_executor.domain.invocations import invoke, tool_context
@@ -91,6 +93,7 @@ async def _execute(action: CodeAction, task: Task) -> Result:
         files={name: text.render(task.scope) for name, text in action.limits.files.items()},
     )
     execution = await task.patiently(lambda: sandbox.execute(program, call=call, seconds=seconds))
+    task.program = _told(execution)
     await _keep_files(execution, task)
     match execution.outcome:
         case Outcome.FAILED:
@@ -103,6 +106,20 @@ async def _execute(action: CodeAction, task: Task) -> Result:
             return Result(value=execution.result)
         case Outcome.SUCCEEDED:
             return Result(value=execution.stdout.rstrip("\n"), form=Form.TEXT)
+
+
+def _told(execution: Execution) -> dict[str, Any] | None:
+    """What events say of a program: what it printed, used and reached, and the walls around it."""
+    if execution.usage is None:
+        return None
+    return {
+        "outcome": execution.outcome.value,
+        "stdout": shown_ends(execution.stdout),
+        "stderr": shown_ends(execution.stderr),
+        "usage": asdict(execution.usage),
+        "limits_reached": list(execution.limits_reached),
+        "walls": list(execution.walls),
+    }
 
 
 async def _keep_files(execution: Execution, task: Task) -> None:

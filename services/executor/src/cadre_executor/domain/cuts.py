@@ -5,7 +5,7 @@ from typing import Any
 
 from cadre_kit.documents import json_text
 
-__all__ = ["is_cut", "shown", "shown_outputs"]
+__all__ = ["is_cut", "shown", "shown_ends", "shown_outputs"]
 
 _LONGEST_SHOWN = 4_000
 _LONGEST_OUTPUTS = 256 * 1024
@@ -18,6 +18,15 @@ def shown(value: Any, *, longest: int = _LONGEST_SHOWN) -> Any:
     if len(text) <= longest:
         return value
     return f"{text[:longest]}... ({len(text) - longest:,} more characters)"
+
+
+def shown_ends(text: str) -> str:
+    """The text; its beginning, its end, and how much is left out between them, when it is over 4,000 characters."""
+    half = _LONGEST_SHOWN // 2
+    left_out = len(text) - 2 * half
+    if left_out <= 0:
+        return text
+    return f"{text[:half]}\n... {left_out:,} characters left out ...\n{text[-half:]}"
 
 
 def is_cut(value: Any) -> bool:

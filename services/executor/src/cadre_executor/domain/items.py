@@ -137,7 +137,7 @@ class Items:
         kind = EventType.NODE_SUCCEEDED if tried.error is None else EventType.NODE_FAILED
         event = tried.place.event(
             kind,
-            {"cached": True} if tried.cached else None,
+            tried.told,
             usage=tried.usage if tried.usage.calls else None,
             error=tried.error,
             duration_ms=round((time.monotonic() - started) * 1000),

@@ -24,6 +24,7 @@ __all__ = [
     "Outcome",
     "Peers",
     "Program",
+    "ProgramUsage",
     "Question",
     "Recent",
     "Reply",
@@ -174,16 +175,31 @@ class Program:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProgramUsage:
+    """What a program used; a peak of 0 bytes could not be measured."""
+
+    wall_ms: int
+    cpu_ms: int
+    peak_memory_bytes: int
+    output_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a program ended: `result` is None with `has_result` false when it set none; `error` has its own lines."""
+    """How a program ended: `result` is None with `has_result` false when it set none; `error` has its own lines.
+    `usage` is None when nothing was run, and `walls` are those that held around it."""
 
     outcome: Outcome
     stdout: str = ""
+    stderr: str = ""
     has_result: bool = False
     result: Any = None
     error: str = ""
     resolution: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
+    usage: ProgramUsage | None = None
+    limits_reached: tuple[str, ...] = ()
+    walls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,12 +104,14 @@ class Place:
 
 @dataclass(kw_only=True)
 class Task:
-    """A try under way. `usage` is what its model calls used so far, those that are only remembered included."""
+    """A try under way. `usage` is what its model calls used so far, those that are only remembered included; `program`
+    is what events say of the program that it ran, None without one."""
 
     place: Place
     scope: Scope
     means: Means
     usage: Usage = field(default_factory=Usage)
+    program: Mapping[str, Any] | None = None
 
     @property
     def call(self) -> Call:

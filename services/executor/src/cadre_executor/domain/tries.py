@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cadre_executor.domain.actions import perform
 from cadre_executor.domain.caches import cached, keep
@@ -35,13 +35,20 @@ class NodeTimeout(DeadlineExceeded):
 
 @dataclass(frozen=True, kw_only=True)
 class Tried(Generic[Accepted]):
-    """How the tries ended: with what was accepted, or with the error of the last one."""
+    """How the tries ended: with what was accepted, or with the error of the last one. `program` as in Task."""
 
     place: Place
     accepted: Accepted | None = None
     usage: Usage = field(default_factory=Usage)
     error: CadreError | None = None
     cached: bool = False
+    program: Mapping[str, Any] | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the event of their end says beside how they ended."""
+        told: dict[str, Any] = {"cached": True} if self.cached else {}
+        return told if self.program is None else told | {"program": self.program}
 
 
 async def try_often(
@@ -63,7 +70,7 @@ async def try_often(
         means.journal.emit(
             place.event(
                 EventType.NODE_RETRIED,
-                {"delay_seconds": delay},
+                {"delay_seconds": delay, **tried.told},
                 usage=tried.usage if tried.usage.calls else None,
                 error=tried.error,
                 duration_ms=round((time.monotonic() - started) * 1000),
@@ -104,8 +111,14 @@ async def _try(task: Task, accept: Callable[[Result], Accepted]) -> Tried[Accept
         # The run is interrupted: it is taken up again, and this try with it.
         raise
     except CadreError as error:
-        return Tried(place=task.place, usage=task.usage, error=error)
-    return Tried(place=task.place, accepted=accepted, usage=task.usage, cached=known is not None)
+        return Tried(place=task.place, usage=task.usage, error=error, program=task.program)
+    return Tried(
+        place=task.place,
+        accepted=accepted,
+        usage=task.usage,
+        cached=known is not None,
+        program=task.program,
+    )
 
 
 async def _in_time(task: Task) -> Result:

@@ -183,14 +183,14 @@ class _Route:
 @dataclass(frozen=True, kw_only=True)
 class _Outcome:
     """How the tries of a visit ended: with writes, or with the error of the last one; one by which a person `stopped`
-    the run is the run's, whatever the node says."""
+    the run is the run's, whatever the node says. `told` is what the event says beside that."""
 
     attempt: int
     writes: Mapping[str, Any] = field(default_factory=dict)
     usage: Usage | None = None
     error: CadreError | None = None
     skipped: bool = False
-    cached: bool = False
+    told: Mapping[str, Any] = field(default_factory=dict)
     waits: bool = False
     stopped: bool = False
 
@@ -388,7 +388,7 @@ async def _once(place: Place, scope: Scope, *, drive: Drive) -> _Outcome:
         writes=tried.accepted or {},
         usage=tried.usage if tried.usage.calls else None,
         error=tried.error,
-        cached=tried.cached,
+        told=tried.told,
     )
 
 
@@ -535,8 +535,7 @@ def _event(
         data["decisions"] = decided
     if kind is EventType.NODE_SUCCEEDED:
         data["outputs"] = shown_outputs(dict(outcome.writes))
-        if outcome.cached:
-            data["cached"] = True
+    data |= outcome.told
     return Event(
         type=kind,
         time=datetime.now(UTC),

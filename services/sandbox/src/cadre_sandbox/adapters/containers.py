@@ -257,22 +257,33 @@ class ContainerRunner:
         self._refills.add(task)
         task.add_done_callback(self._refills.discard)
 
-    async def prepare(self, sets: Sequence[tuple[str, ...]]) -> None:
-        """Removes what an earlier process left, proves the walls, and fills the pools."""
+    async def prepare(self, sets: Sequence[tuple[str, ...]], looks_again_seconds: float) -> None:
+        """Removes what an earlier process left, proves the walls, and fills the pools, as soon as there is an engine
+        that lets it."""
         self._missing = _PREPARING
-        try:
-            await self._engine.connect()
-            self._connected = True
-            removed = await self._engine.remove_orphans()
-            self._walls = await self._prove()
-        except RunnerLost as exc:
-            self._missing = f"{exc.message}. {exc.resolution}"
-            log.info("sandbox_without_docker", reason=exc.message)
-            return
-        self._missing = ""
-        log.info("sandbox_docker_ready", orphans_removed=removed)
+        while self._missing:
+            try:
+                removed = await self._begin()
+            except RunnerLost as exc:
+                missing = f"{exc.message}. {exc.resolution}"
+                if missing != self._missing:
+                    log.info("sandbox_without_docker", reason=exc.message)
+                self._missing = missing
+                await asyncio.sleep(looks_again_seconds)
+            else:
+                self._missing = ""
+                log.info("sandbox_docker_ready", orphans_removed=removed)
         for packages in sets:
             self._refill_later(packages)
+
+    async def _begin(self) -> int:
+        """How many containers an earlier process had left."""
+        await self._engine.connect()
+        self._connected = True
+        removed = await self._engine.remove_orphans()
+        await self._engine.remove_stale_images()
+        self._walls = await self._prove()
+        return removed
 
     async def _prove(self) -> Sequence[Wall]:
         limits = replace(_POOL_LIMITS, timeout_seconds=_READY_SECONDS)
@@ -315,13 +326,15 @@ async def container_runner(
     prepared: Sequence[str],
     hosts: Sequence[str],
     rules: AddressRules,
+    looks_again_seconds: float = 10.0,
 ) -> AsyncIterator[ContainerRunner]:
-    """A runner that gets ready by itself, as an image may have to come first; until then it says what is missing."""
+    """A runner that gets ready by itself, as an image may have to come first, or the engine; until then it says what
+    is missing, and looks again every `looks_again_seconds`."""
     runner = ContainerRunner(
         engine=engine, pool=pool, packages=packages, hosts=hosts, proxies=Proxies(rules)
     )
     sets = [(), tuple(sorted(prepared))] if prepared else [()]
-    preparing = asyncio.create_task(runner.prepare(sets)) if wanted else None
+    preparing = asyncio.create_task(runner.prepare(sets, looks_again_seconds)) if wanted else None
     try:
         yield runner
     finally:

@@ -30,6 +30,8 @@ log = logger()
 
 _GUEST = resources.files("cadre_sandbox.guest").joinpath("run_one.py")
 _OWNER = "io.cadre.sandbox"
+_PACKAGES = "io.cadre.sandbox.packages"
+_SETS = "cadre-sandbox-set"
 _USER = "65534:65534"
 _CALL_SECONDS = 60
 # How long an installation may say nothing.
@@ -60,13 +62,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """How containers are made. `owner` marks those of one service; `runtime` "" takes runsc when it is installed."""
+    """How containers are made. `owner` marks those of one service, and the images that it built; `runtime` "" takes
+    runsc when it is installed; `packages` are those that programs may ask for."""
 
     address: str
     image: str
     runtime: str
     owner: str
     wheels: Path | None
+    packages: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,7 @@ class Engine:
             if client is not None:
                 client.close()
             raise _no_engine("answers", self._settings.address) from exc
+        self.close()
         self._client = client
         if not self._runtime and "runsc" in runtimes:
             self._runtime = "runsc"
@@ -138,15 +143,44 @@ class Engine:
                 return self._settings.image
             self._api.pull(*self._settings.image.rsplit(":", 1))
             return self._settings.image
-        # Another base is another image, and so are other wheels.
-        wheels = self._settings.wheels
-        parts = (self._settings.image, str(wheels), *_wheels_in(wheels), *packages)
-        tag = f"cadre-sandbox-set:{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
+        tag = self._tag(packages)
         try:
             self._api.inspect_image(tag)
         except docker.errors.ImageNotFound:
             self._build(tag, packages)
+            self._remove_stale_images()
         return tag
+
+    def _tag(self, packages: Sequence[str]) -> str:
+        """Another base is another image, and so are other wheels."""
+        wheels = self._settings.wheels
+        parts = (self._settings.image, str(wheels), *_wheels_in(wheels), *packages)
+        return f"{_SETS}:{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
+
+    async def remove_stale_images(self) -> int:
+        """Removes the images of ours that no program can ask for any more: of another base, of other wheels, or with a
+        package that is not allowed. One that a container is made of stays."""
+        return await _in_thread(self._remove_stale_images)
+
+    def _remove_stale_images(self) -> int:
+        removed = 0
+        for image in self._api.images(filters={"label": f"{_OWNER}={self._settings.owner}"}):
+            packages = image["Labels"].get(_PACKAGES, "").split()
+            wanted = {self._tag(packages)} if self._settings.packages.issuperset(packages) else ()
+            for tag in image["RepoTags"] or ():
+                if tag.startswith(f"{_SETS}:") and tag not in wanted:
+                    removed += self._remove_image(tag)
+        return removed
+
+    def _remove_image(self, tag: str) -> bool:
+        try:
+            self._api.remove_image(tag)
+        except docker.errors.APIError as exc:
+            # In use, or gone; whatever else it is, programs run without it.
+            log.info("sandbox_image_kept", image=tag, reason=str(exc.explanation))
+            return False
+        log.info("sandbox_image_removed", image=tag)
+        return True
 
     def _build(self, tag: str, packages: Sequence[str]) -> None:
         context = _build_context(self._settings.image, packages, self._settings.wheels)
@@ -154,6 +188,7 @@ class Engine:
             fileobj=context,
             custom_context=True,
             tag=tag,
+            labels={_OWNER: self._settings.owner, _PACKAGES: " ".join(packages)},
             rm=True,
             forcerm=True,
             decode=True,

@@ -283,7 +283,7 @@ async def _language_wall(zygote: _Zygote) -> Wall:
     for code in _LANGUAGE_ATTEMPTS:
         ending = await zygote.run(Program(code=code, inputs={}, limits=_ATTEMPT_LIMITS))
         if ending.said is None or ending.said.get("outcome") != "blocked":
-            return Wall(name="language", holds=False, detail="tried, and got past it")
+            return Wall(name="language", holds=False, detail="tried, and it was not blocked")
     return Wall(
         name="language",
         holds=True,

@@ -103,6 +103,7 @@ class Jail:
         abi = _attempt(Layer.LANDLOCK, missing, syscalls.landlock_abi, default=0)
         if seccomp_program() is None:
             missing.setdefault(Layer.SECCOMP, "this processor's system calls are not known")
+        _attempt(Layer.SECCOMP, missing, syscalls.check_seccomp, default=None)
         if os.geteuid() != 0 or not _may_change_user():
             missing.setdefault(
                 Layer.USER, "only root can give each program a user of its own; start it as root"

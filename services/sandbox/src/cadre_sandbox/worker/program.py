@@ -17,11 +17,13 @@ from cadre_sandbox.worker.language import guards, modules
 from cadre_sandbox.worker.language.builtin_names import program_builtins
 from cadre_sandbox.worker.language.folder import Folder, opener
 from cadre_sandbox.worker.language.ownership import NotAllowed
+from cadre_sandbox.worker.language.paths import path_text, paths_lead_to
 from cadre_sandbox.worker.language.rules import variable_problem
 from cadre_sandbox.worker.language.transformer import (
     FILENAME,
     HINT,
     READ,
+    REFUSE,
     WRITE,
     ProgramRefused,
     compile_program,
@@ -83,13 +85,15 @@ class Interpreter:
         self._out_of_memory = frame(Tag.END, b'{"outcome": "limit", "code": "LIMIT_MEMORY"}')
         self._stderr = _Stream(lambda data: self._send(Tag.STDERR, data))
         stdout = self._stdout = _Stream(lambda data: self._send(Tag.STDOUT, data))
-        known = modules.frozen_modules(
-            streams={"stdout": stdout, "stderr": self._stderr}, format_traceback=_traceback_of
-        )
         self._folder = Folder()
+        known = modules.frozen_modules(
+            streams={"stdout": stdout, "stderr": self._stderr},
+            format_traceback=_traceback_of,
+            folder=self._folder,
+        )
         self._builtins = program_builtins(
             import_module=modules.importer(known),
-            open_=opener(self._folder),
+            open_=opener(self._folder, path_text),
             print_=_printer(stdout),
             leave=known["sys"].exit,
         )
@@ -124,21 +128,37 @@ class Interpreter:
         still good. Without a session once only: a program may have changed whatever it got. `files` are in base64.
         """
         variables = {} if variables is None else variables
-        before = variables.get("result")
-        names: tuple[str, ...] = ()
-        # Where the library prints by itself, as a TextCalendar or a warning does.
-        sys.stdout, sys.stderr = self._stdout, self._stderr
         try:
-            self._folder.put({n: base64.b64decode(text) for n, text in (files or {}).items()})
-            compiled = compile_program(code)
-            names = compiled.co_names
-            variables.update(self._variables(inputs))
-            exec(compiled, variables)  # noqa: S102 - what this process is for
+            end = self._ran(code, inputs, files or {}, variables)
         except MemoryError:
             # Whatever the program holds goes first: to say anything takes memory, and some of it may stay.
             variables.clear()
             os.write(self._out, self._out_of_memory)
             return False
+        self._send(Tag.END, json.dumps(end).encode())
+        return end["outcome"] != "limit"
+
+    def _ran(
+        self,
+        code: str,
+        inputs: dict[str, Any],
+        files: Mapping[str, str],
+        variables: dict[str, Any],
+    ) -> dict[str, str]:
+        """How the program ended, once its result and files are passed on. Raises MemoryError."""
+        paths_lead_to(self._folder)
+        before = variables.get("result")
+        names: tuple[str, ...] = ()
+        # Where the library prints by itself, as a TextCalendar or a warning does.
+        sys.stdout, sys.stderr = self._stdout, self._stderr
+        try:
+            self._folder.put({name: base64.b64decode(text) for name, text in files.items()})
+            compiled = compile_program(code)
+            names = compiled.co_names
+            variables.update(self._variables(inputs))
+            exec(compiled, variables)  # noqa: S102 - what this process is for
+        except MemoryError:
+            raise
         except BaseException as exc:  # noqa: BLE001 - the outermost frame of the program
             end = _ending(exc, self._stderr)
         else:
@@ -150,8 +170,7 @@ class Interpreter:
             end = _send_result(left, lambda data: self._send(Tag.RESULT, data))
         if end["outcome"] != "limit":
             self._send_files(self._folder.changed())
-        self._send(Tag.END, json.dumps(end).encode())
-        return end["outcome"] != "limit"
+        return end
 
     def _send(self, tag: Tag, payload: bytes) -> None:
         view = memoryview(frame(tag, payload))
@@ -178,6 +197,7 @@ class Interpreter:
             FILENAME: True,
             HINT: guards.hint,
             READ: guards.read,
+            REFUSE: guards.refuse_import,
             WRITE: guards.write,
         }
         for name, value in inputs.items():

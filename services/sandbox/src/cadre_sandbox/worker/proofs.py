@@ -28,6 +28,8 @@ class _Wall:
     attempts: tuple[Callable[[], str], ...]
     """Each gives "" when the wall stopped it, else what it could do."""
     without: str = ""
+    instead: frozenset[Layer] = frozenset()
+    """Where these are there, `without` is true."""
 
 
 def prove(jail: Jail) -> list[dict[str, object]]:
@@ -82,7 +84,8 @@ def _try_session(jail: Jail, out: int) -> NoReturn:
 def _proved(jail: Jail, wall: _Wall) -> dict[str, object]:
     lacking = [jail.missing[layer] for layer in sorted(wall.layers & jail.missing.keys(), key=str)]
     if lacking:
-        return _said(wall.name, "; ".join(filter(None, [lacking[0], wall.without])))
+        without = wall.without if wall.instead <= jail.layers else ""
+        return _said(wall.name, "; ".join(filter(None, [lacking[0], without])))
     for attempt in wall.attempts:
         if could := _tried(jail, wall.layers, attempt):
             return _said(wall.name, f"tried, and {could}")
@@ -254,6 +257,7 @@ _WALLS = (
         keeps_out="every address, the machine's own included, by an empty network namespace",
         attempts=(_reach("192.0.2.1"), _reach("127.0.0.1")),
         without="the wall 'syscalls' keeps programs from having sockets at all",
+        instead=frozenset((Layer.SECCOMP,)),
     ),
     _Wall(
         name="files",
@@ -261,6 +265,7 @@ _WALLS = (
         keeps_out="every file, by a root folder that is empty and cannot be written",
         attempts=(_list_root, _read_passwd, _write_root),
         without="the walls 'landlock' and 'syscalls' keep programs from opening any",
+        instead=frozenset((Layer.LANDLOCK, Layer.SECCOMP)),
     ),
     _Wall(
         name="processes",
@@ -268,6 +273,7 @@ _WALLS = (
         keeps_out="the sight of other processes, by a process namespace for each program",
         attempts=(_see_processes,),
         without="the wall 'syscalls' keeps programs from sending signals",
+        instead=frozenset((Layer.SECCOMP,)),
     ),
     _Wall(
         name="landlock",

@@ -5,6 +5,7 @@ together, it pays for with copies of memory.
 """
 
 import ctypes
+import errno
 import os
 import platform
 import struct
@@ -16,6 +17,7 @@ __all__ = [
     "NO_CAPABILITIES",
     "NO_NEW_PRIVILEGES",
     "Step",
+    "check_seccomp",
     "death_signal",
     "effective_capabilities",
     "has_no_new_privileges",
@@ -178,6 +180,16 @@ def seccomp(program: bytes) -> Step:
     """Filters all further system calls by a classic BPF program; needs no_new_privs or CAP_SYS_ADMIN."""
     header = ctypes.byref(_Filter(len(program) // _INSTRUCTION_BYTES, program))
     return _prctl_filter, (_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0), "PR_SET_SECCOMP"
+
+
+def check_seccomp() -> None:
+    """Raises OSError where this process may not filter system calls; takes none away."""
+    try:
+        _check(_prctl_filter(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, None, 0, 0), "PR_SET_SECCOMP")
+    except OSError as exc:
+        # It looked for a filter where there is none: with one, it would have taken it.
+        if exc.errno != errno.EFAULT:
+            raise
 
 
 def landlock_abi() -> int:

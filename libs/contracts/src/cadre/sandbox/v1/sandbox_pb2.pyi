@@ -256,7 +256,7 @@ class ExecuteRequest(_message.Message):
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___File]:
         """Files that it finds in its folder, /work; at most 100, and 12 MiB together. In mode python the folder is in its
-        memory, and open() its only way there.
+        memory, and open(), pathlib, glob and os lead there only.
         """
 
     @_builtins.property

@@ -5,6 +5,7 @@ import builtins
 import collections
 import dataclasses
 import functools
+import inspect
 import pprint
 import string
 import types
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cadre_sandbox.worker.language.ownership import CallNotAllowed, NotAllowed, is_class
+from cadre_sandbox.worker.language.paths import PurePath
 from cadre_sandbox.worker.language.rules import (
     DEFINABLE_DUNDERS,
     field_problem,
@@ -55,7 +57,9 @@ _CLOSED = (
     asyncio.TaskGroup,
     asyncio.Timeout,
     dataclasses.Field,
+    inspect.Parameter,
     pprint.PrettyPrinter,
+    PurePath,
 )
 # What the statement itself puts into a class: its name, and the exact type it has.
 _OF_THE_STATEMENT: Mapping[str, type] = {

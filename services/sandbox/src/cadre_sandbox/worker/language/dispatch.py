@@ -57,6 +57,10 @@ class singledispatch:
         """Adds a function for a class."""
         return self.__registry.register(cls, call)
 
+    def dispatch(self, cls: type) -> Callable[..., Any]:
+        """What is called for a class."""
+        return self.__registry.dispatch(cls)
+
     def __call__(self, value: Any, /, *args: Any, **kwargs: Any) -> Any:
         return self.__registry.dispatch(type(value))(value, *args, **kwargs)
 

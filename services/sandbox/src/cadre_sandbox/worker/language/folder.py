@@ -7,16 +7,17 @@ the layers themselves it could hand Python's C code buffers and streams of its o
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import index
-from pathlib import PurePosixPath
+from posixpath import dirname, join, normpath
 from typing import Any
 from weakref import WeakSet
 
 from cadre_sandbox.worker.language.ownership import CallNotAllowed
 
-__all__ = ["File", "Folder", "opener"]
+__all__ = ["WORK", "File", "Folder", "as_text", "opener"]
 
 # As in a container: what is in the other folder is there for the program alone.
-_WORK, _TEMPORARY = "/work", "/tmp"
+WORK = "/work"
+_TEMPORARY = "/tmp"
 _COPYABLE = (bytes, bytearray, memoryview)
 
 
@@ -173,17 +174,18 @@ class File:
 
 
 class Folder:
-    """A program's files, by their path in its folder."""
+    """A program's files, by their whole path; the folders on the way to a file are there by themselves."""
 
     def __init__(self) -> None:
         self._contents: dict[str, bytearray] = {}
+        self._folders = {WORK, _TEMPORARY}
         self._changed: set[str] = set()
         self._streams: WeakSet[Any] = WeakSet()
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Has the files there, before a program begins; none is changed then."""
         for name, content in files.items():
-            self._contents[_path_of(name)] = bytearray(content)
+            self._hold(_path_of(name), bytearray(content))
         self._changed.clear()
 
     def changed(self) -> Iterator[tuple[str, bytes]]:
@@ -191,9 +193,9 @@ class Folder:
         for stream in list(self._streams):
             if not stream.closed:
                 stream.flush()
-        for name in sorted(self._changed):
-            if not name.startswith("/"):
-                yield name, bytes(self._contents[name])
+        for path in sorted(self._changed & self._contents.keys()):
+            if name := _name_of(path):
+                yield name, bytes(self._contents[path])
 
     def content(self, name: str) -> bytes | None:
         """A file's content; None when there is no such file."""
@@ -202,29 +204,128 @@ class Folder:
 
     def sizes(self) -> list[tuple[str, int]]:
         """The files with their sizes in bytes, by name."""
-        found = ((name, len(content)) for name, content in self._contents.items())
-        return sorted((name, size) for name, size in found if not name.startswith("/"))
+        found = ((_name_of(path), len(content)) for path, content in self._contents.items())
+        return sorted((name, size) for name, size in found if name)
+
+    # What follows takes paths as a program says them, and raises CallNotAllowed for those outside of its folder, but
+    # for the questions whether something is there: it is not.
+
+    def has_file(self, said: str) -> bool:
+        """Whether there is such a file."""
+        return _whole(said) in self._contents
+
+    def has_folder(self, said: str) -> bool:
+        """Whether there is such a folder."""
+        return _whole(said) in self._folders
+
+    def size(self, said: str) -> int:
+        """A file's size in bytes, 0 of a folder. Raises FileNotFoundError."""
+        path = _path_of(said)
+        return 0 if path in self._folders else len(self._contents[self._found(path, said)])
+
+    def names(self, said: str) -> list[str]:
+        """The names of what is in a folder. Raises FileNotFoundError, NotADirectoryError."""
+        return sorted({parts[0] for parts in self.below(said)})
+
+    def below(self, said: str) -> list[tuple[str, ...]]:
+        """The parts of the paths of all that is in a folder and those in it. Raises as `names`."""
+        top = _path_of(said)
+        if top in self._contents:
+            raise NotADirectoryError(20, "Not a directory", said)
+        if top not in self._folders:
+            raise FileNotFoundError(2, "No such file or directory", said)
+        found = set()
+        for path in (*self._contents, *self._folders):
+            while path.startswith(f"{top}/"):
+                found.add(tuple(path[len(top) + 1 :].split("/")))
+                path = dirname(path)
+        return sorted(found)
+
+    def make_folder(self, said: str, *, parents: bool, exist_ok: bool) -> None:
+        """Makes a folder. Raises FileExistsError, and FileNotFoundError without `parents` where its folder is not."""
+        path = _path_of(said)
+        if path in self._contents or (path in self._folders and not exist_ok):
+            raise FileExistsError(17, "File exists", said)
+        if not parents and path not in self._folders and dirname(path) not in self._folders:
+            raise FileNotFoundError(2, "No such file or directory", said)
+        self._check_way(path, said)
+        self._folders.update((path, *_folders_above(path)))
+
+    def remove(self, said: str) -> None:
+        """Removes a file. Raises FileNotFoundError, IsADirectoryError."""
+        path = _path_of(said)
+        if path in self._folders:
+            raise IsADirectoryError(21, "Is a directory", said)
+        del self._contents[self._found(path, said)]
+
+    def remove_folder(self, said: str) -> None:
+        """Removes an empty folder. Raises FileNotFoundError, NotADirectoryError, OSError when something is in it."""
+        path = _path_of(said)
+        if self.names(said) or path in (WORK, _TEMPORARY):
+            raise OSError(39, "Directory not empty", said)
+        self._folders.remove(path)
+
+    def rename(self, said: str, target: str) -> None:
+        """Moves a file, in place of another, or a folder with all in it. Raises FileNotFoundError, OSError."""
+        path, new = _path_of(said), _path_of(target)
+        self._check_way(new, target)
+        if path in self._folders:
+            if path in (WORK, _TEMPORARY) or f"{new}/".startswith(f"{path}/"):
+                raise OSError(22, "Invalid argument", said)
+            if new in self._contents or (new in self._folders and self.names(target)):
+                raise OSError(39, "Directory not empty", target)
+            self._folders = {_moved(each, path, new) for each in self._folders}
+        elif new in self._folders:
+            raise IsADirectoryError(21, "Is a directory", target)
+        else:
+            self._found(path, said)
+        for each in [each for each in self._contents if _moved(each, path, new) != each]:
+            self._hold(_moved(each, path, new), self._contents.pop(each))
+            self._changed.add(_moved(each, path, new))
+
+    def _hold(self, path: str, content: bytearray) -> None:
+        self._contents[path] = content
+        self._folders.update(_folders_above(path))
+
+    def _check_way(self, path: str, said: str) -> None:
+        if any(above in self._contents for above in _folders_above(path)):
+            raise NotADirectoryError(20, "Not a directory", said)
+
+    def _found(self, path: str, said: str) -> str:
+        if path not in self._contents:
+            raise FileNotFoundError(2, "No such file or directory", said)
+        return path
+
+    def _note(self, path: str, content: bytearray) -> None:
+        """A file that was removed or moved while it was open is no longer the one of its name."""
+        if self._contents.get(path) is content:
+            self._changed.add(path)
 
     def open(
         self,
-        file: Any,
+        said: str,
         mode: str,
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
     ) -> File:
-        """As Python's, of the folder. Raises CallNotAllowed for what is outside of it."""
-        name, binary = _path_of(file), "b" in _checked_mode(mode)
+        """As Python's, of the folder."""
+        path, binary = _path_of(said), "b" in _checked_mode(mode)
         if binary and (encoding, errors, newline) != (None, None, None):
             raise ValueError("binary mode doesn't take an encoding, errors or newline argument")
-        if "r" in mode and name not in self._contents:
-            raise FileNotFoundError(2, "No such file or directory", name)
-        if "x" in mode and name in self._contents:
-            raise FileExistsError(17, "File exists", name)
+        if path in self._folders:
+            raise IsADirectoryError(21, "Is a directory", said)
+        self._check_way(path, said)
+        if "r" in mode:
+            self._found(path, said)
+        if "x" in mode and path in self._contents:
+            raise FileExistsError(17, "File exists", said)
         if "r" not in mode:
-            self._changed.add(name)
-        content = self._contents.setdefault(name, bytearray())
-        raw = _Bytes(content, name, mode, lambda: self._changed.add(name))
+            self._changed.add(path)
+        content = self._contents.get(path)
+        if content is None:
+            self._hold(path, content := bytearray())
+        raw = _Bytes(content, said, mode, lambda: self._note(path, content))
         if "+" in mode:
             stream: Any = io.BufferedRandom(raw)
         elif "r" in mode:
@@ -237,12 +338,19 @@ class Folder:
             stream.seek(0, io.SEEK_END)
         self._streams.add(stream)
         opened = object.__new__(File)
-        opened.__stream__, opened.name, opened.mode = stream, name, mode
+        opened.__stream__, opened.name, opened.mode = stream, said, mode
         return opened
 
 
-def opener(folder: Folder) -> Callable[..., File]:
-    """open(), for the program whose folder it is."""
+def as_text(value: Any) -> str:
+    """A path that is text, as text of Python's own."""
+    if not issubclass(type(value), str):
+        raise TypeError(f"a path must be text or a Path, not {type(value).__name__}")
+    return str.__str__(value)
+
+
+def opener(folder: Folder, path_text: Callable[[Any], str] = as_text) -> Callable[..., File]:
+    """open(), for the program whose folder it is; `path_text` makes text of the paths that it may give."""
 
     def open_(
         file: Any,
@@ -254,7 +362,7 @@ def opener(folder: Folder) -> Callable[..., File]:
     ) -> File:
         """open()"""
         given = (None if each is None else _text(each) for each in (encoding, errors, newline))
-        return folder.open(file, _text(mode), *given)
+        return folder.open(path_text(file), _text(mode), *given)
 
     return open_
 
@@ -273,24 +381,32 @@ def _plain(data: Any) -> Any:
     return bytes(memoryview(data)) if issubclass(cls, _COPYABLE) else data
 
 
-def _path_of(file: Any) -> str:
-    if not issubclass(type(file), str):
-        raise TypeError(f"open() takes the path of a file as text, not {type(file).__name__}")
-    text = str.__str__(file)
-    if "\0" in text:
+def _whole(said: str) -> str:
+    """The path from the root, by its text alone: there are no links."""
+    if "\0" in said:
         raise ValueError("embedded null byte")
-    path = PurePosixPath(text)
-    if path.is_relative_to(_WORK):
-        path = path.relative_to(_WORK)
-    elif path.is_relative_to(_TEMPORARY) and len(path.parts) > 2 and ".." not in path.parts:
-        return str(path)
-    if path.is_absolute() or ".." in path.parts:
-        raise CallNotAllowed(
-            f"open() is not allowed: {text[:80]!r} is outside of the program's folder"
-        )
-    if not path.parts:
-        raise IsADirectoryError(21, "Is a directory", text)
-    return str(path)
+    return normpath(join(WORK, said))
+
+
+def _path_of(said: str) -> str:
+    path = _whole(said)
+    if not f"{path}/".startswith((f"{WORK}/", f"{_TEMPORARY}/")):
+        raise CallNotAllowed(f"{said[:80]!r} is not allowed: it is outside of the program's folder")
+    return path
+
+
+def _name_of(path: str) -> str:
+    """A file's name in the program's folder; empty for one that is not in it."""
+    return path[len(WORK) + 1 :] if path.startswith(f"{WORK}/") else ""
+
+
+def _folders_above(path: str) -> Iterator[str]:
+    while (path := dirname(path)) != "/":
+        yield path
+
+
+def _moved(path: str, old: str, new: str) -> str:
+    return new + path[len(old) :] if f"{path}/".startswith(f"{old}/") else path
 
 
 def _checked_mode(mode: str) -> str:

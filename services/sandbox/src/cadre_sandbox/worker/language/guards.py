@@ -11,6 +11,7 @@ import types
 from collections import defaultdict
 from collections.abc import Callable, MutableMapping
 from decimal import Context
+from reprlib import Repr
 from typing import Any, NoReturn
 
 from cadre_sandbox.worker.language.classes import NOT_OF_METACLASSES, type_of
@@ -19,6 +20,7 @@ from cadre_sandbox.worker.language.logs import Logger
 from cadre_sandbox.worker.language.ownership import (
     AttributeNotAllowed,
     CallNotAllowed,
+    ImportNotAllowed,
     NotAllowed,
     is_class,
     is_own,
@@ -40,6 +42,7 @@ __all__ = [
     "methodcaller",
     "names",
     "read",
+    "refuse_import",
     "refused_builtin",
     "set_attribute",
     "update_wrapper",
@@ -52,7 +55,7 @@ __all__ = [
 _NOWHERE = frozenset(
     (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType)
 )
-_WRITABLE = frozenset((types.SimpleNamespace, Context, defaultdict, Logger))
+_WRITABLE = frozenset((types.SimpleNamespace, Context, defaultdict, Logger, Repr))
 _type = type
 # What string.Formatter.get_field itself uses; it has no public name.
 _split_field: Callable[[str], Any] = importlib.import_module("_string").formatter_field_name_split
@@ -112,6 +115,9 @@ def _read_dunder(value: Any, name: str) -> Any:
             return _delete_from(value)
         case "__annotations__":
             return _annotations(value)
+        case "__members__":
+            # A view hands what is behind it to whatever it is compared with.
+            return types.MappingProxyType(dict(value.__members__))
         case "__module__" if not is_own(value):
             _no_attribute(value, name)
     if name not in READABLE_DUNDERS:
@@ -371,11 +377,13 @@ def wraps(wrapped: Any) -> Callable[[Any], Any]:
 
 
 def update_wrapper(wrapper: Any, wrapped: Any) -> Any:
-    """functools.update_wrapper: the name and the description."""
+    """functools.update_wrapper: the name, the description and the type hints."""
     for name in ("__name__", "__qualname__", "__doc__"):
         found = getattr(wrapped, name, None)
         if _type(found) is str and is_own(wrapper):
             setattr(wrapper, name, found)
+    if all(_type(each) is types.FunctionType and is_own(each) for each in (wrapper, wrapped)):
+        wrapper.__annotations__ = dict(wrapped.__annotations__)
     return wrapper
 
 
@@ -385,6 +393,11 @@ def hint(evaluate: Callable[[], Any], text: str) -> Any:
         return evaluate()
     except (NameError, AttributeError):
         return text
+
+
+def refuse_import(problem: str) -> NoReturn:
+    """In place of an import of `os` that the program may not make."""
+    raise ImportNotAllowed(problem, name="os")
 
 
 def refused_builtin(name: str, why: str) -> Callable[..., NoReturn]:

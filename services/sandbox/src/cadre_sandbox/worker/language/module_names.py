@@ -2,12 +2,12 @@
 
 A name is left out when it reaches files, the network, processes or other modules, or reads attributes by names that the
 program chooses (string.Formatter, typing.get_type_hints, functools.singledispatch, collections.UserString,
-weakref.proxy).
+weakref.proxy), or takes its values from functions that are not the program's (inspect.signature).
 """
 
 from collections.abc import Mapping
 
-__all__ = ["MODULE_NAMES", "MODULE_TABLE"]
+__all__ = ["INSTEAD", "MODULE_NAMES", "MODULE_TABLE", "OS_NAMES"]
 
 MODULE_TABLE: Mapping[str, str] = {
     "abc": "ABC abstractmethod",
@@ -24,12 +24,14 @@ MODULE_TABLE: Mapping[str, str] = {
     "month_name monthcalendar monthrange SATURDAY SUNDAY TextCalendar THURSDAY timegm TUESDAY WEDNESDAY weekday",
     "cmath": "acos acosh asin asinh atan atanh cos cosh e exp inf isclose isfinite isinf isnan log log10 nan phase pi "
     "polar rect sin sinh sqrt tan tanh tau",
+    "codecs": "BOM_UTF8 decode encode",
     "collections": "ChainMap Counter defaultdict deque namedtuple OrderedDict UserDict UserList",
     "collections.abc": "AsyncGenerator AsyncIterable AsyncIterator Awaitable Callable Collection Container Coroutine "
     "Generator Hashable ItemsView Iterable Iterator KeysView Mapping MappingView MutableMapping MutableSequence "
     "MutableSet Reversible Sequence Set Sized ValuesView",
     "contextlib": "AbstractAsyncContextManager AbstractContextManager aclosing asynccontextmanager AsyncExitStack "
     "closing ContextDecorator contextmanager ExitStack nullcontext suppress",
+    "colorsys": "hls_to_rgb hsv_to_rgb rgb_to_hls rgb_to_hsv rgb_to_yiq yiq_to_rgb",
     "contextvars": "ContextVar Token",
     "copy": "copy deepcopy Error",
     "csv": "Dialect DictReader DictWriter Error excel excel_tab field_size_limit get_dialect list_dialects QUOTE_ALL "
@@ -44,17 +46,22 @@ MODULE_TABLE: Mapping[str, str] = {
     "difflib": "context_diff Differ get_close_matches ndiff restore SequenceMatcher unified_diff",
     "enum": "auto CONFORM CONTINUOUS EJECT Enum Flag IntEnum IntFlag KEEP member NAMED_FLAGS nonmember ReprEnum "
     "StrEnum STRICT UNIQUE unique verify",
+    "fnmatch": "filter fnmatch fnmatchcase translate",
     "fractions": "Fraction",
     "functools": "cache cached_property cmp_to_key lru_cache partial partialmethod reduce total_ordering",
+    "gzip": "BadGzipFile compress decompress",
     "graphlib": "CycleError TopologicalSorter",
     "hashlib": "algorithms_available algorithms_guaranteed blake2b blake2s md5 new pbkdf2_hmac scrypt sha1 sha224 "
     "sha256 sha384 sha3_224 sha3_256 sha3_384 sha3_512 sha512 shake_128 shake_256",
     "heapq": "heapify heappop heappush heappushpop heapreplace merge nlargest nsmallest",
     "hmac": "compare_digest digest new",
     "html": "escape unescape",
+    "html.parser": "HTMLParser",
     "inspect": "cleandoc isawaitable isbuiltin isclass iscoroutine iscoroutinefunction isfunction isgenerator "
-    "isgeneratorfunction ismethod",
+    "isgeneratorfunction ismethod Parameter",
     "io": "BytesIO StringIO",
+    "ipaddress": "AddressValueError collapse_addresses ip_address ip_interface ip_network IPv4Address IPv4Interface "
+    "IPv4Network IPv6Address IPv6Interface IPv6Network NetmaskValueError summarize_address_range",
     "itertools": "accumulate batched chain combinations combinations_with_replacement compress count cycle dropwhile "
     "filterfalse groupby islice pairwise permutations product repeat starmap takewhile tee zip_longest",
     "json": "dump dumps JSONDecodeError JSONDecoder JSONEncoder load loads",
@@ -74,6 +81,7 @@ MODULE_TABLE: Mapping[str, str] = {
     "SystemRandom triangular uniform vonmisesvariate weibullvariate",
     "re": "A ASCII compile DOTALL error escape findall finditer fullmatch I IGNORECASE M Match match MULTILINE NOFLAG "
     "Pattern purge RegexFlag S search split sub subn U UNICODE VERBOSE X",
+    "reprlib": "Repr repr",
     "secrets": "choice compare_digest randbelow randbits token_bytes token_hex token_urlsafe",
     "statistics": "correlation covariance fmean geometric_mean harmonic_mean linear_regression mean median "
     "median_grouped median_high median_low mode multimode NormalDist pstdev pvariance quantiles StatisticsError "
@@ -105,5 +113,44 @@ MODULE_TABLE: Mapping[str, str] = {
     "zoneinfo": "ZoneInfo ZoneInfoNotFoundError",
 }
 # Made of our own parts only.
-_OURS = ("ast", "logging", "sys", "traceback", "warnings")
+_OURS = (
+    "ast",
+    "glob",
+    "logging",
+    "os",
+    "os.path",
+    "pathlib",
+    "shlex",
+    "sys",
+    "timeit",
+    "traceback",
+    "warnings",
+)
 MODULE_NAMES = tuple(sorted((*MODULE_TABLE, *_OURS)))
+# What takes the place of those that models ask for most.
+INSTEAD: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("concurrent", "multiprocessing", "threading"),
+        "there is one thread; asyncio runs what waits side by side, and mode docker has threads",
+    ),
+    **dict.fromkeys(
+        ("marshal", "pickle", "shelve"), "json writes data as text, copy copies objects"
+    ),
+    **dict.fromkeys(
+        ("http", "httpx", "requests", "socket", "ssl", "urllib"),
+        "there is no network; in mode docker a program reaches the hosts that it asks for",
+    ),
+    **dict.fromkeys(
+        ("matplotlib", "numpy", "pandas", "scipy", "sklearn"),
+        "mode docker has the packages that a program asks for",
+    ),
+    **dict.fromkeys(("sqlite3", "unittest", "xml"), "mode docker has it"),
+    **dict.fromkeys(("shutil", "tempfile"), "files are read and written by open() and pathlib"),
+    **dict.fromkeys(("argparse", "dotenv", "getpass"), "what a program is given is in `inputs`"),
+    "subprocess": "there are no other programs; mode docker has some",
+}
+# What paths.py offers of it.
+OS_NAMES = frozenset(
+    "curdir extsep fspath getcwd linesep listdir makedirs mkdir name pardir path remove rename replace rmdir sep "
+    "unlink".split()
+)

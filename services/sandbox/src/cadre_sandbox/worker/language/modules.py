@@ -7,38 +7,51 @@ import copy
 import enum
 import functools
 import importlib
+import io
 import platform
 import pprint
+import shlex
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from cadre_sandbox.worker.language import classes, coroutines, dispatch, guards, logs, zones
-from cadre_sandbox.worker.language.module_names import MODULE_TABLE
+from cadre_sandbox.worker.language import (
+    classes,
+    coroutines,
+    dispatch,
+    guards,
+    logs,
+    reflection,
+    zones,
+)
+from cadre_sandbox.worker.language.folder import Folder
+from cadre_sandbox.worker.language.module_names import INSTEAD, MODULE_TABLE
 from cadre_sandbox.worker.language.ownership import (
     AttributeNotAllowed,
     CallNotAllowed,
     ImportNotAllowed,
 )
+from cadre_sandbox.worker.language.paths import path_modules
 
 __all__ = ["FrozenModule", "frozen_modules", "importer", "preload"]
 
 _PRELOADED = (
-    "_strptime encodings.ascii encodings.cp1252 encodings.cp437 encodings.hex_codec encodings.idna encodings.latin_1 "
-    "encodings.punycode encodings.raw_unicode_escape encodings.unicode_escape encodings.utf_16 encodings.utf_16_be "
-    "encodings.utf_16_le encodings.utf_32 encodings.utf_7 encodings.utf_8 encodings.utf_8_sig html.entities stringprep"
+    "_strptime encodings.ascii encodings.base64_codec encodings.cp1252 encodings.cp437 encodings.hex_codec "
+    "encodings.idna encodings.latin_1 encodings.punycode encodings.raw_unicode_escape encodings.rot_13 "
+    "encodings.unicode_escape encodings.utf_16 encodings.utf_16_be encodings.utf_16_le encodings.utf_32 "
+    "encodings.utf_7 encodings.utf_8 encodings.utf_8_sig html.entities stringprep"
 )
 _RECURSION_LIMIT = 10_000
 _LITERAL_CHARACTERS = 100_000
 
 
 class FrozenModule:
-    """A module as programs see it: the chosen names, not to be changed."""
+    """A module as programs see it: the chosen names, not to be changed, also not by what makes one."""
 
-    def __init__(self, name: str, contents: Mapping[str, Any]) -> None:
-        self.__dict__.update(contents)
-        self.__dict__["__name__"] = name
+    def __new__(cls, *_: Any, **__: Any) -> "FrozenModule":
+        raise CallNotAllowed("a module is imported")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeNotAllowed("attributes of a module may not be changed")
@@ -53,6 +66,12 @@ class FrozenModule:
         raise AttributeNotAllowed(f"{module}.{name} is not there, or not allowed")
 
 
+def _frozen(name: str, contents: Mapping[str, Any]) -> FrozenModule:
+    module = object.__new__(FrozenModule)
+    module.__dict__.update(contents, __name__=name)
+    return module
+
+
 def preload() -> None:
     """Imports what the standard library would import only when first used: by then there are no files."""
     for name in (*MODULE_TABLE, *_PRELOADED.split()):
@@ -65,9 +84,9 @@ def preload() -> None:
 
 
 def frozen_modules(
-    *, streams: Mapping[str, Any], format_traceback: Callable[..., str]
+    *, streams: Mapping[str, Any], format_traceback: Callable[..., str], folder: Folder
 ) -> dict[str, FrozenModule]:
-    """Every module by its full name. `streams` are the program's own stdout and stderr."""
+    """Every module by its full name. `streams` are the program's own stdout and stderr, `folder` has its files."""
     contents: dict[str, dict[str, Any]] = {
         name: {
             public: getattr(sys.modules[name], public)
@@ -87,11 +106,18 @@ def frozen_modules(
         "update_wrapper": guards.update_wrapper,
         "wraps": guards.wraps,
     }
+    contents["inspect"] |= {
+        "Signature": reflection.Signature,
+        "signature": reflection.signature,
+    }
+    contents["typing"]["get_type_hints"] = reflection.type_hints
     contents["operator"] |= {"attrgetter": guards.attrgetter, "methodcaller": guards.methodcaller}
     contents["pprint"] |= _pretty_printers(streams["stdout"])
     contents["ast"] = {"literal_eval": _literal_eval}
     contents["logging"] = logs.logging_names(streams["stderr"], format_traceback)
+    contents["shlex"] = {"join": shlex.join, "quote": shlex.quote, "split": _split_words}
     contents["sys"] = _system(streams)
+    contents["timeit"] = {"default_timer": time.perf_counter, "timeit": _time_it}
     contents["traceback"] = _tracebacks(streams["stderr"], format_traceback)
     contents["warnings"] = {
         "catch_warnings": _catch_warnings,
@@ -100,11 +126,14 @@ def frozen_modules(
         "simplefilter": warnings.simplefilter,
         "warn": warnings.warn,
     }
+    contents |= path_modules(folder)
     contents["zoneinfo"]["available_timezones"] = zones.zone_names
-    modules = {name: FrozenModule(name, inside) for name, inside in contents.items()}
+    modules = {name: _frozen(name, inside) for name, inside in contents.items()}
     # C code that a program calls imports by the program's own __import__, and then looks among the real modules.
-    modules["_strptime"] = FrozenModule("_strptime", {})
-    modules["urllib"] = FrozenModule("urllib", {"parse": modules["urllib.parse"]})
+    modules["_strptime"] = _frozen("_strptime", {})
+    modules["html"].__dict__["parser"] = modules["html.parser"]
+    modules["urllib"] = _frozen("urllib", {"parse": modules["urllib.parse"]})
+    modules["os"].__dict__["path"] = modules["os.path"]
     modules["collections"].__dict__["abc"] = modules["collections.abc"]
     return modules
 
@@ -116,10 +145,7 @@ def importer(modules: Mapping[str, FrozenModule]) -> Callable[..., Any]:
         name: str, _globals: Any = None, _locals: Any = None, names: Any = (), level: int = 0
     ) -> FrozenModule:
         if type(name) is not str or level or name not in modules:
-            raise ImportNotAllowed(
-                f"the module {name!r} is not allowed" if not level else "a program has no package",
-                name=name,
-            )
+            raise _not_there(name, level)
         module = modules[name]
         for wanted in names or ():
             if wanted != "*" and wanted not in module.__dict__:
@@ -127,6 +153,14 @@ def importer(modules: Mapping[str, FrozenModule]) -> Callable[..., Any]:
         return module if names else modules[name.partition(".")[0]]
 
     return import_module
+
+
+def _not_there(name: Any, level: int) -> ImportNotAllowed:
+    if level or type(name) is not str:
+        return ImportNotAllowed("a program has no package")
+    instead = INSTEAD.get(name.partition(".")[0])
+    said = f"the module {name!r} is not allowed"
+    return ImportNotAllowed(f"{said}: {instead}" if instead else said, name=name)
 
 
 def _system(streams: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +187,8 @@ def _system(streams: Mapping[str, Any]) -> dict[str, Any]:
         "platform": "linux",
         "setrecursionlimit": set_recursion_limit,
         "version": platform.python_version(),
-        "version_info": tuple(sys.version_info),
+        "stdin": io.StringIO(),
+        "version_info": sys.version_info,
     }
 
 
@@ -197,6 +232,27 @@ def _literal_eval(text: str, /) -> Any:
     if type(text) is not str or len(text) > _LITERAL_CHARACTERS:
         raise ValueError(f"literal_eval takes a text of up to {_LITERAL_CHARACTERS} characters")
     return ast.literal_eval(text)
+
+
+def _split_words(text: str, comments: bool = False, posix: bool = True) -> list[str]:
+    """shlex.split, which reads a stream where it is given no text."""
+    if type(text) is not str:
+        raise TypeError("split() takes a text")
+    return shlex.split(text, comments, posix)
+
+
+def _time_it(
+    stmt: Any, setup: Any = None, timer: Any = time.perf_counter, number: int = 1_000_000
+) -> float:
+    """timeit.timeit, of a function."""
+    if type(stmt) is str or (type(setup) is str and setup != "pass"):
+        raise CallNotAllowed("timeit() of code as text is not allowed; give it a function")
+    if callable(setup):
+        setup()
+    begun = timer()
+    for _ in range(number):
+        stmt()
+    return float(timer() - begun)
 
 
 def _close_copy() -> None:

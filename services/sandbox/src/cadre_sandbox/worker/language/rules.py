@@ -1,11 +1,13 @@
 """Which names a program may say, wherever Python lets a name be said: one set of rules for compile and run time."""
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from itertools import takewhile
 
 from RestrictedPython.transformer import INSPECT_ATTRIBUTES
 
 from cadre_sandbox.worker.language.coroutines import LEADS_INSIDE
+from cadre_sandbox.worker.language.module_names import OS_NAMES
 
 __all__ = [
     "DEFINABLE_DUNDERS",
@@ -18,6 +20,7 @@ __all__ = [
     "is_dunder",
     "keyword_problem",
     "match_args",
+    "os_problem",
     "pattern_problem",
     "variable_problem",
 ]
@@ -107,6 +110,16 @@ def variable_problem(name: str) -> str:
 def field_problem(name: str) -> str:
     """Why a class may not list a field or a slot of that name. Python writes code out of some of them."""
     return f"the name {name!r} is not allowed" if name.startswith("__") and name != "__" else ""
+
+
+def os_problem(used: AbstractSet[str]) -> str:
+    """Why a program that uses these names of `os`, or none, may not import it."""
+    if used and used <= OS_NAMES:
+        return ""
+    said = f" for {', '.join(sorted(used - OS_NAMES)[:5])}" if used else ""
+    given = "; what a program is given is in `inputs`" if used & {"environ", "getenv"} else ""
+    there = ", ".join(sorted(OS_NAMES))
+    return f"the module 'os' is not allowed{said}: of it there are {there}{given}"
 
 
 def keyword_problem(name: str) -> str:

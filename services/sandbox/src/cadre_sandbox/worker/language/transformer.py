@@ -8,7 +8,8 @@ The guards' own names ("<read>") cannot be spelled in a program, so none can be 
 import __future__
 
 import ast
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,16 +23,27 @@ from cadre_sandbox.worker.language.rules import (
     field_problem,
     is_dunder,
     keyword_problem,
+    os_problem,
     pattern_problem,
     variable_problem,
 )
 
-__all__ = ["BUILD", "FILENAME", "HINT", "READ", "WRITE", "ProgramRefused", "compile_program"]
+__all__ = [
+    "BUILD",
+    "FILENAME",
+    "HINT",
+    "READ",
+    "REFUSE",
+    "WRITE",
+    "ProgramRefused",
+    "compile_program",
+]
 
 FILENAME = "<program>"
 READ = "<read>"
 WRITE = "<write>"
 HINT = "<hint>"
+REFUSE = "<refuse>"
 BUILD = "__build_class__"
 
 _NAME_LISTS = ("__slots__", "__match_args__")
@@ -49,11 +61,20 @@ def compile_program(source: str) -> Any:
     """The guarded code. Raises ProgramRefused, or what compile() raises: SyntaxError, ValueError, RecursionError."""
     tree = ast.parse(source, FILENAME)
     flags = _take_future_imports(tree)
-    transformer = _Transformer(annotations_stay_text=bool(flags))
+    transformer = _Transformer(annotations_stay_text=bool(flags), uses=_uses(tree))
     tree = transformer.visit(tree)
     if transformer.problems:
         raise ProgramRefused(transformer.problems)
     return compile(tree, FILENAME, "exec", flags, dont_inherit=True)
+
+
+def _uses(tree: ast.Module) -> Mapping[str, set[str]]:
+    """The attributes that a program names of each name."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found[node.value.id].add(node.attr)
+    return found
 
 
 def _take_future_imports(tree: ast.Module) -> int:
@@ -67,9 +88,10 @@ def _take_future_imports(tree: ast.Module) -> int:
 
 
 class _Transformer(RestrictingNodeTransformer):
-    def __init__(self, *, annotations_stay_text: bool) -> None:
+    def __init__(self, *, annotations_stay_text: bool, uses: Mapping[str, set[str]]) -> None:
         super().__init__()
         self._annotations_stay_text = annotations_stay_text
+        self._uses = uses
         self.problems: list[tuple[int, str]] = []
         self._scopes: list[ast.AST] = []
 
@@ -154,6 +176,20 @@ class _Transformer(RestrictingNodeTransformer):
             for name in (*alias.name.split("."), alias.asname or ""):
                 self._refuse(node, variable_problem(name))
         return self._visit_inside(node)
+
+    def visit_Import(self, node: ast.Import) -> ast.AST:
+        for alias in node.names:
+            is_os = alias.name == "os" or (alias.name == "os.path" and not alias.asname)
+            if is_os and (problem := os_problem(self._uses[alias.asname or "os"])):
+                return _refusal(problem, at=node)
+        checked: ast.AST = self.check_import_names(node)
+        return checked
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        if node.module == "os" and (problem := os_problem({alias.name for alias in node.names})):
+            return _refusal(problem, at=node)
+        checked: ast.AST = self.check_import_names(node)
+        return checked
 
     # Attributes
 
@@ -363,7 +399,12 @@ def _arguments(arguments: ast.arguments) -> list[ast.arg]:
     return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *stars]
 
 
-def _guard_call(guard: str, *arguments: ast.expr, at: ast.expr) -> ast.Call:
+def _refusal(problem: str, *, at: ast.stmt) -> ast.stmt:
+    """A statement that refuses the import in whose place it stands."""
+    return ast.copy_location(ast.Expr(_guard_call(REFUSE, ast.Constant(problem), at=at)), at)
+
+
+def _guard_call(guard: str, *arguments: ast.expr, at: ast.expr | ast.stmt) -> ast.Call:
     call = ast.Call(func=ast.Name(guard, ast.Load()), args=list(arguments), keywords=[])
     copy_locations(call, at)
     return call
