@@ -668,7 +668,10 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
                 input_usd_per_million="0.15",
             ),
         ]
-        groups = [llm_pb2.ModelGroup(name="fast", models=["openai/gpt"])]
+        deployment = llm_pb2.ModelDeployment(
+            provider="openai", model="gpt", weight=1, concurrent=8, cooling_seconds=12.5, waiting=2
+        )
+        groups = [llm_pb2.ModelGroup(name="fast", models=["openai/gpt"], deployments=[deployment])]
         return llm_pb2.ListModelsResponse(models=models, groups=groups)
 
     async def QueryUsage(

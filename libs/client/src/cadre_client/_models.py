@@ -33,6 +33,9 @@ __all__ = [
     "MemoryItem",
     "Messages",
     "Model",
+    "ModelDeployment",
+    "ModelGroup",
+    "Models",
     "Problem",
     "ProgramFile",
     "Reply",
@@ -377,6 +380,41 @@ class Model(Answer):
     def id(self) -> str:
         """The name that requests take: provider/name."""
         return f"{self.provider}/{self.name}"
+
+
+class ModelDeployment(Answer):
+    """A model of a group at one address, if `host` is not empty, and how it is now: asked last for `cooling_seconds`
+    more, with `waiting` calls beyond its limits. A limit of None is none."""
+
+    provider: str
+    model: str
+    host: str = ""
+    weight: float = 1.0
+    concurrent: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    cooling_seconds: float = 0.0
+    waiting: int = 0
+
+    @property
+    def id(self) -> str:
+        """provider/model."""
+        return f"{self.provider}/{self.model}"
+
+
+class ModelGroup(Answer):
+    """Models under one name, asked in an order drawn by weight; `fallbacks` are asked after them."""
+
+    name: str
+    deployments: tuple[ModelDeployment, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+
+
+class Models(Answer):
+    """What can be named as a model."""
+
+    models: tuple[Model, ...]
+    groups: tuple[ModelGroup, ...] = ()
 
 
 class UsageDetails(Answer):

@@ -256,6 +256,33 @@ def model(message: llm_pb2.Model) -> d.Model:
     )
 
 
+def model_group(message: llm_pb2.ModelGroup) -> d.ModelGroup:
+    """Models under one name."""
+    return d.ModelGroup(
+        name=message.name,
+        deployments=[_deployment(one) for one in message.deployments],
+        fallbacks=list(message.fallbacks),
+    )
+
+
+def _deployment(message: llm_pb2.ModelDeployment) -> d.ModelDeployment:
+    return d.ModelDeployment(
+        provider=message.provider,
+        model=message.model,
+        host=message.host,
+        weight=message.weight,
+        concurrent=message.concurrent if message.HasField("concurrent") else None,
+        requests_per_minute=message.requests_per_minute
+        if message.HasField("requests_per_minute")
+        else None,
+        tokens_per_minute=message.tokens_per_minute
+        if message.HasField("tokens_per_minute")
+        else None,
+        cooling_seconds=message.cooling_seconds,
+        waiting=message.waiting,
+    )
+
+
 _CATCH_UPS: dict[schedules_pb2.CatchUp.ValueType, d.CatchUp] = {
     schedules_pb2.CATCH_UP_SKIP: "skip",
     schedules_pb2.CATCH_UP_LATEST: "latest",
