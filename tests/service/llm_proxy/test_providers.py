@@ -16,6 +16,7 @@ from tests.fakes.providers import (
     openai_stream,
 )
 
+from cadre.common.v1 import common_pb2
 from cadre.llm_proxy.v1 import llm_pb2
 from cadre_kit.errors import CadreError
 
@@ -159,6 +160,42 @@ async def test_a_compatible_server_gets_the_key_that_is_named_and_no_other(
 
 
 @pytest.mark.parametrize(
+    ("effort", "max_tokens", "thinking"),
+    [("high", 64_000, 4096), ("high", 3000, 1500), ("medium", 1500, 1024), ("low", 1025, 1024)],
+)
+async def test_claude_thinks_within_the_tokens_that_the_call_gives(
+    effort: str, max_tokens: int, thinking: int, proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(anthropic_reply("Yes"))
+
+    await proxy.ask(
+        provider="anthropic", max_tokens=max_tokens, params=params(reasoning_effort=effort)
+    )
+
+    sent = provider.asked[0].body
+    assert sent["thinking"]["budget_tokens"] == thinking
+    assert sent["max_tokens"] == max_tokens
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"reasoning_effort": "minimal"},
+        {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+    ],
+)
+async def test_thinking_that_leaves_no_token_for_a_reply_is_refused_before_it_is_sent(
+    asked: dict[str, Any], proxy: Any, provider: ProviderServer
+) -> None:
+    with pytest.raises(CadreError) as caught:
+        await proxy.ask(provider="anthropic", max_tokens=1024, params=params(**asked))
+
+    assert caught.value.code == "MODEL_OPTION_UNSUPPORTED"
+    assert "Raise max_tokens" in caught.value.resolution
+    assert not provider.asked
+
+
+@pytest.mark.parametrize(
     "host",
     ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "0.0.0.0", "0xa9fea9fe"],
 )
@@ -217,3 +254,8 @@ async def test_any_provider_that_litellm_knows_can_be_named(
 
     assert reply.content == "hello"
     assert provider.asked[0].headers["authorization"] == "Bearer sk-secret-mistral"
+
+
+def params(**values: Any) -> common_pb2.Json:
+    """Settings for the provider."""
+    return common_pb2.Json(text=json.dumps(values))
