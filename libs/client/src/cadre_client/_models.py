@@ -105,6 +105,7 @@ class EventType(StrEnum):
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
     BUDGET_WARNED = "budget_warned"
+    SERVICE_AWAITED = "service_awaited"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -418,8 +419,8 @@ class Models(Answer):
 
 
 class UsageDetails(Answer):
-    """Sums of calls beyond their usage: the costs that are known, the most that open and uncertain calls cost, and what
-    reuse saved."""
+    """Sums of calls beyond their usage: the costs that are known, the most that open and uncertain calls cost but for
+    `unbounded_calls` of them, and what reuse saved."""
 
     known_usd: Usd = Decimal(0)
     cached_input_tokens: int = 0
@@ -431,6 +432,7 @@ class UsageDetails(Answer):
     reused_replies: int = 0
     saved_usd: Usd = Decimal(0)
     saved_tokens: int = 0
+    unbounded_calls: int = 0
 
 
 class UsageGroup(Answer):

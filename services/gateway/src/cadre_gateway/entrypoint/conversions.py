@@ -59,6 +59,7 @@ _EVENT_TYPES: Mapping[runs_pb2.EventType.ValueType, d.EventType] = {
     runs_pb2.EVENT_TYPE_TOOL_RETURNED: d.EventType.TOOL_RETURNED,
     runs_pb2.EVENT_TYPE_AGENT_TASK: d.EventType.AGENT_TASK,
     runs_pb2.EVENT_TYPE_BUDGET_WARNED: d.EventType.BUDGET_WARNED,
+    runs_pb2.EVENT_TYPE_SERVICE_AWAITED: d.EventType.SERVICE_AWAITED,
     runs_pb2.EVENT_TYPE_NODE_STARTED: d.EventType.NODE_STARTED,
     runs_pb2.EVENT_TYPE_NODE_SUCCEEDED: d.EventType.NODE_SUCCEEDED,
     runs_pb2.EVENT_TYPE_NODE_FAILED: d.EventType.NODE_FAILED,

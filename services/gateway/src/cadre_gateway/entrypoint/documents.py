@@ -365,6 +365,7 @@ class EventType(StrEnum):
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
     BUDGET_WARNED = "budget_warned"
+    SERVICE_AWAITED = "service_awaited"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"

@@ -218,7 +218,8 @@ class _Gate:
 
     async def _enter(self, tokens: int, seconds: float) -> None:
         if self._waiting >= self._limits.queue and self._would_wait(tokens):
-            raise self._busy(f"{self._limits.queue} calls wait for it already")
+            queue = self._limits.queue
+            raise self._busy(f"{queue} calls wait for it already" if queue else "none may wait")
         self._waiting += 1
         try:
             async with asyncio.timeout(seconds), self._turn:
