@@ -57,7 +57,12 @@ _ENDED = {
     runs_pb2.EVENT_TYPE_RUN_CANCELLED: runs_pb2.RUN_STATUS_CANCELLED,
 }
 _DETAILS = usage_pb2.UsageDetails(
-    known_usd="0.000450", open_usd="0", uncertain_calls=1, uncertain_usd="0.25", saved_usd="0"
+    known_usd="0.000450",
+    open_usd="0",
+    uncertain_calls=1,
+    uncertain_usd="0.25",
+    saved_usd="0",
+    unbounded_calls=3,
 )
 _USAGE = common_pb2.Usage(input_tokens=12, output_tokens=3, cost_usd="0.000450", calls=1)
 

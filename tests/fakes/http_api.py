@@ -775,6 +775,7 @@ def _add_others(app: FastAPI, store: Store) -> None:
         details = {
             "known_usd": "0.00045",
             "uncertain_calls": 1,
+            "unbounded_calls": 3,
             "uncertain_usd": "0.25",
             "reused_replies": 2,
             "saved_usd": "0.5",

@@ -116,7 +116,7 @@ def test_groups_of_models_are_shown_with_how_their_models_are_now(cadre: Cadre) 
     shown = next(line for line in lines if line.startswith("fast"))
     assert "openai/gpt" in shown
     assert "8 at once" in shown
-    assert "failed, asked last for 12 s, 2 calls wait" in shown
+    assert "failed, asked last for 12 s, 2 waiting" in shown
     assert "embedded/smollm2" in shown
     assert "openai_compatible/qwen at 10.0.0.5:8000" in "".join(lines)
     assert group["deployments"][0]["weight"] == 3
@@ -140,6 +140,7 @@ def test_costs_say_what_is_uncertain_and_what_reuse_saved(cadre: Cadre) -> None:
 
     assert "The costs that are known add up to $0.00045." in shown
     assert "Uncertain (sent, the reply never seen): 1, at most $0.25." in shown
+    assert "Not in these sums: 3, for want of a price." in shown
     assert "Replies reused: 2, $0.5 and 1,234 tokens saved." in shown
 
 

@@ -196,6 +196,7 @@ async def test_what_nobody_knows_is_told_apart_from_what_was_spent(client: Clien
         1,
         "0.25",
     )
+    assert report.total_details.unbounded_calls == 3
 
 
 async def test_calls_are_listed_page_by_page(client: Client) -> None:

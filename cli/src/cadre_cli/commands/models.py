@@ -6,7 +6,7 @@ from decimal import Decimal
 import typer
 
 from cadre_cli.options import JsonFlag
-from cadre_cli.screen import escape, print_json, print_table
+from cadre_cli.screen import escape, output, print_json, print_table
 from cadre_cli.session import gateway
 from cadre_cli.words import cost, count
 from cadre_client import ModelDeployment, ModelGroup
@@ -48,6 +48,7 @@ def models(json_: JsonFlag = False) -> None:
         empty="There are no models.",
     )
     if found.groups:
+        output().print()
         _print_groups(found.groups)
 
 
@@ -85,7 +86,7 @@ def _standing(deployment: ModelDeployment) -> str:
     if deployment.cooling_seconds:
         said.append(f"[yellow]failed, asked last for {deployment.cooling_seconds:.0f} s[/]")
     if deployment.waiting:
-        said.append(f"[yellow]{count(deployment.waiting)} calls wait[/]")
+        said.append(f"[yellow]{count(deployment.waiting)} waiting[/]")
     return ", ".join(said) or "[green]ready[/]"
 
 

@@ -113,7 +113,7 @@ def standing_of(deployment: ModelDeployment) -> str:
     if deployment.cooling_seconds:
         said.append(f"failed, asked last for {deployment.cooling_seconds:.0f} s")
     if deployment.waiting:
-        said.append(f"{deployment.waiting:,} calls wait")
+        said.append(f"{deployment.waiting:,} waiting")
     return ", ".join(said) or "ready"
 
 

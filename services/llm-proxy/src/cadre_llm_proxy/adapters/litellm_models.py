@@ -133,8 +133,7 @@ def _thinking(litellm: Any, ask: Ask) -> dict[str, Any]:
     said = params.get("thinking")
     if isinstance(effort, str):
         said = litellm.AnthropicConfig.map_reasoning_effort(effort, ask.target.model, "anthropic")
-    tokens = said.get("budget_tokens") if isinstance(said, dict) else None
-    if not isinstance(tokens, int):
+    if not isinstance(said, dict) or not isinstance(tokens := said.get("budget_tokens"), int):
         return {}
     if isinstance(effort, str):
         tokens = min(tokens, max(_LEAST_THINKING, most // 2))
