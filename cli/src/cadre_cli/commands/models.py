@@ -82,6 +82,8 @@ def _limits(deployment: ModelDeployment) -> str:
 
 
 def _standing(deployment: ModelDeployment) -> str:
+    if deployment.unavailable_reason:
+        return f"[red]{escape(deployment.unavailable_reason)}[/]"
     said = []
     if deployment.cooling_seconds:
         said.append(f"[yellow]failed, asked last for {deployment.cooling_seconds:.0f} s[/]")

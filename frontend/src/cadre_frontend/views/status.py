@@ -109,6 +109,8 @@ def draw_groups(groups: Sequence[ModelGroup]) -> None:
 
 def standing_of(deployment: ModelDeployment) -> str:
     """How a model of a group is now, in words."""
+    if deployment.unavailable_reason:
+        return plain(deployment.unavailable_reason)
     said = []
     if deployment.cooling_seconds:
         said.append(f"failed, asked last for {deployment.cooling_seconds:.0f} s")

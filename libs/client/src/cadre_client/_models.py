@@ -385,7 +385,7 @@ class Model(Answer):
 
 class ModelDeployment(Answer):
     """A model of a group at one address, if `host` is not empty, and how it is now: asked last for `cooling_seconds`
-    more, with `waiting` calls beyond its limits. A limit of None is none."""
+    more, with `waiting` calls beyond its limits; passed over for its `unavailable_reason`. A limit of None is none."""
 
     provider: str
     model: str
@@ -396,6 +396,7 @@ class ModelDeployment(Answer):
     tokens_per_minute: int | None = None
     cooling_seconds: float = 0.0
     waiting: int = 0
+    unavailable_reason: str = ""
 
     @property
     def id(self) -> str:

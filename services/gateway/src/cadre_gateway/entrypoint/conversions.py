@@ -281,6 +281,7 @@ def _deployment(message: llm_pb2.ModelDeployment) -> d.ModelDeployment:
         else None,
         cooling_seconds=message.cooling_seconds,
         waiting=message.waiting,
+        unavailable_reason=message.unavailable_reason,
     )
 
 

@@ -700,6 +700,7 @@ class ModelDeployment(Answer):
         description="For how much longer it is asked after all others, because it failed; 0 when it is not."
     )
     waiting: int = Field(description="Calls that wait for it, because of its limits.")
+    unavailable_reason: str = Field(description="Why it is passed over; empty when it is not.")
 
 
 class ModelGroup(Answer):

@@ -114,7 +114,13 @@ class Completions:
     def list_groups(self) -> tuple[tuple[Group, tuple[Standing, ...]], ...]:
         """The groups that can be named instead of a model, and how their models are now."""
         return tuple(
-            (group, tuple(map(self._routes.standing, group.deployments)))
+            (
+                group,
+                tuple(
+                    self._routes.standing(each, self._providers.refusal)
+                    for each in group.deployments
+                ),
+            )
             for group in self._routes.groups
         )
 

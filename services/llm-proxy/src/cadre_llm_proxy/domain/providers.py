@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
+from cadre_kit.errors import CadreError
 from cadre_llm_proxy.domain.calls import Abilities, Options, Target
 from cadre_llm_proxy.domain.facts import (
     ApiBaseRefused,
@@ -238,6 +239,14 @@ class Providers:
                 embedded_context_tokens=self._embedded_context_tokens,
             )
             return keyed.target(options), f"{missing.message}. {missing.resolution}"
+
+    def refusal(self, options: Options) -> str:
+        """Why the model that `options` mean cannot be asked; empty when it can."""
+        try:
+            self.target(options)
+        except CadreError as error:
+            return error.message
+        return ""
 
     def embedder(self, options: Options) -> Target:
         """The model for embeddings that `options` mean: the embedded one where none is named. Raises as `target`."""

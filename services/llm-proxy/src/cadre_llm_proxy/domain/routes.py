@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -57,9 +57,11 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How a deployment is now: asked last for `cooling_seconds` more, with `waiting` calls beyond its limits."""
+    """How a deployment is now: asked last for `cooling_seconds` more, with `waiting` calls beyond its limits;
+    `unavailable` says why it cannot be asked, if so."""
 
     deployment: Deployment
+    unavailable: str = ""
     cooling_seconds: float = 0.0
     waiting: int = 0
 
@@ -107,12 +109,14 @@ class Routes:
         now = monotonic()
         return sorted(routes, key=lambda route: self._cool_until.get(route.deployment, 0.0) > now)
 
-    def standing(self, deployment: Deployment) -> Standing:
-        """How a deployment is now."""
-        key = _route(Options(), deployment).deployment
+    def standing(self, deployment: Deployment, refusal: Callable[[Options], str]) -> Standing:
+        """How a deployment is now; `refusal` says why its options cannot be asked, if so."""
+        route = _route(Options(), deployment)
+        key = route.deployment
         gate = self._gates.get(key)
         return Standing(
             deployment=deployment,
+            unavailable=refusal(route.options),
             cooling_seconds=max(0.0, self._cool_until.get(key, 0.0) - monotonic()),
             waiting=0 if gate is None else gate.waiting,
         )

@@ -401,6 +401,7 @@ def _deployment_message(standing: Standing) -> llm_pb2.ModelDeployment:
         tokens_per_minute=deployment.limits.tokens_per_minute,
         cooling_seconds=standing.cooling_seconds,
         waiting=standing.waiting,
+        unavailable_reason=standing.unavailable,
     )
 
 

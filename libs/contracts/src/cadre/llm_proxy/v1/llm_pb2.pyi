@@ -988,6 +988,7 @@ class ModelDeployment(_message.Message):
     TOKENS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     COOLING_SECONDS_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_REASON_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Its provider."""
     model: _builtins.str
@@ -1006,6 +1007,8 @@ class ModelDeployment(_message.Message):
     """For how many more seconds it is asked after all others, because it failed; 0 when it is not."""
     waiting: _builtins.int
     """How many calls wait for it, because of its limits."""
+    unavailable_reason: _builtins.str
+    """Why it is passed over, such as a key that is missing; empty when it can be asked."""
     def __init__(
         self,
         *,
@@ -1018,10 +1021,11 @@ class ModelDeployment(_message.Message):
         tokens_per_minute: _builtins.int | None = ...,
         cooling_seconds: _builtins.float = ...,
         waiting: _builtins.int = ...,
+        unavailable_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrent", b"_concurrent", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "concurrent", b"concurrent", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrent", b"_concurrent", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "concurrent", b"concurrent", "cooling_seconds", b"cooling_seconds", "host", b"host", "model", b"model", "provider", b"provider", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute", "waiting", b"waiting", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrent", b"_concurrent", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "concurrent", b"concurrent", "cooling_seconds", b"cooling_seconds", "host", b"host", "model", b"model", "provider", b"provider", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute", "unavailable_reason", b"unavailable_reason", "waiting", b"waiting", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__concurrent: _TypeAlias = _typing.Literal["concurrent"]  # noqa: Y015
     _WhichOneofArgType__concurrent: _TypeAlias = _typing.Literal["_concurrent", b"_concurrent"]  # noqa: Y015
