@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from cadre_client import ApiError, Completion, Model, Problem, Usage, Validation
+from cadre_client import ApiError, Completion, Model, Models, Problem, Usage, Validation
 from cadre_executor.language import parse_workflow
 
 
@@ -43,9 +43,10 @@ class FakePlatform:
             parsed=None if cut else reply,
         )
 
-    def models(self) -> list[Model]:
+    def models(self) -> Models:
         """One, the default."""
-        return [Model(provider=self._provider, name="m", available=True, default=True)]
+        model = Model(provider=self._provider, name="m", available=True, default=True)
+        return Models(models=(model,))
 
     def validate(self, source: str) -> Validation:
         """What the language says of a file."""

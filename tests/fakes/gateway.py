@@ -57,7 +57,12 @@ _ENDED = {
     runs_pb2.EVENT_TYPE_RUN_CANCELLED: runs_pb2.RUN_STATUS_CANCELLED,
 }
 _DETAILS = usage_pb2.UsageDetails(
-    known_usd="0.000450", open_usd="0", uncertain_calls=1, uncertain_usd="0.25", saved_usd="0"
+    known_usd="0.000450",
+    open_usd="0",
+    uncertain_calls=1,
+    uncertain_usd="0.25",
+    saved_usd="0",
+    unbounded_calls=3,
 )
 _USAGE = common_pb2.Usage(input_tokens=12, output_tokens=3, cost_usd="0.000450", calls=1)
 
@@ -668,7 +673,10 @@ class FakeLlmProxy(llm_pb2_grpc.LlmServiceServicer, usage_pb2_grpc.UsageServiceS
                 input_usd_per_million="0.15",
             ),
         ]
-        groups = [llm_pb2.ModelGroup(name="fast", models=["openai/gpt"])]
+        deployment = llm_pb2.ModelDeployment(
+            provider="openai", model="gpt", weight=1, concurrent=8, cooling_seconds=12.5, waiting=2
+        )
+        groups = [llm_pb2.ModelGroup(name="fast", models=["openai/gpt"], deployments=[deployment])]
         return llm_pb2.ListModelsResponse(models=models, groups=groups)
 
     async def QueryUsage(

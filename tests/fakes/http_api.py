@@ -743,7 +743,21 @@ def _add_others(app: FastAPI, store: Store) -> None:
             "available": False,
             "unavailable_reason": "OPENAI_API_KEY is not set",
         }
-        return {"models": [usable, keyless]}
+        deployment = {
+            "provider": "openai",
+            "model": "gpt",
+            "weight": 3,
+            "concurrent": 8,
+            "cooling_seconds": 12.4,
+            "waiting": 2,
+        }
+        near = {"provider": "openai_compatible", "model": "qwen", "host": "10.0.0.5:8000"}
+        fast = {
+            "name": "fast",
+            "deployments": [deployment, near],
+            "fallbacks": ["embedded/smollm2"],
+        }
+        return {"models": [usable, keyless], "groups": [fast]}
 
     @app.get("/api/v1/usage")
     async def usage(request: Request) -> Any:
@@ -761,6 +775,7 @@ def _add_others(app: FastAPI, store: Store) -> None:
         details = {
             "known_usd": "0.00045",
             "uncertain_calls": 1,
+            "unbounded_calls": 3,
             "uncertain_usd": "0.25",
             "reused_replies": 2,
             "saved_usd": "0.5",

@@ -40,6 +40,8 @@ class WithinNodes:
                 yield f"  {_returned(event, data)}"
             case "agent_task":
                 yield f"  [dim]⇄ {escape(event.node)}: agent {escape(str(data.get('agent')))} {_state(data)}[/]"
+            case "service_awaited":
+                yield f"  [yellow]⏳ {escape(event.node)} waits: {escape(str(data.get('message')))}[/]"
             case "budget_warned":
                 yield f"  [yellow]! {escape(str(data.get('message')))}[/]"
             case "node_succeeded" | "node_failed":

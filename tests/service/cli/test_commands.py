@@ -109,6 +109,19 @@ def test_models_say_why_one_cannot_be_used(cadre: Cadre) -> None:
     assert "OPENAI_API_KEY is not set" in lines[2]
 
 
+def test_groups_of_models_are_shown_with_how_their_models_are_now(cadre: Cadre) -> None:
+    lines = cadre("models").stdout.splitlines()
+    (group,) = cadre.json("models")["groups"]
+
+    shown = next(line for line in lines if line.startswith("fast"))
+    assert "openai/gpt" in shown
+    assert "8 at once" in shown
+    assert "failed, asked last for 12 s, 2 waiting" in shown
+    assert "embedded/smollm2" in shown
+    assert "openai_compatible/qwen at 10.0.0.5:8000" in "".join(lines)
+    assert group["deployments"][0]["weight"] == 3
+
+
 def test_costs_are_grouped_with_bars_and_unknown_is_not_zero(cadre: Cadre, store: Store) -> None:
     shown = cadre("costs", "--by", "model", "--by", "day", "--last", "7d").stdout
 
@@ -127,6 +140,7 @@ def test_costs_say_what_is_uncertain_and_what_reuse_saved(cadre: Cadre) -> None:
 
     assert "The costs that are known add up to $0.00045." in shown
     assert "Uncertain (sent, the reply never seen): 1, at most $0.25." in shown
+    assert "Not in these sums: 3, for want of a price." in shown
     assert "Replies reused: 2, $0.5 and 1,234 tokens saved." in shown
 
 

@@ -321,6 +321,7 @@ async def test_a_model_that_is_given_no_more_calls_is_waited_for(
         events = names(await executor.events(run.id))
 
     assert (events[-1], len(provider.asked)) == ("run_succeeded", 2)
+    assert len([event for event in events if event.startswith("service_awaited")]) == 1
 
 
 async def test_a_file_that_is_no_database_is_said_so(tmp_path: Path, near: Neighbours) -> None:

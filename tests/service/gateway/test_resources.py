@@ -162,12 +162,18 @@ async def test_a_run_is_watched_to_its_end(client: Client, running: Any) -> None
 
 
 async def test_models_say_whether_and_why_not(client: Client) -> None:
-    usable, other = await of(client.models)
+    known = await of(client.models)
+    usable, other = known.models
+    (group,) = known.groups
 
     assert (usable.id, usable.default, usable.available) == ("embedded/smol", True, True)
     assert (other.available, other.unavailable_reason) == (False, "no key")
     assert (usable.abilities, other.abilities) == (("json_schema",), ())
     assert str(other.input_usd_per_million) == "0.15"
+    (deployment,) = group.deployments
+    assert (group.name, deployment.id, deployment.waiting) == ("fast", "openai/gpt", 2)
+    assert (deployment.concurrent, deployment.tokens_per_minute) == (8, None)
+    assert deployment.cooling_seconds == 12.5
 
 
 async def test_usage_is_grouped_by_the_dimensions_asked_for(client: Client, running: Any) -> None:
@@ -190,6 +196,7 @@ async def test_what_nobody_knows_is_told_apart_from_what_was_spent(client: Clien
         1,
         "0.25",
     )
+    assert report.total_details.unbounded_calls == 3
 
 
 async def test_calls_are_listed_page_by_page(client: Client) -> None:

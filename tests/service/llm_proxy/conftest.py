@@ -75,23 +75,21 @@ class Client:
 
     async def models(self) -> dict[tuple[str, str], llm_pb2.Model]:
         """The models, by provider and name."""
-        response = await call(
-            self.llm.ListModels,
-            llm_pb2.ListModelsRequest(),
-            service="llm-proxy",
-            timeout_seconds=SECONDS,
-        )
-        return {(model.provider, model.name): model for model in response.models}
+        return {(each.provider, each.name): each for each in (await self.listed()).models}
 
     async def groups(self) -> dict[str, list[str]]:
         """The models of each group."""
-        response = await call(
+        return {group.name: list(group.models) for group in (await self.listed()).groups}
+
+    async def listed(self) -> llm_pb2.ListModelsResponse:
+        """All that can be named."""
+        response: llm_pb2.ListModelsResponse = await call(
             self.llm.ListModels,
             llm_pb2.ListModelsRequest(),
             service="llm-proxy",
             timeout_seconds=SECONDS,
         )
-        return {group.name: list(group.models) for group in response.groups}
+        return response
 
     async def embed(self, *texts: str, **fields: Any) -> llm_pb2.EmbedResponse:
         """Vectors of texts."""

@@ -194,6 +194,20 @@ async def test_a_reply_whose_last_word_came_is_whole_however_its_connection_ends
     assert len(provider.asked) == 1
 
 
+async def test_an_uncertain_call_without_a_price_is_not_said_to_cost_nothing_at_most(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(Answer(stall=True))
+    unpriced = {"provider": "openai_compatible", "model": "m", "api_base": f"{provider.url}/v1"}
+
+    for model in (unpriced, {}):
+        with pytest.raises(CadreError):
+            await proxy.ask(timeout_seconds=0.3, max_tokens=10, **model)
+
+    details = (await proxy.sums()).total_details
+    assert (details.uncertain_calls, details.unbounded_calls) == (2, 1)
+
+
 async def test_a_stream_that_stalls_is_given_up_in_time(
     proxy: Any, provider: ProviderServer
 ) -> None:

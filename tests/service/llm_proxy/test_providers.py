@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from tests.fakes.providers import (
     openai_stream,
 )
 
+from cadre.common.v1 import common_pb2
 from cadre.llm_proxy.v1 import llm_pb2
+from cadre_kit.errors import CadreError
 
 PIECES = ("Hel", "lo ", "there")
 SCHEMA = {
@@ -156,6 +159,91 @@ async def test_a_compatible_server_gets_the_key_that_is_named_and_no_other(
     assert second == "Bearer sk-secret-mine"
 
 
+@pytest.mark.parametrize(
+    ("effort", "max_tokens", "thinking"),
+    [("high", 64_000, 4096), ("high", 3000, 1500), ("medium", 1500, 1024), ("low", 1025, 1024)],
+)
+async def test_claude_thinks_within_the_tokens_that_the_call_gives(
+    effort: str, max_tokens: int, thinking: int, proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(anthropic_reply("Yes"))
+
+    await proxy.ask(
+        provider="anthropic", max_tokens=max_tokens, params=params(reasoning_effort=effort)
+    )
+
+    sent = provider.asked[0].body
+    assert sent["thinking"]["budget_tokens"] == thinking
+    assert sent["max_tokens"] == max_tokens
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"reasoning_effort": "minimal"},
+        {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+    ],
+)
+async def test_thinking_that_leaves_no_token_for_a_reply_is_refused_before_it_is_sent(
+    asked: dict[str, Any], proxy: Any, provider: ProviderServer
+) -> None:
+    with pytest.raises(CadreError) as caught:
+        await proxy.ask(provider="anthropic", max_tokens=1024, params=params(**asked))
+
+    assert caught.value.code == "MODEL_OPTION_UNSUPPORTED"
+    assert "Raise max_tokens" in caught.value.resolution
+    assert not provider.asked
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "0.0.0.0", "0xa9fea9fe"],
+)
+async def test_an_api_base_leads_to_no_address_of_a_cloud_however_it_is_written(
+    host: str, proxy: Any, provider: ProviderServer
+) -> None:
+    port = provider.url.rpartition(":")[2]
+
+    with pytest.raises(CadreError) as caught:
+        await proxy.ask(
+            provider="openai_compatible", model="m", api_base=f"http://{host}:{port}/v1"
+        )
+
+    assert caught.value.code == "API_BASE_REFUSED"
+    assert not provider.asked
+    assert (await proxy.sums()).total.cost_usd == "0"
+
+
+async def test_the_operator_can_name_any_address_in_a_group(
+    start: Any, provider: ProviderServer, tmp_path: Path
+) -> None:
+    port = provider.url.rpartition(":")[2]
+    models = tmp_path / "models.yaml"
+    deployment = {"model": "openai_compatible/m", "api_base": f"http://0.0.0.0:{port}/v1"}
+    models.write_text(json.dumps({"groups": {"mine": {"deployments": [deployment]}}}))
+
+    async with start(llm_models_file=models) as proxy:
+        reply = await proxy.ask(provider="", model="mine")
+
+    assert reply.content == "hello"
+
+
+@pytest.mark.parametrize("model", ["anthropic/", "google/", "ollama/llava"])
+async def test_a_picture_is_fetched_from_public_addresses_only(
+    model: str, proxy: Any, provider: ProviderServer
+) -> None:
+    name, _, model = model.partition("/")
+    image = llm_pb2.Image(url=provider.url.replace("http:", "https:") + "/a.png")
+    message = llm_pb2.Message(role=llm_pb2.ROLE_USER, content="What is it?", images=[image])
+
+    with pytest.raises(CadreError) as caught:
+        await proxy.ask(provider=name, model=model, messages=[message])
+
+    assert caught.value.code == "IMAGE_UNUSABLE"
+    assert not provider.asked
+    assert (await proxy.sums()).total.cost_usd == "0"
+
+
 async def test_any_provider_that_litellm_knows_can_be_named(
     start: Any, provider: ProviderServer, variables: dict[str, str]
 ) -> None:
@@ -166,3 +254,8 @@ async def test_any_provider_that_litellm_knows_can_be_named(
 
     assert reply.content == "hello"
     assert provider.asked[0].headers["authorization"] == "Bearer sk-secret-mistral"
+
+
+def params(**values: Any) -> common_pb2.Json:
+    """Settings for the provider."""
+    return common_pb2.Json(text=json.dumps(values))

@@ -185,6 +185,28 @@ async def test_calls_beyond_the_limits_wait_and_those_beyond_the_queue_are_refus
     assert len(provider.asked) == 1
 
 
+async def test_a_listed_group_says_how_its_models_are_now(
+    start: Any, two: dict[str, str], tmp_path: Path, provider: ProviderServer
+) -> None:
+    deployments = [
+        {"model": "openai/gpt-4.1", "weight": 100, "concurrent": 4},
+        {"model": "openai_compatible/m", "api_base": "http://u:p@10.0.0.5:8000/v1"},
+        {"model": "openai/gpt-4.1", "api_key_env": "NO_SUCH_KEY"},
+    ]
+    groups = {"fast": {"deployments": deployments, "fallbacks": ["anthropic/claude-haiku-4-5"]}}
+    provider.will(openai_error(429, "rate_limit_exceeded", retry_after="600"))
+
+    async with start(llm_models_file=models_file(tmp_path, {"groups": groups})) as proxy:
+        await proxy.ask(provider="openai", model="gpt-4.1", fallbacks=[CLAUDE])
+        (group,) = (await proxy.listed()).groups
+
+    busy, near, keyless = group.deployments
+    assert 0 < busy.cooling_seconds <= 600
+    assert (busy.weight, busy.concurrent, busy.HasField("tokens_per_minute")) == (100, 4, False)
+    assert (near.host, near.cooling_seconds) == ("10.0.0.5:8000", 0)
+    assert (near.unavailable_reason, "NO_SUCH_KEY" in keyless.unavailable_reason) == ("", True)
+
+
 @pytest.mark.parametrize(
     ("limit", "tokens"),
     [({"requests_per_minute": 2}, (1, 1, 1)), ({"tokens_per_minute": 100}, (60, 30, 30))],

@@ -177,6 +177,7 @@ async def test_what_models_can_do_is_listed(proxy: Any) -> None:
 
     gpt = models["openai", "gpt-4.1-mini"]
     small = models["embedded", "smollm2-135m-instruct"]
+    assert small.context_tokens == 4096
     vectors = [models["embedded", "wordllama"], models["ollama", "nomic-embed-text"]]
     assert (gpt.tools, gpt.json_schema, gpt.images, gpt.max_output_tokens) == (
         True,

@@ -130,8 +130,8 @@ PROGRAMS = {
         os.makedirs('a/b', exist_ok=True)
         with open(os.path.join('a','b','x.txt'),'w') as f: f.write('12345')
         result = [os.path.exists('a/b/x.txt'), exists('nope'), os.path.isdir('a'), os.path.isfile('a'), os.path.getsize('a/b/x.txt'), os.listdir('a/b'), sorted(os.listdir()),
-         os.path.basename('/x/y.z'), os.path.dirname('/x/y.z'), os.path.splitext('y.tar.gz'), os.path.split('a/b'), os.path.normpath('a/../b//c'), path.isabs('/a'), join('a','/b'), os.sep, os.linesep, os.name,
-         os.path.relpath('a/b/x.txt','a'), os.path.commonprefix(['abc','abd']), os.path.commonpath(['a/b','a/c']), os.path.basename(os.path.abspath('a/b')), os.path.relpath(os.path.abspath('a'), os.getcwd()), os.path.isdir(os.getcwd())]
+         os.path.basename('/x/y.z'), os.path.dirname('/x/y.z'), os.path.splitext('y.tar.gz'), os.path.split('a/b'), os.path.normpath('a/../b//c'), path.isabs('/a'), join('a','/b'), os.sep, os.linesep,
+         os.path.relpath('a/b/x.txt','a'), os.path.commonprefix(['abc','abd']), os.path.commonpath(['a/b','a/c']), os.path.basename(os.path.abspath('a/b')), os.path.relpath(os.path.abspath('a'), '.'), os.path.isdir('.')]
         os.rename('a/b/x.txt','a/y.txt'); os.remove('a/y.txt'); os.rmdir('a/b')
         result.append(os.listdir('a'))
         for bad in (lambda: os.remove('a'), lambda: os.remove('q'), lambda: os.mkdir('a'), lambda: os.makedirs('a'), lambda: os.listdir('q'), lambda: os.path.getsize('q'), lambda: os.rmdir('q')):

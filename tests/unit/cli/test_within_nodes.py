@@ -81,6 +81,12 @@ def test_tools_are_shown_with_what_they_were_given_and_gave() -> None:
     assert "failed after" in lines[2]
 
 
+def test_what_a_node_waits_for_is_printed() -> None:
+    lines, _ = shown(event(EventType.SERVICE_AWAITED, message="model 'm' is given no more calls"))
+
+    assert lines == ["  [yellow]⏳ say waits: model 'm' is given no more calls[/]"]
+
+
 def test_a_budget_that_is_nearly_used_up_is_printed() -> None:
     lines, _ = shown(event(EventType.BUDGET_WARNED, message="the budget 'b' is nearly used up"))
 

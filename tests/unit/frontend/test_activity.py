@@ -77,6 +77,31 @@ def test_items_are_counted_in_the_row_of_their_step() -> None:
     assert [(visit.items_done, visit.items, visit.state) for visit in found] == [(2, 3, "running")]
 
 
+def test_what_a_node_waits_for_is_shown_while_it_waits() -> None:
+    def page() -> None:
+        import datetime
+
+        from cadre_client import Event, EventType
+        from cadre_frontend.widgets.activity import draw_activity
+
+        time = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        kinds = [EventType.SERVICE_AWAITED, EventType.NODE_SUCCEEDED]
+        passed = [Event(sequence=n, time=time, type=k, node="a") for n, k in enumerate(kinds, 1)]
+        said = {"message": "model 'm' is given no more calls for now"}
+        waits = Event(
+            sequence=3, time=time, type=EventType.SERVICE_AWAITED, node="b", iteration=1, data=said
+        )
+        draw_activity([*passed, waits])
+        over = Event(sequence=4, time=time, type=EventType.RUN_CANCELLED)
+        draw_activity([*passed, waits, over])
+
+    at = AppTest.from_function(page, default_timeout=30).run()
+
+    (info,) = at.info
+    assert info.value == "`b` waits: model 'm' is given no more calls for now"
+    assert not at.exception
+
+
 def test_a_budget_that_is_nearly_used_up_is_shown() -> None:
     def page() -> None:
         import datetime

@@ -60,6 +60,26 @@ def test_what_is_allowed_allows_nothing_else(rules: str) -> None:
         AddressRules.parse(rules).judge("wiki", 80, [ipaddress.ip_address("10.1.2.3")])
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "192.168.0.9", "100.64.0.1", "::1", "fd12::1", "::ffff:127.0.0.1"],
+)
+def test_near_addresses_are_this_machine_s_and_those_of_private_networks(address: str) -> None:
+    found = [ipaddress.ip_address(address)]
+
+    assert AddressRules(near=True).judge("model", 80, found) == found
+
+
+@pytest.mark.parametrize(
+    "address",
+    """169.254.169.254 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe fd00:ec2::254 fd20:ce::254 100.100.100.200 fe80::1
+    168.63.129.16 192.0.0.192 0.0.0.0 :: 224.0.0.1 255.255.255.255 ff02::1""".split(),
+)
+def test_no_near_address_is_link_local_a_cloud_s_own_or_nobody_s(address: str) -> None:
+    with pytest.raises(AddressRefused):
+        AddressRules(near=True).judge("model", 80, [ipaddress.ip_address(address)])
+
+
 @pytest.mark.parametrize("rules", ["10.0.0.0/33", "http://wiki/", "two words"])
 def test_what_is_no_host_or_network_is_refused(rules: str) -> None:
     with pytest.raises(InvalidInput):

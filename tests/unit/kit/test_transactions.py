@@ -1,6 +1,7 @@
 """Transactions on a real SQLite file: together, alone, beside another writer, and with the disk waited for."""
 
 import asyncio
+import random
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -56,6 +57,27 @@ async def test_writes_that_come_together_are_each_stored(transactions: Transacti
 
     assert added == list(range(1, 301))
     assert await total(transactions) == sum(range(1, 301))
+
+
+async def test_of_many_callers_each_commit_stores_several_writes_and_one_alone_is_stored(
+    url: str, tmp_path: Path
+) -> None:
+    transactions = open_transactions(url, name="any", strict=False)
+    turns = random.Random(1)
+
+    async def caller(number: int) -> None:
+        for each in range(20):
+            for _ in range(turns.randint(1, 20)):
+                await asyncio.sleep(0)
+            await add(transactions, 1 + number * 20 + each)
+
+    await asyncio.gather(*(caller(number) for number in range(20)))
+    pages_written = (tmp_path / "any.db-wal").stat().st_size // 4096
+    await add(transactions, 401)
+
+    assert pages_written < 100
+    assert await total(transactions) == sum(range(1, 402))
+    await transactions.close()
 
 
 async def test_one_that_raises_takes_nothing_back_of_the_others(transactions: Transactions) -> None:

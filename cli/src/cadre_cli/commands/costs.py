@@ -173,6 +173,8 @@ def _remarks(total: "Usage", details: "UsageDetails") -> list[str]:
             f"Uncertain (sent, the reply never seen): {details.uncertain_calls}, "
             f"at most {cost(details.uncertain_usd)}."
         )
+    if details.unbounded_calls:
+        lines.append(f"Not in these sums: {details.unbounded_calls}, for want of a price.")
     if details.reused_replies:
         lines.append(
             f"Replies reused: {details.reused_replies}, {cost(details.saved_usd)} and "

@@ -1,13 +1,15 @@
 """Shows the models that can be named."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import typer
 
 from cadre_cli.options import JsonFlag
-from cadre_cli.screen import escape, print_json, print_table
+from cadre_cli.screen import escape, output, print_json, print_table
 from cadre_cli.session import gateway
 from cadre_cli.words import cost, count
+from cadre_client import ModelDeployment, ModelGroup
 
 __all__ = ["add_to"]
 
@@ -20,14 +22,14 @@ def add_to(app: typer.Typer) -> None:
 
 
 def models(json_: JsonFlag = False) -> None:
-    """List the models that can be named.
+    """List the models, and the operator's groups of models, that can be named.
 
     Says which is the default, what each can do by itself, and why one cannot be used now.
     """
     with gateway() as client:
         found = client.models()
     if json_:
-        print_json({"models": [model.model_dump(mode="json") for model in found]})
+        print_json(found.model_dump(mode="json"))
         return
     print_table(
         ["Model", "Usable", "Context", "$ per million in", "out", "Can", ""],
@@ -41,10 +43,53 @@ def models(json_: JsonFlag = False) -> None:
                 ", ".join(_WORDS.get(ability, ability) for ability in model.abilities) or "-",
                 f"[dim]{escape(model.unavailable_reason)}[/]",
             )
-            for model in found
+            for model in found.models
         ],
         empty="There are no models.",
     )
+    if found.groups:
+        output().print()
+        _print_groups(found.groups)
+
+
+def _print_groups(groups: Sequence[ModelGroup]) -> None:
+    print_table(
+        ["Group", "Asks", "Weight", "Limits", "Now", "Then"],
+        [
+            (
+                escape(group.name) if each is group.deployments[0] else "",
+                escape(each.id) + (f" [dim]at {escape(each.host)}[/]" if each.host else ""),
+                f"{each.weight:g}",
+                _limits(each),
+                _standing(each),
+                escape(", ".join(group.fallbacks)) if each is group.deployments[0] else "",
+            )
+            for group in groups
+            for each in group.deployments
+        ],
+        empty="",
+    )
+
+
+def _limits(deployment: ModelDeployment) -> str:
+    limits = {
+        "at once": deployment.concurrent,
+        "calls a minute": deployment.requests_per_minute,
+        "tokens a minute": deployment.tokens_per_minute,
+    }
+    said = [f"{count(limit)} {words}" for words, limit in limits.items() if limit is not None]
+    return ", ".join(said) or "-"
+
+
+def _standing(deployment: ModelDeployment) -> str:
+    if deployment.unavailable_reason:
+        return f"[red]{escape(deployment.unavailable_reason)}[/]"
+    said = []
+    if deployment.cooling_seconds:
+        said.append(f"[yellow]failed, asked last for {deployment.cooling_seconds:.0f} s[/]")
+    if deployment.waiting:
+        said.append(f"[yellow]{count(deployment.waiting)} waiting[/]")
+    return ", ".join(said) or "[green]ready[/]"
 
 
 def _price(usd: Decimal | None) -> str:

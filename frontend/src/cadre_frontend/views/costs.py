@@ -48,10 +48,12 @@ def draw_remarks(report: UsageReport) -> None:
     if report.total.cost_usd is None:
         st.caption(plain(f"The costs that are known add up to {dollars(details.known_usd)}."))
     if details.uncertain_calls:
+        unknown = details.unbounded_calls
         st.warning(
             plain(
                 f"{details.uncertain_calls} calls were sent and their replies never seen. They cost at most "
                 f"{dollars(details.uncertain_usd)}; budgets count that."
+                + (f" Not in it: {unknown} calls whose price nobody knows." if unknown else "")
             )
         )
 

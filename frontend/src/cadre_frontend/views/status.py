@@ -1,11 +1,12 @@
 """The state of every service, and which models can be used."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 import streamlit as st
 
-from cadre_client import GatewayUnreachable, Model, ServiceStatus
+from cadre_client import GatewayUnreachable, Model, ModelDeployment, ModelGroup, ServiceStatus
 from cadre_frontend.gateway import gateway
 from cadre_frontend.widgets.problems import errors_shown
 from cadre_frontend.widgets.texts import plain
@@ -65,7 +66,7 @@ def draw_services(services: list[ServiceStatus]) -> None:
     draw_service(ServiceStatus(name="frontend", address=place, status="ready"))
 
 
-def draw_models(models: list[Model]) -> None:
+def draw_models(models: Sequence[Model]) -> None:
     """Which models can be used, and what the others need."""
     st.header("Models")
     usable = [model for model in models if model.available]
@@ -90,6 +91,34 @@ def draw_models(models: list[Model]) -> None:
                 st.markdown(f"**{plain(model.id)}**: {plain(model.unavailable_reason)}")
 
 
+def draw_groups(groups: Sequence[ModelGroup]) -> None:
+    """The operator's groups of models, and how each model of theirs is now."""
+    if groups:
+        st.subheader("Groups", help="Named like a model. Asked in an order drawn by weight.")
+    for group in groups:
+        with st.container(border=True):
+            st.markdown(f"**{plain(group.name)}**")
+            for each in group.deployments:
+                name, weight, now = st.columns([4, 1, 3], vertical_alignment="center")
+                name.markdown(plain(each.id) + (f" at {plain(each.host)}" if each.host else ""))
+                weight.caption(f"weight {each.weight:g}")
+                now.caption(standing_of(each))
+            if group.fallbacks:
+                st.caption(f"then {plain(', '.join(group.fallbacks))}")
+
+
+def standing_of(deployment: ModelDeployment) -> str:
+    """How a model of a group is now, in words."""
+    if deployment.unavailable_reason:
+        return plain(deployment.unavailable_reason)
+    said = []
+    if deployment.cooling_seconds:
+        said.append(f"failed, asked last for {deployment.cooling_seconds:.0f} s")
+    if deployment.waiting:
+        said.append(f"{deployment.waiting:,} waiting")
+    return ", ".join(said) or "ready"
+
+
 def price_of(model: Model) -> str:
     """US dollars per million tokens."""
     if model.input_usd_per_million is None or model.output_usd_per_million is None:
@@ -109,4 +138,6 @@ st.title("Status")
 st.fragment(draw_state, run_every=5.0)()
 # When nobody answers at all, the services' box has said so.
 with errors_shown(), suppress(GatewayUnreachable):
-    draw_models(gateway().models())
+    known = gateway().models()
+    draw_models(known.models)
+    draw_groups(known.groups)

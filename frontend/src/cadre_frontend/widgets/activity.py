@@ -23,6 +23,7 @@ __all__ = [
 
 _SHOWN_TOOLS = 50
 _SHOWN_PROGRAMS = 50
+_ENDS = frozenset({EventType.RUN_SUCCEEDED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,7 @@ def draw_activity(events: Sequence[Event]) -> None:
                 item = f", item {written.item}," if written.item else ""
                 st.caption(f"`{written.node}`{item} writes")
                 st.text(written.text)
+    draw_awaited(events)
     draw_remote_tasks(events)
     uses = tool_uses(events)
     if uses:
@@ -179,6 +181,17 @@ def draw_budget_warnings(events: Sequence[Event]) -> None:
         if event.type is EventType.BUDGET_WARNED:
             said = str((event.data or {}).get("message"))
             st.warning(plain(said[:1].upper() + said[1:]), icon=":material/account_balance_wallet:")
+
+
+def draw_awaited(events: Sequence[Event]) -> None:
+    """Which nodes wait for a service or a model that has no place for them, and for what."""
+    if events and events[-1].type in _ENDS:
+        return
+    last = {(event.node, event.iteration, event.item): event for event in events if event.node}
+    for event in last.values():
+        if event.type is EventType.SERVICE_AWAITED:
+            said = str((event.data or {}).get("message"))
+            st.info(f"`{event.node}` waits: {plain(said)}", icon=":material/hourglass_top:")
 
 
 def draw_remote_tasks(events: Sequence[Event]) -> None:

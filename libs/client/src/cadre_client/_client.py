@@ -39,8 +39,8 @@ from cadre_client._models import (
     MemoryHits,
     MemoryItem,
     Messages,
-    Model,
     ModelCall,
+    Models,
     Problem,
     ProgramFile,
     Run,
@@ -378,9 +378,9 @@ class Client:
 
     # Models and usage
 
-    def models(self) -> list[Model]:
-        """All models that can be named."""
-        return self._get(dict[str, list[Model]], "/api/v1/models")["models"]
+    def models(self) -> Models:
+        """All models, and groups of models, that can be named."""
+        return self._get(Models, "/api/v1/models")
 
     def usage(
         self,

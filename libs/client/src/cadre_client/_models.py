@@ -33,6 +33,9 @@ __all__ = [
     "MemoryItem",
     "Messages",
     "Model",
+    "ModelDeployment",
+    "ModelGroup",
+    "Models",
     "Problem",
     "ProgramFile",
     "Reply",
@@ -102,6 +105,7 @@ class EventType(StrEnum):
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
     BUDGET_WARNED = "budget_warned"
+    SERVICE_AWAITED = "service_awaited"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -379,9 +383,45 @@ class Model(Answer):
         return f"{self.provider}/{self.name}"
 
 
+class ModelDeployment(Answer):
+    """A model of a group at one address, if `host` is not empty, and how it is now: asked last for `cooling_seconds`
+    more, with `waiting` calls beyond its limits; passed over for its `unavailable_reason`. A limit of None is none."""
+
+    provider: str
+    model: str
+    host: str = ""
+    weight: float = 1.0
+    concurrent: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    cooling_seconds: float = 0.0
+    waiting: int = 0
+    unavailable_reason: str = ""
+
+    @property
+    def id(self) -> str:
+        """provider/model."""
+        return f"{self.provider}/{self.model}"
+
+
+class ModelGroup(Answer):
+    """Models under one name, asked in an order drawn by weight; `fallbacks` are asked after them."""
+
+    name: str
+    deployments: tuple[ModelDeployment, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+
+
+class Models(Answer):
+    """What can be named as a model."""
+
+    models: tuple[Model, ...]
+    groups: tuple[ModelGroup, ...] = ()
+
+
 class UsageDetails(Answer):
-    """Sums of calls beyond their usage: the costs that are known, the most that open and uncertain calls cost, and what
-    reuse saved."""
+    """Sums of calls beyond their usage: the costs that are known, the most that open and uncertain calls cost but for
+    `unbounded_calls` of them, and what reuse saved."""
 
     known_usd: Usd = Decimal(0)
     cached_input_tokens: int = 0
@@ -393,6 +433,7 @@ class UsageDetails(Answer):
     reused_replies: int = 0
     saved_usd: Usd = Decimal(0)
     saved_tokens: int = 0
+    unbounded_calls: int = 0
 
 
 class UsageGroup(Answer):

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -28,8 +28,20 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[Address]]]
 
-# Where clouds answer their machines, with secrets: Azure's looks public, and Oracle's does to older Pythons.
-_METADATA = (ipaddress.ip_network("168.63.129.16/32"), ipaddress.ip_network("192.0.0.0/24"))
+# Where clouds answer their machines, with secrets: Azure's looks public, and Oracle's does to older Pythons; Alibaba's,
+# and Amazon's and Google's of IPv6, look like anybody's in a private network.
+_METADATA = tuple(
+    map(
+        ipaddress.ip_network,
+        ("168.63.129.16", "192.0.0.0/24", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200"),
+    )
+)
+_NEAR = tuple(
+    map(
+        ipaddress.ip_network,
+        "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 ::1 fc00::/7".split(),
+    )
+)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -47,11 +59,12 @@ class HostUnknown(Unavailable):
 
 @dataclass(frozen=True, kw_only=True)
 class AddressRules:
-    """What may be reached beside public addresses: `hosts` by name (`wiki`, or `wiki:8080` for one port), and
-    `networks`."""
+    """What may be reached beside public addresses: `hosts` by name (`wiki`, or `wiki:8080` for one port), `networks`,
+    and with `near` this machine and private networks, but not where clouds answer their machines."""
 
     hosts: frozenset[str] = frozenset()
     networks: tuple[Network, ...] = ()
+    near: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "AddressRules":
@@ -71,7 +84,7 @@ class AddressRules:
 
     def allowing(self, host: str, port: int) -> "AddressRules":
         """These, and one host and port more."""
-        return AddressRules(hosts=self.hosts | {f"{_plain(host)}:{port}"}, networks=self.networks)
+        return replace(self, hosts=self.hosts | {f"{_plain(host)}:{port}"})
 
     def judge(self, host: str, port: int, addresses: Sequence[Address]) -> Sequence[Address]:
         """Those of a host's addresses that may be reached, in order. Raises AddressRefused when none may."""
@@ -88,8 +101,10 @@ class AddressRules:
         return reachable
 
     def _allows(self, address: Address) -> bool:
-        return _is_public(address) or any(
-            address.version == network.version and address in network for network in self.networks
+        return (
+            _is_public(address)
+            or (self.near and _is_near(address))
+            or _within(address, self.networks)
         )
 
 
@@ -141,8 +156,19 @@ def _is_public(address: Address) -> bool:
         address.is_global
         and not address.is_multicast
         and not address.is_reserved
-        and not any(address in network for network in _METADATA)
+        and not _within(address, _METADATA)
     )
+
+
+def _is_near(address: Address) -> bool:
+    inner = _embedded(address)
+    if inner is not None:
+        return _is_near(inner)
+    return _within(address, _NEAR) and not _within(address, _METADATA)
+
+
+def _within(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks if network.version == address.version)
 
 
 def _embedded(address: Address) -> ipaddress.IPv4Address | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
@@ -48,7 +47,10 @@ class RequestUnreadable(InvalidInput):
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps unary and streaming calls alike."""
+    """Wraps unary and streaming calls alike, each method once."""
+
+    def __init__(self) -> None:
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
         self,
@@ -58,24 +60,33 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The handler with our behaviour around it; as it is for health, reflection and unknown methods."""
-        handler = await continuation(handler_call_details)
         method = handler_call_details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is not None:
+            return wrapped
+        handler = await continuation(handler_call_details)
         # gRPC answers UNIMPLEMENTED by itself where there is no handler.
         if handler is None or method.startswith(_UNTRACED):
             return handler
-        if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(
-                _around_unary(method, handler.unary_unary),
-                _reading(handler.request_deserializer),
-                handler.response_serializer,
-            )
-        if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(
-                _around_stream(method, handler.unary_stream),
-                _reading(handler.request_deserializer),
-                handler.response_serializer,
-            )
-        return handler
+        return self._wrapped.setdefault(method, _wrapped(method, handler))
+
+
+def _wrapped(
+    method: str, handler: grpc.RpcMethodHandler[Any, Any]
+) -> grpc.RpcMethodHandler[Any, Any]:
+    if handler.unary_unary is not None:
+        return grpc.unary_unary_rpc_method_handler(
+            _around_unary(method, handler.unary_unary),
+            _reading(handler.request_deserializer),
+            handler.response_serializer,
+        )
+    if handler.unary_stream is not None:
+        return grpc.unary_stream_rpc_method_handler(
+            _around_stream(method, handler.unary_stream),
+            _reading(handler.request_deserializer),
+            handler.response_serializer,
+        )
+    return handler
 
 
 def _reading(deserialize: Any) -> Any:
@@ -95,13 +106,15 @@ def _reading(deserialize: Any) -> Any:
 
 def _around_unary(method: str, behaviour: Any) -> Any:
     async def call(request: Any, context: Context) -> Any:
-        with _span(method, context) as span:
-            try:
-                return await behaviour(_readable(request), context)
-            except grpc.aio.AbortError:
-                raise
-            except Exception as exc:  # noqa: BLE001 - the outermost frame of a call
-                await _abort(exc, method, span, context)
+        span = _entered_span(method, context)
+        try:
+            return await behaviour(_readable(request), context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - the outermost frame of a call
+            await _abort(exc, method, span, context)
+        finally:
+            span.end()
 
     return call
 
@@ -114,10 +127,7 @@ def _readable(request: Any) -> Any:
 
 def _around_stream(method: str, behaviour: Any) -> Any:
     async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-        span = _started_span(method, context)
-        # Never detached: it ends with the call's own task. Of a client that left, this generator is closed from another
-        # task, which could not detach it.
-        attach(trace.set_span_in_context(span))
+        span = _entered_span(method, context)
         try:
             async for response in behaviour(_readable(request), context):
                 yield response
@@ -146,22 +156,17 @@ async def _abort(exc: Exception, method: str, span: trace.Span, context: Context
     raise AssertionError("abort_with_status raises")
 
 
-@contextmanager
-def _span(method: str, context: Context) -> Iterator[trace.Span]:
-    span = _started_span(method, context)
-    try:
-        with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-            yield span
-    finally:
-        span.end()
-
-
-def _started_span(method: str, context: Context) -> trace.Span:
+def _entered_span(method: str, context: Context) -> trace.Span:
+    """The span of a call, made the current one for the rest of the call's own task."""
     # By hand and not by the instrumentation package: it adds a span per message to streams, and its streams
     # detach their context in another task than they attached it in.
-    return tracer().start_span(
+    span = tracer().start_span(
         method.lstrip("/"), context=context_from(_metadata(context)), kind=SpanKind.SERVER
     )
+    # Never detached: it ends with that task. Of a client that left, a stream's generator is closed from another one,
+    # which could not detach it.
+    attach(trace.set_span_in_context(span))
+    return span
 
 
 def _metadata(context: grpc.ServicerContext | Context) -> dict[str, str]:

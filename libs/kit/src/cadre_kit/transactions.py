@@ -40,6 +40,7 @@ _COMMITS_PER_LOG = 500
 _LONG_LOG_PAGES = 8192
 _LOG_MS = 50
 _MOST_AT_ONCE = 200
+_GATHERING_SECONDS = 0.004
 # Of transactions that insert the same key, or wait for each other, one goes through; the others find what it did when
 # they begin anew. PostgreSQL's codes: unique_violation, serialization_failure, deadlock_detected.
 _BEGIN_ANEW = frozenset({"23505", "40001", "40P01"})
@@ -171,9 +172,12 @@ class _SqliteStatements:
 
 
 class _Sqlite:
-    """Fast writes are stored where they come from, all of one turn of the event loop in one commit: that takes a tenth
-    of a millisecond, less than a hop to a thread and back, as fast reads do. Whatever may take longer does not happen
-    there: waiting for another writer, for the disk (`strict`), and moving the log into the file, which is a thread's.
+    """Fast writes are stored where they come from: a commit takes a tenth of a millisecond, less than a hop to a thread
+    and back, as fast reads do. Whatever may take longer does not happen there: waiting for another writer, for the disk
+    (`strict`), and moving the log into the file, which is a thread's.
+
+    A commit costs more than what is written with it. It waits until as many writes have come as it had the last time,
+    for a few milliseconds at most: one that comes alone waits for nothing, and of many at once each commit has several.
     """
 
     def __init__(self, url: str, *, name: str, strict: bool) -> None:
@@ -196,15 +200,21 @@ class _Sqlite:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
         self._jobs: list[_Job[Any]] = []
+        self._expected = 1
+        self._storing: asyncio.Handle | None = None
         self._batches_waiting = 0
         self._commits = 0
 
     async def write_fast(self, work: Callable[[Statements], Answer]) -> Answer:
         loop = asyncio.get_running_loop()
         job = _Job(work=work, answer=loop.create_future())
-        if not self._jobs:
-            loop.call_soon(self._store_jobs, loop)
         self._jobs.append(job)
+        if len(self._jobs) == self._expected:
+            if self._storing is not None:
+                self._storing.cancel()
+            self._storing = loop.call_soon(self._store_jobs, loop)
+        elif self._storing is None:
+            self._storing = loop.call_later(_GATHERING_SECONDS, self._store_jobs, loop)
         answer: Answer = await job.answer
         return answer
 
@@ -244,8 +254,9 @@ class _Sqlite:
             return work(connection)
 
     def _store_jobs(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Stores all that came in this turn of the loop."""
+        """Stores all that came."""
         jobs, self._jobs = self._jobs, []
+        self._expected, self._storing = len(jobs), None
         # Behind a batch that waits, in order.
         waits = self._strict or self._batches_waiting > 0
         settled = None if waits else self._stored_at_once(jobs)

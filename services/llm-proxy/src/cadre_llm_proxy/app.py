@@ -1,11 +1,12 @@
 """Builds the llm-proxy's parts; the only place that does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from cadre.llm_proxy.v1 import llm_pb2_grpc, usage_pb2_grpc
+from cadre_kit.addresses import AddressRules
 from cadre_kit.serving import GrpcService
 from cadre_llm_proxy.adapters.any_models import AnyModels
 from cadre_llm_proxy.adapters.embedded import EmbeddedModel
@@ -13,6 +14,7 @@ from cadre_llm_proxy.adapters.litellm_library import LitellmLibrary, PublishedBy
 from cadre_llm_proxy.adapters.litellm_models import LitellmModels
 from cadre_llm_proxy.adapters.models_file import AbleModels, read_models
 from cadre_llm_proxy.adapters.openai_http import OpenAiHttp, Patience
+from cadre_llm_proxy.adapters.picture_fetching import PictureFetching
 from cadre_llm_proxy.adapters.prices_file import PricedModels, read_prices
 from cadre_llm_proxy.adapters.sql_ledger import NAME, SqlLedger, open_ledger, utc_now
 from cadre_llm_proxy.adapters.tiktoken_tokenizer import TiktokenTokenizer
@@ -26,7 +28,7 @@ from cadre_llm_proxy.domain.metering import Metering
 from cadre_llm_proxy.domain.patience import PatientLedger
 from cadre_llm_proxy.domain.providers import Environment, Providers
 from cadre_llm_proxy.domain.replies import Replies
-from cadre_llm_proxy.domain.routes import Routes
+from cadre_llm_proxy.domain.routes import Group, Routes
 from cadre_llm_proxy.entrypoint.llm import LlmServicer
 from cadre_llm_proxy.entrypoint.usage import UsageServicer
 from cadre_llm_proxy.settings import ProcessEnvironment, Settings
@@ -54,23 +56,26 @@ async def build_with(
         connect_seconds=settings.llm_connect_seconds,
         first_token_seconds=settings.llm_first_token_seconds,
     )
-    direct = OpenAiHttp(patience)
+    direct = OpenAiHttp(patience, _rules(own_models.groups.values()))
     embedded = _embedded_model(settings)
     published = await asyncio.to_thread(PublishedByLitellm)
     providers = Providers(
         environment=environment,
         published=AbleModels(PricedModels(published, own=own_prices), own=own_models.abilities),
         default_model=settings.default_model,
+        embedded_context_tokens=settings.embedded_context_tokens,
     )
 
     async def target_of(options: Options) -> Target:
         return providers.target(options)
 
+    pictures = PictureFetching(AddressRules())
     models = AnyModels(
         direct=direct,
         litellm=LitellmModels(library, patience),
         embedded=embedded,
         vectors=WordVectors(),
+        pictures=pictures,
     )
     patient = PatientLedger(ledger)
     tokenizer = TiktokenTokenizer()
@@ -99,6 +104,7 @@ async def build_with(
         yield _services(LlmServicer(completions, embedding), UsageServicer(accounts))
     finally:
         await direct.close()
+        await pictures.close()
         await embedded.close()
         await library.close()
         await patient.settled()
@@ -112,6 +118,16 @@ async def _opened_ledger(settings: Settings, clock: Callable[[], datetime]) -> S
     await ledger.join()
     await ledger.forget_replies(before=clock() - timedelta(days=settings.llm_reply_days))
     return ledger
+
+
+def _rules(groups: Iterable[Group]) -> AddressRules:
+    """What a workflow's api_base may reach: models on this machine and near it too, and what the operator names."""
+    rules = AddressRules(near=True)
+    for group in groups:
+        for deployment in group.deployments:
+            if deployment.api_base:
+                rules = rules.allowing_url(deployment.api_base)
+    return rules
 
 
 def _embedded_model(settings: Settings) -> EmbeddedModel:

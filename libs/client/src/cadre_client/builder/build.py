@@ -7,7 +7,7 @@ from typing import Protocol
 from pydantic import JsonValue, ValidationError
 
 from cadre_client._errors import ApiError
-from cadre_client._models import Completion, Model, Problem, Validation
+from cadre_client._models import Completion, Models, Problem, Validation
 from cadre_client.builder.compiling import compile_plan
 from cadre_client.builder.patterns import (
     CHOICES_SCHEMA,
@@ -48,7 +48,7 @@ class Platform(Protocol):
     ) -> Completion:
         """A model's reply."""
 
-    def models(self) -> list[Model]:
+    def models(self) -> Models:
         """All models."""
 
     def validate(self, source: str) -> Validation:
@@ -101,7 +101,7 @@ def build_workflow(
 
     At most three attempts; each is told what was wrong with the one before. Raises what the client raises.
     """
-    default = next((model for model in platform.models() if model.default), None)
+    default = next((model for model in platform.models().models if model.default), None)
     if default is not None and default.provider == _SMALL:
         attempt = _by_pattern(platform, wishes, on_progress)
         return Built(attempts=(attempt,), model=default.id, small_model=True)

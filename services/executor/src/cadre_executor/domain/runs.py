@@ -144,6 +144,7 @@ class EventType(Enum):
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
     BUDGET_WARNED = "budget_warned"
+    SERVICE_AWAITED = "service_awaited"
 
     @property
     def is_last(self) -> bool:

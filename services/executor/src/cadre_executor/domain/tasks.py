@@ -105,13 +105,15 @@ class Place:
 @dataclass(kw_only=True)
 class Task:
     """A try under way. `usage` is what its model calls used so far, those that are only remembered included; `program`
-    is what events say of the program that it ran, None without one."""
+    is what events say of the program that it ran, None without one; `awaited` says who has no place for a call of it
+    now, if anybody."""
 
     place: Place
     scope: Scope
     means: Means
     usage: Usage = field(default_factory=Usage)
     program: Mapping[str, Any] | None = None
+    awaited: str = ""
 
     @property
     def call(self) -> Call:
@@ -162,13 +164,18 @@ class Task:
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
-                return await ask()
+                answer = await ask()
+                self.awaited = ""
+                return answer
             except CadreError as error:
                 if error.code not in _PEER_BUSY and (
                     error.code != _PEER_GONE or time.monotonic() + pause > deadline
                 ):
                     raise
                 if pause == _FIRST_PAUSE_SECONDS:
+                    if error.code in _PEER_BUSY:
+                        self.awaited = error.message
+                        self.tell(EventType.SERVICE_AWAITED, {"message": error.message})
                     log.warning(
                         "service_awaited",
                         run_id=self.means.run_id,

@@ -90,10 +90,11 @@ def first_attempt(place: Place, records: Records) -> int:
     return attempt
 
 
-def timed_out(node: Node) -> NodeTimeout:
-    """What a node whose time is over fails with."""
+def timed_out(node: Node, awaited: str = "") -> NodeTimeout:
+    """What a node whose time is over fails with, and who had no place for it until then, if anybody."""
+    waited = f", and waited at its end: {awaited}" if awaited else ""
     return NodeTimeout(
-        f"node {node.id!r} took longer than its timeout of {node.timeout_seconds:g} s",
+        f"node {node.id!r} took longer than its timeout of {node.timeout_seconds:g} s{waited}",
         resolution="Raise the node's timeout, or give it less to do.",
         metadata={"node": node.id, "timeout_seconds": f"{node.timeout_seconds:g}"},
     )
@@ -130,7 +131,7 @@ async def _in_time(task: Task) -> Result:
             return await perform(task)
     except TimeoutError as exc:
         task.usage = task.usage + await abandon(task.place.visit, task.means)
-        raise timed_out(node) from exc
+        raise timed_out(node, task.awaited) from exc
 
 
 def _tries_again(retry: Retry, error: CadreError, attempt: int) -> bool:

@@ -59,6 +59,7 @@ _EVENT_TYPES: Mapping[runs_pb2.EventType.ValueType, d.EventType] = {
     runs_pb2.EVENT_TYPE_TOOL_RETURNED: d.EventType.TOOL_RETURNED,
     runs_pb2.EVENT_TYPE_AGENT_TASK: d.EventType.AGENT_TASK,
     runs_pb2.EVENT_TYPE_BUDGET_WARNED: d.EventType.BUDGET_WARNED,
+    runs_pb2.EVENT_TYPE_SERVICE_AWAITED: d.EventType.SERVICE_AWAITED,
     runs_pb2.EVENT_TYPE_NODE_STARTED: d.EventType.NODE_STARTED,
     runs_pb2.EVENT_TYPE_NODE_SUCCEEDED: d.EventType.NODE_SUCCEEDED,
     runs_pb2.EVENT_TYPE_NODE_FAILED: d.EventType.NODE_FAILED,
@@ -253,6 +254,34 @@ def model(message: llm_pb2.Model) -> d.Model:
         input_usd_per_million=optional(message, "input_usd_per_million"),
         output_usd_per_million=optional(message, "output_usd_per_million"),
         abilities=[name for name in get_args(d.Ability) if getattr(message, name)],
+    )
+
+
+def model_group(message: llm_pb2.ModelGroup) -> d.ModelGroup:
+    """Models under one name."""
+    return d.ModelGroup(
+        name=message.name,
+        deployments=[_deployment(one) for one in message.deployments],
+        fallbacks=list(message.fallbacks),
+    )
+
+
+def _deployment(message: llm_pb2.ModelDeployment) -> d.ModelDeployment:
+    return d.ModelDeployment(
+        provider=message.provider,
+        model=message.model,
+        host=message.host,
+        weight=message.weight,
+        concurrent=message.concurrent if message.HasField("concurrent") else None,
+        requests_per_minute=message.requests_per_minute
+        if message.HasField("requests_per_minute")
+        else None,
+        tokens_per_minute=message.tokens_per_minute
+        if message.HasField("tokens_per_minute")
+        else None,
+        cooling_seconds=message.cooling_seconds,
+        waiting=message.waiting,
+        unavailable_reason=message.unavailable_reason,
     )
 
 

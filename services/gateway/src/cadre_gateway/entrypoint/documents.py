@@ -365,6 +365,7 @@ class EventType(StrEnum):
     TOOL_RETURNED = "tool_returned"
     AGENT_TASK = "agent_task"
     BUDGET_WARNED = "budget_warned"
+    SERVICE_AWAITED = "service_awaited"
     NODE_STARTED = "node_started"
     NODE_SUCCEEDED = "node_succeeded"
     NODE_FAILED = "node_failed"
@@ -685,10 +686,38 @@ class Model(Answer):
     )
 
 
+class ModelDeployment(Answer):
+    """A model of a group at one address, and how it is now."""
+
+    provider: str
+    model: str
+    host: str = Field(description="Host and port, if the group names an address; else empty.")
+    weight: float = Field(description="It is asked first as often as its share of all weights.")
+    concurrent: int | None = Field(description="Calls at once; null means any number.")
+    requests_per_minute: int | None = Field(description="Null means any number.")
+    tokens_per_minute: int | None = Field(description="Null means any number.")
+    cooling_seconds: float = Field(
+        description="For how much longer it is asked after all others, because it failed; 0 when it is not."
+    )
+    waiting: int = Field(description="Calls that wait for it, because of its limits.")
+    unavailable_reason: str = Field(description="Why it is passed over; empty when it is not.")
+
+
+class ModelGroup(Answer):
+    """Models under one name, which is used in place of a model's."""
+
+    name: str
+    deployments: list[ModelDeployment] = Field(
+        description="Asked in an order drawn by weight, those that failed of late last."
+    )
+    fallbacks: list[str] = Field(description="Groups, or PROVIDER/MODEL, asked after these.")
+
+
 class Models(Answer):
-    """All models, by provider and name."""
+    """All models, by provider and name, and the operator's groups of them."""
 
     models: list[Model]
+    groups: list[ModelGroup]
 
 
 # Schedules

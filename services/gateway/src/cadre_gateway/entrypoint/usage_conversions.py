@@ -181,4 +181,5 @@ def _details(message: usage_pb2.UsageDetails) -> d.UsageDetails:
         reused_replies=message.reused_replies,
         saved_usd=message.saved_usd,
         saved_tokens=message.saved_tokens,
+        unbounded_calls=message.unbounded_calls,
     )

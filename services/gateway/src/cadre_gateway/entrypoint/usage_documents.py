@@ -55,6 +55,9 @@ class UsageDetails(Answer):
     reused_replies: int = Field(description="Replies that were given again, from key or cache.")
     saved_usd: str = Field(description="What those would have cost again.")
     saved_tokens: int = Field(description="Tokens that those took when they were new.")
+    unbounded_calls: int = Field(
+        description="Open and uncertain calls whose most nobody knows; it is not in the sums of them."
+    )
 
 
 class UsageGroup(Answer):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from cadre_llm_proxy.adapters.embedded import EmbeddedModel
 from cadre_llm_proxy.adapters.litellm_models import LitellmModels
 from cadre_llm_proxy.adapters.openai_http import OpenAiHttp
+from cadre_llm_proxy.adapters.picture_fetching import PictureFetching
 from cadre_llm_proxy.adapters.word_vectors import WordVectors
 from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Options
 from cadre_llm_proxy.domain.facts import ProviderTimeout
@@ -17,6 +18,8 @@ from cadre_llm_proxy.domain.schemas import bounded
 __all__ = ["AnyModels"]
 
 _SPEAK_OPENAI = frozenset({OPENAI, OLLAMA, OPENAI_COMPATIBLE})
+# For the others litellm would: without judging addresses, and some of it while everything else waits.
+_FETCH_PICTURES = frozenset({OPENAI, OPENAI_COMPATIBLE})
 _EMBEDDED_TEXT_TOKENS = 256
 _EMBEDDED_JSON_TOKENS = 512
 
@@ -31,16 +34,19 @@ class AnyModels:
         litellm: LitellmModels,
         embedded: EmbeddedModel,
         vectors: WordVectors,
+        pictures: PictureFetching,
     ) -> None:
         self._direct = direct
         self._litellm = litellm
         self._embedded = embedded
         self._vectors = vectors
+        self._pictures = pictures
 
     async def ask(self, ask: Ask) -> Answer:
         """One answer. Raises a ProviderFailure; cancelling closes the connection."""
         if ask.target.provider != EMBEDDED:
-            return await self._way(ask.target.provider).ask(ask)
+            shown = await self._pictures.shown(ask) if _needs_pictures(ask) else ask
+            return await self._way(ask.target.provider).ask(shown)
         async with self._embedded_place(ask) as placed:
             return await self._direct.ask(placed)
 
@@ -48,7 +54,15 @@ class AnyModels:
         """Text as it is written, then the whole answer. Raises a ProviderFailure; closing closes the connection."""
         if ask.target.provider == EMBEDDED:
             return self._embedded_stream(ask)
+        if _needs_pictures(ask):
+            return self._shown_stream(ask)
         return self._way(ask.target.provider).stream(ask)
+
+    async def _shown_stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
+        shown = await self._pictures.shown(ask)
+        async with aclosing(self._way(ask.target.provider).stream(shown)) as parts:
+            async for part in parts:
+                yield part
 
     async def _embedded_stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
         async with (
@@ -86,6 +100,13 @@ class AnyModels:
                 options=_embedded_options(ask),
                 output_schema=None if ask.output_schema is None else bounded(ask.output_schema),
             )
+
+
+def _needs_pictures(ask: Ask) -> bool:
+    """Whether there are addresses of pictures that the provider does not fetch."""
+    if ask.target.provider in _FETCH_PICTURES:
+        return False
+    return any(image.url for message in ask.messages for image in message.images)
 
 
 def _embedded_options(ask: Ask) -> Options:

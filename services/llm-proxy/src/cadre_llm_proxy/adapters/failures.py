@@ -72,6 +72,10 @@ _WORDS: Mapping[type[facts.ProviderFailure], tuple[str, str]] = {
         "{provider} cannot be reached",
         "Check the network, and the provider's address if you set one.",
     ),
+    facts.ApiBaseRefused: (
+        "the api_base of {model!r} is at a link-local or otherwise reserved address, which workflows may not reach",
+        "Name another address, or have the operator name this one in a group of CADRE_LLM_MODELS_FILE.",
+    ),
     facts.ReplyMalformed: (
         "{provider} answered something that is not a reply",
         "Try again; check the provider's address if you set one.",

@@ -38,6 +38,8 @@ from cadre_llm_proxy.domain.schemas import self_contained
 __all__ = ["LitellmModels"]
 
 _LITELLM_SECONDS = 4000.0
+# Anthropic thinks with no fewer tokens.
+_LEAST_THINKING = 1024
 _WITH_USAGE = {"include_usage": True}
 # What of `params` is passed on: settings of how a model writes. Others of litellm's arguments would change its address,
 # its credentials, or what litellm itself does.
@@ -116,7 +118,32 @@ def _arguments(litellm: Any, ask: Ask) -> dict[str, Any]:
     if body.get("service_tier") == "auto":
         # What is so without it; for Gemini, litellm would make it the dearest.
         del body["service_tier"]
+    if provider == "anthropic":
+        body |= _thinking(litellm, ask)
     return {**body, **_reached(ask.target)}
+
+
+def _thinking(litellm: Any, ask: Ask) -> dict[str, Any]:
+    """How Claude is to think, within `max_tokens`, of which thinking is a part: an effort is as many tokens as litellm
+    says, at most half of them. Raises OptionUnsupported where they do not suffice, which Anthropic refuses."""
+    most, params = ask.options.max_tokens, ask.options.params
+    effort = params.get("reasoning_effort")
+    if most is None:
+        return {}
+    said = params.get("thinking")
+    if isinstance(effort, str):
+        said = litellm.AnthropicConfig.map_reasoning_effort(effort, ask.target.model, "anthropic")
+    if not isinstance(said, dict) or not isinstance(tokens := said.get("budget_tokens"), int):
+        return {}
+    if isinstance(effort, str):
+        tokens = min(tokens, max(_LEAST_THINKING, most // 2))
+    if tokens >= most:
+        raise OptionUnsupported(
+            f"max_tokens is {most}, and {tokens} of them are for thinking, which leaves none for the reply",
+            resolution="Raise max_tokens, or leave out reasoning_effort and thinking.",
+            metadata={"param": "thinking" if effort is None else "reasoning_effort"},
+        )
+    return {"reasoning_effort": None, "thinking": {**said, "budget_tokens": tokens}}
 
 
 def _followed(ask: Ask) -> Ask:

@@ -15,6 +15,7 @@ from cadre_llm_proxy.domain.routes import Deployment, Group, Limits
 __all__ = ["AbleModels", "OwnAbilities", "OwnModels", "read_models"]
 
 _MODEL = r"^[a-z0-9_-]+/\S+$"
+_ADDRESS = r"^(https?://[^/\s]+(/\S*)?)?$"
 
 
 class _Strict(BaseModel):
@@ -42,7 +43,7 @@ class OwnAbilities(_Strict):
 
 class _Deployment(_Strict):
     model: str = Field(pattern=_MODEL)
-    api_base: str = ""
+    api_base: str = Field("", pattern=_ADDRESS)
     api_key_env: str = ""
     weight: float = Field(1.0, gt=0, le=1_000_000)
     concurrent: int | None = Field(None, ge=1)

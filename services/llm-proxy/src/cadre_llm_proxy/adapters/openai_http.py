@@ -13,6 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
+from cadre_kit.addresses import AddressRefused, AddressRules, HostUnknown
 from cadre_llm_proxy.adapters.failures import (
     error_body,
     failure,
@@ -21,6 +22,7 @@ from cadre_llm_proxy.adapters.failures import (
     meaning_within,
     seconds_to_wait,
 )
+from cadre_llm_proxy.adapters.judged_connections import JudgedResolver, judge_literal
 from cadre_llm_proxy.adapters.openai_format import (
     answer_of,
     body_of,
@@ -31,7 +33,7 @@ from cadre_llm_proxy.adapters.openai_values import Unreadable
 from cadre_llm_proxy.adapters.openai_written import WrittenReply
 from cadre_llm_proxy.domain import facts
 from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Target
-from cadre_llm_proxy.domain.providers import OLLAMA
+from cadre_llm_proxy.domain.providers import OLLAMA, OPENAI_COMPATIBLE
 
 __all__ = ["DATA", "DONE", "REPLY_BYTES", "OpenAiHttp", "Patience"]
 
@@ -47,6 +49,7 @@ _CUT = (
     TimeoutError,
 )
 _JSON = "application/json"
+_NEAR = AddressRules(near=True)
 # What some servers put before a text, to say that it is UTF-8.
 _MARK = b"\xef\xbb\xbf"
 DATA = b"data:"
@@ -65,11 +68,17 @@ class Patience:
 
 
 class OpenAiHttp:
-    """Asks over HTTP. Connections are kept for the next call, and closed when a call is cancelled."""
+    """Asks over HTTP. Connections are kept for the next call, and closed when a call is cancelled.
 
-    def __init__(self, patience: Patience) -> None:
+    An address that a workflow names is asked only if the `rules` allow it; by a proxy of HTTP_PROXY, names are for that
+    to judge.
+    """
+
+    def __init__(self, patience: Patience, rules: AddressRules = _NEAR) -> None:
         self._patience = patience
+        self._rules = rules
         self._opened: aiohttp.ClientSession | None = None
+        self._judged: aiohttp.ClientSession | None = None
 
     async def ask(self, ask: Ask) -> Answer:
         """One answer. Raises a ProviderFailure; cancelling closes the connection."""
@@ -115,8 +124,9 @@ class OpenAiHttp:
 
     async def close(self) -> None:
         """Closes the connections."""
-        if self._opened is not None:
-            await self._opened.close()
+        for session in (self._opened, self._judged):
+            if session is not None:
+                await session.close()
 
     async def _document(
         self, target: Target, path: str, body: Mapping[str, Any]
@@ -131,7 +141,7 @@ class OpenAiHttp:
         """The response to a request, once its status is known to be good; a bad one is raised as what it means."""
         url = _url(target, path)
         async with asyncio.timeout_at(until):
-            response = await self._session().post(
+            response = await self._session(target, url).post(
                 url,
                 data=json.dumps(body).encode(),
                 headers=_headers(target),
@@ -153,18 +163,24 @@ class OpenAiHttp:
             else:
                 response.close()
 
-    def _session(self) -> aiohttp.ClientSession:
+    def _session(self, target: Target, url: URL) -> aiohttp.ClientSession:
+        if target.provider == OPENAI_COMPATIBLE:
+            judge_literal(url, self._rules)
+            if self._judged is None:
+                self._judged = self._new_session(JudgedResolver(self._rules))
+            return self._judged
         if self._opened is None:
-            self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                # The time of a whole call is ours to bound.
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._patience.connect_seconds
-                ),
-                read_bufsize=_LINE_BYTES,
-            )
+            self._opened = self._new_session(None)
         return self._opened
+
+    def _new_session(self, resolver: JudgedResolver | None) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # The time of a whole call is ours to bound.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._patience.connect_seconds),
+            read_bufsize=_LINE_BYTES,
+        )
 
     @cached_property
     def _proxies(self) -> Mapping[str, str]:
@@ -328,7 +344,9 @@ def _failures(target: Target) -> Iterator[None]:
     began = monotonic()
     try:
         yield
-    except aiohttp.ClientConnectorError as exc:
+    except AddressRefused as exc:
+        raise failure(facts.ApiBaseRefused, target) from exc
+    except (aiohttp.ClientConnectorError, HostUnknown) as exc:
         raise failure(facts.ProviderUnreachable, target) from exc
     except aiohttp.ServerTimeoutError as exc:
         raise failure(facts.ProviderUnreachable, target) from exc

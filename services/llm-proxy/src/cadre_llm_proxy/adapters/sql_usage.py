@@ -134,10 +134,13 @@ def _details(row: Any, cost: Decimal | None) -> Details:
         reasoning_tokens=int(row.reasoning_tokens),
     )
     worst = times(_known(row.reserved_usd), row.calls)
+    unbounded = row.calls if row.reserved_usd is None and cost is None else 0
     if row.status == EntryStatus.SENT.value:
-        return details + Details(open_calls=row.calls, open_usd=worst)
+        return details + Details(open_calls=row.calls, open_usd=worst, unbounded_calls=unbounded)
     if row.is_uncertain:
-        return details + Details(uncertain_calls=row.calls, uncertain_usd=worst)
+        return details + Details(
+            uncertain_calls=row.calls, uncertain_usd=worst, unbounded_calls=unbounded
+        )
     return details
 
 

@@ -64,14 +64,12 @@ class TracedModels:
         )
         return _ended(span)
 
-    @contextmanager
-    def _span(self, ask: Ask) -> Iterator[Span]:
+    def _span(self, ask: Ask) -> AbstractContextManager[Span]:
         # Not made the current span: a stream's consumer would find it current between two parts.
         span = tracer().start_span(f"chat {ask.target.model}", kind=SpanKind.CLIENT)
         if span.is_recording():
             self._describe(span, ask)
-        with _ended(span):
-            yield span
+        return _ended(span)
 
     def _describe(self, span: Span, ask: Ask) -> None:
         target, options = ask.target, ask.options

@@ -26,7 +26,7 @@ from cadre_llm_proxy.domain.forms import Said
 from cadre_llm_proxy.domain.metering import Call, Kept, Metered, Metering, Unanswered
 from cadre_llm_proxy.domain.providers import ListedModel, Providers
 from cadre_llm_proxy.domain.replies import Replies, cache_key
-from cadre_llm_proxy.domain.routes import Group, Routes
+from cadre_llm_proxy.domain.routes import Group, Routes, Standing
 from cadre_llm_proxy.domain.schemas import check_schema
 from cadre_llm_proxy.domain.tries import Tries
 
@@ -111,9 +111,18 @@ class Completions:
         """The models that can be named."""
         return self._providers.listed()
 
-    def list_groups(self) -> tuple[Group, ...]:
-        """The groups that can be named instead of a model."""
-        return tuple(self._routes.groups)
+    def list_groups(self) -> tuple[tuple[Group, tuple[Standing, ...]], ...]:
+        """The groups that can be named instead of a model, and how their models are now."""
+        return tuple(
+            (
+                group,
+                tuple(
+                    self._routes.standing(each, self._providers.refusal)
+                    for each in group.deployments
+                ),
+            )
+            for group in self._routes.groups
+        )
 
     @asynccontextmanager
     async def _once(self, request: CompletionRequest, key: str) -> AsyncIterator[Tries | Reply]:

@@ -70,20 +70,22 @@ class Bound:
         asked = self._prices({"", self.service})
         if None in asked:
             return None
-        given = self._prices({t.service for t in self.price.tiers} if self.any_service else set())
-        may_be = (each for each in asked | given if each is not None)
+        given = self._prices({t.service for t in self.price.tiers}) if self.any_service else []
+        may_be = (each for each in [*asked, *given] if each is not None)
         return max(_dearest(self.input_tokens, self.output_tokens, each) for each in may_be)
 
-    def _prices(self, services: Set[str]) -> set[Price | None]:
+    def _prices(self, services: Set[str]) -> list[Price | None]:
+        if self.price is None:
+            return []
         # The input is counted generously, and may be too short for the price of long ones.
-        lengths = (0, self.input_tokens)
-        return {self.price and self.price.of(sent, each) for sent in lengths for each in services}
+        lengths = (0, self.input_tokens) if self.price.has_long else (0,)
+        return [self.price.of(sent, each) for sent in lengths for each in services]
 
 
 def _dearest(sent: int, written: int, price: Price) -> Decimal:
     # A prompt that the provider puts into its cache may cost more than a plain one.
-    caching = cost_of(Tokens(input=sent, output=written, cache_write=sent), price)
-    return max(caching, cost_of(Tokens(input=sent, output=written), price))
+    caches = price.cache_write is not None and price.cache_write > price.input
+    return cost_of(Tokens(input=sent, output=written, cache_write=sent if caches else 0), price)
 
 
 @dataclass(frozen=True, kw_only=True)

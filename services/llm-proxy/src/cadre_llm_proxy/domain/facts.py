@@ -43,10 +43,16 @@ class ProviderUnknown(InvalidInput):
     code = "PROVIDER_UNKNOWN"
 
 
-class ApiBaseRefused(InvalidInput):
-    """An address was given where none belongs, or is missing where one is needed."""
+class ApiBaseRefused(ProviderFailure, InvalidInput):
+    """An address was given where none belongs, is missing where one is needed, or may not be reached."""
 
     code = "API_BASE_REFUSED"
+
+
+class ImageUnusable(ProviderFailure, InvalidInput):
+    """An image cannot be fetched from its address, or is none."""
+
+    code = "IMAGE_UNUSABLE"
 
 
 class KeyVariableRefused(InvalidInput):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal, Inexact, localcontext
+from functools import cached_property
 
 __all__ = [
     "FREE",
@@ -56,9 +57,18 @@ class Price:
             return self
         begins = max((t.above_tokens for t in self.tiers if sent > t.above_tokens), default=0)
         if not (service or begins):
-            return replace(self, tiers=()) if self.tiers else self
+            return self._plain
         found = (t.price for t in self.tiers if (t.service, t.above_tokens) == (service, begins))
         return next(found, None)
+
+    @property
+    def has_long(self) -> bool:
+        """Whether long requests cost something else."""
+        return any(tier.above_tokens for tier in self.tiers)
+
+    @cached_property
+    def _plain(self) -> "Price":
+        return replace(self, tiers=()) if self.tiers else self
 
 
 @dataclass(frozen=True, kw_only=True)

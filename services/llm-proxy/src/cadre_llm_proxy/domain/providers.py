@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
+from cadre_kit.errors import CadreError
 from cadre_llm_proxy.domain.calls import Abilities, Options, Target
 from cadre_llm_proxy.domain.facts import (
     ApiBaseRefused,
@@ -183,7 +184,8 @@ def host_of(provider: str) -> str:
 
 
 class Providers:
-    """Finds the model that is meant. `default_model` is `provider/model`, or empty for the first with a key."""
+    """Finds the model that is meant. `default_model` is `provider/model`, or empty for the first with a key; the
+    embedded model takes in `embedded_context_tokens`."""
 
     def __init__(
         self,
@@ -191,10 +193,12 @@ class Providers:
         environment: Environment,
         published: PublishedModels,
         default_model: str = "",
+        embedded_context_tokens: int = 0,
     ) -> None:
         self._environment = environment
         self._published = published
         self._default_model = default_model
+        self._embedded_context_tokens = embedded_context_tokens
 
     def target(self, options: Options) -> Target:
         """The model that `options` mean. Raises what is wrong with them, and KeyMissing, before anything is sent."""
@@ -232,8 +236,17 @@ class Providers:
                 environment=_AnyKey(self._environment),
                 published=self._published,
                 default_model=self._default_model,
+                embedded_context_tokens=self._embedded_context_tokens,
             )
             return keyed.target(options), f"{missing.message}. {missing.resolution}"
+
+    def refusal(self, options: Options) -> str:
+        """Why the model that `options` mean cannot be asked; empty when it can."""
+        try:
+            self.target(options)
+        except CadreError as error:
+            return error.message
+        return ""
 
     def embedder(self, options: Options) -> Target:
         """The model for embeddings that `options` mean: the embedded one where none is named. Raises as `target`."""
@@ -283,8 +296,9 @@ class Providers:
     def _facts(self, provider: str, model: str) -> ModelFacts:
         facts = self._published.facts(provider, model)
         known = _BY_NAME.get(provider)
-        if provider == EMBEDDED:
-            facts = replace(facts, abilities=_EMBEDDED_ABILITIES)
+        if provider == EMBEDDED and model != WORD_VECTORS:
+            context = self._embedded_context_tokens
+            facts = replace(facts, abilities=_EMBEDDED_ABILITIES, context_tokens=context)
         if known is not None and model == known.embedding_model:
             facts = replace(facts, abilities=_ONLY_EMBEDS)
         if known is not None and known.local:

@@ -3,15 +3,16 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from time import monotonic
+from urllib.parse import urlsplit
 
 from cadre_llm_proxy.domain.calls import CompletionRequest, Options
 from cadre_llm_proxy.domain.facts import ModelBusy, ProviderFailure, RateLimited, RequestInvalid
 
-__all__ = ["Deployment", "Group", "Limits", "Route", "Routes"]
+__all__ = ["Deployment", "Group", "Limits", "Route", "Routes", "Standing"]
 
 _MINUTE_SECONDS = 60.0
 _FAILURES_TO_COOL = 3
@@ -39,6 +40,11 @@ class Deployment:
     weight: float = 1.0
     limits: Limits = field(default_factory=Limits)
 
+    @property
+    def host(self) -> str:
+        """Host and port of its address; empty when it is the provider's usual one."""
+        return urlsplit(self.api_base).netloc.rpartition("@")[2]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
@@ -47,6 +53,17 @@ class Group:
     name: str
     deployments: tuple[Deployment, ...]
     fallbacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How a deployment is now: asked last for `cooling_seconds` more, with `waiting` calls beyond its limits;
+    `unavailable` says why it cannot be asked, if so."""
+
+    deployment: Deployment
+    unavailable: str = ""
+    cooling_seconds: float = 0.0
+    waiting: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +108,18 @@ class Routes:
         ]
         now = monotonic()
         return sorted(routes, key=lambda route: self._cool_until.get(route.deployment, 0.0) > now)
+
+    def standing(self, deployment: Deployment, refusal: Callable[[Options], str]) -> Standing:
+        """How a deployment is now; `refusal` says why its options cannot be asked, if so."""
+        route = _route(Options(), deployment)
+        key = route.deployment
+        gate = self._gates.get(key)
+        return Standing(
+            deployment=deployment,
+            unavailable=refusal(route.options),
+            cooling_seconds=max(0.0, self._cool_until.get(key, 0.0) - monotonic()),
+            waiting=0 if gate is None else gate.waiting,
+        )
 
     def admitted(
         self, route: Route, *, tokens: int, seconds: float
@@ -176,6 +205,11 @@ class _Gate:
         self._waiting = 0
         self._sent: deque[tuple[float, int]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait."""
+        return self._waiting
+
     @asynccontextmanager
     async def admitted(self, tokens: int, seconds: float) -> AsyncIterator[None]:
         """A place, within `seconds`. Raises ModelBusy."""
@@ -188,7 +222,8 @@ class _Gate:
 
     async def _enter(self, tokens: int, seconds: float) -> None:
         if self._waiting >= self._limits.queue and self._would_wait(tokens):
-            raise self._busy(f"{self._limits.queue} calls wait for it already")
+            queue = self._limits.queue
+            raise self._busy(f"{queue} calls wait for it already" if queue else "none may wait")
         self._waiting += 1
         try:
             async with asyncio.timeout(seconds), self._turn:

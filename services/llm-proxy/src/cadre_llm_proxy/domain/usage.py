@@ -89,6 +89,7 @@ class Details:
     reused_replies: int = 0
     saved_usd: Decimal = Decimal(0)
     saved_tokens: int = 0
+    unbounded_calls: int = 0
 
     def __add__(self, other: "Details") -> "Details":
         return Details(
@@ -102,6 +103,7 @@ class Details:
             reused_replies=self.reused_replies + other.reused_replies,
             saved_usd=sum_of(self.saved_usd, other.saved_usd),
             saved_tokens=self.saved_tokens + other.saved_tokens,
+            unbounded_calls=self.unbounded_calls + other.unbounded_calls,
         )
 
 

@@ -84,7 +84,7 @@ class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
         groups = self._completions.list_groups()
         return llm_pb2.ListModelsResponse(
             models=[model_message(model) for model in listed],
-            groups=[group_message(group) for group in groups],
+            groups=[group_message(*group) for group in groups],
         )
 
 

@@ -1,7 +1,7 @@
 """Protos to our values and back; refuses what is out of its limits, naming the field."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -28,8 +28,9 @@ from cadre_llm_proxy.domain.calls import (
 from cadre_llm_proxy.domain.embedding import Embedded, EmbedRequest
 from cadre_llm_proxy.domain.facts import OutputSchemaInvalid, RequestInvalid
 from cadre_llm_proxy.domain.metering import Unanswered
+from cadre_llm_proxy.domain.pictures import PICTURE_BYTES, PICTURE_TYPES, is_picture
 from cadre_llm_proxy.domain.providers import ListedModel
-from cadre_llm_proxy.domain.routes import Group
+from cadre_llm_proxy.domain.routes import Group, Standing
 
 __all__ = [
     "completion_request",
@@ -55,13 +56,6 @@ _FLOAT_BYTES = 4
 _MOST_TOOLS = 128
 _MOST_FALLBACKS = 8
 _MOST_IMAGES = 16
-_IMAGE_BYTES = 8 * 1024 * 1024
-_IMAGE_SIGNATURES = {
-    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
-    "image/gif": re.compile(rb"GIF8[79]a"),
-    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
-}
 # Settings that have fields of their own, or would change what is asked and how it is answered.
 _OWN_PARAMS = frozenset(
     "model messages stream stream_options tools tool_choice response_format temperature max_tokens "
@@ -232,17 +226,11 @@ def _image(image: llm_pb2.Image, at: str) -> Image:
     if image.url:
         _check(image.url.startswith("https://"), f"{at}.url", "an https address")
         return Image(url=image.url)
-    _check(len(image.data) <= _IMAGE_BYTES, f"{at}.data", f"at most {_IMAGE_BYTES} bytes")
-    signature = _IMAGE_SIGNATURES.get(image.media_type)
-    _check(
-        signature is not None, f"{at}.media_type", f"one of {', '.join(sorted(_IMAGE_SIGNATURES))}"
-    )
-    assert signature is not None
-    _check(
-        signature.match(image.data) is not None,
-        f"{at}.data",
-        f"an image of type {image.media_type}",
-    )
+    _check(len(image.data) <= PICTURE_BYTES, f"{at}.data", f"at most {PICTURE_BYTES} bytes")
+    known = image.media_type in PICTURE_TYPES
+    _check(known, f"{at}.media_type", f"one of {', '.join(PICTURE_TYPES)}")
+    fits = is_picture(image.data, image.media_type)
+    _check(fits, f"{at}.data", f"an image of type {image.media_type}")
     return Image(data=image.data, media_type=image.media_type)
 
 
@@ -391,12 +379,29 @@ def model_message(model: ListedModel) -> llm_pb2.Model:
     )
 
 
-def group_message(group: Group) -> llm_pb2.ModelGroup:
+def group_message(group: Group, standings: Sequence[Standing]) -> llm_pb2.ModelGroup:
     """A group that can be named instead of a model."""
     return llm_pb2.ModelGroup(
         name=group.name,
         models=[f"{each.provider}/{each.model}" for each in group.deployments],
         fallbacks=group.fallbacks,
+        deployments=[_deployment_message(each) for each in standings],
+    )
+
+
+def _deployment_message(standing: Standing) -> llm_pb2.ModelDeployment:
+    deployment = standing.deployment
+    return llm_pb2.ModelDeployment(
+        provider=deployment.provider,
+        model=deployment.model,
+        host=deployment.host,
+        weight=deployment.weight,
+        concurrent=deployment.limits.concurrent,
+        requests_per_minute=deployment.limits.requests_per_minute,
+        tokens_per_minute=deployment.limits.tokens_per_minute,
+        cooling_seconds=standing.cooling_seconds,
+        waiting=standing.waiting,
+        unavailable_reason=standing.unavailable,
     )
 
 

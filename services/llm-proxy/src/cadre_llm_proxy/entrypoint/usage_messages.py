@@ -59,6 +59,7 @@ def details_message(details: Details) -> usage_pb2.UsageDetails:
         reused_replies=details.reused_replies,
         saved_usd=f"{details.saved_usd:f}",
         saved_tokens=details.saved_tokens,
+        unbounded_calls=details.unbounded_calls,
     )
 
 

@@ -111,6 +111,8 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """A budget is nearly used up since a model call of this node; data has the budget, its period, what is used and the
     limits, and a message.
     """
+    EVENT_TYPE_SERVICE_AWAITED: _EventType.ValueType  # 19
+    """A service or a model has no place for a call of this node now, which is made again until it has; data has a message."""
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """What happened in a run."""
@@ -155,6 +157,8 @@ EVENT_TYPE_BUDGET_WARNED: EventType.ValueType  # 18
 """A budget is nearly used up since a model call of this node; data has the budget, its period, what is used and the
 limits, and a message.
 """
+EVENT_TYPE_SERVICE_AWAITED: EventType.ValueType  # 19
+"""A service or a model has no place for a call of this node now, which is made again until it has; data has a message."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 @_typing.final

@@ -146,7 +146,9 @@ class ModelOptions(_message.Message):
     seed: _builtins.int
     """Seed, where the provider has them."""
     api_base: _builtins.str
-    """Base address of an openai_compatible provider, http or https. Empty otherwise."""
+    """Base address of an openai_compatible provider, http or https: a public one, one of a private network, or loopback;
+    link-local and otherwise reserved ones are refused. Empty otherwise.
+    """
     api_key_env: _builtins.str
     """Name of the llm-proxy's environment variable that holds the key. Empty means the provider's usual one."""
     top_logprobs: _builtins.int
@@ -259,7 +261,9 @@ class Image(_message.Message):
     media_type: _builtins.str
     """Its media type, such as image/png. Needed with data."""
     url: _builtins.str
-    """Where the provider fetches it, https. Empty when data is set."""
+    """Where it is, https. OpenAI and servers of its format fetch it; for others the llm-proxy does, from a public address,
+    at most 8 MiB. Empty when data is set.
+    """
     def __init__(
         self,
         *,
@@ -938,6 +942,7 @@ class ModelGroup(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
+    DEPLOYMENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     @_builtins.property
@@ -948,20 +953,94 @@ class ModelGroup(_message.Message):
     def fallbacks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is asked, in order, when none of them can answer: groups, or PROVIDER/MODEL."""
 
+    @_builtins.property
+    def deployments(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelDeployment]:
+        """Its models, how often each is asked first, and how it stands now, in the order of models."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         models: _abc.Iterable[_builtins.str] | None = ...,
         fallbacks: _abc.Iterable[_builtins.str] | None = ...,
+        deployments: _abc.Iterable[Global___ModelDeployment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallbacks", b"fallbacks", "models", b"models", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployments", b"deployments", "fallbacks", b"fallbacks", "models", b"models", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelGroup: _TypeAlias = ModelGroup  # noqa: Y015
+
+@_typing.final
+class ModelDeployment(_message.Message):
+    """A model of a group at one address, as this llm-proxy sees it now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    CONCURRENT_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    COOLING_SECONDS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_REASON_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """Its provider."""
+    model: _builtins.str
+    """The provider's name for it."""
+    host: _builtins.str
+    """Host and port where it is asked, if the group names an address; else empty."""
+    weight: _builtins.float
+    """It is asked first as often as its share of the group's weights says; above 0."""
+    concurrent: _builtins.int
+    """How many calls it is given at once. Absent means any number."""
+    requests_per_minute: _builtins.int
+    """How many calls it is given a minute. Absent means any number."""
+    tokens_per_minute: _builtins.int
+    """How many tokens it is given a minute. Absent means any number."""
+    cooling_seconds: _builtins.float
+    """For how many more seconds it is asked after all others, because it failed; 0 when it is not."""
+    waiting: _builtins.int
+    """How many calls wait for it, because of its limits."""
+    unavailable_reason: _builtins.str
+    """Why it is passed over, such as a key that is missing; empty when it can be asked."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        host: _builtins.str = ...,
+        weight: _builtins.float = ...,
+        concurrent: _builtins.int | None = ...,
+        requests_per_minute: _builtins.int | None = ...,
+        tokens_per_minute: _builtins.int | None = ...,
+        cooling_seconds: _builtins.float = ...,
+        waiting: _builtins.int = ...,
+        unavailable_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrent", b"_concurrent", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "concurrent", b"concurrent", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrent", b"_concurrent", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "concurrent", b"concurrent", "cooling_seconds", b"cooling_seconds", "host", b"host", "model", b"model", "provider", b"provider", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute", "unavailable_reason", b"unavailable_reason", "waiting", b"waiting", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__concurrent: _TypeAlias = _typing.Literal["concurrent"]  # noqa: Y015
+    _WhichOneofArgType__concurrent: _TypeAlias = _typing.Literal["_concurrent", b"_concurrent"]  # noqa: Y015
+    _WhichOneofReturnType__requests_per_minute: _TypeAlias = _typing.Literal["requests_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_minute: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute"]  # noqa: Y015
+    _WhichOneofReturnType__tokens_per_minute: _TypeAlias = _typing.Literal["tokens_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__tokens_per_minute: _TypeAlias = _typing.Literal["_tokens_per_minute", b"_tokens_per_minute"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__concurrent) -> _WhichOneofReturnType__concurrent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_minute) -> _WhichOneofReturnType__requests_per_minute | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens_per_minute) -> _WhichOneofReturnType__tokens_per_minute | None: ...
+
+Global___ModelDeployment: _TypeAlias = ModelDeployment  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):

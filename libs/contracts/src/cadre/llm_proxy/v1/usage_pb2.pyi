@@ -346,6 +346,7 @@ class UsageDetails(_message.Message):
     REUSED_REPLIES_FIELD_NUMBER: _builtins.int
     SAVED_USD_FIELD_NUMBER: _builtins.int
     SAVED_TOKENS_FIELD_NUMBER: _builtins.int
+    UNBOUNDED_CALLS_FIELD_NUMBER: _builtins.int
     known_usd: _builtins.str
     """The sum of all known costs; that of a group whose `cost_usd` is absent, too."""
     cached_input_tokens: _builtins.int
@@ -366,6 +367,8 @@ class UsageDetails(_message.Message):
     """What the reused replies would have cost again, as far as it is known."""
     saved_tokens: _builtins.int
     """Tokens, in and out, that the reused replies took when they were new."""
+    unbounded_calls: _builtins.int
+    """Open and uncertain calls whose most nobody knows, for want of a price; they are not in open_usd and uncertain_usd."""
     def __init__(
         self,
         *,
@@ -379,10 +382,11 @@ class UsageDetails(_message.Message):
         reused_replies: _builtins.int = ...,
         saved_usd: _builtins.str = ...,
         saved_tokens: _builtins.int = ...,
+        unbounded_calls: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_tokens", b"cached_input_tokens", "known_usd", b"known_usd", "open_calls", b"open_calls", "open_usd", b"open_usd", "reasoning_tokens", b"reasoning_tokens", "reused_replies", b"reused_replies", "saved_tokens", b"saved_tokens", "saved_usd", b"saved_usd", "uncertain_calls", b"uncertain_calls", "uncertain_usd", b"uncertain_usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_tokens", b"cached_input_tokens", "known_usd", b"known_usd", "open_calls", b"open_calls", "open_usd", b"open_usd", "reasoning_tokens", b"reasoning_tokens", "reused_replies", b"reused_replies", "saved_tokens", b"saved_tokens", "saved_usd", b"saved_usd", "unbounded_calls", b"unbounded_calls", "uncertain_calls", b"uncertain_calls", "uncertain_usd", b"uncertain_usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

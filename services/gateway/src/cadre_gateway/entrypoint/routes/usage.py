@@ -33,9 +33,12 @@ _RunId = Annotated[
 
 @router.get("/api/v1/models", dependencies=[READ])
 async def list_models(llm_proxy: TheLlmProxy) -> documents.Models:
-    """Lists the models that can be named, and whether each can be used now."""
+    """Lists the models and groups of models that can be named, and whether each can be used now."""
     answer = await llm_proxy.call(llm_proxy.models.ListModels, llm_pb2.ListModelsRequest())
-    return documents.Models(models=[conversions.model(one) for one in answer.models])
+    return documents.Models(
+        models=[conversions.model(one) for one in answer.models],
+        groups=[conversions.model_group(one) for one in answer.groups],
+    )
 
 
 @router.get("/api/v1/usage", dependencies=[READ])

@@ -151,6 +151,6 @@ INSTEAD: Mapping[str, str] = {
 }
 # What paths.py offers of it.
 OS_NAMES = frozenset(
-    "curdir extsep fspath getcwd linesep listdir makedirs mkdir name pardir path remove rename replace rmdir sep "
+    "curdir extsep fspath linesep listdir makedirs mkdir pardir path remove rename replace rmdir sep "
     "unlink".split()
 )

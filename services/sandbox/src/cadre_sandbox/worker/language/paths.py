@@ -269,10 +269,9 @@ def _system(folder: Folder) -> dict[str, Any]:
     def rmdir(path: Any) -> None:
         folder.remove_folder(path_text(path))
 
-    plain = {name: getattr(os, name) for name in "curdir extsep linesep name pardir sep".split()}
+    plain = {name: getattr(os, name) for name in "curdir extsep linesep pardir sep".split()}
     return plain | {
         "fspath": path_text,
-        "getcwd": lambda: WORK,
         "listdir": listdir,
         "makedirs": makedirs,
         "mkdir": mkdir,
