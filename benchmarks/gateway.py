@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import httpx
 from tests.fakes.deliveries import Provider
-from tests.platform import Platform, eventually, free_port, platform
+from tests.platform import Platform, eventually, platform
+from tests.ports import free_port
 
 from cadre_client import Client
 

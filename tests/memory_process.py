@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from tests.platform import credentials_in, free_port
+from tests.platform import credentials_in
+from tests.ports import free_port
 from tests.preloaded import Forked, fork
 
 from cadre_kit.credentials import Credentials

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from tests.ports import free_port
 from tests.preloaded import Forked, fork
 
 from cadre_client import Client, ClientTls
@@ -239,13 +239,6 @@ async def eventually_async(
 def credentials_in(home: Path) -> Credentials:
     """What calls of the services in a folder need."""
     return load_credentials(ServiceSettings(home=home))
-
-
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _variable(name: str) -> str:

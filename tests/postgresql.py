@@ -4,7 +4,6 @@ import os
 import pwd
 import re
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+
+from tests.ports import free_port
 
 _PROGRAMS = Path("/usr/lib/postgresql")
 _START_SECONDS = 30
@@ -100,7 +101,7 @@ def postgresql() -> Iterator[Postgresql]:
             "--no-sync",
         ]
         subprocess.run(make, check=True, capture_output=True, user=owner, cwd=folder)
-        port = _free_port()
+        port = free_port()
         settings = [
             f"-c{o}" for o in (*_OPTIONS, f"port={port}", f"unix_socket_directories={folder}")
         ]
@@ -126,10 +127,3 @@ def _await_ready(found: Path, port: int) -> None:
     while subprocess.run(ready, check=False).returncode != 0:
         assert time.monotonic() < deadline, "PostgreSQL did not start"
         time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port

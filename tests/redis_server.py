@@ -12,7 +12,7 @@ from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import RedisError
-from tests.platform import free_port
+from tests.ports import free_port
 
 _START_SECONDS = 30
 _DATABASES = 64

@@ -4,12 +4,13 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import time
 import uuid
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 from cadre_client import Client
 
@@ -29,7 +30,7 @@ class Stack:
     """A project: containers, networks and volumes under one name. `folder` takes what it needs on disk."""
 
     def __init__(self, command: tuple[str, ...], folder: Path) -> None:
-        self.ports = {"gateway": _free_port(), "frontend": _free_port()}
+        self.ports = {"gateway": free_port(), "frontend": free_port()}
         self._name = f"cadre-test-{uuid.uuid4().hex[:8]}"
         # Neither settings nor keys of this machine are the tests' to use.
         no_settings = folder / "settings"
@@ -157,9 +158,3 @@ def _output(
         f"{command} ended with {ended.returncode}:\n{ended.stderr[-4000:]}"
     )
     return ended.stdout
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -16,6 +16,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from tests.ports import free_port
 
 USER, PASSWORD = "demouser", "demopass"
 ADDRESS = "Desk <desk@example.org>"
@@ -52,7 +53,7 @@ def smtp_server() -> Iterator[SmtpServer]:
     controller = Controller(
         kept,
         hostname="127.0.0.1",
-        port=_free_port(),
+        port=free_port(),
         authenticator=knows,
         auth_require_tls=False,
     )
@@ -105,7 +106,7 @@ class ImapServer:
 @contextmanager
 def imap_server() -> Iterator[ImapServer]:
     """Serves on a free port until the block ends."""
-    port = _free_port()
+    port = free_port()
     program = Path(sys.executable).parent / "pymap"
     listening = ["--host", "127.0.0.1", "--port", str(port), "--no-tls"]
     process = subprocess.Popen(
@@ -133,13 +134,6 @@ def _await(server: ImapServer, process: "subprocess.Popen[bytes]") -> None:
             return
         time.sleep(0.1)
     raise AssertionError("the IMAP server does not answer")
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def a_mail(text: str = "Is it on?", *, key: str = "<1@example.com>", **headers: str) -> bytes:

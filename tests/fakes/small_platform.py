@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import IO, Any
 
 import psutil
 from tests.platform import eventually
+from tests.ports import free_port
 
 from cadre_cli.errors import CliError
 from cadre_cli.screen import print_error
@@ -22,13 +22,6 @@ from cadre_cli.supervisor.programs import Pace, Platform, Program
 from cadre_cli.supervisor.state import Home, ProgramStatus
 
 STOP_SECONDS = 1.5
-
-
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from tests.fakes.openai_server import OpenAiServer, openai_server
 from tests.fakes.providers import Answer, openai_error, openai_reply
-from tests.platform import SERVICES, Platform, eventually, free_port, platform
+from tests.platform import SERVICES, Platform, eventually, platform
+from tests.ports import free_port
 from tests.small_disk import full, mounted
 
 from cadre_client import Run
@@ -230,7 +231,7 @@ def test_malformed_output_of_a_model_is_said(
         ("raise ValueError('bad luck')", "bad luck"),
         ("result = 1 / 0", "division"),
         ("import socket\nresult = 1", "socket"),
-        ("result = open('/etc/passwd').read()", "open"),
+        ("result = open('/etc/passwd').read()", "/etc/passwd"),
         ("result = ().__class__.__bases__", "__bases__"),
     ],
 )

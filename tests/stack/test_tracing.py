@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from tests.fakes.openai_server import openai_server
-from tests.platform import Platform, eventually, free_port, platform
+from tests.platform import Platform, eventually, platform
+from tests.ports import free_port
 
 from cadre_cli.platform import local_platform
 from cadre_cli.settings import PlatformSettings

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -14,6 +13,7 @@ import pytest
 from tests.chaos.executor.test_kills import Process
 from tests.fakes.a2a_agents import RemoteAgent, remote_agent
 from tests.fakes.executor import Neighbours, neighbours
+from tests.ports import free_port
 from tests.postgresql import Postgresql
 from tests.service.executor.conftest import Executor, executor_in, names, outputs, reached
 from tests.service.executor.test_agents import register
@@ -72,13 +72,6 @@ ITEMS = 3
 async def near() -> AsyncIterator[Neighbours]:
     async with neighbours() as found:
         yield found
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @pytest.fixture

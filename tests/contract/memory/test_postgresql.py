@@ -110,8 +110,9 @@ async def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(
     memories = Memories(store=store, searches=searches, embedder=embedder, clock=clock)
     large = random.Random(1).randbytes(250_000).hex()
     await put(memories, "before", "kept")
-    # A connection that is made while the disk is full may be refused: the server writes a file for it.
-    await memories.get(namespace=("p",), key="before")
+    # A connection that is made while the disk is full may be refused, as the server writes a file for it: each thread
+    # that reads has one by now.
+    await asyncio.gather(*(memories.get(namespace=("p",), key="before") for _ in range(50)))
 
     with full(small_disk):
         with pytest.raises(DatabaseFull) as refused:

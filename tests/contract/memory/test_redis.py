@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from tests.platform import free_port
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 
 from cadre_kit.databases import DatabaseCorrupt, DatabaseFull

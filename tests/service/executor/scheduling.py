@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 from tests.fakes.executor import Neighbours
-from tests.platform import Platform, eventually, free_port
+from tests.platform import Platform, eventually
+from tests.ports import free_port
 from tests.service.executor.conftest import Executor, executor_in
 
 from cadre_cli.environment import prefect_database

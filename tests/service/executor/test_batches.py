@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.fakes.executor import Neighbours
-from tests.platform import free_port
+from tests.ports import free_port
 from tests.service.executor.conftest import Executor, executor_in, reached
 from tests.service.executor.scheduling import Scheduling, ended, set_state
 from tests.service.executor.test_runs import ASK

@@ -12,7 +12,8 @@ from typing import Any, cast
 import httpx
 import pytest
 from tests.fakes.executor import Neighbours
-from tests.platform import Platform, free_port
+from tests.platform import Platform
+from tests.ports import free_port
 from tests.service.executor.conftest import Executor, executor_in
 from tests.service.executor.scheduling import Scheduling, ended
 from tests.service.executor.test_runs import ASK

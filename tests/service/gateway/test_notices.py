@@ -13,7 +13,7 @@ import httpx
 import pytest
 from tests.fakes.connections import api_of
 from tests.fakes.receiver import receiver
-from tests.platform import free_port
+from tests.ports import free_port
 
 from cadre.executor.v1 import runs_pb2
 from cadre_gateway.domain.connectors import DeliveryRefused

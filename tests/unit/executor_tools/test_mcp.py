@@ -16,6 +16,7 @@ import pytest
 from mcp import Client
 from tests.fakes import mcp_server
 from tests.fakes.website import Website
+from tests.ports import free_port
 from tests.unit.executor_tools.conftest import Bench, bench_in, context
 
 from cadre_executor.adapters.tools.mcp_connections import Connections
@@ -54,13 +55,6 @@ def served(port: int = 0) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
