@@ -72,7 +72,10 @@ async def test_a_reply_that_cannot_be_settled_yet_is_settled_later_and_stops_fur
     assert total.output_tokens == 1
     # Not with each try: the log may be on the disk that is full. A slow machine may miss a sign of life meanwhile.
     said = capfd.readouterr().out.splitlines()
-    assert len([s for s in said if "ledger_waits" in s and "sign of life" not in s]) == 1
+    waits = [s.partition("waiting=")[2] for s in said if "ledger_waits" in s]
+    waits = [waiting for waiting in waits if "sign of life" not in waiting]
+    # A call that was sent before it was known that the first waits may wait too.
+    assert 1 <= len(waits) == len(set(waits)) <= 2
 
 
 async def test_a_call_is_taken_as_soon_as_there_is_room_again(
