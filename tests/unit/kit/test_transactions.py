@@ -177,7 +177,8 @@ async def test_a_log_that_has_grown_long_is_cut_once_nobody_reads_it(
     await transactions.write(lambda connection: connection.execute(SUM).scalar())
 
     assert held > 40_000_000
-    assert (tmp_path / "any.db-wal").stat().st_size < 10_000_000
+    # What was written while it was cut is in it again.
+    assert (tmp_path / "any.db-wal").stat().st_size < 30_000_000
     count = sa.select(sa.func.count()).select_from(texts)
     assert await transactions.read(lambda connection: connection.execute(count).scalar()) == 1010
 
