@@ -395,7 +395,7 @@ PATHS: dict[str, str] = {
     for said in (
         "Path('/etc/passwd').read_text()",
         "Path('../../etc/passwd').read_text()",
-        "Path('/work/../etc/passwd').read_bytes()",
+        "Path('/work' '/../etc/passwd').read_bytes()",
         "Path('/tmp/../etc/passwd').open()",
         "Path('/proc/self/environ').read_bytes()",
         "Path(b'/etc/passwd').read_text()",
