@@ -82,14 +82,12 @@ def _limits(deployment: ModelDeployment) -> str:
 
 
 def _standing(deployment: ModelDeployment) -> str:
+    colour = "green"
     if deployment.unavailable_reason:
-        return f"[red]{escape(deployment.unavailable_reason)}[/]"
-    said = []
-    if deployment.cooling_seconds:
-        said.append(f"[yellow]failed, asked last for {deployment.cooling_seconds:.0f} s[/]")
-    if deployment.waiting:
-        said.append(f"[yellow]{count(deployment.waiting)} waiting[/]")
-    return ", ".join(said) or "[green]ready[/]"
+        colour = "red"
+    elif deployment.cooling_seconds or deployment.waiting:
+        colour = "yellow"
+    return f"[{colour}]{escape(deployment.standing)}[/]"
 
 
 def _price(usd: Decimal | None) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from cadre_client import GatewayUnreachable, Model, ModelDeployment, ModelGroup, ServiceStatus
+from cadre_client import GatewayUnreachable, Model, ModelGroup, ServiceStatus
 from cadre_frontend.gateway import gateway
 from cadre_frontend.widgets.problems import errors_shown
 from cadre_frontend.widgets.texts import plain
@@ -102,21 +102,9 @@ def draw_groups(groups: Sequence[ModelGroup]) -> None:
                 name, weight, now = st.columns([4, 1, 3], vertical_alignment="center")
                 name.markdown(plain(each.id) + (f" at {plain(each.host)}" if each.host else ""))
                 weight.caption(f"weight {each.weight:g}")
-                now.caption(standing_of(each))
+                now.caption(plain(each.standing))
             if group.fallbacks:
                 st.caption(f"then {plain(', '.join(group.fallbacks))}")
-
-
-def standing_of(deployment: ModelDeployment) -> str:
-    """How a model of a group is now, in words."""
-    if deployment.unavailable_reason:
-        return plain(deployment.unavailable_reason)
-    said = []
-    if deployment.cooling_seconds:
-        said.append(f"failed, asked last for {deployment.cooling_seconds:.0f} s")
-    if deployment.waiting:
-        said.append(f"{deployment.waiting:,} waiting")
-    return ", ".join(said) or "ready"
 
 
 def price_of(model: Model) -> str:

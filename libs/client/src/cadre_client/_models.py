@@ -403,6 +403,18 @@ class ModelDeployment(Answer):
         """provider/model."""
         return f"{self.provider}/{self.model}"
 
+    @property
+    def standing(self) -> str:
+        """How it is now, in words."""
+        if self.unavailable_reason:
+            return self.unavailable_reason
+        said = []
+        if self.cooling_seconds:
+            said.append(f"failed, asked last for {self.cooling_seconds:.0f} s")
+        if self.waiting:
+            said.append(f"{self.waiting:,} waiting")
+        return ", ".join(said) or "ready"
+
 
 class ModelGroup(Answer):
     """Models under one name, asked in an order drawn by weight; `fallbacks` are asked after them."""

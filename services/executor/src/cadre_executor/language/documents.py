@@ -289,12 +289,8 @@ class _Reader:
 
     def _scalar(self, event: Any) -> None:
         text: str = event.value
-        self._size += 1
-        self._characters += len(text)
-        if event.tag is not None:
-            self._refuse_tag(event)
-        if self._size > MAX_VALUES or self._characters > MAX_CHARACTERS:
-            raise self._too_large(event)
+        self._refuse_tag(event)
+        self._count(event, size=1, characters=len(text))
         if self._at_key():
             self._key(event)
             return
@@ -452,15 +448,12 @@ class _Reader:
         self._size += size
         self._characters += characters
         if self._size > MAX_VALUES or self._characters > MAX_CHARACTERS:
-            raise self._too_large(event)
-
-    def _too_large(self, event: Any) -> _Refused:
-        return _Refused(
-            "FILE_TOO_LARGE",
-            f"the file unfolds into more than {MAX_VALUES} values or {MAX_CHARACTERS} characters",
-            "use fewer aliases, or split the workflow",
-            event.start_mark,
-        )
+            raise _Refused(
+                "FILE_TOO_LARGE",
+                f"the file unfolds into more than {MAX_VALUES} values or {MAX_CHARACTERS} characters",
+                "use fewer aliases, or split the workflow",
+                event.start_mark,
+            )
 
     def _too_deep(self, event: Any) -> _Refused:
         return _Refused(
