@@ -57,6 +57,8 @@ def follow(client: "Client", run_id: str, *, quiet: bool) -> "Run":
             if quiet or not is_interactive():
                 run = _at_rest(client, run_id)
                 if run.status == "waiting":
+                    # Other branches went on after one of them asked.
+                    progress.show(client.watch(run_id, after=progress.seen), last=run.last_sequence)
                     return run
             elif run.questions:
                 ask(client, run)
@@ -185,8 +187,10 @@ class Progress:
         self._under_way: dict[str, int] = {}
         self._within = WithinNodes()
 
-    def show(self, events: Iterable["Event"]) -> bool:
-        """Shows all events to the last, or until the run asks a person; whether it does."""
+    def show(self, events: Iterable["Event"], *, last: int | None = None) -> bool:
+        """Shows all events to the `last` one known, or without it until the run asks a person; whether it does."""
+        if last is not None and (self._quiet or self.seen >= last):
+            return False
         if self._quiet:
             return any(self._sees(event) for event in events)
         with errors().status("Waiting for the run to start") as status:
@@ -198,8 +202,8 @@ class Progress:
                 running = (name for name, times in self._under_way.items() if times)
                 names = ", ".join(self._within.state(name) for name in running)
                 status.update(f"Running {names}" if names else "Working")
-                if waits:
-                    return True
+                if waits if last is None else event.sequence >= last:
+                    return waits
         return False
 
     def _sees(self, event: "Event") -> bool:

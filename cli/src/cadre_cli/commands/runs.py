@@ -194,8 +194,7 @@ def show(run_id: RunId, json_: JsonFlag = False) -> None:
             print_json(found.model_dump(mode="json"))
             return
         _show_details(found)
-        if found.status.is_final:
-            following.Progress(quiet=False).show(client.watch(run_id))
+        following.Progress(quiet=False).show(client.watch(run_id), last=found.last_sequence)
     following.show_result(found)
 
 
