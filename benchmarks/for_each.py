@@ -21,7 +21,7 @@ from cadre_executor.settings import Settings
 from cadre_kit.channels import call, connect, stream
 from cadre_kit.documents import to_json
 from cadre_kit.logs import configure_logs
-from cadre_kit.serving import GrpcService, serving
+from cadre_kit.serving import GrpcService, run_in_loop, serving
 
 ITEMS = 1000
 ROUNDS = 5
@@ -124,4 +124,4 @@ async def measure() -> None:
 def main() -> None:
     """Runs the benchmark."""
     configure_logs(service="bench", level="warning", log_format="json")
-    asyncio.run(measure())
+    run_in_loop(measure())

@@ -22,6 +22,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from cadre_kit.serving import run_in_loop
+
 ALONE = 200
 AT_ONCE = 64
 TOGETHER = 1200
@@ -94,7 +96,7 @@ def _serve(sender: "Connection[str, object]") -> None:
         sender.send(f"http://{host}:{port}/v1")
         await server.serve_forever()
 
-    asyncio.run(serve())
+    run_in_loop(serve())
 
 
 async def _measure(whole: Ask, stream: Ask, *, together: int) -> Figures:
@@ -339,11 +341,11 @@ def main(memory_calls: int = MEMORY_CALLS) -> None:
     provider = multiprocessing.Process(target=_serve, args=(sender,), daemon=True)
     provider.start()
     base = receiver.recv()
-    direct = asyncio.run(_over_http(base))
-    ours, memory = asyncio.run(_over_grpc(base, memory_calls))
-    litellm = asyncio.run(_in_process(base))
+    direct = run_in_loop(_over_http(base))
+    ours, memory = run_in_loop(_over_grpc(base, memory_calls))
+    litellm = run_in_loop(_in_process(base))
     program = os.environ.get("LITELLM_PROXY", "")
-    theirs = asyncio.run(_over_litellms_proxy(base, program)) if program else None
+    theirs = run_in_loop(_over_litellms_proxy(base, program)) if program else None
     provider.terminate()
     print(
         f"{'':22}{'alone ms':>9}{'added':>9}{f'{AT_ONCE}/s':>9}{'p99 ms':>9}{'first ms':>11}{'streams/s':>11}"

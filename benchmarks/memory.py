@@ -29,6 +29,7 @@ from cadre.common.v1 import common_pb2
 from cadre.memory.v1 import memory_pb2, memory_pb2_grpc
 from cadre_kit.channels import call, connect
 from cadre_kit.databases import connect_sqlite
+from cadre_kit.serving import run_in_loop
 from cadre_memory.adapters.databases import open_store
 from cadre_memory.adapters.wordllama import WordLlamaEmbedder
 from cadre_memory.domain.memories import Memories, NewItem, Query
@@ -54,11 +55,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         raw_put, raw_get = _raw(Path(folder) / "raw.db")
         with platform(Path(folder), "memory") as running:
-            asyncio.run(_served(running, raw_put=raw_put, raw_get=raw_get))
+            run_in_loop(_served(running, raw_put=raw_put, raw_get=raw_get))
         _langgraph(Path(folder) / "langgraph.db")
     for size in SIZES:
-        asyncio.run(_search(size))
-    asyncio.run(_beside(BESIDE))
+        run_in_loop(_search(size))
+    run_in_loop(_beside(BESIDE))
 
 
 async def _served(running: Platform, *, raw_put: float, raw_get: float) -> None:

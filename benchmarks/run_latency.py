@@ -38,7 +38,7 @@ from cadre_kit.channels import call, connect, stream
 from cadre_kit.documents import to_json
 from cadre_kit.ids import new_id
 from cadre_kit.logs import configure_logs
-from cadre_kit.serving import GrpcService, serving
+from cadre_kit.serving import GrpcService, run_in_loop, serving
 from cadre_kit.transactions import Transactions
 
 RUNS = 100
@@ -328,4 +328,4 @@ def main() -> None:
     # As every service does once it is built.
     gc.collect()
     gc.freeze()
-    asyncio.run(measure())
+    run_in_loop(measure())

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from cadre.sandbox.v1 import sandbox_pb2, sandbox_pb2_grpc
 from cadre_kit.channels import call, connect
-from cadre_kit.serving import serving
+from cadre_kit.serving import run_in_loop, serving
 from cadre_sandbox.adapters.engines import Engine
 from cadre_sandbox.app import build, engine_settings
 from cadre_sandbox.settings import SandboxSettings
@@ -189,7 +189,7 @@ async def _compare_docker(stub: Stub, settings: SandboxSettings) -> None:
 
 def main(growth: int = 2_000) -> None:
     """Prints the tables, looking for growth over so many executions. Builds an image with pandas if there is none."""
-    asyncio.run(_measure(growth))
+    run_in_loop(_measure(growth))
 
 
 if __name__ == "__main__":

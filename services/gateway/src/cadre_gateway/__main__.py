@@ -1,6 +1,5 @@
 """`python -m cadre_gateway`: serves until SIGTERM or SIGINT; ends with 1, its reason logged last, otherwise."""
 
-import asyncio
 import ssl
 import sys
 from importlib import metadata
@@ -13,8 +12,8 @@ from cadre_kit.errors import CadreError
 from cadre_kit.logs import configure_logs, logger
 from cadre_kit.serving import (
     keep_what_was_built,
-    loop_factory,
     make_home,
+    run_in_loop,
     switch_threads_often,
 )
 from cadre_kit.settings import load_settings
@@ -31,8 +30,7 @@ def main() -> None:
     configure_logs(service="gateway", level=settings.log_level, log_format=settings.log_format)
     stop_tracing = configure_tracing(service="gateway", endpoint=settings.traces_endpoint)
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_serve(settings))
+        run_in_loop(_serve(settings))
     except CadreError as error:
         log.error(
             "service_failed", code=error.code, reason=error.message, resolution=error.resolution
