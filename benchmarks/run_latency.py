@@ -5,7 +5,6 @@ should keep 80 % of what the bare graph gets done, and 10,000 stored and 10,000 
 """
 
 import asyncio
-import gc
 import resource
 import statistics
 import tempfile
@@ -38,7 +37,7 @@ from cadre_kit.channels import call, connect, stream
 from cadre_kit.documents import to_json
 from cadre_kit.ids import new_id
 from cadre_kit.logs import configure_logs
-from cadre_kit.serving import GrpcService, run_in_loop, serving
+from cadre_kit.serving import GrpcService, keep_what_was_built, run_in_loop, serving
 from cadre_kit.transactions import Transactions
 
 RUNS = 100
@@ -326,6 +325,5 @@ def main() -> None:
     """Runs the benchmark."""
     configure_logs(service="bench", level="warning", log_format="json")
     # As every service does once it is built.
-    gc.collect()
-    gc.freeze()
+    keep_what_was_built()
     run_in_loop(measure())

@@ -354,17 +354,20 @@ def _dotted(node: ast.expr) -> tuple[str | int, ...]:
     )
 
 
+_LITERALS: Mapping[type, Type] = {
+    str: Text(),
+    int: Integer(),
+    float: Number(),
+    bool: Boolean(),
+    type(None): Nullable(of=Anything()),
+}
+
+
 def _constant(value: Any) -> _Part:
-    types: dict[type, Type] = {
-        str: Text(),
-        int: Integer(),
-        float: Number(),
-        bool: Boolean(),
-        type(None): Nullable(of=Anything()),
-    }
-    if type(value) not in types:
+    found = _LITERALS.get(type(value))
+    if found is None:
         raise _Bad("a literal is text, a number, true, false or null")
-    return _Part(compute=lambda _: value, type=types[type(value)], literal=value, is_literal=True)
+    return _Part(compute=lambda _: value, type=found, literal=value, is_literal=True)
 
 
 def _joined(op: ast.boolop, parts: list[_Part]) -> _Part:
