@@ -2,8 +2,10 @@
 
 The others: straight over HTTP, through litellm in process, through LiteLLM's own proxy. One call at a time and 64 at
 once, whole replies and streams. LiteLLM's proxy takes part when `LITELLM_PROXY` names its program, bin/litellm of an
-environment with `litellm[proxy]`. Then the llm-proxy's memory is looked at over 20,000 calls, or as many as the number
-after the benchmark's name says: what it has after the first 10,000 against what it has at the end.
+environment with `litellm[proxy]`, and both are measured at 64 once more with a core of their own, the callers and the
+provider on another: on two cores all of them get in each other's way. The llm-proxy's memory is looked at over 20,000
+calls, or as many as the number after the benchmark's name says: what it has after the first 10,000 against what it has
+at the end.
 """
 
 import asyncio
@@ -185,7 +187,10 @@ async def _in_process(base: str) -> Figures:
     return await _measure(whole, stream, together=SLOW_TOGETHER)
 
 
-async def _over_grpc(base: str, memory_calls: int) -> tuple[Figures, str]:
+async def _over_grpc(
+    base: str, *, memory_calls: int = 0, core: int | None = None
+) -> tuple[Figures, str]:
+    """The figures, and how memory grew if it was to be looked at. `core` is what the llm-proxy has to itself."""
     from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
     from cadre_kit.channels import call, connect
     from cadre_kit.channels import stream as streamed
@@ -196,7 +201,7 @@ async def _over_grpc(base: str, memory_calls: int) -> tuple[Figures, str]:
         options=llm_pb2.ModelOptions(provider="openai", model=MODEL),
         messages=[llm_pb2.Message(role=llm_pb2.ROLE_USER, content="hi")],
     )
-    async with _llm_proxy(base) as (address, pid), connect(address, credentials) as channel:
+    async with _llm_proxy(base, core) as (address, pid), connect(address, credentials) as channel:
         stub = llm_pb2_grpc.LlmServiceStub(channel)
         common: Any = {"service": "llm-proxy", "timeout_seconds": 60.0}
 
@@ -212,7 +217,7 @@ async def _over_grpc(base: str, memory_calls: int) -> tuple[Figures, str]:
             return first
 
         figures = await _measure(whole, stream, together=TOGETHER)
-        return figures, await _memory(whole, pid, memory_calls)
+        return figures, await _memory(whole, pid, memory_calls) if memory_calls else ""
 
 
 async def _memory(ask: Ask, pid: int, calls: int) -> str:
@@ -235,7 +240,7 @@ def _resident(pid: int) -> int:
 
 
 @asynccontextmanager
-async def _llm_proxy(base: str) -> AsyncIterator[tuple[str, int]]:
+async def _llm_proxy(base: str, core: int | None) -> AsyncIterator[tuple[str, int]]:
     from cadre_kit.health import is_serving
 
     port = _free_port()
@@ -251,7 +256,7 @@ async def _llm_proxy(base: str) -> AsyncIterator[tuple[str, int]]:
             "OPENAI_API_BASE": base,
         }
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cadre_llm_proxy", env=environment
+            *_on(core), sys.executable, "-m", "cadre_llm_proxy", env=environment
         )
         try:
             async with asyncio.timeout(60):
@@ -263,7 +268,12 @@ async def _llm_proxy(base: str) -> AsyncIterator[tuple[str, int]]:
             await process.wait()
 
 
-async def _over_litellms_proxy(base: str, program: str) -> Figures:
+def _on(core: int | None) -> tuple[str, ...]:
+    """What a command begins with so that it runs on that core only."""
+    return () if core is None else ("taskset", "--cpu-list", str(core))
+
+
+async def _over_litellms_proxy(base: str, program: str, core: int | None = None) -> Figures:
     port = _free_port()
     reached = {"model": f"openai/{MODEL}", "api_base": base, "api_key": "key"}
     config = {"model_list": [{"model_name": MODEL, "litellm_params": reached}]}
@@ -272,6 +282,7 @@ async def _over_litellms_proxy(base: str, program: str) -> Figures:
         path.write_text(json.dumps(config))
         arguments = ["--config", str(path), "--port", str(port), "--host", "127.0.0.1"]
         process = await asyncio.create_subprocess_exec(
+            *_on(core),
             program,
             *arguments,
             stdout=asyncio.subprocess.DEVNULL,
@@ -318,6 +329,24 @@ def _row(name: str, figures: Figures, direct: Figures) -> str:
     )
 
 
+def _print_apart(base: str, program: str, provider: int) -> None:
+    """Prints both proxies at 64, each on a core that it shares with nobody."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        print("a core each: this machine has one only")
+        return
+    own, rest = cores[0], set(cores[1:])
+    for process in (os.getpid(), provider):
+        os.sched_setaffinity(process, rest)
+    ours, _ = run_in_loop(_over_grpc(base, core=own))
+    theirs = run_in_loop(_over_litellms_proxy(base, program, own))
+    print(
+        f"with a core each: {ours.rate:.0f} and {theirs.rate:.0f} calls a second, "
+        f"{ours.rate / theirs.rate:.1f}; p99 {ours.p99_ms:.1f} and {theirs.p99_ms:.1f} ms, "
+        f"{ours.p99_ms / theirs.p99_ms:.2f}"
+    )
+
+
 def _print_aims(direct: Figures, ours: Figures, litellm: Figures, theirs: Figures | None) -> None:
     added = (ours.alone_ms - direct.alone_ms) / (litellm.alone_ms - direct.alone_ms)
     print(f"added latency against litellm's in process  {added:7.2f}   aim: 0.5 or less")
@@ -342,11 +371,10 @@ def main(memory_calls: int = MEMORY_CALLS) -> None:
     provider.start()
     base = receiver.recv()
     direct = run_in_loop(_over_http(base))
-    ours, memory = run_in_loop(_over_grpc(base, memory_calls))
+    ours, memory = run_in_loop(_over_grpc(base, memory_calls=memory_calls))
     litellm = run_in_loop(_in_process(base))
     program = os.environ.get("LITELLM_PROXY", "")
     theirs = run_in_loop(_over_litellms_proxy(base, program)) if program else None
-    provider.terminate()
     print(
         f"{'':22}{'alone ms':>9}{'added':>9}{f'{AT_ONCE}/s':>9}{'p99 ms':>9}{'first ms':>11}{'streams/s':>11}"
     )
@@ -357,3 +385,6 @@ def main(memory_calls: int = MEMORY_CALLS) -> None:
         print(_row("LiteLLM's proxy", theirs, direct))
     _print_aims(direct, ours, litellm, theirs)
     print(memory)
+    if program:
+        _print_apart(base, program, provider.pid or 0)
+    provider.terminate()
