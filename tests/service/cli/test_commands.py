@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,14 @@ def test_init_names_the_templates_when_there_is_none_of_that_name(cadre_alone: C
 
     assert refused.returncode == 2
     assert "hello" in refused.stderr
+
+
+@pytest.mark.parametrize("group", ["workflows", "runs", "schedules", "memory", "keys"])
+def test_a_group_alone_shows_its_commands(cadre_alone: Cadre, group: str) -> None:
+    shown = cadre_alone(group)
+
+    assert shown.returncode == 0
+    assert re.search(r"^  list +List ", shown.stdout, re.MULTILINE)
 
 
 def test_validate_prints_problems_as_json_and_ends_with_2(cadre: Cadre) -> None:

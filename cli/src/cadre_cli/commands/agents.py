@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cadre_cli.groups import group
 from cadre_cli.options import JsonFlag
 from cadre_cli.screen import escape, output, print_json, print_table
 from cadre_cli.session import gateway
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List, show, add and remove remote agents (A2A).")
+app = group("List, show, add and remove remote agents (A2A).")
 
 Name = Annotated[str, typer.Argument(help="The agent's name.", show_default=False)]
 _COLOURS = {"healthy": "green", "unreachable": "red"}

@@ -12,6 +12,7 @@ import typer
 from cadre_cli import following, problems
 from cadre_cli.datasets import check_output, read_rows, write_results
 from cadre_cli.errors import CliError, ExitStatus
+from cadre_cli.groups import group
 from cadre_cli.options import JsonFlag, read_text
 from cadre_cli.screen import errors, escape, output, print_json, print_table
 from cadre_cli.session import gateway
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchOptions", "Output", "app", "run_batch"]
 
-app = typer.Typer(help="List, show and cancel batches: workflows over the rows of a file.")
+app = group("List, show and cancel batches: workflows over the rows of a file.")
 BatchId = Annotated[
     str, typer.Argument(metavar="BATCH", help="The batch's id.", show_default=False)
 ]

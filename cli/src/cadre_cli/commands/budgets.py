@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cadre_cli.groups import group
 from cadre_cli.options import JsonFlag, usd_of
 from cadre_cli.screen import escape, output, print_json, print_table
 from cadre_cli.session import gateway
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List, set and delete budgets: hard limits of what models may cost.")
+app = group("List, set and delete budgets: hard limits of what models may cost.")
 Name = Annotated[str, typer.Argument(help="The budget's name.", show_default=False)]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cadre_cli.errors import CliError
+from cadre_cli.groups import group
 from cadre_cli.options import JsonFlag, seconds_of, usd_of
 from cadre_cli.screen import errors, escape, output, print_json, print_table
 from cadre_cli.session import gateway
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Make, list, rotate and revoke API keys, each with a scope.")
+app = group("Make, list, rotate and revoke API keys, each with a scope.")
 Name = Annotated[str, typer.Argument(help="The key's name.", show_default=False)]
 
 _SCOPES = ("read", "run", "write", "admin")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cadre_cli.errors import CliError
+from cadre_cli.groups import group
 from cadre_cli.options import JsonFlag, json_of, read_text
 from cadre_cli.screen import errors, escape, output, print_json, print_table
 from cadre_cli.session import gateway
@@ -22,7 +23,7 @@ __all__ = ["Asked", "Namespace", "app", "in_utc"]
 
 _AT_ONCE = 500
 
-app = typer.Typer(help="Read and write what agents remember.")
+app = group("Read and write what agents remember.")
 Namespace = Annotated[
     str,
     typer.Argument(

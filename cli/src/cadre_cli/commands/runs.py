@@ -8,6 +8,7 @@ import typer
 from cadre_cli import following, problems
 from cadre_cli.commands.batches import BatchOptions, Output, run_batch
 from cadre_cli.errors import CliError, ExitStatus
+from cadre_cli.groups import group
 from cadre_cli.options import (
     InputsFile,
     InputValues,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to", "app"]
 
-app = typer.Typer(help="List, show, follow, answer, resume, fork, record and cancel runs.")
+app = group("List, show, follow, answer, resume, fork, record and cancel runs.")
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
 Detach = Annotated[
     bool, typer.Option("--detach", "-d", help="Do not wait for the end; print the run's id.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cadre_cli.groups import group
 from cadre_cli.options import InputsFile, InputValues, JsonFlag, Notify, read_inputs, seconds_of
 from cadre_cli.screen import escape, output, print_json, print_table
 from cadre_cli.session import gateway
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to", "app"]
 
-app = typer.Typer(help="List, pause, resume and delete schedules.")
+app = group("List, pause, resume and delete schedules.")
 
 
 class CatchUp(Enum):

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cadre_cli.groups import group
 from cadre_cli.options import JsonFlag
 from cadre_cli.screen import escape, output, print_json
 from cadre_cli.session import gateway
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Connect Telegram bots, which start workflows.")
+app = group("Connect Telegram bots, which start workflows.")
 
 Bot = Annotated[str, typer.Argument(help="The bot's name in workflow files.", show_default=False)]
 

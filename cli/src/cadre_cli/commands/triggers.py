@@ -8,6 +8,7 @@ import typer
 
 from cadre_cli import following
 from cadre_cli.errors import CliError, ExitStatus
+from cadre_cli.groups import group
 from cadre_cli.options import JsonFlag
 from cadre_cli.screen import errors, escape, output, print_json, print_table
 from cadre_cli.session import gateway
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Try triggers, and see what came from outside and what failed of it.")
+app = group("Try triggers, and see what came from outside and what failed of it.")
 
 _START_SECONDS = 30.0
 _LOOK_SECONDS = 0.1

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cadre_cli.diffs import lines_changed, show_changes
+from cadre_cli.groups import group
 from cadre_cli.options import JsonFlag
 from cadre_cli.screen import escape, output, print_json, print_table
 from cadre_cli.session import gateway
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List, show, compare and delete applied workflows.")
+app = group("List, show, compare and delete applied workflows.")
 Name = Annotated[str, typer.Argument(help="The workflow's name.", show_default=False)]
 
 
