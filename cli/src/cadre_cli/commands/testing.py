@@ -161,7 +161,7 @@ def _show_ranges(planned: "Plan") -> None:
     if spent.basis == "history":
         console.print(f"  at most {cost(spent.worst_usd)}, loops at their bounds", markup=False)
     if taken.basis == "history" or taken.min_ms:
-        said = f"{duration(taken.min_ms)} to {duration(taken.max_ms)}"
+        said = _span(duration(taken.min_ms), duration(taken.max_ms))
     else:
         said = f"at most {duration(taken.max_ms)}"
     console.print(f"Duration: {said}, {_basis(taken.basis, taken.runs)}", markup=False)
@@ -172,7 +172,7 @@ def _row(node: "PlannedNode") -> tuple[str, ...]:
     return (
         escape(node.id),
         node.kind,
-        most if least == most else f"{least} to {most}",
+        _span(least, most),
         escape(", ".join(node.models)),
         f"up to {count(node.max_calls)}" if node.max_calls else "",
         _range(node.min_usd, node.max_usd) if node.models else "",
@@ -187,7 +187,11 @@ def _need(need: "Need") -> tuple[str, ...]:
 
 
 def _range(least: Decimal | None, most: Decimal | None) -> str:
-    return cost(most) if least == most else f"{cost(least)} to {cost(most)}"
+    return _span(cost(least), cost(most))
+
+
+def _span(least: str, most: str) -> str:
+    return most if least == most else f"{least} to {most}"
 
 
 def _basis(basis: str, runs: int) -> str:
