@@ -11,10 +11,11 @@ from cadre_kit.credentials import Credentials
 
 
 class MemoryProcess:
-    """The service on an SQLite file in a folder; what it logs is in `memory.log` there."""
+    """The service on a database, an SQLite file unless one is named; what it logs is in `memory.log` of a folder."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, url: str = "") -> None:
         self._home = home
+        self._url = url
         self._port = 0
         self._process: Forked | None = None
 
@@ -36,6 +37,7 @@ class MemoryProcess:
             **os.environ,
             "CADRE_HOME": str(self._home),
             "CADRE_MEMORY_PORT": str(self._port),
+            "CADRE_MEMORY_DATABASE_URL": self._url,
             "CADRE_TRACES_ENDPOINT": "",
         }
         with (self._home / "memory.log").open("ab") as log:
