@@ -16,6 +16,9 @@ TODAY = date(2023, 5, 10)
     ("text", "first", "last"),
     [
         ("I went yesterday", (2023, 5, 9), (2023, 5, 9)),
+        ("the day before yesterday", (2023, 5, 8), (2023, 5, 8)),
+        ("the day after tomorrow", (2023, 5, 12), (2023, 5, 12)),
+        ("around March", (2023, 3, 1), (2023, 3, 31)),
         ("last Friday was fun", (2023, 5, 5), (2023, 5, 5)),
         ("next Monday", (2023, 5, 15), (2023, 5, 15)),
         ("we met last week", (2023, 5, 1), (2023, 5, 7)),

@@ -11,6 +11,7 @@ import numpy as np
 from cadre_memory.domain.entries import Role, Signs
 from cadre_memory.domain.index import Mask, NamespaceIndex, Numbers, Rows, Table
 from cadre_memory.domain.stores import Vector
+from cadre_memory.domain.texts import asked_in
 from cadre_memory.domain.times import Days, asks_when, days_named
 
 CANDIDATES = 200
@@ -18,6 +19,12 @@ CANDIDATES = 200
 
 _FIRST_PERSON = re.compile(r"\b(?:i|i'm|i've|my|me|mine|myself)\b", re.IGNORECASE)
 _SECOND_PERSON = re.compile(r"\b(?:you|your|yours)\b", re.IGNORECASE)
+_SAYING = (
+    "tell|told|say|said|mention|mentioned|ask|asked|give|gave|show|showed|send|sent|write|wrote"
+)
+_WHO_SAID = re.compile(
+    rf"\b(i|you)(?:'ve| have| had)?(?: just| already| ever)? (?:{_SAYING})\b", re.IGNORECASE
+)
 _HOW_MANY = re.compile(r"\bhow (?:many|much|old|long|often|far|big)\b", re.IGNORECASE)
 _MICROS_A_DAY = 86_400_000_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -273,11 +280,21 @@ def _said_by(named: Rows, speakers: Numbers) -> Numbers:
 
 
 def _role_fits(text: str, roles: Numbers) -> Numbers:
-    if _SECOND_PERSON.search(text):
-        return np.equal(roles, Role.ASSISTANT).astype(np.float32)
-    if _FIRST_PERSON.search(text):
-        return np.equal(roles, Role.USER).astype(np.float32)
-    return np.zeros(len(roles), np.float32)
+    role = role_asked_for(text)
+    if role is None:
+        return np.zeros(len(roles), np.float32)
+    return np.equal(roles, role).astype(np.float32)
+
+
+def role_asked_for(question: str) -> Role | None:
+    """Whose words answer a question that a user asks an assistant; None when it does not tell."""
+    asked = asked_in(question)
+    said = _WHO_SAID.search(asked)
+    if said:
+        return Role.USER if said[1].lower() == "i" else Role.ASSISTANT
+    if _SECOND_PERSON.search(asked):
+        return Role.ASSISTANT
+    return Role.USER if _FIRST_PERSON.search(asked) else None
 
 
 def _when_fits(question: Question, about: Table) -> Numbers:

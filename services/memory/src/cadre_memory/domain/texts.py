@@ -56,6 +56,25 @@ _STOP_WORDS = frozenset(
 )
 
 
+_ASIDE = r"(?:hey|hi|hello|ok|okay|so|well|sorry|now|and|also|please|thanks|(?:a\s+)?quick\s+(?:question|check))"
+_ASKING = r"what|which|who|whom|whose|when|where|why|how|if|whether"
+# "Can you remind me", "do you know"; and after them what is asked for.
+_REQUESTS = rf"""
+    (?: (?:can|could|would|will)\s+you(?:\s+(?:please|kindly|maybe|just))?\s+
+        (?:(?:tell|remind|show|help)\s+me|look\s+up|find\s+out|check|recall|remember|say)
+      | do\s+you\s+(?:still\s+|happen\s+to\s+)?(?:know|remember|recall)
+      | (?:tell|remind|help)\s+me | look\s+up | find\s+out )
+    (?:\s+(?:again|out|of|about))? (?:\s*[,:]|(?=\s+(?:{_ASKING}|my|our|your|the|his|her|their)\b))
+  | (?: i\s+(?:forgot|forget|wonder|(?:can't|cannot|don't|do\s+not)\s+(?:remember|recall|know))
+      | i(?:'ve|'m|\s+have|\s+am)\s+(?:been\s+)?(?:trying\s+to\s+remember|wondering) )
+    (?:\s*[,:]|(?=\s+(?:{_ASKING})\b))
+"""
+# "Well water" begins with no aside: such a word stands before a comma, or before what begins a question.
+_BEGINNING = rf"{_ASIDE}|{_ASKING}|can|could|would|will|do|tell|remind|look|find|help|i"
+_ASIDES = rf"{_ASIDE}(?:\s*[^\w\s]\W*|\s+(?=(?:{_BEGINNING})\b))"
+_FRAME = re.compile(rf"\W*(?:{_ASIDES}|(?:{_REQUESTS})\W*)*", re.IGNORECASE | re.VERBOSE)
+
+
 async def at_once_if_short(work: Callable[[], Result], *, texts: Iterable[str]) -> Result:
     """What work on texts comes to: done by the caller where they are short, else by another thread."""
     if sum(_EACH + len(text) for text in texts) <= _SHORT:
@@ -120,9 +139,16 @@ def _lines(value: object) -> Iterator[str]:
                 yield line
 
 
+def asked_in(question: str) -> str:
+    """A question without the words around it: "Can you remind me what ..." asks for nothing that "What ..." does not,
+    and its words would find what somebody was asked, or reminded of."""
+    frame = _FRAME.match(question)
+    return question[frame.end() :] or question if frame else question
+
+
 def words_of(question: str) -> tuple[str, ...]:
     """The different words of a question, in its order, without those that say nothing unless there are no others."""
-    return tuple(dict.fromkeys(_telling(words_in(question))))[:QUERY_WORDS]
+    return tuple(dict.fromkeys(_telling(words_in(asked_in(question)))))[:QUERY_WORDS]
 
 
 def terms_of(question: str) -> tuple[int, ...]:

@@ -25,10 +25,12 @@ _EXPRESSIONS = re.compile(
     | (?P<day1>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?(?P<month1>{_MONTH})\.?(?:,?\s+(?P<year1>(?:19|20)\d\d))?
     | (?P<month2>{_MONTH})\.?\s+(?P<day2>\d{{1,2}})(?:st|nd|rd|th)?(?!\d)(?:,?\s+(?P<year2>(?:19|20)\d\d))?
     | (?P<month3>{_MONTH})\.?,?\s+(?:of\s+)?(?P<year3>(?:19|20)\d\d)
-    | (?:in|since|until|by|during|of|last|next|this|early|late|mid)\s+(?P<month4>{_MONTH})\b(?!\.?,?\s+(?:of\s+)?\d)
+    | (?:in|since|until|by|during|around|of|last|next|this|early|late|mid)\s+
+      (?P<month4>{_MONTH})\b(?!\.?,?\s+(?:of\s+)?\d)
     | (?:in|since|until|by|during)\s+(?P<year5>(?:19|20)\d\d)(?!-)
     | (?:the\s+)?(?P<count>{_COUNT})\s+(?P<unit>day|week|month|year)s?\s+(?P<way>ago|before|earlier|later)
-    | (?P<near>yesterday|today|tonight|tomorrow|last\s+night|this\s+(?:morning|afternoon|evening))
+    | (?P<near>(?:the\s+)?day\s+(?:before\s+yesterday|after\s+tomorrow)
+      | yesterday|today|tonight|tomorrow|last\s+night|this\s+(?:morning|afternoon|evening))
     | (?P<side>last|past|this|next|coming)\s+
       (?P<what>week|weekend|month|year|spring|summer|autumn|fall|winter|{"|".join(_WEEKDAYS)})
     )\b""",
@@ -132,9 +134,10 @@ def _relative(part: dict[str, str | None], today: date) -> Days | None:
 
 
 def _near(said: str) -> int:
-    if said == "yesterday" or said.startswith("last"):
-        return -1
-    return 1 if said == "tomorrow" else 0
+    beyond = 2 if len(said.split()) > 2 else 1
+    if said.endswith("yesterday") or said.startswith("last"):
+        return -beyond
+    return beyond if said.endswith("tomorrow") else 0
 
 
 def _beside(what: str, side: int, today: date) -> Days:
