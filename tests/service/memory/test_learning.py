@@ -13,6 +13,10 @@ from tests.fakes.providers import Answer, openai_reply
 from tests.platform import Platform, eventually, platform
 
 from cadre_client import Client, MemoryItem
+from cadre_kit.channels import connect
+from cadre_memory.adapters.llm_proxy import LlmProxyModels
+from cadre_memory.domain.facts import SCHEMA
+from cadre_memory.domain.models import Ask, Asker, ReplyUnusable
 
 COMPANION = (Path(__file__).parents[3] / "examples" / "companion.yaml").read_text()
 ADA = ["user", "ada"]
@@ -138,6 +142,27 @@ def test_what_cannot_be_learned_leaves_the_words_and_says_why(
     assert failed.metadata["reason"]
     assert [m.text for m in client.messages(ADA).messages] == ["I ski"]
     client.forget_memories(WORK, everything=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (openai_reply("Sure! {facts: ["), "MODEL_OUTPUT_INVALID"),
+        (openai_reply('{"facts": [', finish="length"), "MODEL_OUTPUT_TRUNCATED"),
+    ],
+)
+async def test_a_reply_that_is_no_list_of_facts_is_known_for_one(
+    services: Platform, client: Client, provider: OpenAiServer, answer: Answer, code: str
+) -> None:
+    provider.respond = lambda body: answer
+    address = f"127.0.0.1:{services.ports['llm-proxy']}"
+
+    async with connect(address, services.credentials) as channel:
+        ask = Ask(system="", prompt="I ski", max_tokens=100, key=code, schema=SCHEMA)
+        with pytest.raises(ReplyUnusable) as raised:
+            await LlmProxyModels(channel).reply(ask, asker=Asker())
+
+    assert raised.value.code == code
 
 
 def test_a_long_conversation_is_summed_up(client: Client, provider: OpenAiServer) -> None:

@@ -11,6 +11,7 @@ from cadre.llm_proxy.v1 import llm_pb2, llm_pb2_grpc
 from cadre.memory.v1 import memory_pb2
 from cadre_kit.channels import call
 from cadre_kit.documents import to_json
+from cadre_kit.errors import CadreError
 from cadre_memory.domain.models import Ask, Asker, ReplyUnusable
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ __all__ = ["LlmProxyModels"]
 
 _SERVICE = "llm-proxy"
 _SECONDS = 120.0
+# A model that is at work, whose reply is of no use: nothing that will pass, as when it is away, nor hopeless.
+_UNUSABLE = ("MODEL_OUTPUT_INVALID", "MODEL_OUTPUT_TRUNCATED")
 # So that the llm-proxy's own error arrives.
 _GRACE_SECONDS = 5.0
 
@@ -33,13 +36,18 @@ class LlmProxyModels:
     async def reply(self, ask: Ask, *, asker: Asker) -> str:
         """As Models says."""
         request = _request(ask, asker)
-        answer = await call(
-            self._stub.Complete,
-            request,
-            service=_SERVICE,
-            timeout_seconds=_SECONDS + _GRACE_SECONDS,
-            idempotency_key=ask.key,
-        )
+        try:
+            answer = await call(
+                self._stub.Complete,
+                request,
+                service=_SERVICE,
+                timeout_seconds=_SECONDS + _GRACE_SECONDS,
+                idempotency_key=ask.key,
+            )
+        except CadreError as error:
+            if error.code in _UNUSABLE:
+                raise ReplyUnusable(error.message, code=error.code) from error
+            raise
         if answer.reply.finish_reason == llm_pb2.FINISH_REASON_LENGTH and ask.schema is not None:
             raise ReplyUnusable("the model's reply was cut off")
         if not answer.reply.content.strip():
