@@ -3,11 +3,12 @@
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from itertools import permutations
 from typing import Any
 
 import pytest
 
-from cadre_memory.domain.facts import Action, Lesson, Source, changes, lessons_of
+from cadre_memory.domain.facts import Action, Lesson, Source, changes, lessons_of, neighbours_of
 from cadre_memory.domain.items import Item
 from cadre_memory.domain.memories import NewItem
 from cadre_memory.domain.models import ReplyUnusable
@@ -51,6 +52,10 @@ def stored(puts: list[NewItem]) -> dict[str, tuple[str, dict[str, Any], int | No
     return {p.key: (json.loads(p.value), json.loads(p.metadata), p.if_version) for p in puts}
 
 
+def stored_item(new: NewItem) -> Item:
+    return replace(known("", key=new.key), value=new.value, metadata=new.metadata)
+
+
 def test_a_superseded_fact_ends_when_the_new_one_begins() -> None:
     lesson = Lesson(
         text="Ada lives in Berlin.", action=Action.SUPERSEDE, known="old", since=date(2023, 5, 1)
@@ -81,8 +86,66 @@ def test_what_is_told_late_ends_where_the_known_fact_begins() -> None:
 
     puts = stored(changes([lesson], {"old": PARIS}, source=SOURCE))
 
-    assert list(puts) == ["fact-1-0"]
     assert puts["fact-1-0"][1]["valid_to"] == "2020-01-01T00:00:00+00:00"
+    assert puts["old"][1] == {"valid_from": "2020-01-01T00:00:00+00:00", "supersedes": "fact-1-0"}
+
+
+HOMES = {"Rome": 2010, "Paris": 2016, "Lyon": 2019, "Berlin": 2023}
+
+
+@pytest.mark.parametrize("told", list(permutations(HOMES)), ids="-".join)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_in_whatever_order_facts_are_told_each_holds_until_the_next_begins(
+    told: tuple[str, ...], at_once: bool
+) -> None:
+    lessons = [
+        Lesson(text=home, action=Action.SUPERSEDE, known="old", since=date(HOMES[home], 1, 1))
+        for home in told
+    ]
+    facts = {"old": known("Oslo", valid_from="2005-01-01T00:00:00+00:00")}
+
+    for place, each in enumerate([lessons] if at_once else [[lesson] for lesson in lessons]):
+        source = replace(SOURCE, prefix=f"fact-{place}")
+        # What holds is what a model is shown.
+        shown = [key for key, fact in facts.items() if "valid_to" not in json.loads(fact.metadata)]
+        named = [replace(lesson, known=shown[-1]) for lesson in each]
+        puts = changes(named, facts, source=source)
+        facts |= {p.key: stored_item(p) for p in puts}
+
+    held = {
+        json.loads(fact.value): [
+            json.loads(fact.metadata).get(f"valid_{end}", "")[:4] for end in ("from", "to")
+        ]
+        for fact in facts.values()
+    }
+    assert held == {
+        "Oslo": ["2005", "2010"],
+        "Rome": ["2010", "2016"],
+        "Paris": ["2016", "2019"],
+        "Lyon": ["2019", "2023"],
+        "Berlin": ["2023", ""],
+    }
+
+
+def test_links_that_somebody_else_wrote_lead_nowhere() -> None:
+    odd = replace(PARIS, metadata=json.dumps({"supersedes": ["x"], "superseded_by": "old"}))
+    lesson = Lesson(text="Ada lives in Berlin.", action=Action.SUPERSEDE, known="old")
+
+    puts = stored(changes([lesson], {"old": odd}, source=SOURCE))
+
+    assert neighbours_of(odd) == ("old",)
+    assert puts["old"][1]["superseded_by"] == "fact-1-0"
+
+
+def test_a_fact_that_had_ended_is_not_taken_for_longer() -> None:
+    paris = known("Ada lives in Paris.", valid_to="2021-01-01T00:00:00+00:00")
+    lesson = Lesson(
+        text="Ada lives in Berlin.", action=Action.SUPERSEDE, known="old", since=date(2023, 5, 1)
+    )
+
+    puts = stored(changes([lesson], {"old": paris}, source=SOURCE))
+
+    assert puts["old"][1]["valid_to"] == "2021-01-01T00:00:00+00:00"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +172,8 @@ def test_no_fact_ends_before_it_begins(
 
     _, metadata, _ = puts["fact-1-0"]
     assert (metadata.get("valid_from"), metadata.get("valid_to")) == held
-    assert ("old" in puts) is bool(known_facts and held[0])
+    ended = puts["old"][1].get("valid_to") if "old" in puts else None
+    assert ended == (held[0] if known_facts else None)
 
 
 def test_an_update_is_the_next_version_and_holds_as_long_as_before() -> None:
@@ -131,11 +195,9 @@ def test_a_known_fact_that_is_gone_or_named_twice_is_taken_for_unknown() -> None
     other = replace(gone, text="Ada likes Berlin.")
 
     assert list(stored(changes([gone], {}, source=SOURCE))) == ["fact-1-0"]
-    assert list(stored(changes([gone, other], {"old": PARIS}, source=SOURCE))) == [
-        "old",
-        "fact-1-0",
-        "fact-1-1",
-    ]
+    both = stored(changes([gone, other], {"old": PARIS}, source=SOURCE))
+    assert set(both) == {"old", "fact-1-0", "fact-1-1"}
+    assert "valid_to" not in both["fact-1-0"][1] | both["fact-1-1"][1]
 
 
 def test_what_nobody_said_or_is_known_already_is_no_lesson() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import Enum
 from typing import Any
@@ -21,6 +21,9 @@ FACT_TAG = "fact"
 FACTS_LABEL = "facts"
 """The last segment of the namespaces that hold facts."""
 
+_BEFORE, _AFTER = "supersedes", "superseded_by"
+# What an update of a fact leaves as it was.
+_KEPT = (VALID_FROM, VALID_TO, _BEFORE, _AFTER)
 _FACT_CHARACTERS = 500
 _AT_ONCE = 10
 
@@ -142,41 +145,127 @@ def changes(
     lessons: Sequence[Lesson], known: Mapping[str, Item], *, source: Source
 ) -> list[NewItem]:
     """What is stored for lessons: new facts, and known ones that they update or end. `known` are the facts that lessons
-    name, by key, as they are now; one that is gone is taken for unknown."""
-    found: list[NewItem] = []
-    touched: set[str] = set()
+    name, by key, as they are now, with what those replaced and what replaced them; one that is gone is taken for
+    unknown."""
+    facts = _Facts({key: _Fact.of(item) for key, item in known.items()})
     for place, lesson in enumerate(lessons):
-        old = None if lesson.known in touched else known.get(lesson.known)
-        if old is not None:
-            touched.add(old.key)
-        found += _changes(f"{source.prefix}-{place}", lesson, old, source)
-    return found
+        _learn(f"{source.prefix}-{place}", lesson, facts, source)
+    return [_put(key, fact, source) for key, fact in facts.changed.items()]
 
 
-def _changes(key: str, lesson: Lesson, old: Item | None, source: Source) -> list[NewItem]:
+def neighbours_of(fact: Item) -> tuple[str, ...]:
+    """The keys of what a fact replaced, and of what replaced it."""
+    metadata = json.loads(fact.metadata)
+    return tuple(filter(None, (_linked(metadata, link) for link in (_BEFORE, _AFTER))))
+
+
+def _linked(metadata: Mapping[str, Any], link: str) -> str:
+    # Whoever may write there may have put in anything.
+    key = metadata.get(link)
+    return key if isinstance(key, str) else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fact:
+    """A fact as it is, or will be: `version` 0 is new."""
+
+    text: str
+    metadata: Mapping[str, Any]
+    version: int = 0
+
+    @classmethod
+    def of(cls, item: Item) -> "_Fact":
+        return cls(
+            text=json.loads(item.value), metadata=json.loads(item.metadata), version=item.version
+        )
+
+    @property
+    def span(self) -> Span:
+        return span_of(self.metadata)
+
+    def saying(self, **metadata: str) -> "_Fact":
+        return replace(self, metadata={**self.metadata, **metadata})
+
+
+class _Facts:
+    """The facts that are known, while lessons change them."""
+
+    def __init__(self, known: dict[str, _Fact]) -> None:
+        self.changed: dict[str, _Fact] = {}
+        self._known = known
+
+    def get(self, key: str) -> _Fact | None:
+        return self.changed.get(key) or self._known.get(key)
+
+    def put(self, key: str, fact: _Fact) -> None:
+        self.changed[key] = fact
+
+    def around(self, key: str, start: datetime | None) -> tuple[str, str]:
+        """The keys of the last of those that replaced each other to have begun at a time, and of the next one; empty
+        for none."""
+        chain = self._chain(key)
+        begun = [each for each in chain if _has_begun(self._known_span(each).start, start)]
+        later = [each for each in chain if each not in begun]
+        return (begun[-1] if begun else ""), (later[0] if later else "")
+
+    def _chain(self, key: str) -> list[str]:
+        """All that replaced each other, in that order."""
+        chain: list[str] = []
+        for link in (_BEFORE, _AFTER):
+            step = key
+            while (fact := self.get(step)) is not None:
+                if step not in chain:
+                    chain.insert(0 if link == _BEFORE else len(chain), step)
+                step = _linked(fact.metadata, link)
+                if step in chain:
+                    break
+        return chain
+
+    def _known_span(self, key: str) -> Span:
+        fact = self.get(key)
+        return fact.span if fact else Span()
+
+
+def _has_begun(start: datetime | None, now: datetime | None) -> bool:
+    """Whether what begins at one time has at another; what began nobody knows when, before all else."""
+    return now is not None and (start is None or start <= now)
+
+
+def _learn(key: str, lesson: Lesson, facts: _Facts, source: Source) -> None:
+    old = facts.get(lesson.known)
+    if old is not None and lesson.action is Action.UPDATE and lesson.known not in facts.changed:
+        kept = {name: value for name, value in old.metadata.items() if name in _KEPT}
+        facts.put(
+            lesson.known, replace(old, text=lesson.text, metadata={**source.metadata, **kept})
+        )
+        return
     held = _held(lesson, source)
-    own: dict[str, Any] = dict(source.metadata)
+    own = dict(source.metadata)
     if held.start:
         own[VALID_FROM] = held.start.isoformat()
     if held.end:
         own[VALID_TO] = held.end.isoformat()
-    if old is None:
-        return [_fact(key, lesson.text, own, source)]
-    before = json.loads(old.metadata)
-    if lesson.action is Action.UPDATE:
-        kept = {name: value for name, value in before.items() if name.startswith("valid_")}
-        return [_fact(old.key, lesson.text, {**own, **kept}, source, over=old.version)]
-    began = span_of(before).start
-    if held.start is None or (began is not None and held.start < began):
-        # Told late: what is known came after it.
-        if began is not None:
-            own.setdefault(VALID_TO, began.isoformat())
-        return [_fact(key, lesson.text, {**own, "superseded_by": old.key}, source)]
-    ended = {**before, VALID_TO: held.start.isoformat(), "superseded_by": key}
-    return [
-        _fact(old.key, json.loads(old.value), ended, source, over=old.version),
-        _fact(key, lesson.text, {**own, "supersedes": old.key}, source),
-    ]
+    facts.put(key, _Fact(text=lesson.text, metadata=own))
+    if lesson.action is Action.SUPERSEDE:
+        _put_between(*facts.around(lesson.known, held.start), key, facts)
+
+
+def _put_between(before: str, after: str, key: str, facts: _Facts) -> None:
+    """Has a new fact take its place among those that replaced each other: it ends one, and another ends it."""
+    new, earlier, later = facts.changed[key], facts.get(before), facts.get(after)
+    start = new.span.start
+    # Two of one reply that begin together are both true.
+    together = earlier is not None and earlier.version == 0 and earlier.span.start == start
+    if later is not None and later.span.start is not None:
+        new = new.saying(**{VALID_TO: later.span.start.isoformat(), **new.metadata, _AFTER: after})
+        if not together:
+            facts.put(after, later.saying(**{_BEFORE: key}))
+    if earlier is not None and start is not None and not together:
+        ended = earlier.span.end
+        end = start if ended is None or ended > start else ended
+        facts.put(before, earlier.saying(**{VALID_TO: end.isoformat(), _AFTER: key}))
+        new = new.saying(**{_BEFORE: before})
+    facts.put(key, new)
 
 
 def _held(lesson: Lesson, source: Source) -> Span:
@@ -188,16 +277,14 @@ def _held(lesson: Lesson, source: Source) -> Span:
     return Span(start=since, end=until if until is None or until > since else None)
 
 
-def _fact(
-    key: str, text: str, metadata: Mapping[str, Any], source: Source, *, over: int = 0
-) -> NewItem:
+def _put(key: str, fact: _Fact, source: Source) -> NewItem:
     return NewItem(
         namespace=source.facts,
         key=key,
-        value=json.dumps(text, ensure_ascii=False),
-        metadata=json.dumps(metadata),
+        value=json.dumps(fact.text, ensure_ascii=False),
+        metadata=json.dumps(fact.metadata),
         tags=(FACT_TAG,),
-        if_version=over,
+        if_version=fact.version,
     )
 
 

@@ -1,7 +1,7 @@
 """Learns facts from what was said: asks a model, compares with what is known, stores what that changes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cadre_kit.logs import logger
@@ -12,10 +12,11 @@ from cadre_memory.domain.facts import (
     Source,
     changes,
     lessons_of,
+    neighbours_of,
 )
-from cadre_memory.domain.items import Item, ItemNotFound, VersionConflict
+from cadre_memory.domain.items import FieldInvalid, Item, ItemNotFound, VersionConflict
 from cadre_memory.domain.memories import ANSWER_BYTES, Memories, Query
-from cadre_memory.domain.messages import AT_ONCE
+from cadre_memory.domain.messages import AT_ONCE, Message
 from cadre_memory.domain.models import Ask, Models
 from cadre_memory.domain.namespaces import Namespace
 from cadre_memory.domain.stores import IdempotencyKeyReused
@@ -25,6 +26,7 @@ from cadre_memory.domain.work import Claim, Job, MemoryChanged, job_id
 log = logger()
 
 _KNOWN = 20
+_REPLACED = 200
 _MESSAGE_CHARACTERS = 2_000
 _TEXT_CHARACTERS = 6_000
 _QUESTION_CHARACTERS = 2_000
@@ -97,12 +99,7 @@ class Learner:
 
     async def _store(self, job: Job, source: Source) -> None:
         lessons = [Lesson.of(each) for each in json.loads(job.made)]
-        known = {}
-        for key in {lesson.known for lesson in lessons if lesson.known}:
-            try:
-                known[key] = await self.memories.get(namespace=source.facts, key=key)
-            except ItemNotFound:
-                continue
+        known = await self._as_now([lesson.known for lesson in lessons if lesson.known], source)
         puts = changes(lessons, known, source=source)
         if not puts:
             return
@@ -114,6 +111,33 @@ class Learner:
         except VersionConflict as exc:
             raise MemoryChanged("a fact changed while it was compared") from exc
         log.info("facts_learned", run_id=job.asker.run_id, facts=len(lessons), stored=len(puts))
+
+    async def _as_now(self, keys: Sequence[str], source: Source) -> dict[str, Item]:
+        """The facts of the keys, with those that they replaced and that replaced them."""
+        known: dict[str, Item] = {}
+        waiting = list(keys)
+        while waiting and len(known) < _REPLACED:
+            key = waiting.pop(0)
+            if key not in known:
+                try:
+                    known[key] = await self.memories.get(namespace=source.facts, key=key)
+                except (ItemNotFound, FieldInvalid):
+                    continue
+                waiting += neighbours_of(known[key])
+        return known
+
+
+def parts_to_learn(messages: Sequence[Message]) -> Iterator[range]:
+    """The messages in parts that one question to a model takes: each of one day, which "yesterday" is understood from,
+    and of 6,000 characters."""
+    start, room = 0, _TEXT_CHARACTERS
+    for place, message in enumerate(messages):
+        size = len(_line_of(message.name or message.role.name, message.text)) + 1
+        if place > start and (size > room or message.time.date() != messages[start].time.date()):
+            yield range(start, place)
+            start, room = place, _TEXT_CHARACTERS
+        room -= size
+    yield range(start, len(messages))
 
 
 def facts_of(conversation: Namespace) -> Namespace:
@@ -146,7 +170,11 @@ def _source(job: Job, said: Sequence[Item]) -> Source:
 def spoken(item: Item) -> str:
     """A message as a line, with who said it."""
     who = (item.turn.name or item.turn.role.name.lower()) if item.turn else ""
-    return f"{who}: {json.loads(item.value)[:_MESSAGE_CHARACTERS]}"
+    return _line_of(who, json.loads(item.value))
+
+
+def _line_of(who: str, text: str) -> str:
+    return f"{who}: {text[:_MESSAGE_CHARACTERS]}"
 
 
 def _line(item: Item) -> str:
