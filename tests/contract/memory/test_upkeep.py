@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -211,6 +212,30 @@ async def test_work_that_was_killed_after_its_reply_goes_on_from_that(
 
     assert models.paid == []
     assert [item.version for item in await items(memories, FACTS)] == [1]
+
+
+async def test_all_that_is_appended_is_learned_from_in_its_order_a_day_at_a_time(
+    upkeeps: Upkeeps, queue: Queue, models: FakeModels, clock: Clock
+) -> None:
+    told = [
+        said(f"day {day}, message {n} " + "x" * 1_900, day=day) for day in (0, 1) for n in range(4)
+    ]
+    for _ in range(2):
+        await upkeeps.append(namespace=CHAT, messages=told, upkeep=LEARN, idempotency_key="run/1")
+        clock.move(1)
+        await upkeeps.append(
+            namespace=CHAT, messages=[said("the end", day=2)], upkeep=LEARN, idempotency_key="run/2"
+        )
+
+    await all_done(queue, models)
+
+    asked = [re.findall(r"day \d, message \d|the end", ask.prompt) for ask in models.paid]
+    first, second = ([f"day {day}, message {n}" for n in range(4)] for day in (0, 1))
+    assert asked[-1] == ["the end"]
+    assert sorted(asked[:-1]) == [first[:3], first[3:], second[:3], second[3:]]
+    assert ["Conversation of Sunday, 2023-01-01:" in ask.prompt for ask in models.paid].count(
+        True
+    ) == 2
 
 
 def _true_when(condition: Callable[[], bool]) -> Callable[[], Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cadre_memory.domain.conversations import Conversations
 from cadre_memory.domain.items import LABELS, FieldInvalid
+from cadre_memory.domain.learning import parts_to_learn
 from cadre_memory.domain.messages import Message
 from cadre_memory.domain.models import Asker
 from cadre_memory.domain.work import Job, Kind, Queue, job_id
@@ -45,15 +46,16 @@ class Upkeeps:
             namespace=namespace, messages=messages, idempotency_key=idempotency_key
         )
         if upkeep is not None and upkeep.learn:
-            learn = Job(
-                id=job_id(idempotency_key),
-                kind=Kind.LEARN,
-                namespace=namespace,
-                asker=upkeep.asker,
-                first=first,
-                last=first + len(messages) - 1,
-            )
-            await self.queue.add(learn)
+            for part in parts_to_learn(messages):
+                learn = Job(
+                    id=job_id(_part_of(idempotency_key, part.start)),
+                    kind=Kind.LEARN,
+                    namespace=namespace,
+                    asker=upkeep.asker,
+                    first=first + part.start,
+                    last=first + part.stop - 1,
+                )
+                await self.queue.add(learn)
         if upkeep is not None and upkeep.summary_tokens:
             summarize = Job(
                 # One at a time for each conversation.
@@ -65,6 +67,10 @@ class Upkeeps:
             )
             await self.queue.add_one(summarize)
         return first
+
+
+def _part_of(idempotency_key: str, start: int) -> str:
+    return f"{idempotency_key}/{start}" if idempotency_key and start else idempotency_key
 
 
 def _check(upkeep: Upkeep, namespace: tuple[str, ...]) -> None:

@@ -168,11 +168,11 @@ class Queue:
         self.added.set()
 
     async def waiting(self) -> Sequence[Item]:
-        """Some of the work that waits, whether or not it is its time."""
+        """Some of the work that waits, the oldest first, whether or not it is its time."""
         listing = await self.memories.list(
             namespace=WORK, key_prefix="", page_size=500, token="", matching=_WAITING
         )
-        return listing.items
+        return sorted(listing.items, key=lambda item: item.created)
 
     async def claim(self, item: Item) -> Claim | None:
         """Takes waiting work; None when another was quicker, or it is none."""
