@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,40 @@ async def test_while_the_provider_is_down_words_are_found_and_nothing_is_lost(
     async with memory(url, llm_proxy) as stub:
         await eventually_async(lambda: _found(stub, "the bill", ["a"]))
         assert (await search(stub, "the bill")).without_meaning == ""
+
+
+async def test_what_was_answered_before_the_provider_failed_is_not_paid_for_again(
+    url: str, llm_proxy: str, provider: OpenAiServer, vectors: Vectors
+) -> None:
+    await _keep(url, [f"note {number}" for number in range(400)])
+    asked = []
+
+    def respond(body: dict[str, Any]) -> Answer:
+        asked.append(len(body["input"]))
+        # Of what no try again within the llm-proxy mends.
+        return openai_error(401, "invalid_api_key") if len(asked) == 2 else vectors(body)
+
+    provider.respond = respond
+    async with memory(url, llm_proxy):
+        await eventually_async(lambda: _is_true(len(set(vectors.texts)) == 400))
+
+    assert len(asked) > 2
+    assert set(Counter(vectors.texts).values()) == {1}
+
+
+async def _keep(url: str, texts: Sequence[str]) -> None:
+    """Stores texts that the embedded model understood."""
+    async with memory(url, "127.0.0.1:1", memory_embedding_model="") as stub:
+        value = [common_pb2.Json(text=json.dumps(text)) for text in texts]
+        puts = [
+            memory_pb2.PutRequest(namespace=PLACE, key=str(n), value=each)
+            for n, each in enumerate(value)
+        ]
+        await ask(stub.BatchPut, memory_pb2.BatchPutRequest(puts=puts))
+
+
+async def _is_true(condition: bool) -> bool:
+    return condition
 
 
 async def test_vectors_of_another_size_are_refused_and_words_are_found(

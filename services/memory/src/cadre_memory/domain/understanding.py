@@ -20,7 +20,8 @@ from cadre_memory.domain.stores import (
 )
 from cadre_memory.domain.texts import indexed, searched_text, words_in
 
-_AT_ONCE = 500
+# No more than a provider takes in one request: what one answered is kept before the next is asked.
+_AT_ONCE = 256
 _HARMLESS = "memory"
 
 
