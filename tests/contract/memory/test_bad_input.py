@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cadre_kit.errors import CadreError
+from cadre_memory.domain.filters import Filter
 from cadre_memory.domain.memories import Memories, NewItem, Query
 from cadre_memory.domain.ranking import Mode
 from cadre_memory.domain.stores import Refreshed, Stale, stored_vector
@@ -27,6 +28,8 @@ async def put(memories: Memories, **said: Any) -> None:
         ({"value": "NaN"}, "NOT_JSON"),
         ({"value": "[1e400"}, "NOT_JSON"),
         ({"value": "[" * 100_000}, "NOT_JSON"),
+        ({"value": "[" * 101 + "]" * 101}, "VALUE_TOO_DEEP"),
+        ({"metadata": '{"a":' * 300 + "1" + "}" * 300}, "VALUE_TOO_DEEP"),
         ({"value": ""}, "NOT_JSON"),
         ({"namespace": ()}, "NAMESPACE_INVALID"),
         ({"namespace": ("a", "")}, "NAMESPACE_INVALID"),
@@ -36,6 +39,7 @@ async def put(memories: Memories, **said: Any) -> None:
         ({"namespace": ("x",) * 17}, "NAMESPACE_INVALID"),
         ({"key": ""}, "KEY_INVALID"),
         ({"key": "ü" * 257}, "KEY_INVALID"),
+        ({"key": "a\x00b"}, "KEY_INVALID"),
         ({"ttl_seconds": float("inf")}, "TTL_INVALID"),
         ({"metadata": '{"x": NaN}'}, "NOT_JSON"),
     ],
@@ -51,6 +55,31 @@ async def test_what_cannot_be_kept_is_refused_and_what_was_stored_stays(
     assert caught.value.code == code
     assert (await memories.get(namespace=PLACE, key="k")).version == 1
     assert len(await memories.search(Query(namespace=("agent",), text="Berlin"))) == 1
+
+
+async def test_the_deepest_document_is_listed_searched_and_filtered(memories: Memories) -> None:
+    deepest = '{"a":' * 100 + '"Berlin"' + "}" * 100
+    await put(memories, value=deepest)
+
+    listed = await memories.list(
+        namespace=PLACE,
+        key_prefix="",
+        page_size=0,
+        token="",
+        matching=Filter(value='{"a": {"$ne": 1}}'),
+    )
+
+    assert [item.value for item in listed.items] == [deepest]
+    assert len(await memories.search(Query(namespace=PLACE, text="Berlin"))) == 1
+
+
+async def test_a_version_that_is_not_kept_is_said_to_be_that(memories: Memories) -> None:
+    await put(memories)
+
+    with pytest.raises(CadreError, match="version 7 of 'k' is not kept"):
+        await memories.get(namespace=PLACE, key="k", version=7)
+    with pytest.raises(CadreError, match="version is -1; 0 and up are allowed"):
+        await memories.get(namespace=PLACE, key="k", version=-1)
 
 
 async def test_odd_texts_come_back_as_they_were(memories: Memories) -> None:

@@ -47,7 +47,8 @@ def from_json_text(text: str, *, field: str) -> Any:
     try:
         return _DECODER.decode(text)
     except (ValueError, RecursionError) as exc:
-        raise NotJson(f"{field} is not a JSON document: {exc}", metadata={"field": field}) from exc
+        why = "it is nested too deeply" if isinstance(exc, RecursionError) else exc
+        raise NotJson(f"{field} is not a JSON document: {why}", metadata={"field": field}) from exc
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -18,6 +18,9 @@ KEY_BYTES = 512
 VALUE_BYTES = 1024 * 1024
 TOGETHER_BYTES = 8 * 1024 * 1024
 METADATA_BYTES = 16 * 1024
+DEPTH = 100
+"""How deep a document may be nested: what is deeper, not everybody can read who is given it."""
+
 TAGS = 64
 VERSIONS = 20
 """How many versions of a key can be read: the newest, and those before it."""
@@ -55,10 +58,17 @@ class ItemNotFound(NotFound):
 
     code = "ITEM_NOT_FOUND"
 
-    def __init__(self, namespace: Namespace, key: str) -> None:
+    def __init__(self, namespace: Namespace, key: str, *, version: int = 0) -> None:
+        what = (
+            f"version {version} of {key!r} is not kept"
+            if version
+            else f"nothing is stored under {key!r}"
+        )
         super().__init__(
-            f"nothing is stored under {key!r} in {'/'.join(namespace)!r}",
-            resolution="Store it first, or list the namespace to see its keys.",
+            f"{what} in {'/'.join(namespace)!r}",
+            resolution=f"Ask for the newest version, or one of the {VERSIONS - 1} before it."
+            if version
+            else "Store it first, or list the namespace to see its keys.",
             metadata={"namespace": "/".join(namespace), "key": key},
         )
 
@@ -167,6 +177,31 @@ def valid_value(text: str) -> str:
     return text
 
 
+def valid_document(text: str, *, field: str) -> object:
+    """The document of a JSON text. Raises FieldInvalid for one that is nested too deeply, and NotJson."""
+    document = from_json_text(text, field=field)
+    if text.count("[") + text.count("{") > DEPTH and _is_deep(document):
+        raise FieldInvalid(
+            field,
+            f"{field} is nested deeper than {DEPTH} levels",
+            code="VALUE_TOO_DEEP",
+            resolution="Store its parts by themselves, or as text.",
+        )
+    return document
+
+
+def _is_deep(document: object) -> bool:
+    level = [document]
+    for _ in range(DEPTH):
+        level = [
+            part
+            for each in level
+            if isinstance(each, dict | list)
+            for part in (each.values() if isinstance(each, dict) else each)
+        ]
+    return any(isinstance(each, dict | list) for each in level)
+
+
 def valid_together(field: str, values: Iterable[str]) -> None:
     """Refuses values of one call that are too much together. Raises FieldInvalid."""
     if (size := sum(len(value.encode()) for value in values)) > TOGETHER_BYTES:
@@ -188,7 +223,7 @@ def valid_metadata(text: str) -> str:
             f"metadata has {size} bytes; at most {METADATA_BYTES} are allowed",
             code="METADATA_INVALID",
         )
-    document = from_json_text(text, field="metadata")
+    document = valid_document(text, field="metadata")
     if not isinstance(document, dict):
         raise FieldInvalid("metadata", "metadata must be a JSON object", code="METADATA_INVALID")
     return json.dumps(document, separators=(",", ":"))
@@ -233,6 +268,9 @@ def valid_own_key(key: str) -> str:
             code="KEY_RESERVED",
             resolution="Append messages by AppendMessages, or choose another key.",
         )
+    if "\x00" in key:
+        # PostgreSQL keeps none, and what one database keeps the others are to take.
+        raise FieldInvalid("key", "key has a NUL character; none is allowed", code="KEY_INVALID")
     return valid_key(key)
 
 

@@ -14,6 +14,7 @@ from cadre_memory.domain.items import (
     Item,
     ItemNotFound,
     expiry,
+    valid_document,
     valid_fields,
     valid_key,
     valid_key_prefix,
@@ -184,9 +185,11 @@ class Memories:
     async def get(self, *, namespace: tuple[str, ...], key: str, version: int = 0) -> Item:
         """The item, as it is or as of a version. Raises ItemNotFound."""
         namespace, key = valid_namespace(namespace), valid_key(key)
+        if version < 0:
+            raise _version_invalid("version", version)
         item = await self.store.get(namespace, key, version=version, now=self.clock())
         if item is None:
-            raise ItemNotFound(namespace, key)
+            raise ItemNotFound(namespace, key, version=version)
         return item
 
     async def delete(self, *, namespace: tuple[str, ...], key: str, idempotency_key: str) -> bool:
@@ -370,15 +373,17 @@ def _check(change: NewItem | Removal) -> None:
     valid_value(change.value)
     valid_fields(change.fields)
     if change.if_version is not None and change.if_version < 0:
-        raise FieldInvalid(
-            "if_version",
-            f"if_version is {change.if_version}; 0 and up are allowed",
-            code="VERSION_INVALID",
-        )
+        raise _version_invalid("if_version", change.if_version)
+
+
+def _version_invalid(field: str, version: int) -> FieldInvalid:
+    return FieldInvalid(
+        field, f"{field} is {version}; 0 and up are allowed", code="VERSION_INVALID"
+    )
 
 
 def _searched(new: NewItem, *, said: datetime) -> Searched:
-    value = from_json_text(new.value, field="value")
+    value = valid_document(new.value, field="value")
     return searched_value(value, new.fields, key=new.key, said=said)
 
 
@@ -439,9 +444,10 @@ def _valid_query(query: str) -> str:
 def within(field: str, value: int, *, most: int, default: int) -> int:
     """A number of a request, 0 standing for its default. Raises FieldInvalid."""
     if not 0 <= value <= most:
-        raise FieldInvalid(
-            field,
-            f"{field} is {value}; 1 to {most} are allowed, or 0 for {default}",
-            code=f"{field.upper()}_INVALID",
+        allowed = (
+            f"1 to {most} are allowed, or 0 for {default}"
+            if default
+            else f"0 to {most} are allowed"
         )
+        raise FieldInvalid(field, f"{field} is {value}; {allowed}", code=f"{field.upper()}_INVALID")
     return value or default

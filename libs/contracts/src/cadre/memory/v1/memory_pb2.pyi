@@ -109,7 +109,7 @@ class Item(_message.Message):
 
     @_builtins.property
     def value(self) -> _common_pb2.Json:
-        """The value: any document; a string is text. At most 1 MiB."""
+        """The value: any document; a string is text. At most 1 MiB, and 100 levels deep."""
 
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp:
