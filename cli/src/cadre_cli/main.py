@@ -113,8 +113,23 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("CADRE_DEBUG"):
             raise
+        if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, arguments)):
+            print_error(_NOT_TEXT)
+            return _NOT_TEXT.exit_status
         print_error(_our_mistake(error))
         return ExitStatus.FAILED
+
+
+_NOT_TEXT = CliError(
+    "an argument is not text: its bytes are no UTF-8",
+    code="INPUT_INVALID",
+    resolution="Write it in UTF-8, or give it by a file.",
+)
+
+
+def _is_text(argument: str) -> bool:
+    # A name of a file need not be, so that this is looked at only where something could not be sent.
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 def _usage_error(error: TyperException) -> CliError:

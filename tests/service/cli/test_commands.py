@@ -360,6 +360,14 @@ def test_memories_are_searched_as_of_a_time_with_what_is_around_them(
     assert cadre.json("memory", "namespaces", "team") == {"namespaces": [["team", "facts"]]}
 
 
+def test_an_argument_that_is_no_text_is_said_to_be_none(cadre: Cadre) -> None:
+    put = cadre("memory", "put", "team", "k\udcff", "v")
+    got = cadre("memory", "get", "team", "k\udcff")
+
+    assert (put.returncode, got.returncode) == (2, 2)
+    assert "an argument is not text" in put.stderr
+
+
 def test_conversations_are_added_to_and_read(cadre: Cadre, store: Store) -> None:
     said = cadre("memory", "append", "user/ada", "I moved [x]", "--name", "Ada", "--learn")
 
