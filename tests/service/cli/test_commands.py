@@ -360,6 +360,30 @@ def test_memories_are_searched_as_of_a_time_with_what_is_around_them(
     assert cadre.json("memory", "namespaces", "team") == {"namespaces": [["team", "facts"]]}
 
 
+def test_what_could_not_be_learned_is_said_with_the_facts(cadre: Cadre, store: Store) -> None:
+    for key, told in (
+        ("failed/learn/1", {"state": "failed", "code": "UNKNOWN_MODEL", "reason": "there is none"}),
+        ("learn/2", {"state": "waiting", "code": "UNAVAILABLE", "reason": "it is away"}),
+        ("summarize/3", {"state": "waiting"}),
+    ):
+        store.memories["cadre/work", key] = {
+            "namespace": ["cadre", "work"],
+            "key": key,
+            "value": {},
+            "version": 1,
+            "metadata": {"conversation": "user/ada", **told},
+        }
+
+    shown = cadre("memory", "facts", "user/ada")
+
+    assert shown.stderr.splitlines() == [
+        "Learning from it failed; what was said is kept. UNKNOWN_MODEL: there is none",
+        "Learning from it is under way. It failed, and is tried again. UNAVAILABLE: it is away",
+        "Summing it up is under way.",
+    ]
+    assert len(cadre.json("memory", "facts", "user/ada")["work"]) == 3
+
+
 def test_an_argument_that_is_no_text_is_said_to_be_none(cadre: Cadre) -> None:
     put = cadre("memory", "put", "team", "k\udcff", "v")
     got = cadre("memory", "get", "team", "k\udcff")

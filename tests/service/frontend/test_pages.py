@@ -257,6 +257,26 @@ def test_forgetting_memories_takes_a_tick_and_a_press(services: Platform, opened
         assert client.list_memories(["user", "ben"]) == []
 
 
+def test_work_that_is_tried_again_says_why(services: Platform, opened: Opened) -> None:
+    with services.client() as client:
+        client.append_messages(["agent", "ida"], [{"text": "hi"}])
+        told = {
+            "conversation": "agent/ida",
+            "state": "done",
+            "code": "UNAVAILABLE",
+            "reason": "away",
+        }
+        client.put_memory(["cadre", "work"], "learn/ida", "x", metadata=told)
+
+        page = opened("memory", scope="agent")
+        page.selectbox(key="place-agent").set_value("agent/ida").run()
+
+        assert not page.exception
+        assert "It failed, and is tried again" in words(page)
+        assert "UNAVAILABLE" in words(page)
+        client.delete_memory(["cadre", "work"], "learn/ida")
+
+
 def test_work_that_failed_is_said_where_its_conversation_is(
     services: Platform, opened: Opened
 ) -> None:

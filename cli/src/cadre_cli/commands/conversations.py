@@ -1,27 +1,38 @@
 """Conversations and the facts that were learned from them: the rest of `cadre memory`."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cadre_cli.commands.memories import Asked, Namespace, app, in_utc
 from cadre_cli.options import JsonFlag
-from cadre_cli.screen import escape, output, print_json, print_table
+from cadre_cli.screen import errors, escape, output, print_json, print_table
 from cadre_cli.session import gateway
 from cadre_cli.words import as_text, moment
 
+if TYPE_CHECKING:
+    from cadre_client import MemoryItem
+
 __all__ = ["app"]
+
+# Where memory keeps what a model has yet to do, or could not.
+_WORK = ["cadre", "work"]
 
 
 @app.command(epilog="Example: cadre memory facts user/ada --asked 2023-04-01")
 def facts(namespace: Namespace, asked: Asked = None, json_: JsonFlag = False) -> None:
-    """List the facts that were learned from a conversation, or those of them that held at a time."""
+    """List the facts that were learned from a conversation, or those of them that held at a time; and what a model has
+    yet to do for it, or could not."""
     with gateway() as client:
         found = client.list_memories([*namespace.split("/"), "facts"], limit=1000, tags=["fact"])
+        work = client.list_memories(_WORK, limit=1000, metadata={"conversation": namespace})
     when = in_utc(asked)
     shown = [fact for fact in found if when is None or fact.holds(when)]
     if json_:
-        print_json({"facts": [fact.model_dump(mode="json") for fact in shown]})
+        facts_found, left = (
+            [each.model_dump(mode="json") for each in all_] for all_ in (shown, work)
+        )
+        print_json({"facts": facts_found, "work": left})
         return
     print_table(
         ["Fact", "From", "Until", "Key"],
@@ -36,6 +47,18 @@ def facts(namespace: Namespace, asked: Asked = None, json_: JsonFlag = False) ->
         ],
         empty="No facts were learned there.",
     )
+    for each in work:
+        errors().print(_work_line(each), markup=False, highlight=False, soft_wrap=True)
+
+
+def _work_line(work: "MemoryItem") -> str:
+    """What a model has yet to do for a conversation, or could not."""
+    doing = "Learning from it" if "learn/" in work.key else "Summing it up"
+    told = work.metadata
+    reason = f" {told['code']}: {told.get('reason')}" if told.get("code") else ""
+    if told.get("state") == "failed":
+        return f"{doing} failed; what was said is kept.{reason}"
+    return f"{doing} is under way." + (f" It failed, and is tried again.{reason}" if reason else "")
 
 
 @app.command(epilog="Example: cadre memory conversations user")

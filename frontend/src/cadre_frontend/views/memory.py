@@ -155,9 +155,11 @@ def draw_work(place: str) -> None:
         if item.metadata.get("conversation") != place:
             continue
         doing = "Learning from it" if "learn/" in item.key else "Summing it up"
+        reason = f"{item.metadata.get('code')}: {item.metadata.get('reason')}"
         if item.metadata.get("state") == "failed":
-            reason = f"{item.metadata.get('code')}: {item.metadata.get('reason')}"
             st.warning(plain(f"{doing} failed; what was said is kept. {reason}"))
+        elif "code" in item.metadata:
+            st.caption(plain(f"{doing} is under way. It failed, and is tried again. {reason}"))
         else:
             st.caption(f"{doing} is under way.")
 
