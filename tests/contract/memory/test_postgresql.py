@@ -129,8 +129,8 @@ async def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(
     await store.close()
 
 
-async def test_a_key_that_postgresql_cannot_keep_is_refused(memories: Memories) -> None:
+async def test_a_key_that_postgresql_cannot_know_is_refused(memories: Memories) -> None:
     with pytest.raises(InvalidInput) as caught:
-        await put(memories, "a\x00b")
+        await memories.get(namespace=("p",), key="a\x00b")
 
     assert caught.value.code == "NUL_CHARACTER"
