@@ -7,7 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from tests.service.sandbox.containers import Stub, capabilities, sandbox_with_containers
+from tests.service.sandbox.containers import (
+    Stub,
+    capabilities,
+    in_session,
+    sandbox_with_containers,
+)
 
 from cadre.sandbox.v1 import sandbox_pb2
 from cadre_kit.channels import call
@@ -57,6 +62,38 @@ async def test_programs_run_behind_every_wall_in_a_kernel_of_their_own(stub: Stu
 
     assert json.loads(done.result.text) != platform.release()
     assert all(wall.holds for wall in offered.docker_walls), offered
+
+
+async def test_a_program_may_have_threads_and_other_processes(stub: Stub) -> None:
+    code = """
+import subprocess, threading
+for _ in range(20):
+    subprocess.run(["echo", "one more"], check=True)
+seen = []
+threads = [threading.Thread(target=seen.append, args=(n,)) for n in range(20)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+result = len(seen)
+"""
+
+    done = await run(stub, code)
+
+    assert (done.stdout, done.result.text) == ("one more\n" * 20, "20"), done
+
+
+async def test_a_session_keeps_variables_and_files(stub: Stub) -> None:
+    opening = sandbox_pb2.OpenSessionRequest(mode=sandbox_pb2.MODE_DOCKER)
+    opened = await call(stub.OpenSession, opening, service="sandbox", timeout_seconds=60)
+    session = opened.session.id
+
+    await in_session(stub, session, "x = 1\nopen('kept', 'w').write('2')")
+    ended = await in_session(stub, session, "while True: pass", timeout_seconds=0.5)
+    after = await in_session(stub, session, "result = [x, open('kept').read()]")
+
+    assert ended.error.code == "LIMIT_TIME"
+    assert json.loads(after.result.text) == [1, "2"], after
+    closing = sandbox_pb2.CloseSessionRequest(session_id=session)
+    await call(stub.CloseSession, closing, service="sandbox", timeout_seconds=60)
 
 
 @pytest.mark.parametrize("memory_mb", [128, 256])

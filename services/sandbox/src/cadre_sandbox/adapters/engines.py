@@ -34,10 +34,13 @@ _PACKAGES = "io.cadre.sandbox.packages"
 _SETS = "cadre-sandbox-set"
 _USER = "65534:65534"
 _CALL_SECONDS = 60
+_REMOVED_SECONDS = 10
 # How long an installation may say nothing.
 _BUILD_SECONDS = 900
 _BUILD_LINES = 8
 _PIDS = 64
+# gVisor's own threads count too, some sixty and six more for each process of the program; it dies when it gets no more.
+_GVISOR_PIDS = 512
 _NOTED_SECONDS = 1.0
 _PERIOD_US = 100_000
 _WORK = "rw,nosuid,nodev,size=64m,nr_inodes=2048,mode=0700,uid=65534,gid=65534"
@@ -252,7 +255,7 @@ class Engine:
             ipc_mode="none",
             init=True,
             auto_remove=True,
-            pids_limit=_PIDS,
+            pids_limit=_GVISOR_PIDS if self.is_gvisor else _PIDS,
             mem_limit=memory,
             memswap_limit=memory,
             cpu_period=_PERIOD_US,
@@ -305,10 +308,14 @@ class Engine:
     def _remove(self, container: str) -> None:
         try:
             self._api.remove_container(container, force=True, v=True)
+        except docker.errors.NotFound:
+            return
         except docker.errors.APIError as exc:
-            # Gone, or being removed by the engine, as it ended by itself.
-            if exc.status_code not in (404, 409):
+            if exc.status_code != 409:
                 raise
+            # The engine removes it already, as it ended by itself.
+            with contextlib.suppress(docker.errors.NotFound):
+                self._api.wait(container, timeout=_REMOVED_SECONDS, condition="removed")
 
     def close(self) -> None:
         """Ends the connection."""
