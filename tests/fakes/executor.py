@@ -205,7 +205,9 @@ class FakeSandbox(sandbox_pb2_grpc.SandboxServiceServicer):
         try:
             exec(request.code, names)
         except ZeroDivisionError as exc:
-            return _ended(sandbox_pb2.OUTCOME_FAILED, f"line 1: ZeroDivisionError: {exc}")
+            ended = _ended(sandbox_pb2.OUTCOME_FAILED, f"line 1: ZeroDivisionError: {exc}")
+            ended.stdout = "\n".join(printed)
+            return ended
         result = to_json(names["result"]) if "result" in names else None
         left = names.get("FILES", {})
         return sandbox_pb2.ExecuteResponse(

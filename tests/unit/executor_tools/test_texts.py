@@ -153,3 +153,11 @@ async def test_python_runs_in_the_sandbox(bench: Bench) -> None:
     with pytest.raises(ToolFailed, match="ZeroDivisionError") as failed:
         await bench("python_repl", code="1 / 0")
     assert failed.value.code == "PROGRAM_FAILED"
+
+
+async def test_a_program_that_fails_says_what_it_had_printed(bench: Bench) -> None:
+    with pytest.raises(ToolFailed) as failed:
+        await bench("python", code="print('rows: 3'); 1 / 0")
+
+    assert failed.value.message.endswith("\nBefore that it printed:\nrows: 3")
+    assert "ZeroDivisionError" in failed.value.message

@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 from cadre_executor.adapters.tools.invocations import Invocation
+from cadre_executor.domain.cuts import shown_ends
 from cadre_executor.domain.peers import Call, Execution, Outcome, Program, SandboxSessions
 from cadre_executor.domain.tools import ToolFailed, ToolResult
 from cadre_executor.domain.workflows import SandboxLimits, SandboxMode
@@ -118,7 +119,7 @@ class ProgramTools:
         execution = await self._sandbox.execute(program, call=call, seconds=limit, session=session)
         if execution.outcome is not Outcome.SUCCEEDED:
             raise ToolFailed(
-                f"the program {_ENDS[execution.outcome]}: {execution.error[:4000]}",
+                f"the program {_ENDS[execution.outcome]}: {execution.error[:4000]}{_printed(execution)}",
                 code=f"PROGRAM_{execution.outcome.value.upper()}",
                 resolution=execution.resolution,
             )
@@ -130,9 +131,16 @@ def _seconds(asked: Invocation) -> float:
     return min(float(asked.config.get("timeout_seconds", _SECONDS)), asked.seconds)
 
 
+def _printed(execution: Execution) -> str:
+    """What a program printed before it failed, from which a model sees how far it came."""
+    text = execution.stdout.rstrip("\n")
+    return f"\nBefore that it printed:\n{shown_ends(text)}" if text else ""
+
+
 def _python_result(execution: Execution, note: str) -> ToolResult:
     value = {"stdout": execution.stdout, "result": execution.result}
-    return ToolResult(value={**value, "note": note} if note else value)
+    more = {"stderr": execution.stderr, "note": note}
+    return ToolResult(value=value | {name: text for name, text in more.items() if text})
 
 
 def _key(step: str, session: str) -> str:
