@@ -15,6 +15,9 @@ __all__ = ["WithinNodes"]
 _SHOWN = 100
 _SHOWN_BELOW = 60
 _SHOWN_LINES = 20
+# Around every program where the sandbox has all that it wants, in mode docker without the others of mode python.
+_USUAL_WALLS = ("network", "user", "privileges", "files", "limits", "syscalls", "processes")
+_WALLS_OF_PYTHON = ("language", "process", "landlock")
 
 
 class WithinNodes:
@@ -107,7 +110,7 @@ def _place(event: "Event") -> str:
 
 
 def _used(said: Mapping[str, Any]) -> str:
-    """How long a program took, what it used, the limits it reached, and how many walls held around it."""
+    """How long a program took, what it used, the limits it reached, and which of the usual walls did not hold."""
     usage = said.get("usage")
     used = usage if isinstance(usage, dict) else {}
     parts = [
@@ -117,7 +120,16 @@ def _used(said: Mapping[str, Any]) -> str:
     if peak := _number(used, "peak_memory_bytes"):
         parts.append(f"{peak / 2**20:.0f} MiB")
     parts += [f"limit reached: {name}" for name in _names(said, "limits_reached")]
-    return ", ".join([*parts, f"walls: {' '.join(_names(said, 'walls'))}"])
+    if missing := _missing_walls(_names(said, "walls")):
+        parts.append(f"without the walls: {' '.join(missing)}")
+    return ", ".join(parts)
+
+
+def _missing_walls(held: list[str]) -> list[str]:
+    usual = _USUAL_WALLS + (_WALLS_OF_PYTHON if "language" in held else ())
+    # A proxy stands where a program may reach hosts of the operator's list.
+    stands_in = {"network"} if "proxy" in held else set[str]()
+    return [wall for wall in usual if wall not in {*held, *stands_in}] if held else []
 
 
 def _names(said: Mapping[str, Any], name: str) -> list[str]:

@@ -3,17 +3,19 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from cadre_cli.within_nodes import WithinNodes
 from cadre_client import Event, EventType, Failure
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-PROGRAM = {
+PROGRAM: dict[str, Any] = {
     "outcome": "limit",
     "stdout": "a [b]\n",
     "stderr": "oh",
     "usage": {"wall_ms": 1200, "cpu_ms": 3, "peak_memory_bytes": 24 << 20, "output_bytes": 9},
     "limits_reached": ["time"],
-    "walls": ["language", "files"],
+    "walls": [*"network user privileges files limits syscalls processes".split()],
 }
 
 
@@ -99,8 +101,26 @@ def test_what_a_program_printed_and_used_is_printed() -> None:
     assert lines == [
         "  [dim]│[/] a \\[b]",
         "  [dim]│[/] oh",
-        "  [dim]▪ say ran 1.2 s, CPU 3 ms, 24 MiB, limit reached: time, walls: language files[/]",
+        "  [dim]▪ say ran 1.2 s, CPU 3 ms, 24 MiB, limit reached: time[/]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ([*PROGRAM["walls"], "language", "process", "landlock"], "time[/]"),
+        (["proxy", *PROGRAM["walls"][1:]], "time[/]"),
+        (PROGRAM["walls"][1:], "time, without the walls: network[/]"),
+        (
+            [*PROGRAM["walls"][1:], "language", "process"],
+            "time, without the walls: network landlock[/]",
+        ),
+    ],
+)
+def test_walls_are_printed_only_where_one_of_them_is_missing(held: list[str], said: str) -> None:
+    lines, _ = shown(event(EventType.NODE_FAILED, program={**PROGRAM, "walls": held}))
+
+    assert lines[-1].endswith(f"limit reached: {said}")
 
 
 def test_of_many_lines_of_a_program_the_last_are_printed() -> None:
