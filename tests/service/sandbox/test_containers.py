@@ -32,6 +32,7 @@ from cadre_kit.serving import serving
 from cadre_sandbox.adapters.containers import container_runner
 from cadre_sandbox.adapters.engines import Engine
 from cadre_sandbox.app import build, engine_settings
+from cadre_sandbox.domain.executions import RunnerLost
 from cadre_sandbox.settings import SandboxSettings
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
@@ -401,6 +402,32 @@ async def test_an_image_goes_with_the_permission_for_its_package_but_not_from_un
     assert await asyncio.to_thread(_images, image) == []
     for engine in (before, after, other):
         engine.close()
+
+
+FULL = """
+FROM {base}
+RUN printf '#!/bin/sh\\necho "[Errno 28] No space left on device"; exit 1' > /usr/local/bin/python3 \
+    && chmod +x /usr/local/bin/python3
+"""
+
+
+async def test_a_disk_that_is_full_is_not_taken_for_a_package_that_is_not_there(
+    stub: Stub, tmp_path: Path
+) -> None:
+    base = SandboxSettings(_env_file=None).sandbox_docker_image
+    (tmp_path / "Dockerfile").write_text(FULL.format(base=base))
+    await asyncio.to_thread(_docker, "build", "--tag", "cadre-test-full:1", str(tmp_path))
+    settings = SandboxSettings(
+        _env_file=None, home=tmp_path, sandbox_docker_image="cadre-test-full:1"
+    )
+    engine = Engine(engine_settings(settings))
+    await engine.connect()
+
+    with pytest.raises(RunnerLost, match=r"numpy cannot be built: the disk .* is full"):
+        await engine.image(["numpy"])
+
+    engine.close()
+    await asyncio.to_thread(_docker, "rmi", "cadre-test-full:1")
 
 
 @pytest.mark.parametrize("nobody", ["unix:///nowhere/nobody.sock", "tcp://127.0.0.1:9"])

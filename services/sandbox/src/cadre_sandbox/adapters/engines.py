@@ -38,6 +38,10 @@ _REMOVED_SECONDS = 10
 # How long an installation may say nothing.
 _BUILD_SECONDS = 900
 _BUILD_LINES = 8
+# As the kernel says it, and so the engine and pip.
+_NO_SPACE = "no space left on device"
+_DISK_FULL = "the disk of the Docker engine is full"
+_MAKE_ROOM = "Make room where the engine keeps its images; `docker system df` says what takes it."
 _PIDS = 64
 # gVisor's own threads count too, some sixty and six more for each process of the program; it dies when it gets no more.
 _GVISOR_PIDS = 512
@@ -203,10 +207,7 @@ class Engine:
                 said.append(text)
             if "error" in line:
                 log.warning("sandbox_image_not_built", packages=list(packages), said=list(said))
-                raise RunnerLost(
-                    f"the image with {', '.join(packages)} cannot be built",
-                    resolution="See in the log why not; the packages must be there for CADRE_SANDBOX_DOCKER_IMAGE.",
-                )
+                raise _not_built(packages, "\n".join([*said, str(line["error"])]))
 
     async def start(
         self, image: str, modules: Sequence[str], limits: Limits, proxy: Proxy | None = None
@@ -333,6 +334,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (docker.errors.DockerException, requests.RequestException, OSError) as exc:
+        if _NO_SPACE in str(exc).lower():
+            raise RunnerLost(_DISK_FULL, resolution=_MAKE_ROOM) from exc
         raise RunnerLost(
             f"the Docker engine did not do it ({type(exc).__name__})",
             resolution="Check that the engine runs and that the sandbox may use it.",
@@ -349,6 +352,16 @@ def _no_engine(what: str, address: str) -> RunnerLost:
     return RunnerLost(
         f"no Docker engine {what} at {address}",
         resolution="Start one that the sandbox may use, or set CADRE_SANDBOX_DOCKER_HOST to where it listens.",
+    )
+
+
+def _not_built(packages: Sequence[str], said: str) -> RunnerLost:
+    image = f"the image with {', '.join(packages)} cannot be built"
+    if _NO_SPACE in said.lower():
+        return RunnerLost(f"{image}: {_DISK_FULL}", resolution=_MAKE_ROOM)
+    return RunnerLost(
+        image,
+        resolution="See in the log why not; the packages must be there for CADRE_SANDBOX_DOCKER_IMAGE.",
     )
 
 
