@@ -8,6 +8,7 @@ import textwrap
 import pytest
 from tests.escape.attacks import ATTACKS, WITHOUT_SUCCESS
 from tests.escape.hooks import HOOKS
+from tests.escape.modules import MODULES as THROUGH_MODULES
 
 from cadre.sandbox.v1 import sandbox_pb2
 
@@ -199,12 +200,12 @@ MODULES = [
     "gc",
     "pickle",
     "marshal",
-    "threading",
+    "threading._os",
     "multiprocessing",
     "signal",
     "resource",
-    "shutil",
-    "tempfile",
+    "shutil.which",
+    "tempfile._os",
     "code",
     "codeop",
     "pty",
@@ -227,7 +228,10 @@ MODULES = [
     "atexit",
     "faulthandler",
     "sqlite3",
-    "concurrent.futures",
+    "concurrent.futures.ProcessPoolExecutor",
+    "concurrent.futures.thread",
+    "_thread.start_new_thread",
+    "greenlet.greenlet",
     "logging.config",
     "logging.handlers",
     "logging.FileHandler",
@@ -286,5 +290,16 @@ async def test_an_attack_by_a_hook_or_an_odd_name_does_not_succeed(name: str, ex
     answer = await execute(HOOKS[name])
 
     assert answer.outcome in (sandbox_pb2.OUTCOME_BLOCKED, sandbox_pb2.OUTCOME_FAILED), answer
+    assert answer.error.code != "PROGRAM_CRASHED"
+    assert "LEAKED" not in answer.stdout + answer.result.text
+
+
+@pytest.mark.parametrize("name", THROUGH_MODULES)
+async def test_an_attack_through_a_module_of_the_library_does_not_succeed(
+    name: str, execute
+) -> None:  # type: ignore[no-untyped-def]
+    answer = await execute(THROUGH_MODULES[name])
+
+    assert answer.outcome != sandbox_pb2.OUTCOME_SUCCEEDED, answer
     assert answer.error.code != "PROGRAM_CRASHED"
     assert "LEAKED" not in answer.stdout + answer.result.text

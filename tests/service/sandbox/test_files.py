@@ -24,6 +24,34 @@ GIVEN = {
     "deep/er.json": b'{"a": [1, 2]}',
 }
 PROGRAMS = {
+    "files that are copied, moved and walked": """
+        import os, shutil, tempfile
+        from pathlib import Path
+        shutil.copytree('deep', 'out/in')
+        copied = [shutil.copy('lines.txt', 'out'), os.path.isfile('out/lines.txt')]
+        shutil.move('out/lines.txt', 'out/in/moved.txt')
+        with open('orders.csv', 'rb') as a, open('out/same.csv', 'wb') as b: shutil.copyfileobj(a, b)
+        walked = [[top, sorted(folders), sorted(files)] for top, folders, files in os.walk('out', topdown=False)]
+        for top, folders, files in os.walk('out'):
+            folders[:] = []
+            walked.append([top, sorted(files)])
+        shutil.copytree('out', 'gone'); shutil.rmtree('gone')
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copyfile('lines.txt', Path(folder) / 'x')
+            copied += os.listdir(folder)
+        result = [copied, walked, os.path.exists('gone'), os.stat('orders.csv').st_size]
+        """,
+    "XML and a configuration": """
+        import configparser, tomllib, xml.etree.ElementTree as ET
+        from pathlib import Path
+        ET.ElementTree(ET.fromstring('<a>é<b/></a>')).write('a.xml', encoding='utf-8', xml_declaration=True)
+        config = configparser.ConfigParser(); config.optionxform = str; config['S'] = {'Key': 'v'}
+        with open('c.ini', 'w') as f: config.write(f)
+        again = configparser.ConfigParser()
+        Path('p.toml').write_text('[a]\\nb = 1.5')
+        with open('p.toml', 'rb') as f: toml = tomllib.load(f)
+        result = [ET.parse(Path('a.xml')).getroot().text, again.read(['c.ini', 'none.ini']), again.read(Path('c.ini')) and dict(again['S']), toml]
+        """,
     "rows of a table": """
         import csv
         with open('orders.csv', newline='', encoding='utf-8') as f:

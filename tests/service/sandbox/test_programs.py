@@ -10,6 +10,7 @@ import textwrap
 import pytest
 from tests.service.sandbox.corpus import CORPUS
 from tests.service.sandbox.everyday import EVERYDAY
+from tests.service.sandbox.modules import MODULES
 
 from cadre.sandbox.v1 import sandbox_pb2
 
@@ -604,7 +605,7 @@ async def test_a_program_gives_what_it_gives_in_python(name: str, execute) -> No
     assert json.loads(answer.result.text) == expected
 
 
-LONGER = {**CORPUS, **EVERYDAY}
+LONGER = {**CORPUS, **EVERYDAY, **MODULES}
 
 
 @pytest.mark.parametrize("name", LONGER)
@@ -641,11 +642,11 @@ async def test_there_is_no_input_to_read_but_the_stream_is_there(execute) -> Non
 
 
 async def test_a_refused_module_is_said_with_what_takes_its_place(execute) -> None:  # type: ignore[no-untyped-def]
-    answer = await execute("from concurrent.futures import ThreadPoolExecutor")
+    answer = await execute("from multiprocessing import Pool")
 
     assert answer.error.message == (
-        "line 1: the module 'concurrent.futures' is not allowed: there is one thread; asyncio runs what waits side by"
-        " side, and mode docker has threads"
+        "line 1: the module 'multiprocessing' is not allowed: there is one process; threading and concurrent.futures"
+        " have threads that take turns"
     )
 
 

@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Any
 
 from cadre_sandbox.worker.frames import Tag, frame
-from cadre_sandbox.worker.language import guards, modules
+from cadre_sandbox.worker.language import guards, modules, threads
 from cadre_sandbox.worker.language.builtin_names import program_builtins
 from cadre_sandbox.worker.language.folder import Folder, opener
 from cadre_sandbox.worker.language.ownership import NotAllowed
-from cadre_sandbox.worker.language.paths import path_text, paths_lead_to
+from cadre_sandbox.worker.language.paths import path_text
 from cadre_sandbox.worker.language.rules import variable_problem
 from cadre_sandbox.worker.language.transformer import (
     FILENAME,
@@ -146,17 +146,21 @@ class Interpreter:
         variables: dict[str, Any],
     ) -> dict[str, str]:
         """How the program ended, once its result and files are passed on. Raises MemoryError."""
-        paths_lead_to(self._folder)
+        modules.files_lead_to(self._folder)
+        threads.begin(self._report_thread)
         before = variables.get("result")
         names: tuple[str, ...] = ()
         # Where the library prints by itself, as a TextCalendar or a warning does.
         sys.stdout, sys.stderr = self._stdout, self._stderr
+        # Where argparse looks when it is given none.
+        sys.argv = ["program"]
         try:
             self._folder.put({name: base64.b64decode(text) for name, text in files.items()})
             compiled = compile_program(code)
             names = compiled.co_names
             variables.update(self._variables(inputs))
             exec(compiled, variables)  # noqa: S102 - what this process is for
+            threads.finish()
         except MemoryError:
             raise
         except BaseException as exc:  # noqa: BLE001 - the outermost frame of the program
@@ -171,6 +175,9 @@ class Interpreter:
         if end["outcome"] != "limit":
             self._send_files(self._folder.changed())
         return end
+
+    def _report_thread(self, name: str, exc: BaseException) -> None:
+        self._stderr.write(f"Exception in thread {name!s}:\n{_traceback(exc)}")
 
     def _send(self, tag: Tag, payload: bytes) -> None:
         view = memoryview(frame(tag, payload))

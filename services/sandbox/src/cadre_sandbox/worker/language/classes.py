@@ -1,5 +1,7 @@
 """The classes that programs make, by statement or by call: whatever makes them, what they define is checked."""
 
+import argparse
+import ast
 import asyncio
 import builtins
 import collections
@@ -46,7 +48,8 @@ _STANDS_FOR_A_CLASS = frozenset(
     )
 )
 # CPython believes the methods of an exception group and of what a loop runs, and @dataclass writes code out of what a
-# Field says of itself; Formatter walks attributes, and so do the private methods of PrettyPrinter.
+# Field says of itself; Formatter and what looks at ast's nodes walk attributes, and so do the private methods of
+# PrettyPrinter. argparse sets attributes of whatever its private methods are given.
 _CLOSED = (
     NotAllowed,
     BaseExceptionGroup,
@@ -58,6 +61,11 @@ _CLOSED = (
     asyncio.Timeout,
     dataclasses.Field,
     inspect.Parameter,
+    argparse.Action,
+    argparse.ArgumentParser,
+    argparse.HelpFormatter,
+    argparse.Namespace,
+    ast.AST,
     pprint.PrettyPrinter,
     PurePath,
 )

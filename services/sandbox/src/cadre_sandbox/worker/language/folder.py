@@ -13,11 +13,11 @@ from weakref import WeakSet
 
 from cadre_sandbox.worker.language.ownership import CallNotAllowed
 
-__all__ = ["WORK", "File", "Folder", "as_text", "opener"]
+__all__ = ["TEMPORARY", "WORK", "File", "Folder", "as_text", "opener"]
 
 # As in a container: what is in the other folder is there for the program alone.
 WORK = "/work"
-_TEMPORARY = "/tmp"
+TEMPORARY = "/tmp"
 _COPYABLE = (bytes, bytearray, memoryview)
 
 
@@ -178,7 +178,7 @@ class Folder:
 
     def __init__(self) -> None:
         self._contents: dict[str, bytearray] = {}
-        self._folders = {WORK, _TEMPORARY}
+        self._folders = {WORK, TEMPORARY}
         self._changed: set[str] = set()
         self._streams: WeakSet[Any] = WeakSet()
 
@@ -261,16 +261,25 @@ class Folder:
     def remove_folder(self, said: str) -> None:
         """Removes an empty folder. Raises FileNotFoundError, NotADirectoryError, OSError when something is in it."""
         path = _path_of(said)
-        if self.names(said) or path in (WORK, _TEMPORARY):
+        if self.names(said) or path in (WORK, TEMPORARY):
             raise OSError(39, "Directory not empty", said)
         self._folders.remove(path)
+
+    def remove_tree(self, said: str) -> None:
+        """Removes a folder with all in it. Raises FileNotFoundError, NotADirectoryError, OSError for /work."""
+        path, inside = _path_of(said), self.below(said)
+        if path in (WORK, TEMPORARY):
+            raise OSError(16, "Device or resource busy", said)
+        for gone in (path, *(join(path, *parts) for parts in inside)):
+            self._folders.discard(gone)
+            self._contents.pop(gone, None)
 
     def rename(self, said: str, target: str) -> None:
         """Moves a file, in place of another, or a folder with all in it. Raises FileNotFoundError, OSError."""
         path, new = _path_of(said), _path_of(target)
         self._check_way(new, target)
         if path in self._folders:
-            if path in (WORK, _TEMPORARY) or f"{new}/".startswith(f"{path}/"):
+            if path in (WORK, TEMPORARY) or f"{new}/".startswith(f"{path}/"):
                 raise OSError(22, "Invalid argument", said)
             if new in self._contents or (new in self._folders and self.names(target)):
                 raise OSError(39, "Directory not empty", target)
@@ -308,8 +317,10 @@ class Folder:
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
+        *,
+        kind: type[File] = File,
     ) -> File:
-        """As Python's, of the folder."""
+        """As Python's, of the folder; what it gives is of that `kind`."""
         path, binary = _path_of(said), "b" in _checked_mode(mode)
         if binary and (encoding, errors, newline) != (None, None, None):
             raise ValueError("binary mode doesn't take an encoding, errors or newline argument")
@@ -337,7 +348,7 @@ class Folder:
         if "a" in mode:
             stream.seek(0, io.SEEK_END)
         self._streams.add(stream)
-        opened = object.__new__(File)
+        opened = object.__new__(kind)
         opened.__stream__, opened.name, opened.mode = stream, said, mode
         return opened
 
@@ -390,7 +401,7 @@ def _whole(said: str) -> str:
 
 def _path_of(said: str) -> str:
     path = _whole(said)
-    if not f"{path}/".startswith((f"{WORK}/", f"{_TEMPORARY}/")):
+    if not f"{path}/".startswith((f"{WORK}/", f"{TEMPORARY}/")):
         raise CallNotAllowed(f"{said[:80]!r} is not allowed: it is outside of the program's folder")
     return path
 

@@ -4,6 +4,8 @@ The guards judge objects by `type(x)` and texts by exact type only: everything e
 own invention. They keep no state that a program could reach.
 """
 
+import argparse
+import configparser
 import functools
 import importlib
 import string
@@ -13,6 +15,7 @@ from collections.abc import Callable, MutableMapping
 from decimal import Context
 from reprlib import Repr
 from typing import Any, NoReturn
+from xml.etree import ElementTree
 
 from cadre_sandbox.worker.language.classes import NOT_OF_METACLASSES, type_of
 from cadre_sandbox.worker.language.coroutines import LEADS_INSIDE
@@ -32,6 +35,7 @@ from cadre_sandbox.worker.language.rules import (
     attribute_problem,
     is_dunder,
 )
+from cadre_sandbox.worker.language.threads import Local, Thread, Timer
 
 __all__ = [
     "attrgetter",
@@ -55,7 +59,22 @@ __all__ = [
 _NOWHERE = frozenset(
     (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType)
 )
-_WRITABLE = frozenset((types.SimpleNamespace, Context, defaultdict, Logger, Repr))
+_WRITABLE = frozenset(
+    (
+        types.SimpleNamespace,
+        argparse.Namespace,
+        Context,
+        defaultdict,
+        configparser.ConfigParser,
+        configparser.RawConfigParser,
+        ElementTree.Element,
+        Local,
+        Logger,
+        Repr,
+        Thread,
+        Timer,
+    )
+)
 _type = type
 # What string.Formatter.get_field itself uses; it has no public name.
 _split_field: Callable[[str], Any] = importlib.import_module("_string").formatter_field_name_split
@@ -286,7 +305,7 @@ _Variables.__module__ = "builtins"
 
 def variables(value: Any, /) -> dict[str, Any]:
     """vars() and `__dict__`, without special names."""
-    if not is_own(value) and _type(value) is not types.SimpleNamespace:
+    if not is_own(value) and _type(value) not in (types.SimpleNamespace, argparse.Namespace):
         _no_attribute(value, "__dict__")
     if _type(value) is types.FunctionType:
         return {}

@@ -20,6 +20,7 @@ MODULE_TABLE: Mapping[str, str] = {
     "standard_b64decode standard_b64encode urlsafe_b64decode urlsafe_b64encode",
     "binascii": "a2b_base64 a2b_hex b2a_base64 b2a_hex crc32 Error hexlify unhexlify",
     "bisect": "bisect bisect_left bisect_right insort insort_left insort_right",
+    "bz2": "compress decompress",
     "calendar": "Calendar calendar day_abbr day_name FRIDAY HTMLCalendar isleap leapdays MONDAY month month_abbr "
     "month_name monthcalendar monthrange SATURDAY SUNDAY TextCalendar THURSDAY timegm TUESDAY WEDNESDAY weekday",
     "cmath": "acos acosh asin asinh atan atanh cos cosh e exp inf isclose isfinite isinf isnan log log10 nan phase pi "
@@ -29,6 +30,11 @@ MODULE_TABLE: Mapping[str, str] = {
     "collections.abc": "AsyncGenerator AsyncIterable AsyncIterator Awaitable Callable Collection Container Coroutine "
     "Generator Hashable ItemsView Iterable Iterator KeysView Mapping MappingView MutableMapping MutableSequence "
     "MutableSet Reversible Sequence Set Sized ValuesView",
+    "concurrent.futures": "ALL_COMPLETED as_completed CancelledError Executor FIRST_COMPLETED FIRST_EXCEPTION Future "
+    "InvalidStateError ThreadPoolExecutor TimeoutError wait",
+    "configparser": "BasicInterpolation ConfigParser DuplicateOptionError DuplicateSectionError Error "
+    "ExtendedInterpolation InterpolationError MissingSectionHeaderError NoOptionError NoSectionError ParsingError "
+    "RawConfigParser SectionProxy",
     "contextlib": "AbstractAsyncContextManager AbstractContextManager aclosing asynccontextmanager AsyncExitStack "
     "closing ContextDecorator contextmanager ExitStack nullcontext suppress",
     "colorsys": "hls_to_rgb hsv_to_rgb rgb_to_hls rgb_to_hsv rgb_to_yiq yiq_to_rgb",
@@ -46,6 +52,7 @@ MODULE_TABLE: Mapping[str, str] = {
     "difflib": "context_diff Differ get_close_matches ndiff restore SequenceMatcher unified_diff",
     "enum": "auto CONFORM CONTINUOUS EJECT Enum Flag IntEnum IntFlag KEEP member NAMED_FLAGS nonmember ReprEnum "
     "StrEnum STRICT UNIQUE unique verify",
+    "errno": "EACCES EEXIST EINVAL EIO EISDIR ENOENT ENOSPC ENOTDIR ENOTEMPTY EPERM ETIMEDOUT errorcode",
     "fnmatch": "filter fnmatch fnmatchcase translate",
     "fractions": "Fraction",
     "functools": "cache cached_property cmp_to_key lru_cache partial partialmethod reduce total_ordering",
@@ -66,6 +73,7 @@ MODULE_TABLE: Mapping[str, str] = {
     "filterfalse groupby islice pairwise permutations product repeat starmap takewhile tee zip_longest",
     "json": "dump dumps JSONDecodeError JSONDecoder JSONEncoder load loads",
     "keyword": "iskeyword issoftkeyword kwlist",
+    "lzma": "compress decompress LZMAError",
     "math": "acos acosh asin asinh atan atan2 atanh cbrt ceil comb copysign cos cosh degrees dist e erf erfc exp exp2 "
     "expm1 fabs factorial floor fmod frexp fsum gamma gcd hypot inf isclose isfinite isinf isnan isqrt lcm ldexp "
     "lgamma log log10 log1p log2 modf nan nextafter perm pi pow prod radians remainder sin sinh sqrt sumprod tan "
@@ -92,6 +100,7 @@ MODULE_TABLE: Mapping[str, str] = {
     "textwrap": "dedent fill indent shorten TextWrapper wrap",
     "time": "asctime ctime gmtime localtime mktime monotonic monotonic_ns perf_counter perf_counter_ns process_time "
     "process_time_ns sleep strftime strptime struct_time time time_ns",
+    "tomllib": "load loads TOMLDecodeError",
     "types": "AsyncGeneratorType BuiltinFunctionType CoroutineType EllipsisType GeneratorType MappingProxyType "
     "MethodType NoneType NotImplementedType SimpleNamespace UnionType",
     "typing": "AbstractSet Annotated Any AnyStr assert_never assert_type AsyncContextManager AsyncGenerator "
@@ -109,11 +118,16 @@ MODULE_TABLE: Mapping[str, str] = {
     "urlsplit urlunparse urlunsplit",
     "uuid": "NAMESPACE_DNS NAMESPACE_OID NAMESPACE_URL NAMESPACE_X500 UUID uuid3 uuid4 uuid5",
     "weakref": "ref WeakKeyDictionary WeakSet WeakValueDictionary",
+    "xml.etree.ElementTree": "Comment dump Element ElementTree fromstring fromstringlist indent iselement iterparse "
+    "parse ParseError PI ProcessingInstruction QName register_namespace SubElement tostring tostringlist TreeBuilder "
+    "XML XMLID XMLParser",
+    "xml.sax.saxutils": "escape quoteattr unescape",
     "zlib": "adler32 compress crc32 decompress error",
     "zoneinfo": "ZoneInfo ZoneInfoNotFoundError",
 }
 # Made of our own parts only.
 _OURS = (
+    "argparse",
     "ast",
     "glob",
     "logging",
@@ -121,7 +135,10 @@ _OURS = (
     "os.path",
     "pathlib",
     "shlex",
+    "shutil",
     "sys",
+    "tempfile",
+    "threading",
     "timeit",
     "traceback",
     "warnings",
@@ -130,8 +147,8 @@ MODULE_NAMES = tuple(sorted((*MODULE_TABLE, *_OURS)))
 # What takes the place of those that models ask for most.
 INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(
-        ("concurrent", "multiprocessing", "threading"),
-        "there is one thread; asyncio runs what waits side by side, and mode docker has threads",
+        ("_thread", "multiprocessing"),
+        "there is one process; threading and concurrent.futures have threads that take turns",
     ),
     **dict.fromkeys(
         ("marshal", "pickle", "shelve"), "json writes data as text, copy copies objects"
@@ -144,13 +161,13 @@ INSTEAD: Mapping[str, str] = {
         ("matplotlib", "numpy", "pandas", "scipy", "sklearn"),
         "mode docker has the packages that a program asks for",
     ),
-    **dict.fromkeys(("sqlite3", "unittest", "xml"), "mode docker has it"),
-    **dict.fromkeys(("shutil", "tempfile"), "files are read and written by open() and pathlib"),
-    **dict.fromkeys(("argparse", "dotenv", "getpass"), "what a program is given is in `inputs`"),
+    **dict.fromkeys(("sqlite3", "unittest"), "mode docker has it"),
+    "xml": "xml.etree.ElementTree reads and writes XML",
+    **dict.fromkeys(("dotenv", "getpass"), "what a program is given is in `inputs`"),
     "subprocess": "there are no other programs; mode docker has some",
 }
 # What paths.py offers of it.
 OS_NAMES = frozenset(
-    "curdir extsep fspath linesep listdir makedirs mkdir pardir path remove rename replace rmdir sep "
-    "unlink".split()
+    "cpu_count curdir extsep fspath getcwd linesep listdir makedirs mkdir name pardir path remove rename replace rmdir "
+    "sep stat unlink urandom walk".split()
 )

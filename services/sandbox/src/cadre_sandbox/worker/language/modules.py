@@ -1,11 +1,9 @@
 """The modules that programs may import: frozen copies of chosen public names, with no live module inside."""
 
-import ast
 import collections
+import configparser
 import contextlib
-import copy
 import enum
-import functools
 import importlib
 import io
 import platform
@@ -13,29 +11,36 @@ import pprint
 import shlex
 import sys
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
+from xml.etree import ElementTree
 
 from cadre_sandbox.worker.language import (
+    arguments,
     classes,
+    copies,
     coroutines,
     dispatch,
     guards,
     logs,
     reflection,
+    tempfiles,
+    threads,
+    trees,
     zones,
 )
-from cadre_sandbox.worker.language.folder import Folder
+from cadre_sandbox.worker.language.folder import Folder, opener
 from cadre_sandbox.worker.language.module_names import INSTEAD, MODULE_TABLE
 from cadre_sandbox.worker.language.ownership import (
     AttributeNotAllowed,
     CallNotAllowed,
     ImportNotAllowed,
 )
-from cadre_sandbox.worker.language.paths import path_modules
+from cadre_sandbox.worker.language.paths import PurePath, path_modules, path_text, paths_lead_to
 
-__all__ = ["FrozenModule", "frozen_modules", "importer", "preload"]
+__all__ = ["FrozenModule", "files_lead_to", "frozen_modules", "importer", "preload"]
 
 _PRELOADED = (
     "_strptime encodings.ascii encodings.base64_codec encodings.cp1252 encodings.cp437 encodings.hex_codec "
@@ -44,7 +49,6 @@ _PRELOADED = (
     "encodings.utf_7 encodings.utf_8 encodings.utf_8_sig html.entities stringprep"
 )
 _RECURSION_LIMIT = 10_000
-_LITERAL_CHARACTERS = 100_000
 
 
 class FrozenModule:
@@ -77,8 +81,11 @@ def preload() -> None:
     for name in (*MODULE_TABLE, *_PRELOADED.split()):
         importlib.import_module(name)
     zones.load_zones()
-    _close_copy()
+    copies.close_copy()
     _close_functional_enums()
+    _close_configparser()
+    threads.take_over_the_library()
+    arguments.close_argparse()
     # typing.NamedTuple finds it here, too.
     collections.namedtuple = classes.namedtuple
 
@@ -99,6 +106,7 @@ def frozen_modules(
     contents["asyncio"] |= coroutines.replacements()
     contents["contextlib"]["redirect_stdout"] = streams["stdout"].redirected
     contents["contextlib"]["redirect_stderr"] = streams["stderr"].redirected
+    contents["copy"]["deepcopy"] = copies.deepcopy
     contents["dataclasses"]["dataclass"] = classes.dataclass
     contents["functools"] |= {
         "singledispatch": dispatch.singledispatch,
@@ -113,10 +121,15 @@ def frozen_modules(
     contents["typing"]["get_type_hints"] = reflection.type_hints
     contents["operator"] |= {"attrgetter": guards.attrgetter, "methodcaller": guards.methodcaller}
     contents["pprint"] |= _pretty_printers(streams["stdout"])
-    contents["ast"] = {"literal_eval": _literal_eval}
+    contents["argparse"] = arguments.parser_names()
+    contents["ast"] = trees.tree_names()
     contents["logging"] = logs.logging_names(streams["stderr"], format_traceback)
+    contents["shutil"] = tempfiles.tree_of_files_names(folder)
+    contents["tempfile"] = tempfiles.temporary_names(folder)
     contents["shlex"] = {"join": shlex.join, "quote": shlex.quote, "split": _split_words}
     contents["sys"] = _system(streams)
+    contents["threading"] = threads.thread_names()
+    contents["time"]["sleep"] = threads.sleep
     contents["timeit"] = {"default_timer": time.perf_counter, "timeit": _time_it}
     contents["traceback"] = _tracebacks(streams["stderr"], format_traceback)
     contents["warnings"] = {
@@ -131,10 +144,10 @@ def frozen_modules(
     modules = {name: _frozen(name, inside) for name, inside in contents.items()}
     # C code that a program calls imports by the program's own __import__, and then looks among the real modules.
     modules["_strptime"] = _frozen("_strptime", {})
-    modules["html"].__dict__["parser"] = modules["html.parser"]
-    modules["urllib"] = _frozen("urllib", {"parse": modules["urllib.parse"]})
-    modules["os"].__dict__["path"] = modules["os.path"]
-    modules["collections"].__dict__["abc"] = modules["collections.abc"]
+    for name in tuple(modules):
+        while "." in name:
+            inside, (name, _, last) = modules[name], name.rpartition(".")
+            modules.setdefault(name, _frozen(name, {})).__dict__[last] = inside
     return modules
 
 
@@ -228,12 +241,6 @@ def _catch_warnings(*, record: bool = False) -> Iterator[Any]:
         yield caught
 
 
-def _literal_eval(text: str, /) -> Any:
-    if type(text) is not str or len(text) > _LITERAL_CHARACTERS:
-        raise ValueError(f"literal_eval takes a text of up to {_LITERAL_CHARACTERS} characters")
-    return ast.literal_eval(text)
-
-
 def _split_words(text: str, comments: bool = False, posix: bool = True) -> list[str]:
     """shlex.split, which reads a stream where it is given no text."""
     if type(text) is not str:
@@ -255,21 +262,25 @@ def _time_it(
     return float(timer() - begun)
 
 
-def _close_copy() -> None:
-    """copy asks an object how it is rebuilt, and a program can put an answer among the variables of some."""
+def files_lead_to(folder: Folder) -> None:
+    """Whatever opens files finds those of the one program that this process runs. In modules of the library their own
+    name `open` goes before the built-in one."""
+    paths_lead_to(folder)
+    for module in (configparser, ElementTree):
+        module.open = opener(folder, path_text)  # type: ignore[attr-defined]
 
-    def rebuilt(value: Any, protocol: int) -> Any:
-        for name in ("__reduce_ex__", "__reduce__", "__getstate__"):
-            if name in getattr(value, "__dict__", ()):
-                raise CallNotAllowed(f"an object with the variable {name!r} may not be copied")
-        return type(value).__reduce_ex__(value, protocol)  # type: ignore[call-arg]  # unbound
 
-    def ask(value: Any, name: str, default: Any = None) -> Any:
-        if name != "__reduce_ex__":
-            return getattr(value, name, default)
-        return rebuilt if isinstance(value, type) else functools.partial(rebuilt, value)
+def _close_configparser() -> None:
+    """A converter of configparser is set as an attribute of all that a parser of the program says it holds."""
+    # All that it takes of `os`: to tell one path from a list of them.
+    paths = types.SimpleNamespace(PathLike=PurePath, fspath=path_text)
+    configparser.os = paths  # type: ignore[attr-defined]
 
-    copy.getattr = ask  # type: ignore[attr-defined]  # the module's own name goes before the built-in one
+    def refused(*_: Any) -> NoReturn:
+        raise CallNotAllowed("converters are not allowed; convert what get() gives")
+
+    for name in ("__setitem__", "__delitem__"):
+        setattr(configparser.ConverterMapping, name, refused)
 
 
 def _close_functional_enums() -> None:

@@ -269,9 +269,29 @@ def _system(folder: Folder) -> dict[str, Any]:
     def rmdir(path: Any) -> None:
         folder.remove_folder(path_text(path))
 
-    plain = {name: getattr(os, name) for name in "curdir extsep linesep pardir sep".split()}
+    def walk(
+        top: Any, topdown: bool = True, **_: Any
+    ) -> Iterator[tuple[Any, list[str], list[str]]]:
+        names = folder.names(path_text(top)) if folder.has_folder(path_text(top)) else []
+        inside = [name for name in names if folder.has_folder(posixpath.join(path_text(top), name))]
+        visit = path_text(top), inside, [name for name in names if name not in inside]
+        if not path_text(top) or not folder.has_folder(path_text(top)):
+            return
+        if topdown:
+            yield visit
+        # Those that the program has taken out of the list are not gone into.
+        for name in inside:
+            yield from walk(posixpath.join(path_text(top), name), topdown)
+        if not topdown:
+            yield visit
+
+    plain = {
+        name: getattr(os, name) for name in "curdir extsep linesep name pardir sep urandom".split()
+    }
     return plain | {
+        "cpu_count": lambda: 1,
         "fspath": path_text,
+        "getcwd": lambda: WORK,
         "listdir": listdir,
         "makedirs": makedirs,
         "mkdir": mkdir,
@@ -279,7 +299,9 @@ def _system(folder: Folder) -> dict[str, Any]:
         "rename": rename,
         "replace": rename,
         "rmdir": rmdir,
+        "stat": lambda path: Status(st_size=folder.size(path_text(path))),
         "unlink": remove,
+        "walk": walk,
     }
 
 
