@@ -219,7 +219,7 @@ MODULES = [
     "select",
     "mmap",
     "fcntl",
-    "platform",
+    "platform.uname",
     "site",
     "runpy",
     "zipimport",

@@ -1761,11 +1761,11 @@ REFLECTION = {
         result = [sorted(get_type_hints(f)), f.__doc__, f.__name__, f(3)]
         """,
     "small modules": """
-        import ipaddress, shlex, fnmatch, colorsys, reprlib, gzip, codecs, sys
+        import ipaddress, shlex, fnmatch, colorsys, reprlib, gzip, codecs, platform, sys
         from html.parser import HTMLParser
         from timeit import default_timer, timeit
         r = reprlib.Repr(); r.maxlist = 2
-        result = [str(ipaddress.ip_network("10.0.0.0/30")[1]), shlex.split("a 'b c'"), fnmatch.filter(["a.py", "b"], "*.py"), colorsys.rgb_to_hsv(0, 1, 0), r.repr([1, 2, 3]), gzip.decompress(gzip.compress(b"x" * 9)).decode(), codecs.encode("abc", "rot13"), codecs.decode("616263", "hex").decode(), codecs.encode(b"hi", "base64").decode(), timeit(lambda: 1, number=10) >= 0, sys.version_info.major, sys.version_info[:1] == (3,), sys.version_info >= (3, 8), f"{ipaddress.ip_address('1.2.3.4'):x}", sorted([ipaddress.ip_address("10.0.0.2"), ipaddress.ip_address("10.0.0.1")])[0].packed.hex()]
+        result = [platform.system(), platform.python_version().split(".")[0], str(ipaddress.ip_network("10.0.0.0/30")[1]), shlex.split("a 'b c'"), fnmatch.filter(["a.py", "b"], "*.py"), colorsys.rgb_to_hsv(0, 1, 0), r.repr([1, 2, 3]), gzip.decompress(gzip.compress(b"x" * 9)).decode(), codecs.encode("abc", "rot13"), codecs.decode("616263", "hex").decode(), codecs.encode(b"hi", "base64").decode(), timeit(lambda: 1, number=10) >= 0, sys.version_info.major, sys.version_info[:1] == (3,), sys.version_info >= (3, 8), f"{ipaddress.ip_address('1.2.3.4'):x}", sorted([ipaddress.ip_address("10.0.0.2"), ipaddress.ip_address("10.0.0.1")])[0].packed.hex()]
         """,
 }
 

@@ -134,6 +134,7 @@ _OURS = (
     "os",
     "os.path",
     "pathlib",
+    "platform",
     "shlex",
     "shutil",
     "sys",

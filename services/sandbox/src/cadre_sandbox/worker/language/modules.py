@@ -4,6 +4,7 @@ import collections
 import configparser
 import contextlib
 import enum
+import functools
 import importlib
 import io
 import platform
@@ -124,6 +125,7 @@ def frozen_modules(
     contents["argparse"] = arguments.parser_names()
     contents["ast"] = trees.tree_names()
     contents["logging"] = logs.logging_names(streams["stderr"], format_traceback)
+    contents["platform"] = _platform()
     contents["shutil"] = tempfiles.tree_of_files_names(folder)
     contents["tempfile"] = tempfiles.temporary_names(folder)
     contents["shlex"] = {"join": shlex.join, "quote": shlex.quote, "split": _split_words}
@@ -203,6 +205,15 @@ def _system(streams: Mapping[str, Any]) -> dict[str, Any]:
         "stdin": io.StringIO(),
         "version_info": sys.version_info,
     }
+
+
+def _platform() -> dict[str, Callable[[], str]]:
+    said = {
+        "python_implementation": platform.python_implementation(),
+        "python_version": platform.python_version(),
+        "system": "Linux",
+    }
+    return {name: functools.partial(str, text) for name, text in said.items()}
 
 
 def _pretty_printers(stdout: Any) -> dict[str, Callable[..., None]]:
