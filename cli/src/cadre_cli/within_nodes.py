@@ -149,7 +149,8 @@ def _tool(data: Mapping[str, Any]) -> str:
 def _returned(event: "Event", data: Mapping[str, Any]) -> str:
     took = duration(event.duration_ms)
     if event.error is not None:
-        said = escape(f"{event.error.code}: {event.error.message}")
+        # What a program had printed before it failed stands below, as what others print.
+        said = escape(f"{event.error.code}: {event.error.message}").replace("\n", "\n  │ ")
         return f"[yellow]← {_tool(data)} failed after {took}: {said}[/]"
     return f"[dim]← {_tool(data)} {took} {_short(data, 'result')}[/]"
 

@@ -83,6 +83,14 @@ def test_tools_are_shown_with_what_they_were_given_and_gave() -> None:
     assert "failed after" in lines[2]
 
 
+def test_what_a_failed_tool_had_printed_stands_below_its_error() -> None:
+    failed = "it broke\nBefore that it printed:\nrows: 3"
+
+    lines, _ = shown(event(EventType.TOOL_RETURNED, error=failed, tool="python"))
+
+    assert lines[0].endswith("it broke\n  │ Before that it printed:\n  │ rows: 3[/]")
+
+
 def test_what_a_node_waits_for_is_printed() -> None:
     lines, _ = shown(event(EventType.SERVICE_AWAITED, message="model 'm' is given no more calls"))
 
