@@ -650,6 +650,34 @@ async def test_a_refused_module_is_said_with_what_takes_its_place(execute) -> No
     )
 
 
+async def test_what_ends_a_thread_is_said_and_the_program_goes_on(execute) -> None:  # type: ignore[no-untyped-def]
+    code = "import threading\ndef f(): 1 / 0\nt = threading.Thread(target=f, name='t')\nt.start()\nresult = t.is_alive()"
+
+    answer = await execute(code)
+
+    assert answer.result.text == "false"
+    assert answer.stderr == (
+        "Exception in thread t:\nTraceback (most recent call last):\n  line 2, in f\n"
+        "ZeroDivisionError: division by zero\n"
+    )
+
+
+async def test_threads_that_wait_for_each_other_for_ever_are_said_to(execute) -> None:  # type: ignore[no-untyped-def]
+    answer = await execute("import queue\nqueue.Queue().get()")
+
+    assert answer.error.message == (
+        "line 2: RuntimeError: every thread waits for another; none can go on"
+    )
+
+
+async def test_what_a_thread_may_not_do_ends_the_program(execute) -> None:  # type: ignore[no-untyped-def]
+    code = "import threading\nthreading.Thread(target=lambda: getattr(print, '__self__')).start()\nprint('on')"
+
+    answer = await execute(code)
+
+    assert (answer.outcome, answer.stdout) == (sandbox_pb2.OUTCOME_BLOCKED, "")
+
+
 async def test_an_error_names_the_programs_own_line_and_nothing_of_ours(execute) -> None:  # type: ignore[no-untyped-def]
     code = "import json\ndef load(t):\n    return json.loads(t)\n\nload('{')"
 

@@ -241,3 +241,36 @@ async def test_many_calls_leave_no_more_than_one_process_and_closing_leaves_none
         while _processes() - before:  # noqa: ASYNC110 - other processes
             await asyncio.sleep(0.01)
     assert len(os.listdir("/proc/self/fd")) <= descriptors
+
+
+async def test_threads_and_pools_that_a_call_leaves_go_on_with_the_next(run: Run) -> None:
+    await run(
+        """
+import queue, threading
+from concurrent.futures import ThreadPoolExecutor
+asked, seen = queue.Queue(), []
+def take():
+    while True:
+        seen.append(asked.get())
+        asked.task_done()
+threading.Thread(target=take, daemon=True).start()
+pool = ThreadPoolExecutor(2)
+pool.submit(int).result()
+"""
+    )
+
+    done = await run(
+        "asked.put(1)\nasked.join()\nresult = [seen, pool.submit(abs, -2).result(timeout=1)]"
+    )
+
+    assert done.result.text == "[[1],2]", done
+
+
+async def test_a_call_does_not_wait_for_threads_of_one_that_failed(run: Run) -> None:
+    await run(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n1/0"
+    )
+
+    done = await run("result = 1", timeout_seconds=2)
+
+    assert done.outcome == SUCCEEDED, done

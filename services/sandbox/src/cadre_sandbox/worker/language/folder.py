@@ -218,6 +218,10 @@ class Folder:
         """Whether there is such a folder."""
         return _whole(said) in self._folders
 
+    def is_folder_inside(self, said: str) -> bool:
+        """Whether there is such a folder; raises CallNotAllowed where a program has none."""
+        return _path_of(said) in self._folders
+
     def size(self, said: str) -> int:
         """A file's size in bytes, 0 of a folder. Raises FileNotFoundError."""
         path = _path_of(said)

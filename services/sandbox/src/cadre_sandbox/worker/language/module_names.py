@@ -169,6 +169,6 @@ INSTEAD: Mapping[str, str] = {
 }
 # What paths.py offers of it.
 OS_NAMES = frozenset(
-    "cpu_count curdir extsep fspath getcwd linesep listdir makedirs mkdir name pardir path remove rename replace rmdir "
-    "sep stat unlink urandom walk".split()
+    "curdir extsep fspath linesep listdir makedirs mkdir pardir path remove rename replace rmdir sep stat unlink "
+    "walk".split()
 )

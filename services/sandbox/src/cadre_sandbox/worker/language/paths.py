@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 from cadre_sandbox.worker.language.folder import WORK, Folder, as_text, opener
 
 __all__ = ["PurePath", "path_modules", "path_text", "paths_lead_to"]
+
+Visit: TypeAlias = tuple[str, list[str], list[str]]
+"""What os.walk says of a folder: its path, and the names of folders and files in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,29 +272,25 @@ def _system(folder: Folder) -> dict[str, Any]:
     def rmdir(path: Any) -> None:
         folder.remove_folder(path_text(path))
 
-    def walk(
-        top: Any, topdown: bool = True, **_: Any
-    ) -> Iterator[tuple[Any, list[str], list[str]]]:
-        names = folder.names(path_text(top)) if folder.has_folder(path_text(top)) else []
-        inside = [name for name in names if folder.has_folder(posixpath.join(path_text(top), name))]
-        visit = path_text(top), inside, [name for name in names if name not in inside]
-        if not path_text(top) or not folder.has_folder(path_text(top)):
-            return
+    def walk(top: Any, topdown: bool = True, **_: Any) -> Iterator[Visit]:
+        start = path_text(top)
+        return visits(start, topdown) if folder.is_folder_inside(start) else iter(())
+
+    def visits(top: str, topdown: bool) -> Iterator[Visit]:
+        names = folder.names(top)
+        folders = [name for name in names if folder.has_folder(posixpath.join(top, name))]
+        visit = top, folders, [name for name in names if name not in folders]
         if topdown:
             yield visit
         # Those that the program has taken out of the list are not gone into.
-        for name in inside:
-            yield from walk(posixpath.join(path_text(top), name), topdown)
+        for name in folders:
+            yield from walk(posixpath.join(top, name), topdown)
         if not topdown:
             yield visit
 
-    plain = {
-        name: getattr(os, name) for name in "curdir extsep linesep name pardir sep urandom".split()
-    }
+    plain = {name: getattr(os, name) for name in "curdir extsep linesep pardir sep".split()}
     return plain | {
-        "cpu_count": lambda: 1,
         "fspath": path_text,
-        "getcwd": lambda: WORK,
         "listdir": listdir,
         "makedirs": makedirs,
         "mkdir": mkdir,

@@ -49,20 +49,19 @@ class _Turn:
 
 
 class _Turns:
-    """The threads of the one program that this process runs, the main one first."""
+    """The threads of the one program that this process runs, the main one first; those that a session's call leaves go
+    on with its next."""
 
     def __init__(self) -> None:
-        self.all: list[_Turn] = []
-        self.abandoned: list[_Turn] = []
         self.report: Callable[[str, BaseException], None] = _say_nothing
-        self.current: _Turn = _Turn(Thread(name="MainThread", daemon=False))
+        self.current = _Turn(Thread(name="MainThread", daemon=False))
+        self.all = [self.current]
+        self.earlier: frozenset[_Turn] = frozenset()
 
     def begin(self, report: Callable[[str, BaseException], None]) -> None:
-        # Kept, as one that is collected would go on once more.
-        self.abandoned += self.all[1:]
-        main = _Turn(Thread(name="MainThread", daemon=False))
-        main.thread.__turn__, main.stack = main, getcurrent()
-        self.all, self.current, self.report = [main], main, report
+        main = self.current = self.all[0]
+        main.thread.__turn__, main.stack, self.report = main, getcurrent(), report
+        self.earlier = frozenset(self.all)
 
     def following(self, turn: _Turn) -> _Turn:
         """Who goes on when that one waits, itself included; the others first. Raises RuntimeError when nobody can."""
@@ -456,11 +455,17 @@ def begin(report: Callable[[str, BaseException], None]) -> None:
 
 
 def finish() -> None:
-    """Waits for those threads that a program's end waits for."""
+    """Waits for the threads of this call that a program's end waits for, and until pools have done their work."""
     if len(_turns.all) > 1:
-        pools._python_exit()
-        pools._shutdown = False
-        _wait(lambda: all(turn.thread.daemon for turn in _turns.all[1:]))
+        _wait(lambda: not any(map(_is_waited_for, _turns.all)))
+
+
+def _is_waited_for(turn: _Turn) -> bool:
+    if turn in _turns.earlier or turn.thread.daemon:
+        return False
+    # A thread of a pool that waits for more to do would wait for ever.
+    in_pool = turn.thread in pools._threads_queues
+    return not in_pool or turn.until != math.inf or turn.is_ready()
 
 
 def thread_names() -> dict[str, Any]:
