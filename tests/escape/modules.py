@@ -190,4 +190,34 @@ MODULES: dict[str, str] = {
     "lzma file": "import lzma\nlzma.open('/etc/passwd')",
     "bz2 bomb": "import bz2\nbz2.decompress(bz2.compress(bytes(10**7))*50)",
     "errno": "import errno\nerrno.errorcode.__class__.__base__.__subclasses__()",
+    "annotations switch": "import asyncio\n"
+    + _THREADS
+    + "class A(dict): pass\ntype('C',(),{'__annotations__':A()})\nclass M(type):\n  def __new__(m,n,b,ns):\n    def evil(): ns['__getattribute__']=lambda s,n: print('LEAKED')\n    t=threading.Thread(target=evil); t.start(); t.join()\n    return super().__new__(m,n,b,ns)\nclass C(metaclass=M): pass",
+    "checked then changed": "import asyncio\n"
+    + _THREADS
+    + "ns={'x':1}\nclass P:\n  def __set_name__(s,o,n):\n    ns['__getattribute__']=print\n    time.sleep(0.01)\nns['p']=P()\nC=type('C',(),ns)\nprint('LEAKED' if '__getattribute__' in dir(C) and C.__getattribute__ is print else 1/0)",
+    "namespace switch": "import asyncio\n"
+    + _THREADS
+    + "class N(dict):\n  def items(s): time.sleep(0.001); return [('__reduce_ex__', print)]\ntype('C',(),N())",
+    "redirect": "import asyncio\n"
+    + _THREADS
+    + "import sys\nfrom contextlib import redirect_stdout\nclass W:\n  def write(s,t): time.sleep(0.001); sys.stdout._send(b'LEAKED')\nwith redirect_stdout(W()): print('x')",
+    "c recursion in many": "import asyncio\n"
+    + _THREADS
+    + "import json\nx=[]\nfor i in range(900): x=[x]\ndef f():\n  class E(json.JSONEncoder):\n    def default(s,o): time.sleep(0.001); return 1\n  y=object()\n  for i in range(900): y=[y]\n  E().encode(y)\nts=[threading.Thread(target=f) for _ in range(50)]\n[t.start() for t in ts];[t.join() for t in ts]\n1/0",
+    "nested starts": "import asyncio\n"
+    + _THREADS
+    + "def f(n):\n  if n: t=threading.Thread(target=f,args=(n-1,)); t.start(); t.join()\nf(250)\n1/0",
+    "memory caught in thread": "import asyncio\n"
+    + _THREADS
+    + "def f():\n  x=[]\n  while True:\n    try: x.append('y'*10**6)\n    except MemoryError: time.sleep(0.01)\nts=[threading.Thread(target=f) for _ in range(5)]\n[t.start() for t in ts];[t.join() for t in ts]",
+    "timer bomb": "import asyncio\n"
+    + _THREADS
+    + "def f(): threading.Timer(0.001,f).start(); threading.Timer(0.001,f).start()\nf()",
+    "del in thread": "import asyncio\n"
+    + _THREADS
+    + "class D:\n  def __del__(s): time.sleep(0.01)\ndef f(): D()\nts=[threading.Thread(target=f) for _ in range(20)]\n[t.start() for t in ts];[t.join() for t in ts]\n1/0",
+    "asyncio in threads": "import asyncio\n"
+    + _THREADS
+    + "async def m(): time.sleep(0.01); await asyncio.sleep(0.01)\nts=[threading.Thread(target=lambda: asyncio.run(m())) for _ in range(3)]\n[t.start() for t in ts];[t.join() for t in ts]\n1/0",
 }

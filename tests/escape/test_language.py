@@ -295,9 +295,7 @@ async def test_an_attack_by_a_hook_or_an_odd_name_does_not_succeed(name: str, ex
 
 
 @pytest.mark.parametrize("name", THROUGH_MODULES)
-async def test_an_attack_through_a_module_of_the_library_does_not_succeed(
-    name: str, execute
-) -> None:  # type: ignore[no-untyped-def]
+async def test_an_attack_through_a_module_does_not_succeed(name: str, execute) -> None:  # type: ignore[no-untyped-def]
     answer = await execute(THROUGH_MODULES[name])
 
     assert answer.outcome != sandbox_pb2.OUTCOME_SUCCEEDED, answer
