@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 from cadre_sandbox.worker.language.ownership import CallNotAllowed
@@ -14,18 +15,17 @@ _NAMES = (
     "MetavarTypeHelpFormatter Namespace ONE_OR_MORE OPTIONAL PARSER RawDescriptionHelpFormatter RawTextHelpFormatter "
     "REMAINDER SUPPRESS ZERO_OR_MORE"
 )
-_parse = argparse.ArgumentParser.parse_known_args
+_PARSING = ("parse_known_args", "parse_known_intermixed_args")
 _add_subparsers = argparse.ArgumentParser.add_subparsers
 
 
 def close_argparse() -> None:
     """Before any program; none of its classes may be derived from."""
-    for name, replaced in (
-        ("parse_known_args", _parse_known_args),
-        ("parse_known_intermixed_args", _parse_known_args),
-        ("add_subparsers", _add_plain_subparsers),
-    ):
-        setattr(argparse.ArgumentParser, name, replaced)
+    for name in _PARSING:
+        setattr(
+            argparse.ArgumentParser, name, _into_namespaces(getattr(argparse.ArgumentParser, name))
+        )
+    argparse.ArgumentParser.add_subparsers = _add_plain_subparsers  # type: ignore[method-assign]
     argparse.Namespace.__setattr__ = _set_plain  # type: ignore[method-assign]
     # It asks the terminal.
     shutil.get_terminal_size = lambda fallback=(80, 24): os.terminal_size(fallback)
@@ -36,10 +36,13 @@ def parser_names() -> dict[str, Any]:
     return {name: getattr(argparse, name) for name in _NAMES.split()}
 
 
-def _parse_known_args(self: Any, args: Any = None, namespace: Any = None) -> Any:
-    if namespace is not None and type(namespace) is not argparse.Namespace:
-        raise CallNotAllowed("arguments are put into a Namespace only")
-    return _parse(self, args, namespace)
+def _into_namespaces(parse: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(self: Any, args: Any = None, namespace: Any = None) -> Any:
+        if namespace is not None and type(namespace) is not argparse.Namespace:
+            raise CallNotAllowed("arguments are put into a Namespace only")
+        return parse(self, args, namespace)
+
+    return checked
 
 
 def _add_plain_subparsers(self: Any, **options: Any) -> Any:
