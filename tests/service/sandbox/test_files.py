@@ -52,6 +52,14 @@ PROGRAMS = {
         with open('p.toml', 'rb') as f: toml = tomllib.load(f)
         result = [ET.parse(Path('a.xml')).getroot().text, again.read(['c.ini', 'none.ini']), again.read(Path('c.ini')) and dict(again['S']), toml]
         """,
+    "arguments in a file": """
+        import argparse
+        with open('args.txt', 'w') as f: f.write('--n\\n3\\nx\\n')
+        parser = argparse.ArgumentParser(fromfile_prefix_chars='@')
+        parser.add_argument('--n', type=int)
+        parser.add_argument('words', nargs='*')
+        result = vars(parser.parse_args(['@args.txt', 'y']))
+        """,
     "rows of a table": """
         import csv
         with open('orders.csv', newline='', encoding='utf-8') as f:

@@ -1,5 +1,6 @@
 """The modules that programs may import: frozen copies of chosen public names, with no live module inside."""
 
+import argparse
 import collections
 import configparser
 import contextlib
@@ -277,7 +278,7 @@ def files_lead_to(folder: Folder) -> None:
     """Whatever opens files finds those of the one program that this process runs. In modules of the library their own
     name `open` goes before the built-in one."""
     paths_lead_to(folder)
-    for module in (configparser, ElementTree):
+    for module in (argparse, configparser, ElementTree):
         module.open = opener(folder, path_text)  # type: ignore[attr-defined]
 
 
