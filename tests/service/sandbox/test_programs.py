@@ -662,6 +662,18 @@ async def test_what_ends_a_thread_is_said_and_the_program_goes_on(execute) -> No
     )
 
 
+async def test_what_a_callback_raises_is_said_in_the_programs_lines(execute) -> None:  # type: ignore[no-untyped-def]
+    code = "from concurrent.futures import Future\nf = Future()\nf.add_done_callback(lambda f: 1 / 0)\nf.set_result(1)"
+
+    answer = await execute(code)
+
+    assert answer.stderr.startswith("exception calling callback for <Future at ")
+    assert answer.stderr.splitlines()[2:] == [
+        "  line 3, in <lambda>",
+        "ZeroDivisionError: division by zero",
+    ]
+
+
 async def test_threads_that_wait_for_each_other_for_ever_are_said_to(execute) -> None:  # type: ignore[no-untyped-def]
     answer = await execute("import queue\nqueue.Queue().get()")
 

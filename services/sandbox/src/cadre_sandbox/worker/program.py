@@ -147,7 +147,7 @@ class Interpreter:
     ) -> dict[str, str]:
         """How the program ended, once its result and files are passed on. Raises MemoryError."""
         modules.files_lead_to(self._folder)
-        threads.begin(self._report_thread)
+        threads.begin(self._report)
         before = variables.get("result")
         names: tuple[str, ...] = ()
         # Where the library prints by itself, as a TextCalendar or a warning does.
@@ -176,8 +176,8 @@ class Interpreter:
             self._send_files(self._folder.changed())
         return end
 
-    def _report_thread(self, name: str, exc: BaseException) -> None:
-        self._stderr.write(f"Exception in thread {name!s}:\n{_traceback(exc)}")
+    def _report(self, what: str, exc: BaseException) -> None:
+        self._stderr.write(f"{what}:\n{_traceback(exc)}")
 
     def _send(self, tag: Tag, payload: bytes) -> None:
         view = memoryview(frame(tag, payload))

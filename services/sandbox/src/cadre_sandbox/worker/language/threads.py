@@ -9,6 +9,7 @@ import concurrent.futures.thread as pools
 import itertools
 import math
 import queue
+import sys
 import time
 import types
 from collections import deque
@@ -84,8 +85,19 @@ def _never() -> bool:
     return False
 
 
-def _say_nothing(_name: str, _exc: BaseException) -> None:
+def _say_nothing(_what: str, _exc: BaseException) -> None:
     """Nobody listens."""
+
+
+class _Complaints:
+    """What futures take for their log."""
+
+    def exception(self, text: str, *parts: Any) -> None:
+        if (exc := sys.exc_info()[1]) is not None:
+            _turns.report(text % parts, exc)
+
+    def critical(self, text: str, *parts: Any, exc_info: Any = None) -> None:
+        self.exception(text, *parts)
 
 
 def _wait(is_ready: Callable[[], bool], seconds: float | None = None) -> bool:
@@ -115,7 +127,7 @@ def _run(turn: _Turn) -> None:
     except (MemoryError, NotAllowed):
         raise
     except BaseException as exc:  # noqa: BLE001 - the outermost frame of a thread
-        _turns.report(turn.thread.name, exc)
+        _turns.report(f"Exception in thread {turn.thread.name}", exc)
     finally:
         turn.ended = True
         _turns.all.remove(turn)
@@ -450,7 +462,8 @@ def sleep(seconds: float, /) -> None:
 
 
 def begin(report: Callable[[str, BaseException], None]) -> None:
-    """A program begins, with one thread; `report` is told of what ends another: its name, and the exception."""
+    """A program, or the next of a session, begins; `report` is told what nobody else will hear: what it was, and the
+    exception."""
     _turns.begin(report)
 
 
@@ -496,6 +509,7 @@ def take_over_the_library() -> None:
     ours = types.SimpleNamespace(**thread_names())
     for module in (queue, futures, pools):
         module.threading = ours  # type: ignore[attr-defined]
+    futures.LOGGER = _Complaints()  # type: ignore[assignment]
     # The other simple queue waits in C.
     queue.SimpleQueue = queue._PySimpleQueue  # type: ignore[attr-defined, misc]
     pools._global_shutdown_lock = Lock()  # type: ignore[assignment]
