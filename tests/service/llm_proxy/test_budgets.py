@@ -188,6 +188,47 @@ async def test_budgets_downgrade_one_after_the_other_until_none_refuses(
     assert len(provider.asked) == 1 + codes.count("answered")
 
 
+async def test_of_budgets_that_refuse_at_once_each_may_name_the_cheaper_model(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    mini, nano = "openai/gpt-4.1-mini", "openai/gpt-4.1-nano"
+    await set_budget(proxy, "a", usd="0.00003", on_exceed=DOWNGRADE, downgrade_to=mini)
+    await set_budget(proxy, "b", usd="0.00003", on_exceed=DOWNGRADE, downgrade_to=nano)
+
+    await proxy.ask(model="gpt-4.1", max_tokens=10)
+
+    assert [asked.body["model"] for asked in provider.asked] == ["gpt-4.1-nano"]
+
+
+async def test_a_model_that_costs_nothing_can_be_asked_where_nothing_is_left(proxy: Any) -> None:
+    spent = await proxy.ask(max_tokens=10)
+    await set_budget(proxy, usd="0.00001", on_exceed=DOWNGRADE, downgrade_to="ollama/llama3.2")
+
+    reply = await proxy.ask(max_tokens=10)
+
+    assert Decimal(spent.usage.cost_usd) > Decimal("0.00001")
+    assert (reply.provider, reply.usage.cost_usd) == ("ollama", "0")
+
+
+async def test_how_the_cheaper_model_fares_says_nothing_of_the_one_that_was_meant(
+    start: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_error(500, "oops"))
+    async with start(llm_retries=2) as proxy:
+        await set_budget(
+            proxy, usd="0.00006", on_exceed=DOWNGRADE, downgrade_to="openai/gpt-4.1-mini"
+        )
+        failed = await outcome(proxy.ask(model="gpt-4.1", max_tokens=10))
+        await usage_of(proxy)("DeleteBudget", name="b")
+        provider.will(openai_reply("hello"))
+        other = llm_pb2.ModelOptions(provider="openai", model="gpt-4.1-nano")
+
+        await proxy.ask(model="gpt-4.1", fallbacks=[other])
+
+    models = [asked.body["model"] for asked in provider.asked]
+    assert (failed, models) == ("PROVIDER_FAILED", [*["gpt-4.1-mini"] * 3, "gpt-4.1"])
+
+
 async def test_models_that_budgets_send_to_each_other_end_in_a_refusal(
     proxy: Any, provider: ProviderServer
 ) -> None:
@@ -365,6 +406,8 @@ async def test_a_deleted_budget_bounds_nothing(proxy: Any) -> None:
         ({"tokens": 1, "warn_percent": 101}, "warn_percent"),
         ({"tokens": 1, "on_exceed": DOWNGRADE}, "downgrade_to"),
         ({"tokens": 1, "downgrade_to": "openai/x"}, "downgrade_to"),
+        # Nobody knows what it costs.
+        ({"usd": "1", "on_exceed": DOWNGRADE, "downgrade_to": "openai/x"}, "downgrade_to"),
     ],
 )
 async def test_a_budget_that_cannot_be_is_refused_with_the_field_that_is_wrong(

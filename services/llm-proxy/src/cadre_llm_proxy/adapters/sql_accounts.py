@@ -63,10 +63,10 @@ def reserve(statements: Statements, entry: Entry, bound: Bound) -> bool:
     """
     accounts = accounts_of(_budgets(statements), entry.attribution, entry.time)
     used = [_used(statements, account) for account in accounts]
-    for account, use in zip(accounts, used, strict=True):
-        refused = refusal(account, use.used, bound, f"{entry.provider}/{entry.model}")
-        if refused is not None:
-            raise refused
+    amounts = zip(accounts, (use.used for use in used), strict=True)
+    refused = refusal(amounts, bound, f"{entry.provider}/{entry.model}")
+    if refused is not None:
+        raise refused
     for account, use in zip(accounts, used, strict=True):
         _put(statements, account, use.used + entry.counted(), warned=use.warned)
     return bool(accounts)

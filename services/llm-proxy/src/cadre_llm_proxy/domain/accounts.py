@@ -8,7 +8,7 @@ from cadre_llm_proxy.domain.budgets import Budget, BudgetStatus, checked
 from cadre_llm_proxy.domain.calls import CompletionRequest, Options, Target
 from cadre_llm_proxy.domain.entries import KeptReply
 from cadre_llm_proxy.domain.estimates import Estimate, Tokenizer, bound_of, estimate_of
-from cadre_llm_proxy.domain.facts import BudgetNotFound
+from cadre_llm_proxy.domain.facts import BudgetInvalid, BudgetNotFound
 from cadre_llm_proxy.domain.usage import (
     CallPage,
     CallQuery,
@@ -94,7 +94,9 @@ class Accounts:
         checked(budget)
         if budget.downgrade_to:
             provider, _, model = budget.downgrade_to.partition("/")
-            await self._target_of(Options(provider=provider, model=model))
+            target = await self._target_of(Options(provider=provider, model=model))
+            if budget.usd is not None and target.price is None:
+                raise _unpriced(budget)
         return await self._ledger.put_budget(budget)
 
     async def budgets(self) -> tuple[BudgetStatus, ...]:
@@ -110,3 +112,11 @@ class Accounts:
                 resolution="List them with `cadre budgets list`.",
                 metadata={"name": name},
             )
+
+
+def _unpriced(budget: Budget) -> BudgetInvalid:
+    return BudgetInvalid(
+        f"downgrade_to must be a model of known price for a budget in US dollars: {budget.downgrade_to} has none",
+        resolution="Name another model, or say its price in the file that CADRE_PRICES_FILE names.",
+        metadata={"field": "downgrade_to", "model": budget.downgrade_to},
+    )

@@ -179,13 +179,26 @@ def accounts_of(budgets: Iterable[Budget], who: Attribution, time: datetime) -> 
     return tuple(account for account in found if account.period)
 
 
-def refusal(account: Account, used: Amount, bound: Bound, model: str) -> CadreError | None:
-    """Why a call may not be sent; None when its worst case fits into what is left."""
+def refusal(used: Iterable[tuple[Account, Amount]], bound: Bound, model: str) -> CadreError | None:
+    """Why a call may not be sent; None when its worst case fits into what is left of every account. A refusal for what
+    is used up names the cheaper models of all the budgets that refuse."""
+    found = [each for account, amount in used if (each := _refusal(account, amount, bound, model))]
+    if not found:
+        return None
+    first = found[0]
+    if isinstance(first, BudgetExceeded):
+        exceeded = [each for each in found if isinstance(each, BudgetExceeded)]
+        first.downgrades = tuple(model for each in exceeded for model in each.downgrades)
+    return first
+
+
+def _refusal(account: Account, used: Amount, bound: Bound, model: str) -> CadreError | None:
     budget = account.budget
     if budget.usd is not None:
         if bound.usd is None:
             return _unpriced(budget, bound, model)
-        if (used + Amount(usd=bound.usd, tokens=0)).usd > budget.usd:
+        # What costs nothing is free also where more was spent than there is.
+        if bound.usd and (used + Amount(usd=bound.usd, tokens=0)).usd > budget.usd:
             return _exceeded(account, used, bound)
     if budget.tokens is not None:
         if bound.tokens is None:
@@ -238,7 +251,7 @@ def _exceeded(account: Account, used: Amount, bound: Bound) -> BudgetExceeded:
         resolution=_way_out(budget, said["resets"]),
         metadata=said,
     )
-    error.downgrade_to = budget.downgrade_to
+    error.downgrades = (budget.downgrade_to,) if budget.downgrade_to else ()
     return error
 
 

@@ -101,8 +101,8 @@ class BudgetExceeded(LimitExceeded):
     """The call's worst case does not fit into what is left of a budget. Nothing was sent."""
 
     code = "BUDGET_EXCEEDED"
-    # The model to ask instead, as PROVIDER/MODEL; empty when there is none.
-    downgrade_to = ""
+    # The models to ask instead, as PROVIDER/MODEL, the first one first.
+    downgrades: tuple[str, ...] = ()
 
 
 class BudgetNeedsPrice(FailedPrecondition):

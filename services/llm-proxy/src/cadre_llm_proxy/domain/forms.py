@@ -18,6 +18,7 @@ from cadre_llm_proxy.domain.calls import (
     FinishReason,
     Message,
     Role,
+    Target,
     ToolCall,
     ToolChoice,
     ToolDefinition,
@@ -164,13 +165,14 @@ class Form:
         return ToolCall(id=written.id or f"call_{new_id()}", name=written.name, arguments=arguments)
 
 
-def form_of(request: CompletionRequest, abilities: Abilities) -> Form:
-    """How `request` is put to a model with these abilities. Raises OptionUnsupported for what none can stand in for."""
+def form_of(request: CompletionRequest, target: Target) -> Form:
+    """How `request` is put to a model. Raises OptionUnsupported for what none of its abilities can stand in for."""
+    abilities = target.abilities
     if not abilities.images and any(message.images for message in request.messages):
         raise OptionUnsupported(
-            "the model does not take images",
+            f"model {target.model!r} of {target.provider} does not take images",
             resolution="Leave the images out, or use a model that can see.",
-            metadata={"param": "images"},
+            metadata={"provider": target.provider, "model": target.model, "param": "images"},
         )
     if (request.tools or _used_tools(request.messages)) and not abilities.tools:
         return _as_choice(request, abilities)

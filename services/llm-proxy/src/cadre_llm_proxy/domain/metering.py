@@ -150,13 +150,12 @@ class Metering:
     async def _cheaper(
         self, call: Call, refused: BudgetExceeded, refused_models: Set[tuple[str, str]]
     ) -> Target:
-        if not (refused.downgrade_to and call.may_downgrade):
-            raise refused
-        provider, _, model = refused.downgrade_to.partition("/")
-        target = await self._target_of(Options(provider=provider, model=model))
-        if (target.provider, target.model) in refused_models:
-            raise refused
-        return target
+        for named in refused.downgrades if call.may_downgrade else ():
+            provider, _, model = named.partition("/")
+            target = await self._target_of(Options(provider=provider, model=model))
+            if (target.provider, target.model) not in refused_models:
+                return target
+        raise refused
 
 
 @dataclass(frozen=True, kw_only=True)

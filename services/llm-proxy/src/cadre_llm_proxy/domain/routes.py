@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from urllib.parse import urlsplit
 
-from cadre_llm_proxy.domain.calls import CompletionRequest, Options
+from cadre_llm_proxy.domain.calls import CompletionRequest, Options, Target
 from cadre_llm_proxy.domain.facts import ModelBusy, ProviderFailure, RateLimited, RequestInvalid
 
-__all__ = ["Deployment", "Group", "Limits", "Route", "Routes", "Standing"]
+__all__ = ["Deployment", "Group", "Limits", "Route", "Routes", "Standing", "route_to"]
 
 _MINUTE_SECONDS = 60.0
 _FAILURES_TO_COOL = 3
@@ -176,6 +176,12 @@ class Routes:
             return replace(options, provider="", model=name)
         provider, _, model = name.partition("/")
         return replace(options, provider=provider, model=model)
+
+
+def route_to(target: Target, options: Options) -> Route:
+    """The way to a model by its provider's name, at its usual address."""
+    deployment = Deployment(provider=target.provider, model=target.model)
+    return _route(options, deployment)
 
 
 def _route(options: Options, deployment: Deployment) -> Route:

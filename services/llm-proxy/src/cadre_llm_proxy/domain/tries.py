@@ -16,7 +16,7 @@ from cadre_llm_proxy.domain.facts import (
 from cadre_llm_proxy.domain.forms import MENDS, Form, form_of
 from cadre_llm_proxy.domain.metering import Call
 from cadre_llm_proxy.domain.providers import Providers
-from cadre_llm_proxy.domain.routes import Route, Routes
+from cadre_llm_proxy.domain.routes import Route, Routes, route_to
 
 __all__ = ["Tries", "pause_seconds"]
 
@@ -72,11 +72,11 @@ class Tries:
                 f"the call's {self.call.request.timeout_seconds:g} s were used up before another try",
                 resolution="Try again, or give the node a longer timeout.",
             )
-        # A budget may have put a cheaper model in its place, which may be able to do less.
-        if self.form.abilities != self.call.target.abilities:
-            self.form = form_of(self.call.request, self.call.target.abilities)
+        target = self.call.target
+        if target != self._target:
+            self._go_down(target)
         return Ask(
-            target=self.call.target,
+            target=target,
             options=self.call.request.options,
             messages=self.form.messages,
             output_schema=self.form.output_schema,
@@ -116,9 +116,18 @@ class Tries:
         self.call.request = replace(self.call.request, options=route.options)
         self._begin(route)
 
+    def _go_down(self, target: Target) -> None:
+        """A budget put a cheaper model in the place of the one that was meant: it may be able to do less, and how it
+        fares says nothing of the other."""
+        self._target = target
+        self.route = route_to(target, self.call.request.options)
+        if self.form.abilities != target.abilities:
+            self.form = form_of(self.call.request, target)
+
     def _begin(self, route: Route) -> None:
         self.route = route
-        self.form = form_of(self.call.request, self.call.target.abilities)
+        self._target = self.call.target
+        self.form = form_of(self.call.request, self._target)
         self._mends = MENDS
         self._left = self._retries
 
