@@ -12,6 +12,7 @@ from tests.fakes.providers import (
     anthropic_stream,
     gemini_reply,
     gemini_stream,
+    json_answer,
     openai_reply,
     openai_stream,
 )
@@ -175,6 +176,34 @@ async def test_claude_thinks_within_the_tokens_that_the_call_gives(
     sent = provider.asked[0].body
     assert sent["thinking"]["budget_tokens"] == thinking
     assert sent["max_tokens"] == max_tokens
+
+
+async def test_claude_thinks_within_the_tokens_that_the_call_gives_at_other_clouds_too(
+    start: Any,
+    provider: ProviderServer,
+    variables: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    variables["CADRE_BEDROCK_API_BASE"] = provider.url
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION_NAME"):
+        monkeypatch.setenv(name, "us-east-1")
+    said = {"role": "assistant", "content": [{"text": "Yes"}]}
+    usage = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
+    provider.will(
+        json_answer({"output": {"message": said}, "stopReason": "end_turn", "usage": usage})
+    )
+
+    async with start() as proxy:
+        model = {"provider": "bedrock", "model": "anthropic.claude-sonnet-4-5-20250929-v1:0"}
+        high = params(reasoning_effort="high")
+        reply = await proxy.ask(**model, max_tokens=3000, params=high)
+        with pytest.raises(CadreError) as caught:
+            await proxy.ask(**model, max_tokens=1000, params=high)
+
+    (asked,) = provider.asked
+    sent = asked.body["additionalModelRequestFields"]
+    assert (reply.content, sent["thinking"]["budget_tokens"]) == ("Yes", 1500)
+    assert caught.value.code == "MODEL_OPTION_UNSUPPORTED"
 
 
 @pytest.mark.parametrize(

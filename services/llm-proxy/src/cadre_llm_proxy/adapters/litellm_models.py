@@ -38,8 +38,9 @@ from cadre_llm_proxy.domain.schemas import self_contained
 __all__ = ["LitellmModels"]
 
 _LITELLM_SECONDS = 4000.0
-# Anthropic thinks with no fewer tokens.
+# Claude thinks with no fewer tokens.
 _LEAST_THINKING = 1024
+_OFFER_CLAUDE = frozenset({"anthropic", "bedrock", "vertex_ai"})
 _WITH_USAGE = {"include_usage": True}
 # What of `params` is passed on: settings of how a model writes. Others of litellm's arguments would change its address,
 # its credentials, or what litellm itself does.
@@ -118,21 +119,21 @@ def _arguments(litellm: Any, ask: Ask) -> dict[str, Any]:
     if body.get("service_tier") == "auto":
         # What is so without it; for Gemini, litellm would make it the dearest.
         del body["service_tier"]
-    if provider == "anthropic":
-        body |= _thinking(litellm, ask)
+    if provider in _OFFER_CLAUDE and "claude" in ask.target.model:
+        body |= _thinking(litellm, ask, provider)
     return {**body, **_reached(ask.target)}
 
 
-def _thinking(litellm: Any, ask: Ask) -> dict[str, Any]:
+def _thinking(litellm: Any, ask: Ask, provider: str) -> dict[str, Any]:
     """How Claude is to think, within `max_tokens`, of which thinking is a part: an effort is as many tokens as litellm
-    says, at most half of them. Raises OptionUnsupported where they do not suffice, which Anthropic refuses."""
+    says, at most half of them. Raises OptionUnsupported where they do not suffice, which its providers refuse."""
     most, params = ask.options.max_tokens, ask.options.params
     effort = params.get("reasoning_effort")
     if most is None:
         return {}
     said = params.get("thinking")
     if isinstance(effort, str):
-        said = litellm.AnthropicConfig.map_reasoning_effort(effort, ask.target.model, "anthropic")
+        said = litellm.AnthropicConfig.map_reasoning_effort(effort, ask.target.model, provider)
     if not isinstance(said, dict) or not isinstance(tokens := said.get("budget_tokens"), int):
         return {}
     if isinstance(effort, str):
