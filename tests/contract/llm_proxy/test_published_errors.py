@@ -17,6 +17,9 @@ from tests.fakes.providers import (
 )
 from tests.fakes.speeches import SPEECHES, Speech
 
+from cadre_llm_proxy.adapters.litellm_library import LitellmLibrary
+from cadre_llm_proxy.adapters.litellm_models import LitellmModels
+from cadre_llm_proxy.adapters.openai_http import Patience
 from cadre_llm_proxy.domain import calls, facts
 from cadre_llm_proxy.domain.completions import Models
 
@@ -119,6 +122,39 @@ async def test_an_overload_in_a_stream_is_the_providers_fault(
 
     with pytest.raises(facts.ProviderFailed):
         _ = [part async for part in models.stream(ask)]
+
+
+async def test_a_call_whose_time_is_over_before_litellm_is_loaded_cost_nothing(
+    ask: calls.Ask,
+) -> None:
+    class Loading(LitellmLibrary):
+        async def loaded(self) -> Any:
+            await asyncio.Event().wait()
+
+    models = LitellmModels(Loading(), Patience(connect_seconds=1, first_token_seconds=1))
+
+    async with asyncio.timeout(10):
+        for asked in (
+            models.ask(replace(ask, seconds=0.1)),
+            read(models, replace(ask, seconds=0.1)),
+        ):
+            with pytest.raises(facts.ProviderTimeout) as caught:
+                await asked
+            assert caught.value.spent is facts.Spent.NOTHING
+
+
+@pytest.mark.parametrize("speech", [GOOGLE, ANTHROPIC], indirect=True)
+async def test_a_page_in_place_of_a_stream_is_no_stream_that_was_cut(
+    models: Models, ask: calls.Ask, provider: ProviderServer
+) -> None:
+    provider.will(
+        Answer(content_type="text/html; charset=utf-8", chunks=(b"<html>Sign in</html>",))
+    )
+
+    with pytest.raises(facts.ReplyMalformed) as caught:
+        await read(models, ask)
+
+    assert "status" not in caught.value.metadata
 
 
 async def read(models: Models, ask: calls.Ask) -> None:

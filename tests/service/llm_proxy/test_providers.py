@@ -285,6 +285,66 @@ async def test_any_provider_that_litellm_knows_can_be_named(
     assert provider.asked[0].headers["authorization"] == "Bearer sk-secret-mistral"
 
 
+@pytest.mark.parametrize(
+    ("model", "name", "value"),
+    [
+        # Left out by litellm, and passed over by Ollama and llama.cpp.
+        ("google/gemini-2.5-flash", "min_p", 0.1),
+        ("ollama/llama3.2", "top_k", 7),
+        ("embedded/smollm2-135m-instruct", "reasoning_effort", "low"),
+        # Refused by litellm in a sentence.
+        ("anthropic/claude-opus-4-8", "top_k", 7),
+        ("google/gemini-2.5-flash", "reasoning_effort", "xhigh"),
+        # Refused by OpenAI.
+        ("openai/gpt-4.1-mini", "min_p", 0.1),
+    ],
+)
+async def test_a_param_that_is_not_taken_is_named_or_left_out_and_said_to_be(
+    model: str, name: str, value: object, start: Any, provider: ProviderServer
+) -> None:
+    provider_name, _, model = model.partition("/")
+    asked = {
+        "provider": provider_name,
+        "model": model,
+        "params": params(**{name: value}),
+        "max_tokens": 5,
+    }
+    error = {"type": "invalid_request_error", "param": name, "code": "unknown_parameter"}
+    refusal = json_answer({"error": {"message": "Unknown parameter.", **error}}, status=400)
+    answers = {"anthropic": anthropic_reply("Yes"), "google": gemini_reply("Yes")}
+    takes = answers.get(provider_name, openai_reply("Yes"))
+    provider.will(*([refusal, refusal] if provider_name == "openai" else []), takes)
+
+    async with start() as strict:
+        with pytest.raises(CadreError) as caught:
+            await strict.ask(**asked)
+    async with start(llm_drop_unsupported=True) as lenient:
+        reply = await lenient.ask(**asked)
+
+    assert caught.value.code == "MODEL_OPTION_UNSUPPORTED"
+    assert caught.value.metadata["param"] == name
+    assert name in caught.value.message
+    assert list(reply.dropped_options) == [name]
+
+
+async def test_an_option_that_litellm_refuses_by_its_value_is_named_or_left_out(
+    start: Any, provider: ProviderServer
+) -> None:
+    provider.will(anthropic_reply("Yes"))
+    asked = {"provider": "anthropic", "model": "claude-opus-4-8", "temperature": 0.3}
+
+    async with start() as strict:
+        with pytest.raises(CadreError) as caught:
+            await strict.ask(**asked)
+    async with start(llm_drop_unsupported=True) as lenient:
+        reply = await lenient.ask(**asked)
+
+    assert caught.value.metadata["param"] == "temperature"
+    # It made one up, and nobody answered.
+    assert "status" not in caught.value.metadata
+    assert list(reply.dropped_options) == ["temperature"]
+
+
 def params(**values: Any) -> common_pb2.Json:
     """Settings for the provider."""
     return common_pb2.Json(text=json.dumps(values))

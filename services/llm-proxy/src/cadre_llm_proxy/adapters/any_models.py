@@ -9,6 +9,7 @@ from cadre_llm_proxy.adapters.embedded import EmbeddedModel
 from cadre_llm_proxy.adapters.litellm_models import LitellmModels
 from cadre_llm_proxy.adapters.openai_http import OpenAiHttp
 from cadre_llm_proxy.adapters.picture_fetching import PictureFetching
+from cadre_llm_proxy.adapters.taken_params import refuse_unknown_params
 from cadre_llm_proxy.adapters.word_vectors import WordVectors
 from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Options
 from cadre_llm_proxy.domain.facts import ProviderTimeout
@@ -44,6 +45,7 @@ class AnyModels:
 
     async def ask(self, ask: Ask) -> Answer:
         """One answer. Raises a ProviderFailure; cancelling closes the connection."""
+        refuse_unknown_params(ask)
         if ask.target.provider != EMBEDDED:
             shown = await self._pictures.shown(ask) if _needs_pictures(ask) else ask
             return await self._way(ask.target.provider).ask(shown)
@@ -52,6 +54,7 @@ class AnyModels:
 
     def stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
         """Text as it is written, then the whole answer. Raises a ProviderFailure; closing closes the connection."""
+        refuse_unknown_params(ask)
         if ask.target.provider == EMBEDDED:
             return self._embedded_stream(ask)
         if _needs_pictures(ask):

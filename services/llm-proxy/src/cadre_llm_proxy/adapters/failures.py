@@ -107,6 +107,7 @@ _BY_IDENTIFIER: Mapping[str, type[facts.ProviderFailure]] = {
     "content_policy_violation": facts.ContentRefused,
     "unsupported_parameter": facts.OptionUnsupported,
     "unsupported_value": facts.OptionUnsupported,
+    "unknown_parameter": facts.OptionUnsupported,
     "insufficient_quota": facts.ProviderUnpaid,
     "rate_limit_exceeded": facts.RateLimited,
     "invalid_api_key": facts.KeyRefused,

@@ -1,7 +1,8 @@
 """litellm's exceptions in our words, by table."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cadre_llm_proxy.adapters.failures import (
@@ -57,6 +58,9 @@ FAILURES: Mapping[str, type[facts.ProviderFailure]] = {
 
 # What no status says: litellm's own reading is kept.
 _EXACT = (facts.ContextTooLong, facts.ContentRefused, facts.OptionUnsupported)
+_REFUSALS = (facts.OptionUnsupported, facts.RequestRefused)
+# What litellm makes a status up for: none was answered, or a good one.
+_NO_STATUS = (facts.StreamCut, facts.ReplyMalformed, facts.ProviderTimeout)
 _GOOD = 200
 _REFUSED = 400
 # What litellm says of a reply that it cannot read.
@@ -72,21 +76,31 @@ _NO_CONNECTION = ("Connection error", "Cannot connect to host", "connection atte
 
 
 def failure_of(
-    error: Exception, target: Target, *, seconds: float, answered: int = 0
+    error: Exception,
+    target: Target,
+    *,
+    seconds: float,
+    answered: int = 0,
+    options: Sequence[str] = (),
 ) -> facts.ProviderFailure:
     """What an exception from litellm means; `seconds` is how long was waited, `answered` the status of the
-    answer to it, 0 when there was none."""
+    answer to it, 0 when there was none, `options` the names of what the request sets."""
     for each in _chain(error):
         if isinstance(each, facts.ProviderFailure):
             return each
     status, body = _status(error), _error_body(error)
-    details = {**({"status": str(status)} if status else {}), **identifiers(body)}
     cls = _class_of(error, status, body)
     if cls in _MAYBE_MALFORMED and answered == _GOOD and status in _MADE_UP:
         # It worked on the request, and litellm could not read what it answered.
         cls = facts.ReplyMalformed
     elif _GOOD < answered < _REFUSED:
         cls = facts.ProviderUnreachable
+    details = identifiers(body)
+    if cls in _REFUSALS and not answered:
+        # It is litellm that refused, and made the status up.
+        details |= _named(error, options)
+    elif status and cls not in _NO_STATUS:
+        details = {"status": str(status), **details}
     fact = failure(cls, target, seconds=seconds, details=details)
     fact.retry_after_seconds = seconds_to_wait(_headers_of(error), body)
     return fact
@@ -161,6 +175,13 @@ def _headers_of(error: Exception) -> Mapping[str, str]:
 
 def _headers(error: BaseException) -> Mapping[str, str] | None:
     return getattr(getattr(error, "response", None), "headers", None)
+
+
+def _named(error: Exception, options: Sequence[str]) -> dict[str, str]:
+    """The option that an error is about."""
+    words = str(error).lower().replace("_", " ")
+    named = (n for n in options if re.search(rf"\b{re.escape(n.replace('_', ' '))}\b", words))
+    return next(({"param": name} for name in named), {})
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

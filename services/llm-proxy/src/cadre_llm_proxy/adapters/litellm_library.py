@@ -36,10 +36,12 @@ _NAMES = {
 
 @dataclass(kw_only=True)
 class Request:
-    """A request that litellm makes: how long it waits for a connection, and the status of its answer (0: none yet)."""
+    """A request that litellm makes: how long it waits for a connection, the status of its answer (0: none yet), and
+    whether that is a page for people."""
 
     connect_seconds: float = 10.0
     status: int = 0
+    is_page: bool = False
 
 
 REQUEST: ContextVar[Request] = ContextVar("REQUEST", default=Request())  # noqa: B039 - nobody reads the default's status

@@ -25,12 +25,13 @@ from cadre_llm_proxy.adapters.openai_format import (
 from cadre_llm_proxy.adapters.openai_http import DATA, DONE, Patience
 from cadre_llm_proxy.adapters.openai_values import Unreadable
 from cadre_llm_proxy.adapters.openai_written import WrittenReply
-from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Target
+from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Options, Target
 from cadre_llm_proxy.domain.facts import (
     OptionUnsupported,
     ProviderTimeout,
     ReplyMalformed,
     StreamCut,
+    TimeUsedUp,
 )
 from cadre_llm_proxy.domain.providers import OPENAI_COMPATIBLE
 from cadre_llm_proxy.domain.schemas import self_contained
@@ -48,6 +49,7 @@ _PARAMS = frozenset(
     "top_k min_p frequency_penalty presence_penalty repetition_penalty logit_bias reasoning_effort thinking "
     "parallel_tool_calls service_tier safety_settings web_search_options verbosity user".split()
 )
+_FIELDS = ("temperature", "max_tokens", "top_p", "seed", "stop", "top_logprobs")
 # Those that litellm's own table of what a model takes speaks of.
 _IN_TABLE = frozenset(
     "temperature max_tokens max_completion_tokens top_p seed stop logprobs top_logprobs tools tool_choice "
@@ -64,19 +66,20 @@ class LitellmModels:
 
     async def ask(self, ask: Ask) -> Answer:
         """One answer. Raises a ProviderFailure; cancelling closes the connection."""
-        litellm = await self._loaded()
-        with _failures(ask.target):
+        until = _now() + ask.seconds
+        litellm = await self._loaded(until)
+        with _failures(ask.target, ask.options):
             arguments = _arguments(litellm, ask)
-            async with asyncio.timeout(ask.seconds):
+            async with asyncio.timeout_at(until):
                 response = await litellm.acompletion(**arguments)
             return answer_of(response.model_dump(), ask)
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Delta | Answer]:
         """Text as it is written, then the whole answer. Raises a ProviderFailure; closing closes the connection."""
-        litellm = await self._loaded()
-        now = asyncio.get_running_loop().time()
-        first = now + min(ask.seconds, self._patience.first_token_seconds)
-        with _failures(ask.target):
+        until = _now() + ask.seconds
+        litellm = await self._loaded(until)
+        first = min(until, _now() + self._patience.first_token_seconds)
+        with _failures(ask.target, ask.options):
             arguments = _arguments(litellm, ask)
             async with asyncio.timeout_at(first):
                 response = await litellm.acompletion(
@@ -86,22 +89,35 @@ class LitellmModels:
             # Both: that of ours does not close litellm's, nor that of litellm the connection.
             async with (
                 aclosing(response),
-                aclosing(_parts(response, ask, first, now + ask.seconds)) as parts,
+                aclosing(_parts(response, ask, first, until)) as parts,
             ):
                 async for part in parts:
                     yield part
 
     async def embed(self, ask: EmbedAsk) -> Embeddings:
         """Vectors of texts. Raises a ProviderFailure."""
-        litellm = await self._loaded()
+        until = _now() + ask.seconds
+        litellm = await self._loaded(until)
         with _failures(ask.target):
-            async with asyncio.timeout(ask.seconds):
+            async with asyncio.timeout_at(until):
                 response = await litellm.aembedding(**embeddings_body(ask), **_reached(ask.target))
             return embeddings_of(response.model_dump(), ask)
 
-    async def _loaded(self) -> Any:
+    async def _loaded(self, until: float) -> Any:
+        """litellm. Raises TimeUsedUp where that is not there in time: nothing was sent."""
         REQUEST.set(Request(connect_seconds=self._patience.connect_seconds))
-        return await self._library.loaded()
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._library.loaded()
+        except TimeoutError as exc:
+            raise TimeUsedUp(
+                "the call's time was over before litellm was loaded, which takes some seconds once",
+                resolution="Try again, or give the node a longer timeout.",
+            ) from exc
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _arguments(litellm: Any, ask: Ask) -> dict[str, Any]:
@@ -179,7 +195,7 @@ def _key(target: Target) -> str | None:
 
 
 @contextmanager
-def _failures(target: Target) -> Iterator[None]:
+def _failures(target: Target, options: Options | None = None) -> Iterator[None]:
     began = monotonic()
     try:
         yield
@@ -191,7 +207,18 @@ def _failures(target: Target) -> Iterator[None]:
         if not is_ours(exc):
             raise
         waited = monotonic() - began
-        raise failure_of(exc, target, seconds=waited, answered=REQUEST.get().status) from exc
+        raise failure_of(
+            exc,
+            target,
+            seconds=waited,
+            answered=REQUEST.get().status,
+            options=_names(options or Options()),
+        ) from exc
+
+
+def _names(options: Options) -> list[str]:
+    """What is set of the options that litellm may refuse by itself."""
+    return [*options.params, *(n for n in _FIELDS if getattr(options, n) != getattr(Options(), n))]
 
 
 def _refuse_unreadable(response: Any, target: Target) -> None:
@@ -247,6 +274,8 @@ async def _parts(
             yield delta
     if not reply.begun:
         raise Unreadable("no stream of events")
+    if REQUEST.get().is_page:
+        raise Unreadable("a page in place of a stream of events")
     # litellm ends a stream that was cut as if the model had stopped by itself.
     if response.received_finish_reason is None and not response.intermittent_finish_reason:
         raise failure(StreamCut, ask.target)

@@ -27,6 +27,7 @@ def bound_requests() -> None:
         request.extensions["timeout"] = {**waits, "connect": ours.connect_seconds}
         response: httpx.Response = await send(self, request)
         ours.status = response.status_code
+        ours.is_page = response.headers.get("content-type", "").startswith("text/html")
         if response.has_redirect_location:
             del response.headers["location"]
         assert isinstance(response.stream, httpx.AsyncByteStream)
