@@ -144,6 +144,22 @@ async def test_a_call_whose_time_is_over_before_litellm_is_loaded_cost_nothing(
 
 
 @pytest.mark.parametrize("speech", [GOOGLE, ANTHROPIC], indirect=True)
+async def test_closing_leaves_no_connection_open(
+    ask: calls.Ask, speech: Speech, provider: ProviderServer
+) -> None:
+    provider.will(speech.stream(["Hello", " there"]))
+    library = LitellmLibrary()
+    await read(LitellmModels(library, Patience(connect_seconds=5, first_token_seconds=5)), ask)
+    assert provider.writers
+
+    await library.close()
+
+    async with asyncio.timeout(5):
+        while provider.writers:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("speech", [GOOGLE, ANTHROPIC], indirect=True)
 async def test_a_page_in_place_of_a_stream_is_no_stream_that_was_cut(
     models: Models, ask: calls.Ask, provider: ProviderServer
 ) -> None:

@@ -92,6 +92,8 @@ class LitellmLibrary:
         if self._import is not None and self._import.done() and not self._import.cancelled():
             litellm: Any = self._import.result()
             await litellm.close_litellm_async_clients()
+            # Gemini's streams go over this one, which is not among them; closed as a whole, it could not be used again.
+            await litellm.module_level_aclient.client._transport.aclose()
             # It would go on handing out the closed ones.
             litellm.in_memory_llm_clients_cache.flush_cache()
 
