@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -92,6 +93,28 @@ async def test_a_conversation_reaches_the_provider_whole(
 
     sent = str(provider.asked[0].body)
     assert all(each in sent for each in ("Be brief.", "Is it cold?", "weather", "Oslo", "minus 4"))
+
+
+@pytest.mark.parametrize("values", [{"enum": ["good", "bad"]}, {"const": "good"}])
+async def test_a_schema_reaches_the_provider_with_its_values_and_stays_as_it_is(
+    values: dict[str, Any],
+    models: Models,
+    ask: calls.Ask,
+    speech: Speech,
+    provider: ProviderServer,
+) -> None:
+    provider.will(speech.tool_call("rate", '{"mood": "good"}'))
+    parameters = {"type": "object", "properties": {"mood": values}, "required": ["mood"]}
+    before = deepcopy(parameters)
+    tool = calls.ToolDefinition(name="rate", description="Rates.", parameters=parameters)
+
+    await models.ask(replace(ask, tools=(tool,)))
+    await models.ask(replace(ask, output_schema=parameters))
+
+    assert parameters == before
+    assert "good" in leaves(provider.asked[0].body["tools"])
+    assert "object" not in str(provider.asked[0].body["tools"]).partition("mood")[2]
+    assert "good" in leaves({**provider.asked[1].body, "tools": [], "messages": []})
 
 
 async def test_usage_says_what_was_cached_and_thoughts_are_kept_apart_from_the_reply(

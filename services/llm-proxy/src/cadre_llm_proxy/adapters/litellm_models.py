@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from time import monotonic
 from typing import Any
@@ -34,7 +35,7 @@ from cadre_llm_proxy.domain.facts import (
     TimeUsedUp,
 )
 from cadre_llm_proxy.domain.providers import OPENAI_COMPATIBLE
-from cadre_llm_proxy.domain.schemas import self_contained
+from cadre_llm_proxy.domain.schemas import self_contained, typed
 
 __all__ = ["LitellmModels"]
 
@@ -124,7 +125,8 @@ def _arguments(litellm: Any, ask: Ask) -> dict[str, Any]:
     for name in ask.options.params:
         if name not in _PARAMS:
             raise _unsupported(name, ask.target)
-    body = body_of(_followed(ask))
+    # A copy: litellm changes schemas where they are, and replies are checked against them.
+    body = deepcopy(body_of(_followed(ask)))
     provider = litellm_provider(ask.target.provider)
     taken = litellm.get_supported_openai_params(
         model=ask.target.model, custom_llm_provider=provider
@@ -164,10 +166,14 @@ def _thinking(litellm: Any, ask: Ask, provider: str) -> dict[str, Any]:
 
 
 def _followed(ask: Ask) -> Ask:
-    """The request with schemas whose references litellm can follow."""
-    tools = tuple(replace(tool, parameters=self_contained(tool.parameters)) for tool in ask.tools)
-    schema = None if ask.output_schema is None else self_contained(ask.output_schema)
+    """The request with schemas that litellm can follow."""
+    tools = tuple(replace(tool, parameters=_plain(tool.parameters)) for tool in ask.tools)
+    schema = None if ask.output_schema is None else _plain(ask.output_schema)
     return replace(ask, tools=tools, output_schema=schema)
+
+
+def _plain(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    return typed(self_contained(schema))
 
 
 def _unsupported(name: str, target: Target) -> Exception:

@@ -25,6 +25,7 @@ __all__ = [
     "moved",
     "self_contained",
     "tightened",
+    "typed",
 ]
 
 _FENCE = "```"
@@ -34,6 +35,7 @@ _SUBSCHEMAS = (
 )
 _SUBSCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SUBSCHEMA_MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+_TYPES: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _NAMED = re.compile(r"#/\$defs/[^/]+")
 _MOST_PARTS = 20_000
 _REMEMBERED = 500
@@ -134,6 +136,21 @@ def self_contained(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _part(reference: str) -> str:
     return "part_" + reference.encode().hex()
+
+
+def typed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema with each one value as a list of values, and the type of those that it lists without one: for Google,
+    litellm would leave the one out, and make objects of any kind of the others."""
+
+    def add(node: dict[str, Any]) -> dict[str, Any]:
+        if "const" in node and "enum" not in node:
+            node = {**node, "enum": [node["const"]]}
+        types = {_TYPES.get(type(value)) for value in node.get("enum", ())}
+        if "type" in node or len(types) != 1 or None in types:
+            return node
+        return {"type": types.pop(), **node}
+
+    return _mapped(schema, add)
 
 
 def tightened(schema: Mapping[str, Any]) -> dict[str, Any]:
