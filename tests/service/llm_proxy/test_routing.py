@@ -232,6 +232,44 @@ async def test_what_a_minute_allows_is_kept_to(
     assert caught.value.code == "MODEL_BUSY"
 
 
+@pytest.mark.parametrize("limit", [{"requests_per_minute": 2}, {"tokens_per_minute": 100}])
+async def test_what_a_minute_allows_is_kept_to_over_a_restart(
+    limit: dict[str, int], start: Any, tmp_path: Path, provider: ProviderServer
+) -> None:
+    deployment = {"model": "openai/gpt-4.1", **limit}
+    path = models_file(tmp_path, {"groups": {"slow": {"deployments": [deployment]}}})
+
+    async with start(llm_models_file=path) as proxy:
+        for text in ("a", "b"):
+            # A reply that is given again is no request.
+            for _ in range(2):
+                await proxy.ask(text, provider="", model="slow", cache_seconds=60)
+    async with start(llm_models_file=path) as proxy:
+        with pytest.raises(CadreError) as caught:
+            await proxy.ask(provider="", model="slow", max_tokens=80, timeout_seconds=0.5)
+
+    assert len(provider.asked) == 2
+    assert caught.value.code == "MODEL_BUSY"
+
+
+async def test_none_waits_for_a_model_of_a_group_while_another_has_a_place(
+    start: Any, tmp_path: Path, provider: ProviderServer
+) -> None:
+    deployments = [{"model": f"openai/gpt-4.1{name}", "concurrent": 1} for name in ("", "-mini")]
+    path = models_file(tmp_path, {"groups": {"fast": {"deployments": deployments}}})
+    provider.will(Answer(stall=True))
+
+    async with start(llm_models_file=path) as proxy, asyncio.TaskGroup() as asking:
+        both = [asking.create_task(proxy.ask(provider="", model="fast")) for _ in range(2)]
+        async with asyncio.timeout(10):
+            while len(provider.asked) < 2:  # noqa: ASYNC110 - seen from outside
+                await asyncio.sleep(0.01)
+        for each in both:
+            each.cancel()
+
+    assert {each.body["model"] for each in provider.asked} == {"gpt-4.1", "gpt-4.1-mini"}
+
+
 async def test_a_file_of_models_that_is_wrong_says_where(start: Any, tmp_path: Path) -> None:
     path = models_file(tmp_path, {"groups": {"fast": {"deployments": [{"model": "nonsense"}]}}})
 

@@ -1,7 +1,7 @@
 """Builds the llm-proxy's parts; the only place that does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -29,11 +29,14 @@ from cadre_llm_proxy.domain.patience import PatientLedger
 from cadre_llm_proxy.domain.providers import Environment, Providers
 from cadre_llm_proxy.domain.replies import Replies
 from cadre_llm_proxy.domain.routes import Group, Routes
+from cadre_llm_proxy.domain.usage import CallQuery, Selection
 from cadre_llm_proxy.entrypoint.llm import LlmServicer
 from cadre_llm_proxy.entrypoint.usage import UsageServicer
 from cadre_llm_proxy.settings import ProcessEnvironment, Settings
 
 __all__ = ["build", "build_with"]
+
+_MOST_REMEMBERED = 100_000
 
 
 @asynccontextmanager
@@ -88,7 +91,7 @@ async def build_with(
         models=traced,
         metering=metering,
         replies=Replies(patient),
-        routes=Routes(own_models.groups, cooldown_seconds=settings.llm_cooldown_seconds),
+        routes=await _routes(own_models.groups, ledger, settings, clock()),
         retries=settings.llm_retries,
         drops=settings.llm_drop_unsupported,
     )
@@ -118,6 +121,18 @@ async def _opened_ledger(settings: Settings, clock: Callable[[], datetime]) -> S
     await ledger.join()
     await ledger.forget_replies(before=clock() - timedelta(days=settings.llm_reply_days))
     return ledger
+
+
+async def _routes(
+    groups: Mapping[str, Group], ledger: SqlLedger, settings: Settings, now: datetime
+) -> Routes:
+    """The routes, which know what was sent in the minute before this start."""
+    routes = Routes(groups, cooldown_seconds=settings.llm_cooldown_seconds)
+    if routes.forgets:
+        last_minute = Selection(start=now - timedelta(minutes=1))
+        entries = await ledger.entries(CallQuery(selection=last_minute, limit=_MOST_REMEMBERED))
+        routes.remember(entries, now)
+    return routes
 
 
 def _rules(groups: Iterable[Group]) -> AddressRules:

@@ -117,6 +117,11 @@ class Entry:
     saved_usd: Decimal | None = None
     saved_tokens: int = 0
 
+    @property
+    def was_sent(self) -> bool:
+        """Whether it is of a request to a provider."""
+        return self.status not in (EntryStatus.REPLAYED, EntryStatus.CACHED)
+
     def counted(self) -> Amount:
         """What budgets count: what it used or, as long as nobody knows that, the most that it could use."""
         usd = self.reserved_usd if self.cost_usd is None else self.cost_usd

@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from time import monotonic
 from urllib.parse import urlsplit
 
 from cadre_llm_proxy.domain.calls import CompletionRequest, Options, Target
+from cadre_llm_proxy.domain.entries import Entry
 from cadre_llm_proxy.domain.facts import ModelBusy, ProviderFailure, RateLimited, RequestInvalid
 
 __all__ = ["Deployment", "Group", "Limits", "Route", "Routes", "Standing", "route_to"]
@@ -27,6 +29,11 @@ class Limits:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     queue: int = 100
+
+    @property
+    def are_by_the_minute(self) -> bool:
+        """Whether what was sent within the last minute counts."""
+        return self.requests_per_minute is not None or self.tokens_per_minute is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +134,32 @@ class Routes:
         """A place at a route's model for one request of about `tokens`. Raises ModelBusy."""
         if route.limits == Limits():
             return nullcontext()
+        return self._gate(route).admitted(tokens, seconds)
+
+    def remember(self, entries: Sequence[Entry], now: datetime) -> None:
+        """Counts requests of the last minute, the newest first, in the limits by the minute of the models that they
+        were put to: those of each address, as the ledger does not say at which it was."""
+        for deployment in self._limited_by_the_minute:
+            of_model = (deployment.provider, deployment.model)
+            sent = [e for e in entries if (e.provider, e.model) == of_model and e.was_sent]
+            self._gate(_route(Options(), deployment)).remember(sent, now)
+
+    @property
+    def forgets(self) -> bool:
+        """Whether there are limits by the minute, for which `remember` is needed at a start."""
+        return bool(self._limited_by_the_minute)
+
+    @property
+    def _limited_by_the_minute(self) -> list[Deployment]:
+        every = (each for group in self.groups for each in group.deployments)
+        return [each for each in every if each.limits.are_by_the_minute]
+
+    def _gate(self, route: Route) -> "_Gate":
         gate = self._gates.get(route.deployment)
         if gate is None:
             gate = _Gate(route.limits, name=f"{route.options.provider}/{route.options.model}")
             self._gates[route.deployment] = gate
-        return gate.admitted(tokens, seconds)
+        return gate
 
     def worked(self, route: Route) -> None:
         """The route's model answered."""
@@ -153,6 +181,10 @@ class Routes:
             seconds = self._cooldown_seconds if said is None else said
             self._cool_until[route.deployment] = monotonic() + seconds
 
+    def _is_full(self, route: Route) -> bool:
+        gate = self._gates.get(route.deployment)
+        return gate is not None and gate.would_wait(0)
+
     def _expanded(self, options: Options, seen: frozenset[str]) -> list[Route]:
         group = None if options.provider else self._groups.get(options.model)
         if group is None:
@@ -165,7 +197,9 @@ class Routes:
                 resolution="Leave api_base and api_key_env out, or name a provider and a model.",
                 metadata={"group": group.name},
             )
-        routes = [_route(options, deployment) for deployment in _shuffled(group.deployments)]
+        drawn = [_route(options, deployment) for deployment in _shuffled(group.deployments)]
+        # None waits for a place while another of the group has one.
+        routes = sorted(drawn, key=self._is_full)
         for name in group.fallbacks:
             named = self._named(options, name)
             routes += self._expanded(named, seen | {group.name})
@@ -216,6 +250,12 @@ class _Gate:
         """How many calls wait."""
         return self._waiting
 
+    def remember(self, sent: Sequence[Entry], now: datetime) -> None:
+        """Counts requests that were sent, the newest first."""
+        for entry in sent:
+            ago = (now - entry.time).total_seconds()
+            self._sent.appendleft((monotonic() - ago, entry.counted().tokens))
+
     @asynccontextmanager
     async def admitted(self, tokens: int, seconds: float) -> AsyncIterator[None]:
         """A place, within `seconds`. Raises ModelBusy."""
@@ -227,7 +267,7 @@ class _Gate:
                 self._places.release()
 
     async def _enter(self, tokens: int, seconds: float) -> None:
-        if self._waiting >= self._limits.queue and self._would_wait(tokens):
+        if self._waiting >= self._limits.queue and self.would_wait(tokens):
             queue = self._limits.queue
             raise self._busy(f"{queue} calls wait for it already" if queue else "none may wait")
         self._waiting += 1
@@ -242,7 +282,8 @@ class _Gate:
         finally:
             self._waiting -= 1
 
-    def _would_wait(self, tokens: int) -> bool:
+    def would_wait(self, tokens: int) -> bool:
+        """Whether a call would have to wait now."""
         no_place = self._limits.concurrent is not None and self._places.locked()
         return no_place or self._turn.locked() or self._is_full(tokens)
 
