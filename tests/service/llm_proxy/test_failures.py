@@ -115,6 +115,7 @@ async def test_a_provider_that_wants_a_long_wait_is_not_waited_for(
         await asyncio.wait_for(proxy.ask(), 15)
 
     assert caught.value.code == "RATE_LIMITED"
+    assert caught.value.metadata["retry_after_seconds"] == "3600"
     assert len(provider.asked) == 1
 
 

@@ -178,17 +178,22 @@ def failure(
     *,
     seconds: float = 0.0,
     details: Mapping[str, str] | None = None,
+    retry_after_seconds: float | None = None,
 ) -> facts.ProviderFailure:
-    """The fact, in words; `seconds` is how long was waited."""
+    """The fact, in words; `seconds` is how long was waited, `retry_after_seconds` what is to be waited."""
     details = {k: v for k, v in (details or {}).items() if not _quotes_key(v, target)}
+    if retry_after_seconds is not None:
+        details["retry_after_seconds"] = f"{retry_after_seconds:g}"
     message, resolution = _WORDS[cls]
     said = {"provider": target.provider, "model": target.model}
     suffix = f" ({', '.join(f'{k} {v}' for k, v in details.items())})" if details else ""
-    return cls(
+    fact = cls(
         message.format(seconds=seconds, **said) + suffix,
         resolution=resolution.format(**said),
         metadata={**said, **details},
     )
+    fact.retry_after_seconds = retry_after_seconds
+    return fact
 
 
 def _quotes_key(text: str, target: Target) -> bool:

@@ -101,9 +101,8 @@ def failure_of(
         details |= _named(error, options)
     elif status and cls not in _NO_STATUS:
         details = {"status": str(status), **details}
-    fact = failure(cls, target, seconds=seconds, details=details)
-    fact.retry_after_seconds = seconds_to_wait(_headers_of(error), body)
-    return fact
+    wait = seconds_to_wait(_headers_of(error), body)
+    return failure(cls, target, seconds=seconds, details=details, retry_after_seconds=wait)
 
 
 def is_ours(error: Exception) -> bool:

@@ -250,9 +250,9 @@ async def _refusal(response: aiohttp.ClientResponse, target: Target) -> facts.Pr
     except (ValueError, RecursionError, Unreadable):
         body = {}
     details = {"status": str(response.status), **identifiers(body)}
-    fact = failure(meaning(response.status, body), target, details=details)
-    fact.retry_after_seconds = seconds_to_wait(response.headers, body)
-    return fact
+    wait = seconds_to_wait(response.headers, body)
+    cls = meaning(response.status, body)
+    return failure(cls, target, details=details, retry_after_seconds=wait)
 
 
 def _refuse_error(document: Mapping[str, Any], target: Target) -> None:
