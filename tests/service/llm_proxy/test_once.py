@@ -4,7 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.fakes.providers import ProviderServer, openai_error, openai_reply, openai_stream
+from tests.fakes.providers import (
+    ProviderServer,
+    openai_error,
+    openai_reply,
+    openai_stream,
+    openai_thinking,
+)
 
 from cadre_kit.errors import CadreError, Conflict
 
@@ -78,3 +84,14 @@ async def test_a_stream_and_a_plain_call_share_the_stored_reply(
     assert streamed[-1].reply.call_id == plain.call_id
     assert [part.delta for part in again] == ["ab", ""]
     assert len(provider.asked) == 1
+
+
+async def test_a_stream_of_the_stored_reply_has_what_the_model_thought(
+    proxy: Any, provider: ProviderServer
+) -> None:
+    provider.will(openai_thinking("Hmm.", "Yes"))
+    await proxy.ask(key="k")
+
+    parts = [part async for part in proxy.stream(key="k")]
+
+    assert [(p.reasoning_delta, p.delta) for p in parts[:-1]] == [("Hmm.", ""), ("", "Yes")]

@@ -91,7 +91,7 @@ class Completions:
         """Text as it is written, then the whole reply. Nothing is tried again once text was sent."""
         async with self._once(request, key) as found:
             if isinstance(found, Reply):
-                yield Delta(text=found.content)
+                yield Delta(text=found.content, reasoning=found.reasoning)
                 yield found
                 return
             sent = False
