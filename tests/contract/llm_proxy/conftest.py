@@ -68,6 +68,8 @@ async def provider() -> AsyncIterator[ProviderServer]:
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def ways() -> AsyncIterator[dict[bool, Models]]:
     library = LitellmLibrary()
+    # Else the first call would wait for that, within its time.
+    await library.loaded()
     direct = OpenAiHttp(PATIENCE)
     yield {True: direct, False: LitellmModels(library, PATIENCE)}
     await direct.close()

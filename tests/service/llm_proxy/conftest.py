@@ -109,7 +109,8 @@ def request(
     run_id: str = "run-1",
     node: str = "node-1",
     workflow: str = "greet",
-    timeout_seconds: float = 20.0,
+    # The first call through litellm waits for its import, within its time.
+    timeout_seconds: float = 50.0,
     tools: Sequence[llm_pb2.ToolDefinition] = (),
     tool_choice: llm_pb2.ToolChoice.ValueType = llm_pb2.TOOL_CHOICE_AUTO,
     messages: Sequence[llm_pb2.Message] = (),
