@@ -232,7 +232,10 @@ def test_a_budget_says_what_happens_at_its_end(cadre: Cadre, store: Store) -> No
     model = "openai/gpt-4.1-mini"
     for name, options in (("a", ()), ("b", ("--pause",)), ("c", ("--downgrade-to", model))):
         cadre("budgets", "set", name, "--usd", "10", "--per", "day", *options)
+    listed = cadre("budgets", "list").stdout
 
+    assert "$10 a day, then runs wait" in listed
+    assert f"$10 a day, then {model} is asked" in listed
     assert [each["on_exceed"] for each in store.budgets.values()] == ["fail", "pause", "downgrade"]
     assert store.budgets["c"]["downgrade_to"] == model
 

@@ -114,7 +114,7 @@ def _scope(workflow: str | None, key: str | None, run_id: str | None) -> tuple[s
 
 def _rows(status: "BudgetStatus") -> list[tuple[str, ...]]:
     budget = status.budget
-    head = (escape(budget.name), escape(_bounds(budget)), _limit(budget))
+    head = (escape(budget.name), escape(_bounds(budget)), escape(_limit(budget)))
     if not status.uses:
         return [(*head, f"each {budget.period}", "-", "-", "-", "")]
     return [(*head, *_use_cells(budget, use)) for use in status.uses]
@@ -143,4 +143,5 @@ def _limit(budget: "Budget") -> str:
         limits.append(cost(budget.usd))
     if budget.tokens is not None:
         limits.append(f"{count(budget.tokens)} tokens")
-    return f"{' and '.join(limits)} a {budget.period}"
+    limit = f"{' and '.join(limits)} a {budget.period}"
+    return f"{limit}, {budget.instead}" if budget.instead else limit

@@ -86,11 +86,12 @@ def draw_budget(status: BudgetStatus) -> None:
 
 
 def limit_of(status: BudgetStatus) -> str:
-    """$5 and 1,000 tokens a day."""
+    """$5 and 1,000 tokens a day, then runs wait."""
     budget = status.budget
     usd = [dollars(budget.usd)] if budget.usd is not None else []
     counted = [f"{budget.tokens:,} tokens"] if budget.tokens is not None else []
-    return f"{' and '.join([*usd, *counted])} a {budget.period}"
+    limit = f"{' and '.join([*usd, *counted])} a {budget.period}"
+    return f"{limit}, {budget.instead}" if budget.instead else limit
 
 
 def use_of(use: BudgetUse) -> str:

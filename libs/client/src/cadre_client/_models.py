@@ -514,6 +514,13 @@ class Budget(Answer):
     on_exceed: str = "fail"
     downgrade_to: str = ""
 
+    @property
+    def instead(self) -> str:
+        """What happens to a call that could pass it, in words; empty where it just fails."""
+        if self.on_exceed == "downgrade":
+            return f"then {self.downgrade_to} is asked"
+        return "then runs wait" if self.on_exceed == "pause" else ""
+
 
 class BudgetUse(Answer):
     """What one period of a budget used, the worst case of open and uncertain calls included."""
