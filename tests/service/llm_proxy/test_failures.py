@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 from tests.fakes.providers import (
+    INPUT_TOKENS,
     Answer,
     ProviderServer,
+    anthropic_stream,
+    gemini_stream,
     json_answer,
     openai_ended_early,
     openai_error,
@@ -179,6 +182,22 @@ async def test_a_cut_stream_is_an_error_and_what_came_is_paid(
     total = (await proxy.sums()).total
     assert total.output_tokens in seen
     assert float(total.cost_usd) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "streamed"), [("anthropic", anthropic_stream), ("google", gemini_stream)]
+)
+async def test_what_the_provider_said_before_a_stream_was_cut_is_what_was_sent(
+    name: str, streamed: Any, proxy: Any, provider: ProviderServer
+) -> None:
+    begun = streamed(["Hello", " there", "!"])
+    provider.will(replace(begun, chunks=begun.chunks[:3], cut=True))
+
+    with pytest.raises(Unavailable) as caught:
+        _ = [part async for part in proxy.stream("Hello you, " * 100, provider=name)]
+
+    assert caught.value.code == "PROVIDER_STREAM_CUT"
+    assert (await proxy.sums()).total.input_tokens == INPUT_TOKENS
 
 
 @pytest.mark.parametrize("end", ["cut", "stall"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -24,7 +24,7 @@ from cadre_llm_proxy.adapters.openai_format import (
     embeddings_of,
 )
 from cadre_llm_proxy.adapters.openai_http import DATA, DONE, Patience
-from cadre_llm_proxy.adapters.openai_values import Unreadable
+from cadre_llm_proxy.adapters.openai_values import Unreadable, tokens_of
 from cadre_llm_proxy.adapters.openai_written import WrittenReply
 from cadre_llm_proxy.domain.calls import Answer, Ask, Delta, EmbedAsk, Embeddings, Options, Target
 from cadre_llm_proxy.domain.facts import (
@@ -34,6 +34,7 @@ from cadre_llm_proxy.domain.facts import (
     StreamCut,
     TimeUsedUp,
 )
+from cadre_llm_proxy.domain.prices import Tokens
 from cadre_llm_proxy.domain.providers import OPENAI_COMPATIBLE
 from cadre_llm_proxy.domain.schemas import self_contained, typed
 
@@ -275,9 +276,11 @@ async def _parts(
     response: Any, ask: Ask, first: float, last: float
 ) -> AsyncGenerator[Delta | Answer]:
     reply = WrittenReply(model=ask.target.model)
+    used, seen = None, 0
     async for chunk in _until(response, first, last):
+        used, seen = _used(response.chunks[seen:]) or used, len(response.chunks)
         for delta in reply.add(chunk.model_dump()):
-            yield delta
+            yield replace(delta, used=used)
     if not reply.begun:
         raise Unreadable("no stream of events")
     if REQUEST.get().is_page:
@@ -286,6 +289,13 @@ async def _parts(
     if response.received_finish_reason is None and not response.intermittent_finish_reason:
         raise failure(StreamCut, ask.target)
     yield reply.answer()
+
+
+def _used(chunks: Sequence[Any]) -> Tokens | None:
+    """What the provider said was used so far, which litellm keeps for the end: Anthropic says it with its first event,
+    Google with each."""
+    said = [usage for chunk in chunks if (usage := getattr(chunk, "usage", None)) is not None]
+    return tokens_of(said[-1].model_dump()) if said else None
 
 
 async def _until(response: Any, first: float, last: float) -> AsyncIterator[Any]:

@@ -253,11 +253,12 @@ class Ask:
 @dataclass(frozen=True, kw_only=True)
 class Delta:
     """What a model wrote, as it writes: a part of its reply, of what it thinks before (`reasoning`), or of its calls of
-    tools, which are shown when they are whole."""
+    tools, which are shown when they are whole. `used` is what the provider says was used so far, if it does."""
 
     text: str = field(default="", repr=False)
     reasoning: str = field(default="", repr=False)
     calls: str = field(default="", repr=False)
+    used: Tokens | None = None
 
     @property
     def is_shown(self) -> bool:

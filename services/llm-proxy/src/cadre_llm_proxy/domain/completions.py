@@ -164,7 +164,7 @@ class Completions:
                     if isinstance(part, Answer):
                         answer = part
                         continue
-                    metered.wrote(part.text + part.reasoning + part.calls)
+                    metered.wrote(part)
                     if tries.form.shows_text and part.is_shown:
                         yield part
             assert answer is not None, "a stream ends with the whole answer"

@@ -15,6 +15,7 @@ from cadre_llm_proxy.domain.calls import (
     Answer,
     BudgetWarning,
     CompletionRequest,
+    Delta,
     Message,
     Options,
     Reply,
@@ -175,6 +176,7 @@ class Metered:
         self._call = call
         self._messages = messages
         self._written: list[str] = []
+        self._used: Tokens | None = None
         self._answer: Answer | None = None
         self._first_token_ms: int | None = None
         self._settled = False
@@ -196,11 +198,12 @@ class Metered:
             self._call.usage += ended.usage()
             await self._settle(ended)
 
-    def wrote(self, text: str) -> None:
-        """More text of a stream came."""
+    def wrote(self, part: Delta) -> None:
+        """More of a stream came."""
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
-        self._written.append(text)
+        self._written.append(part.text + part.reasoning + part.calls)
+        self._used = part.used or self._used
 
     def answered(self, answer: Answer) -> None:
         """The whole answer came; whether it can be used is another question."""
@@ -273,10 +276,11 @@ class Metered:
         return (self._estimated("".join(self._written)), True) if self._written else (None, False)
 
     def _estimated(self, written: str) -> Tokens:
-        """About how many tokens were used."""
-        return Tokens(
-            input=self._opened.likely_input_tokens, output=self._metering.likely_tokens(written)
-        )
+        """About how many tokens were used; what the provider said of those that were sent is better known."""
+        likely = self._metering.likely_tokens(written)
+        if self._used is None:
+            return Tokens(input=self._opened.likely_input_tokens, output=likely)
+        return replace(self._used, output=max(likely, self._used.output))
 
     def _elapsed_ms(self) -> int:
         return round((monotonic() - self._began) * 1000)
