@@ -200,6 +200,24 @@ async def test_of_budgets_that_refuse_at_once_each_may_name_the_cheaper_model(
     assert [asked.body["model"] for asked in provider.asked] == ["gpt-4.1-nano"]
 
 
+async def test_a_cheaper_model_without_a_key_is_passed_over(
+    start: Any, variables: dict[str, str], provider: ProviderServer
+) -> None:
+    mini, claude = "openai/gpt-4.1-mini", "anthropic/claude-haiku-4-5"
+    async with start() as proxy:
+        await set_budget(proxy, "a", usd="0.00006", on_exceed=DOWNGRADE, downgrade_to=claude)
+    del variables["ANTHROPIC_API_KEY"]
+
+    async with start() as proxy:
+        alone = await outcome(proxy.ask(model="gpt-4.1", max_tokens=10))
+        await set_budget(proxy, "b", usd="0.00006", on_exceed=DOWNGRADE, downgrade_to=mini)
+        both = await proxy.ask(model="gpt-4.1", max_tokens=10)
+
+    assert alone == "BUDGET_EXCEEDED"
+    assert [asked.body["model"] for asked in provider.asked] == ["gpt-4.1-mini"]
+    assert both.provider == "openai"
+
+
 async def test_a_model_that_costs_nothing_can_be_asked_where_nothing_is_left(proxy: Any) -> None:
     spent = await proxy.ask(max_tokens=10)
     await set_budget(proxy, usd="0.00001", on_exceed=DOWNGRADE, downgrade_to="ollama/llama3.2")

@@ -24,7 +24,7 @@ from cadre_llm_proxy.domain.calls import (
 )
 from cadre_llm_proxy.domain.entries import Bound, Entry, EntryStatus
 from cadre_llm_proxy.domain.estimates import Tokenizer, bound_of
-from cadre_llm_proxy.domain.facts import BudgetExceeded, ProviderFailure, Spent
+from cadre_llm_proxy.domain.facts import BudgetExceeded, KeyMissing, ProviderFailure, Spent
 from cadre_llm_proxy.domain.prices import FREE, Price, Tokens, cost_of, price_served
 
 __all__ = ["Call", "Entries", "Kept", "Metered", "Metering", "Unanswered"]
@@ -153,7 +153,12 @@ class Metering:
     ) -> Target:
         for named in refused.downgrades if call.may_downgrade else ():
             provider, _, model = named.partition("/")
-            target = await self._target_of(Options(provider=provider, model=model))
+            try:
+                target = await self._target_of(Options(provider=provider, model=model))
+            except KeyMissing as missing:
+                # The budget is what stops the call; that its model cannot be asked is for the operator.
+                log.warning("budget_cannot_downgrade", to=named, reason=missing.message)
+                continue
             if (target.provider, target.model) not in refused_models:
                 return target
         raise refused
