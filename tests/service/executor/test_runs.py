@@ -152,6 +152,30 @@ async def test_a_retry_asks_anew_and_counts_both_calls(
     assert near.llm_proxy.asked[:2] == [f"{run.id}/classify/1/{n}/1" for n in (1, 2)]
 
 
+async def test_a_retry_waits_as_long_as_the_provider_says(
+    executor: Executor, near: Neighbours
+) -> None:
+    refusals = [
+        LimitExceeded("no more", code="RATE_LIMITED", metadata={"retry_after_seconds": "0.25"})
+    ]
+
+    def answer(request: llm_pb2.CompleteRequest) -> str:
+        if refusals:
+            raise refusals.pop()
+        return '{"mood": "happy"}'
+
+    near.llm_proxy.answer = answer
+    source = TRIAGE.replace(
+        "outputs: [mood]", "outputs: [mood]\n    retry: {max_attempts: 2, backoff_seconds: 0.01}"
+    )
+
+    run = await executor.start(source, message="?")
+    events = await executor.events(run.id)
+
+    (retried,) = [e for e in events if e.type == runs_pb2.EVENT_TYPE_NODE_RETRIED]
+    assert from_json(retried.data, field="data")["delay_seconds"] == 0.25
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [("1 / 0", "CODE_FAILED"), ("# BLOCKED", "CODE_BLOCKED"), ("# LIMIT", "CODE_LIMIT")],

@@ -66,7 +66,7 @@ async def try_often(
             means.records.record(try_over(place.visit, place.attempt), {})
         if tried.error is None or not _tries_again(retry, tried.error, place.attempt):
             return tried
-        delay = _backoff(retry, place.attempt)
+        delay = _backoff(retry, place.attempt, tried.error)
         means.journal.emit(
             place.event(
                 EventType.NODE_RETRIED,
@@ -142,6 +142,9 @@ def _tries_again(retry: Retry, error: CadreError, attempt: int) -> bool:
     return error.kind in _MAY_PASS or error.code in _MAY_PASS_CODES
 
 
-def _backoff(retry: Retry, attempt: int) -> float:
+def _backoff(retry: Retry, attempt: int, error: CadreError) -> float:
+    """What the node says, doubled with each try, or what the error says is to be waited, if that is longer."""
     # The exponent is bounded: 2.0 ** 1100 is an error.
-    return float(min(retry.backoff_seconds * 2.0 ** min(attempt - 1, 32), _LONGEST_BACKOFF_SECONDS))
+    own = retry.backoff_seconds * 2.0 ** min(attempt - 1, 32)
+    said = float(error.metadata.get("retry_after_seconds", 0))
+    return min(max(own, said), _LONGEST_BACKOFF_SECONDS)
