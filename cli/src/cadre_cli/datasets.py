@@ -126,7 +126,8 @@ def document_of(row: "BatchRow") -> dict[str, Any]:
 
 
 def _json_rows(text: str, wrong: list[tuple[int, str]]) -> Iterator[Row]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Only a line feed ends a line of it: str.splitlines would also break at U+2028 within a text.
+    for number, line in enumerate(io.StringIO(text), start=1):
         if not line.strip():
             continue
         try:

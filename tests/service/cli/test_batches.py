@@ -90,6 +90,15 @@ def test_cells_are_read_by_the_type_of_their_field(cadre: Cadre, store: Store) -
     ]
 
 
+def test_only_a_line_feed_ends_a_row_of_jsonl(cadre: Cadre, store: Store) -> None:
+    cadre(*batch(cadre, '{"message": "one\u2028row"}\r\n{"message": "b\x85"}\n'))
+
+    assert store.batches["01BATCH0"]["asked"]["rows"] == [
+        {"inputs": {"message": "one\u2028row"}, "line": 1},
+        {"inputs": {"message": "b\x85"}, "line": 2},
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [

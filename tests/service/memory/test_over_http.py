@@ -81,15 +81,16 @@ def test_a_search_by_words_alone_says_so(services: Platform, client: Client) -> 
 
 def test_many_values_are_imported_from_lines(services: Platform, client: Client) -> None:
     lines = [{"key": f"k{n:04}", "value": {"n": n}, "tags": ["many"]} for n in range(1_200)]
+    lines[7]["value"] = "one line\u2028of text"
     file = services.home / "many.jsonl"
-    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    file.write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
 
     stored = services.cadre("memory", "import", "user/ada", str(file), "--json")
 
     assert json.loads(stored.stdout) == {"stored": 1_200}
     found = client.list_memories(PLACE, limit=2_000, tags=["many"])
     assert [(item.key, item.value) for item in found] == [(e["key"], e["value"]) for e in lines]
-    exported = services.cadre("memory", "export", "user/ada").stdout.splitlines()
+    exported = services.cadre("memory", "export", "user/ada").stdout.removesuffix("\n").split("\n")
     assert [json.loads(line) for line in exported] == [{**line, "metadata": {}} for line in lines]
 
 

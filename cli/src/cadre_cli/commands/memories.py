@@ -1,5 +1,6 @@
 """Reads and writes what agents remember."""
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -123,7 +124,8 @@ def import_items(
 
     500 lines at a time are stored, all or none of them; of one that is refused is said how many were stored before.
     """
-    lines = enumerate(read_text(file).splitlines(), 1)
+    # Only a line feed ends a line: str.splitlines would also break at U+2028 within a value.
+    lines = enumerate(io.StringIO(read_text(file)), 1)
     puts = [{"put": _read(number, line, namespace)} for number, line in lines]
     stored = 0
     try:
