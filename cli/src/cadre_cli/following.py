@@ -11,7 +11,7 @@ import typer
 from cadre_cli.errors import ExitStatus
 from cadre_cli.screen import errors, escape, is_interactive, output, print_json
 from cadre_cli.within_nodes import WithinNodes
-from cadre_cli.words import as_text, cost, count, duration, moment
+from cadre_cli.words import as_text, cost, count, duration, moment, span
 
 if TYPE_CHECKING:
     from cadre_client import Client, Event, Run
@@ -229,11 +229,14 @@ def _lines(event: "Event") -> Iterable[str]:
             if not errors().is_terminal:
                 yield f"  [dim]… {name}[/]"
         case "node_succeeded":
-            yield f"  [green]✓[/] {name}  {took}"
+            kept = "  [dim]a kept result[/]" if (event.data or {}).get("cached") else ""
+            yield f"  [green]✓[/] {name}  {took}{kept}"
         case "node_failed":
             yield f"  [red]✗[/] {name}  {took}  {reason}"
         case "node_retried":
-            yield f"  [yellow]↻[/] {name}  attempt {event.attempt} failed, trying again  {reason}"
+            delay = (event.data or {}).get("delay_seconds")
+            when = f" in {span(delay)}" if isinstance(delay, float) else ""
+            yield f"  [yellow]↻[/] {name}  attempt {event.attempt} failed, trying again{when}  {reason}"
         case "node_skipped":
             yield f"  [dim]- {name} skipped[/]"
         case "node_waiting":

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from pydantic import JsonValue
+
 from cadre_client import Event, EventType
 from cadre_frontend.widgets.timeline import node_states, visits
 
@@ -9,7 +11,13 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def event(
-    second: int, kind: EventType, node: str = "", *, visit: int = 1, attempt: int = 1
+    second: int,
+    kind: EventType,
+    node: str = "",
+    *,
+    visit: int = 1,
+    attempt: int = 1,
+    data: dict[str, JsonValue] | None = None,
 ) -> Event:
     return Event(
         sequence=second + 1,
@@ -18,6 +26,7 @@ def event(
         node=node,
         iteration=visit,
         attempt=attempt,
+        data=data,
     )
 
 
@@ -41,14 +50,32 @@ def test_a_retried_step_shows_each_try() -> None:
     found = visits(
         [
             event(0, EventType.NODE_STARTED, "ask"),
-            event(1, EventType.NODE_RETRIED, "ask"),
-            event(2, EventType.NODE_STARTED, "ask", attempt=2),
-            event(3, EventType.NODE_FAILED, "ask", attempt=2),
+            event(1, EventType.NODE_RETRIED, "ask", data={"delay_seconds": 2.0}),
+            event(4, EventType.NODE_FAILED, "ask", attempt=2),
         ]
     )
 
     assert [(v.attempt, v.state) for v in found] == [(1, "retried"), (2, "failed")]
+    assert [v.end and (v.end - v.start).seconds for v in found] == [1, 1]
     assert node_states(found) == {"ask": "failed"}
+
+
+def test_a_try_that_waits_to_begin_is_under_way_until_the_run_ends() -> None:
+    waits = [
+        event(0, EventType.NODE_STARTED, "ask"),
+        event(1, EventType.NODE_RETRIED, "ask", data={"delay_seconds": 60.0}),
+    ]
+
+    stopped = visits([*waits, event(4, EventType.RUN_CANCELLED)])[-1]
+
+    assert node_states(visits(waits)) == {"ask": "running"}
+    assert (stopped.state, stopped.end) == ("stopped", stopped.start)
+
+
+def test_a_result_that_was_kept_is_told() -> None:
+    found = visits([event(0, EventType.NODE_SUCCEEDED, "ask", data={"cached": True})])
+
+    assert [v.cached for v in found] == [True]
 
 
 def test_a_step_without_an_end_runs_until_the_run_ends() -> None:

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import streamlit as st
 
@@ -38,7 +38,8 @@ _STYLE = """<style>
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """One try of one visit of a node; `end` is None while it runs. `items` are those of a for_each, 0 without one."""
+    """One try of one visit of a node; `end` is None while it runs. `items` are those of a for_each, 0 without one;
+    `cached` says that a kept result was taken."""
 
     node: str
     iteration: int
@@ -50,6 +51,7 @@ class Visit:
     error: Failure | None = None
     items: int = 0
     items_done: int = 0
+    cached: bool = False
 
 
 def visits(events: Sequence[Event]) -> list[Visit]:
@@ -66,6 +68,8 @@ def visits(events: Sequence[Event]) -> list[Visit]:
         if event.type in _ENDS:
             begun = found.get(key) or _begun(event)
             found[key] = _ended(begun, event)
+        if event.type is EventType.NODE_RETRIED:
+            found[(*key[:2], event.attempt + 1)] = _next(found[key], event)
     stopped = last is not None and last.is_last
     return [_cut(visit, last.time) if stopped and last else visit for visit in found.values()]
 
@@ -96,6 +100,8 @@ def _row(visit: Visit, first: datetime, span: float, now: datetime) -> str:
         name += f' <span class="dim">visit {visit.iteration}</span>'
     if visit.items:
         name += f' <span class="dim">{visit.items_done}/{visit.items}</span>'
+    if visit.cached:
+        name += ' <span class="dim">a kept result</span>'
     if visit.attempt > 1:
         name += f' <span class="dim">try {visit.attempt}</span>'
     bar = f"left:{min(left, 99.5):.2f}%;width:{width:.2f}%;background:{_COLOURS[visit.state]}"
@@ -131,10 +137,31 @@ def _begun(event: Event) -> Visit:
 
 def _ended(visit: Visit, event: Event) -> Visit:
     return replace(
-        visit, end=event.time, state=_ENDS[event.type], usage=event.usage, error=event.error
+        visit,
+        end=event.time,
+        state=_ENDS[event.type],
+        usage=event.usage,
+        error=event.error,
+        cached=bool((event.data or {}).get("cached")),
+    )
+
+
+def _next(visit: Visit, retried: Event) -> Visit:
+    """The try after one that failed, which begins when the wait between them is over; no event says so."""
+    delay = (retried.data or {}).get("delay_seconds")
+    wait = timedelta(seconds=delay if isinstance(delay, int | float) else 0)
+    return Visit(
+        node=visit.node,
+        iteration=visit.iteration,
+        attempt=visit.attempt + 1,
+        start=retried.time + wait,
+        end=None,
+        state="running",
     )
 
 
 def _cut(visit: Visit, end: datetime) -> Visit:
     """A visit that the run's end cut off."""
-    return visit if visit.end is not None else replace(visit, end=end, state="stopped")
+    if visit.end is not None:
+        return visit
+    return replace(visit, end=max(end, visit.start), state="stopped")
