@@ -69,6 +69,18 @@ async def test_at_most_so_many_items_are_under_way(executor: Executor, near: Nei
     assert len(near.llm_proxy.cancelled) == 4
 
 
+async def test_a_kept_result_counts_for_its_item_at_every_place_of_a_list(
+    executor: Executor, near: Neighbours
+) -> None:
+    source = going_through("cache: {ttl_seconds: 60}").replace("{index}: {item}", "Say {item}")
+    await executor.finish(source, words=["a", "b"])
+
+    again, _ = await executor.finish(source, words=["new", "b", "a"])
+
+    assert outputs(again)["said"] == [f"reply to Say {word}" for word in ("new", "b", "a")]
+    assert again.usage.calls == 1
+
+
 async def test_an_empty_list_gives_an_empty_list(executor: Executor) -> None:
     run, events = await executor.finish(going_through(), words=[])
 

@@ -302,6 +302,29 @@ def test_what_does_no_harm_when_left_out_is_noted(
 
 
 @pytest.mark.parametrize(
+    ("node", "is_kept"),
+    [
+        ({"memory": {"action": "save", "key": "k", "value": "v"}}, False),
+        ({"memory": {"action": "append", "key": "k", "value": "v"}}, False),
+        ({"tool": "memory_save", "type": "tool", "arguments": {"key": "k", "value": "v"}}, False),
+        ({"tool": "write_file", "type": "tool", "arguments": {"path": "a", "content": ""}}, False),
+        ({"memory": {"action": "load", "key": "k"}}, True),
+        ({"tool": "json_parse", "type": "tool", "arguments": {"text": "{}"}}, True),
+    ],
+)
+def test_what_has_to_be_done_each_time_is_not_kept(
+    make_file: MakeFile, node: dict[str, object], is_kept: bool
+) -> None:
+    cached = {"id": "a", "cache": {"ttl_seconds": 60}, **node}
+
+    source = make_file(nodes=[cached])
+    parsed = parse_workflow(source)
+
+    assert node_of(source).cache_seconds == (60 if is_kept else 0)
+    assert ("nodes[0].cache" in {note.path for note in parsed.notes}) != is_kept
+
+
+@pytest.mark.parametrize(
     "source", ["", "[]", "5", "just text", "nodes: []", "flow: {name: x}", "null"]
 )
 def test_what_is_no_workflow_says_what_one_needs(source: str) -> None:

@@ -10,7 +10,14 @@ from typing import Any
 
 from cadre_executor.domain.results import Form, Result
 from cadre_executor.domain.tasks import Task
-from cadre_executor.domain.workflows import Scope, Template
+from cadre_executor.domain.workflows import (
+    AgentAction,
+    CodeAction,
+    MemoryAction,
+    Scope,
+    Template,
+    WorkflowAction,
+)
 
 __all__ = ["cached", "keep"]
 
@@ -46,10 +53,22 @@ def _digest(task: Task) -> str:
         task.means.workflow.name,
         node.kind,
         _plain(node.action, task.scope),
-        _plain(task.scope.inputs, task.scope),
+        _plain(_read(task), task.scope),
         schema,
     ]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _read(task: Task) -> Mapping[str, Any]:
+    """The values that the action may read beside those that its templates name. The place of an item in its list counts
+    for programs only: the same item at another place is the same work."""
+    inputs = task.scope.inputs
+    match task.place.node.action:
+        case CodeAction() | MemoryAction():
+            return inputs
+        case WorkflowAction() | AgentAction():
+            return {name: inputs[name] for name in task.place.node.inputs}
+    return {}
 
 
 def _plain(value: Any, scope: Scope) -> Any:

@@ -4,9 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from keyword import iskeyword
 
+from cadre_executor.domain.catalogue import CATALOGUE
 from cadre_executor.domain.workflows import (
     END,
     START,
+    Action,
     ApprovalAction,
     Condition,
     Goto,
@@ -17,6 +19,8 @@ from cadre_executor.domain.workflows import (
     OnError,
     Retry,
     Template,
+    ToolAction,
+    ToolUse,
 )
 from cadre_executor.language.actions import ActionCompiler
 from cadre_executor.language.conditions import compile_condition
@@ -39,6 +43,8 @@ from cadre_executor.language.states import DeclaredField
 from cadre_executor.language.templates import Compiler
 from cadre_executor.language.tools import ToolCompiler
 from cadre_executor.language.types import OrDefault, Type
+
+_OF_FILES = frozenset({"file_read", "file_write", "file_glob", "file_move", "dataframe_to_csv"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +85,22 @@ class NodeCompiler:
             on_error=self._on_error(shape.on_error, path),
             when=self._when(shape, names if iteration else own, path),
             for_each=None if iteration is None else iteration.for_each,
-            cache_seconds=shape.cache.ttl_seconds if shape.cache else 0.0,
+            cache_seconds=self._cache_seconds(shape, action, path),
         )
+
+    def _cache_seconds(self, shape: NodeShape, action: Action, path: Path) -> float:
+        if shape.cache is None or isinstance(action, ApprovalAction):
+            return 0.0
+        if (why := _done_each_time(action)) is None:
+            return shape.cache.ttl_seconds
+        self.report.note(
+            "NO_EFFECT",
+            (*path, "cache"),
+            f"`cache` has no effect on a node that {why}: it is done each time",
+            "remove it",
+            at_key=True,
+        )
+        return 0.0
 
     def _actions(self, node: str, templates: Compiler) -> ActionCompiler:
         models = ModelCompiler(shared=self.config.llm, report=self.report)
@@ -215,3 +235,16 @@ def with_memory_defaults(
         name: OrDefault(of=field.type, default=field.default) if name in loaded else field.type
         for name, field in declared.items()
     }
+
+
+def _done_each_time(action: Action) -> str | None:
+    """Why a kept result cannot stand for what a node does, if it cannot."""
+    match action:
+        case MemoryAction(verb=MemoryVerb.SAVE | MemoryVerb.APPEND | MemoryVerb.DELETE):
+            return "changes what is remembered"
+        case ToolAction(tool=ToolUse(name=name)) if (tool := CATALOGUE.get(name)) is not None:
+            if tool.runs == "memory_save":
+                return "changes what is remembered"
+            if tool.runs in _OF_FILES:
+                return "works with the run's own files"
+    return None
