@@ -43,12 +43,14 @@ class RemoteAgent(AgentExecutor):
 
     ASK asks for a colour, twice for ASK TWICE; FAIL fails; REJECT rejects; LOGIN wants a login; WAIT works until it is
     cancelled; MESSAGE answers without a task. `messages` are the ids of all that it got, in order. `cut_off` breaks
-    the connection in place of the next so many answers to messages; without `lists` it tells nobody of its tasks.
+    the connection in place of the next so many answers to messages; the next message is refused for what `refuses`
+    says; without `lists` it tells nobody of its tasks.
     """
 
     url: str = ""
     token: str = ""
     cut_off: int = 0
+    refuses: str = ""
     lists: bool = True
     messages: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -193,6 +195,10 @@ class _Guard:
             await JSONResponse({"error": "who are you?"}, status_code=401)(scope, receive, send)
         elif scope["path"] == "/tasks" and not self._agent.lists:
             await JSONResponse({"error": {"code": 501}}, status_code=501)(scope, receive, send)
+        elif scope["path"] == "/message:send" and self._agent.refuses:
+            error = {"code": 400, "message": self._agent.refuses}
+            self._agent.refuses = ""
+            await JSONResponse({"error": error}, status_code=400)(scope, receive, send)
         elif scope["path"] == "/message:send" and self._agent.cut_off:
             self._agent.cut_off -= 1
             # It comes, and is worked on; uvicorn closes the connection in the middle of the answer.

@@ -149,6 +149,23 @@ async def test_what_the_agent_asks_a_person_answers_in_words(
     assert len(agent.messages) == len(set(agent.messages)) == 3
 
 
+async def test_a_person_whose_answer_the_agent_does_not_take_is_asked_again(
+    executor: Executor,
+) -> None:
+    async with remote_agent(HTTP_JSON) as agent:
+        await register(executor, card_url=agent.url)
+        run = await executor.start(ASKING % "", text="ASK")
+        await waiting(executor, run.id)
+        agent.refuses = "no such colour"
+        await answer(executor, run.id, "rde")
+        again = (await waiting(executor, run.id, "no such colour")).questions[0]
+        await answer(executor, run.id, "red")
+        run = await ended(executor, run.id)
+
+    assert again.message.endswith("Which colour?")
+    assert outputs(run)["reply"] == "echo: red"
+
+
 async def test_an_empty_answer_is_refused(executor: Executor, echo: RemoteAgent) -> None:
     run = await executor.start(ASKING % "", text="ASK")
     await waiting(executor, run.id)

@@ -42,6 +42,8 @@ _STEP = "1"
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _LONGEST_QUESTION = 10_000
+# What an answer that is not one of those that it takes is refused with: by JSON-RPC, and by HTTP.
+_UNFIT = frozenset({-32602, 400, 422})
 
 Answer = TypeVar("Answer")
 
@@ -209,7 +211,14 @@ class _Errand:
             task_id=remote.id,
             context_id=remote.context_id,
         )
-        sent = await self._patiently(lambda: self._remote.send(agent, message))
+        try:
+            sent = await self._patiently(lambda: self._remote.send(agent, message))
+        except AgentRefused as error:
+            if error.reason not in _UNFIT:
+                raise
+            # The task still waits; who mistyped a choice is asked again.
+            await self._delegations.kept(replace(delegation, answered=answer_id))
+            raise self._asks(agent, remote, refused=error.said) from error
         delegation = await self._delegations.kept(replace(delegation, answered=answer_id))
         return delegation, await self._moved_on(agent, remote, sent)
 
@@ -226,7 +235,7 @@ class _Errand:
     def _answer_id(self, asked: Asked) -> str:
         return f"{self._key}/answer/{round(asked.question.asked_time.timestamp() * 1000)}"
 
-    def _asks(self, agent: Agent, remote: RemoteTask) -> Exception:
+    def _asks(self, agent: Agent, remote: RemoteTask, *, refused: str = "") -> Exception:
         place = self._task.place
         if place.item:
             return AgentAsked(
@@ -234,10 +243,12 @@ class _Errand:
                 resolution="Give the agent all that it needs, or ask it without for_each.",
                 metadata={"agent": agent.name},
             )
+        before = f"The agent does not take that answer: {refused}\n\n" if refused else ""
+        asked = remote.said or f"The agent {agent.name} needs an answer."
         question = Question(
             node=place.node.id,
             iteration=place.iteration,
-            message=remote.said[:_LONGEST_QUESTION] or f"The agent {agent.name} needs an answer.",
+            message=(before + asked)[:_LONGEST_QUESTION],
             choices=(),
             asked_time=datetime.now(UTC),
         )

@@ -107,7 +107,8 @@ class AgentUnreachable(Unavailable):
 
 
 class AgentRefused(CadreError):
-    """An agent answered with an error. `reason` is the protocol's code, such as -32004; HTTP's where it has none."""
+    """An agent answered with an error. `reason` is the protocol's code, such as -32004; HTTP's where it has none.
+    `said` is what the agent says of it."""
 
     code = "AGENT_REFUSED"
 
@@ -118,6 +119,7 @@ class AgentRefused(CadreError):
             metadata={"agent": agent, "reason": str(reason)},
         )
         self.reason = reason
+        self.said = said
 
 
 class AgentSecretMissing(FailedPrecondition):
