@@ -11,7 +11,14 @@ from tests.service.executor.conftest import Executor, executor_in, names, output
 from cadre.executor.v1 import runs_pb2
 from cadre.llm_proxy.v1 import llm_pb2
 from cadre_kit.documents import from_json, to_json
-from cadre_kit.errors import CadreError, Conflict, InvalidInput, LimitExceeded, NotFound
+from cadre_kit.errors import (
+    CadreError,
+    Conflict,
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    Unavailable,
+)
 
 HEAD = 'schema_version: "1.0"\nflow: {name: sample}\n'
 ASK = (
@@ -174,6 +181,39 @@ async def test_a_retry_waits_as_long_as_the_provider_says(
 
     (retried,) = [e for e in events if e.type == runs_pb2.EVENT_TYPE_NODE_RETRIED]
     assert from_json(retried.data, field="data")["delay_seconds"] == 0.25
+
+
+async def test_a_retry_may_name_a_kind_of_errors(executor: Executor, near: Neighbours) -> None:
+    failures = [Unavailable("openai failed", code="PROVIDER_FAILED")]
+
+    def answer(request: llm_pb2.CompleteRequest) -> str:
+        if failures:
+            raise failures.pop()
+        return '{"mood": "happy"}'
+
+    near.llm_proxy.answer = answer
+    retry = "retry: {max_attempts: 2, backoff_seconds: 0.01, on: [UNAVAILABLE]}"
+    source = TRIAGE.replace("outputs: [mood]", f"outputs: [mood]\n    {retry}")
+
+    run, events = await executor.finish(source, message="?")
+
+    assert run.status == runs_pb2.RUN_STATUS_SUCCEEDED
+    assert "node_retried classify" in events
+
+
+async def test_a_pause_that_the_file_makes_longer_than_a_minute_is_kept(executor: Executor) -> None:
+    retry = ", retry: {max_attempts: 3, backoff_seconds: 90, on: [CODE_FAILED]}"
+    run = await executor.start(code_node("1 / 0", retry))
+    retried: list[runs_pb2.Event] = []
+
+    def is_retried(event: runs_pb2.Event) -> bool:
+        retried.append(event)
+        return event.type == runs_pb2.EVENT_TYPE_NODE_RETRIED
+
+    await executor.until(run.id, is_retried)
+
+    assert from_json(retried[-1].data, field="data")["delay_seconds"] == 90
+    await executor.cancel(run.id)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def _tries_again(retry: Retry, error: CadreError, attempt: int) -> bool:
     if attempt >= retry.max_attempts:
         return False
     if retry.on:
-        return error.code in retry.on
+        return error.code in retry.on or error.kind.name in retry.on
     return error.kind in _MAY_PASS or error.code in _MAY_PASS_CODES
 
 
@@ -147,4 +147,5 @@ def _backoff(retry: Retry, attempt: int, error: CadreError) -> float:
     # The exponent is bounded: 2.0 ** 1100 is an error.
     own = retry.backoff_seconds * 2.0 ** min(attempt - 1, 32)
     said = float(error.metadata.get("retry_after_seconds", 0))
-    return min(max(own, said), _LONGEST_BACKOFF_SECONDS)
+    # A pause that the file itself makes longer than a minute is kept as it is.
+    return min(max(own, said), max(retry.backoff_seconds, _LONGEST_BACKOFF_SECONDS))

@@ -135,9 +135,10 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """How often a node is tried, and the pause before each further try, doubled each time.
+    """How often a node is tried, and the pause before each further try, doubled each time up to a minute.
 
-    `on` holds the error codes that are tried again; empty means those that may pass by themselves.
+    `on` holds the codes of the errors that are tried again, or their kinds; empty means those that may pass by
+    themselves.
     """
 
     max_attempts: int = 1

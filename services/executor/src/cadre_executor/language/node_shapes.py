@@ -270,12 +270,15 @@ class RetryShape(Shape):
 
     max_attempts: int | None = Field(None, ge=1, le=20, description="Tries in all. Default 3.")
     backoff_seconds: float | None = Field(
-        None, ge=0, le=3600, description="Pause before the next try, doubled each time. Default 1."
+        None,
+        ge=0,
+        le=3600,
+        description="Pause before the next try, doubled each time up to 60. Default 1.",
     )
     on: list[str] | None = Field(
         None,
         max_length=50,
-        description="Error codes that are tried again. Default: those that may pass by themselves.",
+        description="Codes or kinds of errors that are tried again. Default: those that may pass by themselves.",
         examples=[["UNAVAILABLE", "MODEL_OUTPUT_INVALID"]],
     )
 
