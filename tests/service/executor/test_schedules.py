@@ -310,3 +310,36 @@ async def test_a_prefect_that_is_busy_for_a_moment_is_asked_again() -> None:
         server.shutdown()
     assert found == []
     assert server.asked == 3
+
+
+class _BusyWhenDone(BaseHTTPRequestHandler):
+    """A Prefect that deletes a deployment, and says that it is busy."""
+
+    def do_GET(self) -> None:
+        self._answer(200, b'{"id": "d"}')
+
+    def do_DELETE(self) -> None:
+        server = cast("_BusyServer", self.server)
+        server.asked += 1
+        self._answer(503 if server.asked == 1 else 404, b"{}")
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+async def test_a_schedule_that_the_first_request_deleted_is_deleted() -> None:
+    with _BusyServer(("127.0.0.1", 0), _BusyWhenDone) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        prefect = PrefectApi(f"http://127.0.0.1:{server.server_port}")
+
+        await PrefectScheduler(prefect).delete("nightly")
+
+        await prefect.close()
+        server.shutdown()
+    assert server.asked == 2

@@ -63,7 +63,8 @@ class PrefectScheduler:
     async def delete(self, name: str) -> None:
         """Removes the deployment; runs that it started stay. Raises ScheduleNotFound."""
         deployment = await self._find(name)
-        await self._api.ask("DELETE", f"/deployments/{deployment['id']}")
+        # A request that was sent again finds that the first one did it.
+        await self._api.ask("DELETE", f"/deployments/{deployment['id']}", missing=True)
 
     async def _find(self, name: str) -> Any:
         found = await self._api.ask("GET", f"/deployments/name/{_FLOW}/{name}", missing=True)
