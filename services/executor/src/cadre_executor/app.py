@@ -200,8 +200,6 @@ async def build_with(
             keep=timedelta(days=settings.workspace_keep_days),
         )
         registry = delegations.registry
-        for upkeep in (desk.run(), leftovers.run(), registry.run(), delegations.run()):
-            stack.push_async_callback(_end, asyncio.create_task(upkeep))
         shelf = Shelf(definitions=definitions, library=library, registry=registry)
         tester = _tester(library, desk.driver)
         planner = Planner(
@@ -221,6 +219,9 @@ async def build_with(
             library=library,
             launcher=PrefectLauncher(prefect),
         )
+        runs = (desk.run(), leftovers.run(), registry.run(), delegations.run(), dispatch.run())
+        for upkeep in runs:
+            stack.push_async_callback(_end, asyncio.create_task(upkeep))
         yield _services(
             WorkflowServicer(shelf, tester, planner),
             RunServicer(desk, recorder),

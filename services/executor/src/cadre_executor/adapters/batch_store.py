@@ -145,6 +145,12 @@ class SqlBatchStore:
 
         return await self._database.write(work)
 
+    async def silent(self, *, after: datetime, before: datetime) -> Sequence[str]:
+        """The batches, not cancelled, for which a flow run asked last between two times."""
+        asked = BATCHES.c.driven_time.between(seconds(after), seconds(before))
+        statement = sa.select(BATCHES.c.id).where(asked, sa.not_(BATCHES.c.cancelled))
+        return await self._database.read(lambda c: list(c.execute(statement).scalars()))
+
     async def due(self, batch: Batch, *, limit: int) -> Sequence[DueRow]:
         """Rows to start: first those that never were, in order."""
 

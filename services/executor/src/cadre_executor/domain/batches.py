@@ -156,6 +156,9 @@ class BatchStore(Protocol):
     async def drive(self, batch_id: str, *, launch: int, now: datetime) -> Batch:
         """Notes that a flow run sees to it. Raises BatchTakenOver unless it is the last one."""
 
+    async def silent(self, *, after: datetime, before: datetime) -> Sequence[str]:
+        """The batches, not cancelled, for which a flow run asked last between two times; ended ones too."""
+
     async def due(self, batch: Batch, *, limit: int) -> Sequence[DueRow]:
         """Rows to start: first those that never were, in order."""
 

@@ -45,6 +45,9 @@ _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
 # A flow run that did not ask for its batch for so long is gone with its worker, whatever Prefect knows.
 _GONE = timedelta(seconds=60)
+_LOOK_SECONDS = 15.0
+# What stood still for longer goes on when its rows are sent again.
+_LOOKED_BACK = timedelta(days=1)
 
 
 class BatchInvalid(InvalidInput):
@@ -141,6 +144,27 @@ class Dispatch:
             batch = await self._store.get(batch_id)
         return batch
 
+    async def run(self) -> None:
+        """Hands batches over again whose flow runs are gone, until cancelled."""
+        # After a restart flow runs that are not gone ask again first.
+        await asyncio.sleep(_GONE.total_seconds())
+        while True:
+            try:
+                await self.take_over(datetime.now(UTC))
+            except CadreError as error:
+                log.warning("batches_not_looked_at", code=error.code, reason=error.message)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def take_over(self, now: datetime) -> None:
+        """Hands batches to Prefect again that have not ended, and for which no flow run has asked for a minute. Raises
+        PrefectUnavailable."""
+        for batch_id in await self._store.silent(after=now - _LOOKED_BACK, before=now - _GONE):
+            batch = await self._store.get(batch_id)
+            if not batch.has_ended:
+                await self._launcher.prepare()
+                await self._launcher.give_up(batch.flow_run_id)
+                await self._handed_over(batch)
+
     async def cancel(self, batch_id: str) -> Batch:
         """Stops a batch that has not ended. Raises BatchNotFound."""
         batch = await self._store.get(batch_id)
@@ -194,6 +218,10 @@ class Dispatch:
             if not _is_gone(batch):
                 return batch
             await self._launcher.give_up(batch.flow_run_id)
+        return await self._handed_over(batch)
+
+    async def _handed_over(self, batch: Batch) -> Batch:
+        """The batch, with a new flow run, the only one that may start rows from now on."""
         launch = batch.launches + 1
         # Before the flow run is there: it may ask for the batch at once, and one before it no more.
         await self._store.launched(batch.id, launches=launch, flow_run_id="")

@@ -1,0 +1,87 @@
+"""Batches whose flow runs are gone, on SQLite and on PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cadre_executor.adapters.batch_store import SqlBatchStore
+from cadre_executor.adapters.database import open_executor_database
+from cadre_executor.domain.batches import Batch, Row, RowCounts
+from cadre_executor.domain.dispatch import Dispatch
+from cadre_kit.ids import new_id
+from cadre_kit.transactions import Transactions
+
+NOW = datetime.now(UTC)
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
+
+
+@pytest.fixture(params=KINDS)
+async def database(request: Any, tmp_path: Path) -> AsyncIterator[Transactions]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/executor.db"
+    else:
+        url = request.getfixturevalue("postgresql_server").fresh()
+    found = await open_executor_database(url)
+    yield found
+    await found.close()
+
+
+class FakeLauncher:
+    """Notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def prepare(self) -> None:
+        self.asked.append("prepare")
+
+    async def launch(self, batch_id: str, launch: int) -> str:
+        self.asked.append(f"launch {launch}")
+        return f"flow-{launch}"
+
+    async def is_alive(self, flow_run_id: str) -> bool:
+        return True
+
+    async def give_up(self, flow_run_id: str) -> None:
+        self.asked.append(f"give up {flow_run_id}")
+
+
+async def driven(store: SqlBatchStore, *, ago: timedelta) -> Batch:
+    """A batch for which its flow run asked last so long ago."""
+    batch = Batch(
+        id=new_id(),
+        workflow="w",
+        version=1,
+        source="flow: w",
+        fingerprint="f",
+        max_concurrent=2,
+        created_time=NOW,
+        rows=RowCounts(total=1),
+    )
+    await store.add(batch, [Row(inputs={})])
+    await store.launched(batch.id, launches=1, flow_run_id="flow-1")
+    return await store.drive(batch.id, launch=1, now=NOW - ago)
+
+
+async def test_a_batch_whose_flow_run_is_gone_gets_another_by_itself(
+    database: Transactions,
+) -> None:
+    store, launcher = SqlBatchStore(database), FakeLauncher()
+    gone = await driven(store, ago=timedelta(seconds=61))
+    seen_to = await driven(store, ago=timedelta(seconds=30))
+    cancelled = await driven(store, ago=timedelta(seconds=61))
+    await store.cancel(cancelled.id)
+    dispatch = Dispatch(
+        store=store, desk=cast(Any, None), library=cast(Any, None), launcher=launcher
+    )
+
+    await dispatch.take_over(NOW)
+    await dispatch.take_over(NOW)
+
+    assert launcher.asked == ["prepare", "give up flow-1", "launch 2"]
+    again = await store.get(gone.id)
+    assert (again.launches, again.flow_run_id, again.driven_time) == (2, "flow-2", None)
+    assert (await store.get(seen_to.id)).launches == 1
