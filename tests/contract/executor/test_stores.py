@@ -341,6 +341,20 @@ async def test_runs_are_listed_by_page_workflow_and_status(store: SqlRunStore) -
     assert len((await store.list(RunQuery(limit=5, workflow="a"))).runs) == 2
 
 
+async def test_a_run_that_waits_for_its_turn_knows_how_many_come_before_it(
+    store: SqlRunStore,
+) -> None:
+    free = [await added(store, owner="") for _ in range(3)]
+    bound = [await added(store, owner="", max_concurrent_runs=1, workflow="b") for _ in range(3)]
+    await added(store, owner="me")
+    await added(store, owner="", max_concurrent_runs=1, workflow="c")
+    last = await added(store, owner="")
+
+    waits = [(await store.get(run.id)).runs_before for run in (*free, *bound, last)]
+
+    assert waits == [0, 1, 2, 0, 1, 2, 3]
+
+
 async def test_lists_and_batches_say_that_a_run_waits_whose_steps_all_wait(
     store: SqlRunStore, database: Transactions
 ) -> None:

@@ -236,6 +236,15 @@ def test_runs_are_listed_shown_watched_and_cancelled(
     assert cancelled["status"] == "cancelled"
 
 
+def test_a_run_that_waits_for_its_turn_says_where_it_stands(cadre: Cadre, store: Store) -> None:
+    cadre("run", cadre.write("slow.yaml", "name: slow\nnodes: []\n"), "-i", "message=a", "-d")
+    store.runs["01RUN0"] |= {"status": "queued", "runs_before": 3}
+
+    shown = cadre("runs", "show", "01RUN0")
+
+    assert "Waits for its turn: 3 runs are before it" in shown.stderr
+
+
 def test_watching_a_run_that_is_not_there_ends_with_2(cadre: Cadre) -> None:
     watched = cadre("runs", "watch", "01NONE")
 

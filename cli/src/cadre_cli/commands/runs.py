@@ -21,7 +21,7 @@ from cadre_cli.options import (
 from cadre_cli.replacing import replace_text
 from cadre_cli.screen import errors, escape, print_json, print_table
 from cadre_cli.session import gateway
-from cadre_cli.words import as_text, cost, duration, moment
+from cadre_cli.words import as_text, cost, count, duration, moment
 
 if TYPE_CHECKING:
     from cadre_client import Client, Run
@@ -438,12 +438,23 @@ def _show_details(run: "Run") -> None:
         "Created": moment(run.created_time),
         "Ended": moment(run.ended_time),
         "Trace": run.trace_id or "-",
+        **({"Waits for its turn": _turn(run)} if run.status == "queued" else {}),
         **({"Forked from": run.forked_from_run_id} if run.forked_from_run_id else {}),
         **({"Step of": run.parent_run_id} if run.parent_run_id else {}),
         **{f"Input {name}": as_text(value) for name, value in (run.inputs or {}).items()},
     }
     for name, value in details.items():
         errors().print(f"[dim]{escape(name)}:[/] {escape(value)}")
+
+
+def _turn(run: "Run") -> str:
+    """Where a run that waits for a place stands."""
+    match run.runs_before:
+        case 0:
+            return "it is the next"
+        case 1:
+            return "1 run is before it"
+    return f"{count(run.runs_before)} runs are before it"
 
 
 def _starter(run: "Run") -> str:

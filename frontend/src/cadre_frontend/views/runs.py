@@ -146,6 +146,8 @@ def draw_head(run: Run) -> None:
     if run.trigger == "batch":
         starter += f", row {run.batch_row}"
     st.caption(f"{version} · started by {starter} · {ago(run.created_time)} · `{run.id}`")
+    if run.status is RunStatus.QUEUED:
+        st.caption(f"Waits for its turn; runs before it: {run.runs_before:,}")
     if run.batch_id:
         st.page_link("views/batches.py", label="Its batch", query_params={"batch": run.batch_id})
     draw_kin(run)

@@ -285,6 +285,7 @@ class Run(Answer):
     batch_id: str = ""
     batch_row: int = 0
     last_sequence: int = 0
+    runs_before: int = 0
     questions: list[Question] = []
 
     @property

@@ -559,9 +559,27 @@ def _get(connection: sa.Connection, run_id: str) -> Run:
     if row is None:
         raise RunNotFound(run_id)
     run = run_of({**row})
+    if run.status is RunStatus.QUEUED and not row["lease_owner"]:
+        run = replace(run, runs_before=_before(connection, run))
     if run.status in FINAL or run.started_time is None:
         return run
     return replace(run, questions=questions.open_ones(connection, below(connection, run_id)))
+
+
+def _before(connection: sa.Connection, run: Run) -> int:
+    """How many runs wait for the same place as a run, and were accepted before it."""
+    bound = RUNS.c.max_concurrent_runs
+    rivals: sa.ColumnElement[bool] = bound.is_(None)
+    if run.max_concurrent_runs is not None:
+        rivals = sa.and_(bound.is_not(None), RUNS.c.workflow == run.workflow)
+    waits = sa.and_(
+        RUNS.c.status == RunStatus.QUEUED.value,
+        RUNS.c.id < run.id,
+        RUNS.c.lease_owner == "",
+        RUNS.c.parent_run_id == "",
+    )
+    counted = sa.select(sa.func.count()).select_from(RUNS).where(waits, rivals)
+    return int(connection.execute(counted).scalar_one())
 
 
 def _raise_budget(

@@ -72,6 +72,7 @@ _NOTHING_YET: dict[str, Any] = {
     "batch_id": "",
     "batch_row": 0,
     "raised": None,
+    "runs_before": 0,
 }
 
 

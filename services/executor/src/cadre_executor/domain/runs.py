@@ -329,7 +329,7 @@ class Run:
     there, as `Place.visit` does, `root_run_id` the one at the top; empty when it is no step. `depth` is how many runs
     are above it. `schedule` is the one that started it, or the run at the top; empty when none did; so is `api_key`,
     the name of a key. `batch_row` is the row of the batch `batch_id` that it is for, from 1; 0 when it is for none.
-    `raised` is the budget that a person gave it.
+    `raised` is the budget that a person gave it. `runs_before` is how many runs wait for the same place before it.
     """
 
     id: str
@@ -360,6 +360,7 @@ class Run:
     batch_id: str = ""
     batch_row: int = 0
     raised: RaisedBudget | None = None
+    runs_before: int = 0
 
     @property
     def trace_id(self) -> str:

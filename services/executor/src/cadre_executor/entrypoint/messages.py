@@ -154,6 +154,7 @@ def run_message(run: Run, *, listed: bool = False) -> runs_pb2.Run:
         batch_id=run.batch_id,
         batch_row=run.batch_row,
         last_sequence=run.last_sequence,
+        runs_before=run.runs_before,
         questions=[] if listed else [_question(question) for question in run.questions],
     )
     if not listed:

@@ -177,6 +177,7 @@ def run(message: runs_pb2.Run) -> d.Run:
         batch_id=message.batch_id,
         batch_row=message.batch_row,
         last_sequence=message.last_sequence,
+        runs_before=message.runs_before,
         questions=[_question(one) for one in message.questions],
     )
 

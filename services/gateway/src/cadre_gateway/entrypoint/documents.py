@@ -500,6 +500,9 @@ class Run(Answer):
     last_sequence: int = Field(
         description="The sequence of its last event: who wants the events so far stops there."
     )
+    runs_before: int = Field(
+        description="How many runs that wait for the same place come before it, while it is queued. 0 in lists."
+    )
     questions: list[Question] = Field(
         description="What it and the runs below it asked and nobody has answered. Empty in lists."
     )

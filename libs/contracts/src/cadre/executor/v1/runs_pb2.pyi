@@ -189,6 +189,7 @@ class Run(_message.Message):
     BATCH_ROW_FIELD_NUMBER: _builtins.int
     API_KEY_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    RUNS_BEFORE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, a ULID."""
     workflow: _builtins.str
@@ -217,6 +218,10 @@ class Run(_message.Message):
     """The name of the API key that started it, or the run at the top; empty when none did, as with deliveries."""
     last_sequence: _builtins.int
     """The sequence of its last event: who wants the events so far, and not those to come, stops there."""
+    runs_before: _builtins.int
+    """How many runs that wait for the same place were accepted before it: of its workflow, where that bounds how many go
+    on at once, else of the executors. 0 unless it is queued. 0 in lists.
+    """
     @_builtins.property
     def inputs(self) -> _common_pb2.Json:
         """What it was given, an object by state field. Absent in lists."""
@@ -276,10 +281,11 @@ class Run(_message.Message):
         batch_row: _builtins.int = ...,
         api_key: _builtins.str = ...,
         last_sequence: _builtins.int = ...,
+        runs_before: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "inputs", b"inputs", "outputs", b"outputs", "started_time", b"started_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "batch_id", b"batch_id", "batch_row", b"batch_row", "created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "forked_from_run_id", b"forked_from_run_id", "id", b"id", "inputs", b"inputs", "last_sequence", b"last_sequence", "outputs", b"outputs", "parent_run_id", b"parent_run_id", "questions", b"questions", "schedule", b"schedule", "source", b"source", "started_time", b"started_time", "status", b"status", "trace_id", b"trace_id", "trigger", b"trigger", "usage", b"usage", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "batch_id", b"batch_id", "batch_row", b"batch_row", "created_time", b"created_time", "ended_time", b"ended_time", "error", b"error", "forked_from_run_id", b"forked_from_run_id", "id", b"id", "inputs", b"inputs", "last_sequence", b"last_sequence", "outputs", b"outputs", "parent_run_id", b"parent_run_id", "questions", b"questions", "runs_before", b"runs_before", "schedule", b"schedule", "source", b"source", "started_time", b"started_time", "status", b"status", "trace_id", b"trace_id", "trigger", b"trigger", "usage", b"usage", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
