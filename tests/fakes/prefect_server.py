@@ -10,7 +10,7 @@ from cadre_kit.ids import new_id
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers every request with an object that has an id, and is a flow run that goes on."""
+    """Answers every request with an object that has an id, and is a flow run that goes on; knows no flow runs."""
 
     def do_GET(self) -> None:
         self._answer()
@@ -23,7 +23,8 @@ class _Handler(BaseHTTPRequestHandler):
         return
 
     def _answer(self) -> None:
-        body = json.dumps({"id": new_id(), "state_type": "RUNNING"}).encode()
+        flow_run = {"id": new_id(), "state_type": "RUNNING"}
+        body = json.dumps([] if self.path.endswith("/filter") else flow_run).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

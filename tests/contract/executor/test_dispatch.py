@@ -48,6 +48,9 @@ class FakeLauncher:
     async def give_up(self, flow_run_id: str) -> None:
         self.asked.append(f"give up {flow_run_id}")
 
+    async def put_back(self, *, before: datetime) -> None:
+        assert before < NOW - timedelta(seconds=60)
+
 
 async def driven(store: SqlBatchStore, *, ago: timedelta) -> Batch:
     """A batch for which its flow run asked last so long ago."""

@@ -1,13 +1,14 @@
 """Schedules on a real Prefect server, whose real worker starts runs in the real executor."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from tests.service.executor.test_runs import ASK
 from cadre.executor.v1 import runs_pb2, schedules_pb2
 from cadre_executor.adapters.prefect import PrefectScheduler
 from cadre_executor.adapters.prefect_api import PrefectApi
+from cadre_executor.adapters.prefect_batches import PrefectLauncher
 from cadre_kit.documents import from_json, to_json
 from cadre_kit.errors import CadreError, NotFound, Unavailable
 
@@ -343,3 +345,41 @@ async def test_a_schedule_that_the_first_request_deleted_is_deleted() -> None:
         await prefect.close()
         server.shutdown()
     assert server.asked == 2
+
+
+class _TakenFlowRuns(BaseHTTPRequestHandler):
+    """A Prefect with two flow runs that workers took, one of them long ago."""
+
+    def do_POST(self) -> None:
+        server = cast("_TakenServer", self.server)
+        given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        found: list[dict[str, Any]] = []
+        if self.path.endswith("/filter"):
+            found = [{"id": name, "state": {"timestamp": at}} for name, at in server.taken.items()]
+        else:
+            server.changed[self.path] = given["state"]["type"]
+        body = json.dumps(found).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+class _TakenServer(ThreadingHTTPServer):
+    taken: ClassVar = {"old": "2026-01-01T10:00:00Z", "new": "2026-01-01T10:05:00Z"}
+    changed: ClassVar[dict[str, str]] = {}
+
+
+async def test_a_flow_run_that_a_killed_worker_never_began_is_given_to_another() -> None:
+    with _TakenServer(("127.0.0.1", 0), _TakenFlowRuns) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        prefect = PrefectApi(f"http://127.0.0.1:{server.server_port}")
+
+        await PrefectLauncher(prefect).put_back(before=datetime(2026, 1, 1, 10, 3, tzinfo=UTC))
+
+        await prefect.close()
+        server.shutdown()
+    assert server.changed == {"/api/flow_runs/old/set_state": "SCHEDULED"}

@@ -1,5 +1,7 @@
 """Batches as flow runs of a Prefect server."""
 
+from datetime import UTC, datetime
+
 from cadre_executor.adapters.prefect_api import POOL, TAG, PrefectApi
 
 __all__ = ["PrefectLauncher"]
@@ -9,6 +11,8 @@ _DEPLOYMENT = "batches"
 _ENTRYPOINT = "cadre_executor.flows.run_batch"
 _FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 _UNTAKEN = frozenset({"SCHEDULED", "PENDING"})
+_OURS = ["run-batch", "run-workflow"]
+_PUT_BACK_AT_ONCE = 200
 
 
 class PrefectLauncher:
@@ -58,3 +62,23 @@ class PrefectLauncher:
             state = {"type": "CRASHED", "name": "Crashed", "message": "its worker is gone"}
         path = f"/flow_runs/{flow_run_id}/set_state"
         await self._api.ask("POST", path, {"state": state, "force": True})
+
+    async def put_back(self, *, before: datetime) -> None:
+        """Lets workers take flow runs, of schedules too, that one took before a time and never began: Prefect leaves
+        them pending for ever when a worker is killed meanwhile."""
+        asked = {
+            "flows": {"name": {"any_": _OURS}},
+            "flow_runs": {"state": {"type": {"any_": ["PENDING"]}}},
+            "limit": _PUT_BACK_AT_ONCE,
+        }
+        for found in await self._api.ask("POST", "/flow_runs/filter", asked):
+            if datetime.fromisoformat(found["state"]["timestamp"]) > before:
+                continue
+            state = {
+                "type": "SCHEDULED",
+                "name": "Scheduled",
+                "message": "its worker is gone",
+                "state_details": {"scheduled_time": datetime.now(UTC).isoformat()},
+            }
+            # It stays as it is should it have begun meanwhile.
+            await self._api.ask("POST", f"/flow_runs/{found['id']}/set_state", {"state": state})

@@ -195,3 +195,6 @@ class Launcher(Protocol):
 
     async def give_up(self, flow_run_id: str) -> None:
         """Ends a flow run that no worker has taken, or whose worker is gone."""
+
+    async def put_back(self, *, before: datetime) -> None:
+        """Lets workers take flow runs, of schedules too, that one took before a time and never began."""

@@ -46,6 +46,8 @@ _LONGEST_PAUSE_SECONDS = 0.5
 # A flow run that did not ask for its batch for so long is gone with its worker, whatever Prefect knows.
 _GONE = timedelta(seconds=60)
 _LOOK_SECONDS = 15.0
+# A worker needs seconds to begin a flow run that it took; on a machine that is busy, a minute.
+_BEGINS = timedelta(minutes=2)
 # What stood still for longer goes on when its rows are sent again.
 _LOOKED_BACK = timedelta(days=1)
 
@@ -148,16 +150,21 @@ class Dispatch:
         """Hands batches over again whose flow runs are gone, until cancelled."""
         # After a restart flow runs that are not gone ask again first.
         await asyncio.sleep(_GONE.total_seconds())
+        failing = False
         while True:
             try:
                 await self.take_over(datetime.now(UTC))
+                failing = False
             except CadreError as error:
-                log.warning("batches_not_looked_at", code=error.code, reason=error.message)
+                if not failing:
+                    log.warning("batches_not_looked_at", code=error.code, reason=error.message)
+                failing = True
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def take_over(self, now: datetime) -> None:
-        """Hands batches to Prefect again that have not ended, and for which no flow run has asked for a minute. Raises
-        PrefectUnavailable."""
+        """Hands batches to Prefect again that have not ended, and for which no flow run has asked for a minute; and to
+        its workers the flow runs that one of them was killed before it began. Raises PrefectUnavailable."""
+        await self._launcher.put_back(before=now - _BEGINS)
         for batch_id in await self._store.silent(after=now - _LOOKED_BACK, before=now - _GONE):
             batch = await self._store.get(batch_id)
             if not batch.has_ended:
