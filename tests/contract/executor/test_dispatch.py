@@ -1,6 +1,6 @@
 """Batches whose flow runs are gone, on SQLite and on PostgreSQL."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +11,7 @@ from cadre_executor.adapters.batch_store import SqlBatchStore
 from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.domain.batches import Batch, Row, RowCounts
 from cadre_executor.domain.dispatch import Dispatch
+from cadre_executor.domain.runs import Run, RunStatus
 from cadre_kit.ids import new_id
 from cadre_kit.transactions import Transactions
 
@@ -34,6 +35,7 @@ class FakeLauncher:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.running: list[str] = []
 
     async def prepare(self) -> None:
         self.asked.append("prepare")
@@ -50,6 +52,12 @@ class FakeLauncher:
 
     async def put_back(self, *, before: datetime) -> None:
         assert before < NOW - timedelta(seconds=60)
+
+    async def under_way(self) -> Sequence[str]:
+        return self.running
+
+    async def tell_end(self, flow_run_id: str, status: RunStatus) -> None:
+        self.asked.append(f"{flow_run_id} {status.value}")
 
 
 async def driven(store: SqlBatchStore, *, ago: timedelta) -> Batch:
@@ -88,3 +96,37 @@ async def test_a_batch_whose_flow_run_is_gone_gets_another_by_itself(
     again = await store.get(gone.id)
     assert (again.launches, again.flow_run_id, again.driven_time) == (2, "flow-2", None)
     assert (await store.get(seen_to.id)).launches == 1
+
+
+class FakeDesk:
+    """Knows of two runs: one that ended a minute ago, and one just now."""
+
+    async def of_key(self, key: str) -> Run | None:
+        ago = {"schedule/old": 61, "schedule/new": 5}.get(key)
+        if ago is None:
+            return None
+        return Run(
+            id=key,
+            workflow="w",
+            version=1,
+            status=RunStatus.FAILED,
+            source="",
+            inputs={},
+            trigger="schedule",
+            created_time=NOW,
+            ended_time=NOW - timedelta(seconds=ago),
+        )
+
+
+async def test_the_end_of_a_schedules_run_is_told_for_a_flow_run_that_is_gone(
+    database: Transactions,
+) -> None:
+    store, launcher = SqlBatchStore(database), FakeLauncher()
+    launcher.running = ["old", "new", "unknown"]
+    dispatch = Dispatch(
+        store=store, desk=cast(Any, FakeDesk()), library=cast(Any, None), launcher=launcher
+    )
+
+    await dispatch.take_over(NOW)
+
+    assert launcher.asked == ["old failed"]

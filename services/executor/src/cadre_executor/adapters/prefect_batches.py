@@ -1,8 +1,11 @@
 """Batches as flow runs of a Prefect server."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from cadre_executor.adapters.prefect_api import POOL, TAG, PrefectApi
+from cadre_executor.domain.runs import RunStatus
 
 __all__ = ["PrefectLauncher"]
 
@@ -11,8 +14,13 @@ _DEPLOYMENT = "batches"
 _ENTRYPOINT = "cadre_executor.flows.run_batch"
 _FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 _UNTAKEN = frozenset({"SCHEDULED", "PENDING"})
-_OURS = ["run-batch", "run-workflow"]
-_PUT_BACK_AT_ONCE = 200
+_OF_SCHEDULES = "run-workflow"
+_AT_ONCE = 200
+_ENDS = {
+    RunStatus.SUCCEEDED: ("COMPLETED", "Completed"),
+    RunStatus.FAILED: ("FAILED", "Failed"),
+    RunStatus.CANCELLED: ("CANCELLED", "Cancelled"),
+}
 
 
 class PrefectLauncher:
@@ -66,12 +74,7 @@ class PrefectLauncher:
     async def put_back(self, *, before: datetime) -> None:
         """Lets workers take flow runs, of schedules too, that one took before a time and never began: Prefect leaves
         them pending for ever when a worker is killed meanwhile."""
-        asked = {
-            "flows": {"name": {"any_": _OURS}},
-            "flow_runs": {"state": {"type": {"any_": ["PENDING"]}}},
-            "limit": _PUT_BACK_AT_ONCE,
-        }
-        for found in await self._api.ask("POST", "/flow_runs/filter", asked):
+        for found in await self._in_state("PENDING", [_FLOW, _OF_SCHEDULES]):
             if datetime.fromisoformat(found["state"]["timestamp"]) > before:
                 continue
             state = {
@@ -82,3 +85,23 @@ class PrefectLauncher:
             }
             # It stays as it is should it have begun meanwhile.
             await self._api.ask("POST", f"/flow_runs/{found['id']}/set_state", {"state": state})
+
+    async def under_way(self) -> Sequence[str]:
+        """The flow runs of schedules that run."""
+        return [str(found["id"]) for found in await self._in_state("RUNNING", [_OF_SCHEDULES])]
+
+    async def tell_end(self, flow_run_id: str, status: RunStatus) -> None:
+        """Puts a flow run into the final state of its run."""
+        kind, name = _ENDS[status]
+        state = {"type": kind, "name": name, "message": "told by the executor: its worker is gone"}
+        path = f"/flow_runs/{flow_run_id}/set_state"
+        await self._api.ask("POST", path, {"state": state, "force": True})
+
+    async def _in_state(self, state: str, flows: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        asked = {
+            "flows": {"name": {"any_": flows}},
+            "flow_runs": {"state": {"type": {"any_": [state]}}},
+            "limit": _AT_ONCE,
+        }
+        found: Sequence[Mapping[str, Any]] = await self._api.ask("POST", "/flow_runs/filter", asked)
+        return found

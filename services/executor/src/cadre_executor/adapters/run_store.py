@@ -213,6 +213,15 @@ class SqlRunStore:
         """The run. Raises RunNotFound."""
         return await self._database.read(lambda connection: _get(connection, run_id))
 
+    async def of_key(self, key: str) -> Run | None:
+        """The run that was started with an idempotency key."""
+
+        def work(connection: sa.Connection) -> Run | None:
+            known = connection.execute(_KEYED, {"known": key}).scalar()
+            return None if known is None else _get(connection, known)
+
+        return await self._database.read(work)
+
     async def list(self, query: RunQuery) -> RunPage:
         """A page of runs, newest first: ids sort by time."""
         statement = sa.select(*_LISTED).order_by(RUNS.c.id.desc()).limit(query.limit + 1)

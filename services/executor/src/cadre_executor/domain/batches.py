@@ -198,3 +198,9 @@ class Launcher(Protocol):
 
     async def put_back(self, *, before: datetime) -> None:
         """Lets workers take flow runs, of schedules too, that one took before a time and never began."""
+
+    async def under_way(self) -> Sequence[str]:
+        """The flow runs of schedules that run, as far as Prefect knows."""
+
+    async def tell_end(self, flow_run_id: str, status: RunStatus) -> None:
+        """Says of a flow run how the run ended that it stands for."""

@@ -428,6 +428,10 @@ class Desk:
         """The run. Raises RunNotFound."""
         return await self._store.get(run_id)
 
+    async def of_key(self, key: str) -> Run | None:
+        """The run that was started with an idempotency key."""
+        return await self._store.of_key(key)
+
     async def list(self, query: RunQuery) -> RunPage:
         """A page of runs, newest first."""
         return await self._store.list(query)

@@ -163,8 +163,10 @@ class Dispatch:
 
     async def take_over(self, now: datetime) -> None:
         """Hands batches to Prefect again that have not ended, and for which no flow run has asked for a minute; and to
-        its workers the flow runs that one of them was killed before it began. Raises PrefectUnavailable."""
+        its workers the flow runs that one of them was killed before it began. Tells it how runs of schedules ended
+        whose flow runs were killed. Raises PrefectUnavailable."""
         await self._launcher.put_back(before=now - _BEGINS)
+        await self._tell_ends(now)
         for batch_id in await self._store.silent(after=now - _LOOKED_BACK, before=now - _GONE):
             batch = await self._store.get(batch_id)
             if not batch.has_ended:
@@ -186,6 +188,13 @@ class Dispatch:
                 # A worker that takes it finds that there is nothing to do.
                 log.warning("flow_run_not_cancelled", batch_id=batch_id, reason=error.message)
         return await self._store.get(batch_id)
+
+    async def _tell_ends(self, now: datetime) -> None:
+        """A flow run tells the end of its run at once; one that has not a minute later holds its schedule's place."""
+        for flow_run_id in await self._launcher.under_way():
+            run = await self._desk.of_key(f"schedule/{flow_run_id}")
+            if run is not None and run.ended_time is not None and run.ended_time < now - _GONE:
+                await self._launcher.tell_end(flow_run_id, run.status)
 
     def _problems(self, document: Document, rows: Sequence[Row]) -> tuple[Problem, ...]:
         found: list[Problem] = []

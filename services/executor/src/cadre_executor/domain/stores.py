@@ -90,6 +90,9 @@ class RunStore(DrivenRuns, Protocol):
         """Stores a run, that begins at a position or at its start, or finds the one of the same key; whether it was
         stored. Raises IdempotencyConflict."""
 
+    async def of_key(self, key: str) -> Run | None:
+        """The run that was started with an idempotency key."""
+
     async def list(self, query: RunQuery) -> RunPage:
         """A page of runs, newest first."""
 
