@@ -12,6 +12,7 @@ from cadre_executor.domain.workflows import (
     ApprovalAction,
     Condition,
     Goto,
+    LlmAction,
     McpServer,
     MemoryAction,
     MemoryVerb,
@@ -45,6 +46,7 @@ from cadre_executor.language.tools import ToolCompiler
 from cadre_executor.language.types import OrDefault, Type
 
 _OF_FILES = frozenset({"file_read", "file_write", "file_glob", "file_move", "dataframe_to_csv"})
+_REMEMBERS = "changes what is remembered"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,12 +241,15 @@ def with_memory_defaults(
 
 def _done_each_time(action: Action) -> str | None:
     """Why a kept result cannot stand for what a node does, if it cannot."""
+    uses: Sequence[ToolUse] = ()
     match action:
         case MemoryAction(verb=MemoryVerb.SAVE | MemoryVerb.APPEND | MemoryVerb.DELETE):
-            return "changes what is remembered"
-        case ToolAction(tool=ToolUse(name=name)) if (tool := CATALOGUE.get(name)) is not None:
-            if tool.runs == "memory_save":
-                return "changes what is remembered"
-            if tool.runs in _OF_FILES:
-                return "works with the run's own files"
-    return None
+            return _REMEMBERS
+        case LlmAction(tools=tools):
+            uses = tools
+        case ToolAction(tool=tool):
+            uses = (tool,)
+    runs = {CATALOGUE[use.name].runs for use in uses if use.name in CATALOGUE}
+    if "memory_save" in runs:
+        return _REMEMBERS
+    return "works with the run's own files" if runs & _OF_FILES else None

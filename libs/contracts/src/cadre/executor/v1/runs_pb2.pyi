@@ -377,9 +377,10 @@ class Event(_message.Message):
     @_builtins.property
     def data(self) -> _common_pb2.Json:
         """Details by type: a run's outputs, a node's written fields, the route taken, whether a kept result was taken
-        (cached), how long a retry waits (delay_seconds). An object. Absent when there are none. Where a node of kind code, or an item of one, ended or will be tried again, `program` says
-        how its program ended (outcome), what it printed (stdout and stderr, each with its middle left out over 4,000
-        characters), what it used (usage), the limits_reached and the walls that held; absent when it was not run.
+        (cached), how long a retry waits (delay_seconds). An object. Absent when there are none. Where a node of kind code,
+        or an item of one, ended or will be tried again, `program` says how its program ended (outcome), what it printed
+        (stdout and stderr, each with its middle left out over 4,000 characters), what it used (usage), the limits_reached
+        and the walls that held; absent when it was not run.
         """
 
     @_builtins.property
