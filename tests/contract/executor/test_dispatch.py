@@ -1,5 +1,6 @@
 """Batches whose flow runs are gone, on SQLite and on PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,6 +74,7 @@ async def driven(store: SqlBatchStore, *, ago: timedelta) -> Batch:
         rows=RowCounts(total=1),
     )
     await store.add(batch, [Row(inputs={})])
+    assert await store.launching(batch.id, launches=1)
     await store.launched(batch.id, launches=1, flow_run_id="flow-1")
     return await store.drive(batch.id, launch=1, now=NOW - ago)
 
@@ -96,6 +98,20 @@ async def test_a_batch_whose_flow_run_is_gone_gets_another_by_itself(
     again = await store.get(gone.id)
     assert (again.launches, again.flow_run_id, again.driven_time) == (2, "flow-2", None)
     assert (await store.get(seen_to.id)).launches == 1
+
+
+async def test_of_several_executors_one_hands_a_batch_over(database: Transactions) -> None:
+    store, launcher = SqlBatchStore(database), FakeLauncher()
+    await driven(store, ago=timedelta(seconds=61))
+    several = [
+        Dispatch(store=store, desk=cast(Any, None), library=cast(Any, None), launcher=launcher)
+        for _ in range(3)
+    ]
+
+    await asyncio.gather(*(each.take_over(NOW) for each in several))
+
+    assert launcher.asked.count("launch 2") == 1
+    assert "launch 3" not in launcher.asked
 
 
 class FakeDesk:

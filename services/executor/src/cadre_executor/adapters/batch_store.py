@@ -165,12 +165,25 @@ class SqlBatchStore:
         statement = sa.update(RUNS).where(RUNS.c.id == run_id).values(batch_row=0)
         await self._database.write(lambda connection: connection.execute(statement).close())
 
+    async def launching(self, batch_id: str, *, launches: int) -> bool:
+        """Notes that it is handed over; a worker has taken it only when it first asks for the batch."""
+        statement = (
+            sa.update(BATCHES)
+            .where(BATCHES.c.id == batch_id, BATCHES.c.launches == launches - 1)
+            .values(launches=launches, flow_run_id="", driven_time=None)
+        )
+        return await self._database.write(
+            lambda connection: connection.execute(statement).rowcount == 1
+        )
+
     async def launched(self, batch_id: str, *, launches: int, flow_run_id: str) -> None:
-        """Notes a flow run; a worker has taken it only when it first asks for the batch."""
-        values: dict[str, object] = {"launches": launches, "flow_run_id": flow_run_id}
-        if not flow_run_id:
-            values["driven_time"] = None
-        await self._change(batch_id, **values)
+        """Notes a flow run, unless another was begun since."""
+        statement = (
+            sa.update(BATCHES)
+            .where(BATCHES.c.id == batch_id, BATCHES.c.launches == launches)
+            .values(flow_run_id=flow_run_id)
+        )
+        await self._database.write(lambda connection: connection.execute(statement).close())
 
     async def go_on(
         self, batch_id: str, *, max_concurrent: int, resumed_time: datetime | None

@@ -165,8 +165,11 @@ class BatchStore(Protocol):
     async def retire(self, run_id: str) -> None:
         """Another run took the place of a row's run."""
 
+    async def launching(self, batch_id: str, *, launches: int) -> bool:
+        """Notes that the batch is handed to Prefect once more; False when somebody else does that."""
+
     async def launched(self, batch_id: str, *, launches: int, flow_run_id: str) -> None:
-        """Notes how often the batch was handed to Prefect, and as which flow run."""
+        """Notes as which flow run the batch was handed to Prefect."""
 
     async def go_on(
         self, batch_id: str, *, max_concurrent: int, resumed_time: datetime | None

@@ -169,7 +169,8 @@ class Dispatch:
         await self._tell_ends(now)
         for batch_id in await self._store.silent(after=now - _LOOKED_BACK, before=now - _GONE):
             batch = await self._store.get(batch_id)
-            if not batch.has_ended:
+            # Another executor may have seen it too.
+            if not batch.has_ended and _is_gone(batch):
                 await self._launcher.prepare()
                 await self._launcher.give_up(batch.flow_run_id)
                 await self._handed_over(batch)
@@ -240,7 +241,8 @@ class Dispatch:
         """The batch, with a new flow run, the only one that may start rows from now on."""
         launch = batch.launches + 1
         # Before the flow run is there: it may ask for the batch at once, and one before it no more.
-        await self._store.launched(batch.id, launches=launch, flow_run_id="")
+        if not await self._store.launching(batch.id, launches=launch):
+            return await self._store.get(batch.id)
         flow_run_id = await self._launcher.launch(batch.id, launch)
         await self._store.launched(batch.id, launches=launch, flow_run_id=flow_run_id)
         log.info("batch_launched", batch_id=batch.id, launch=launch)
