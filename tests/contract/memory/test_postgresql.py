@@ -111,8 +111,11 @@ async def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(
     large = random.Random(1).randbytes(250_000).hex()
     await put(memories, "before", "kept")
     # A connection that is made while the disk is full may be refused, as the server writes a file for it: each thread
-    # that reads has one by now.
-    await asyncio.gather(*(memories.get(namespace=("p",), key="before") for _ in range(50)))
+    # that reads or searches has one by now.
+    await asyncio.gather(
+        *(memories.get(namespace=("p",), key="before") for _ in range(50)),
+        *(store.count(("p",), limit=1) for _ in range(50)),
+    )
 
     with full(small_disk):
         with pytest.raises(DatabaseFull) as refused:

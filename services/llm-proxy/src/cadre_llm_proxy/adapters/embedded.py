@@ -145,7 +145,8 @@ async def _introduce(process: Process, start: Start) -> str:
         process.stdin.write(json.dumps(start).encode() + b"\n")
         await process.stdin.drain()
         line = await process.stdout.readline()
-    except (BrokenPipeError, ConnectionResetError) as exc:
+    except (BrokenPipeError, ConnectionResetError, RuntimeError) as exc:
+        # uvloop says with a RuntimeError that a pipe is closed.
         raise EmbeddedFailed("its process ended at once") from exc
     if not line:
         raise EmbeddedFailed(f"its process ended with status {await process.wait()}")
