@@ -1,16 +1,13 @@
 """What the executor asks of its stores of agents and delegations, held to by SQLite and by PostgreSQL."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cadre_executor.adapters.agent_store import SqlAgentStore
 from cadre_executor.adapters.agents.cards import parse_card
-from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.delegation_store import SqlDelegationStore
 from cadre_executor.adapters.run_store import SqlRunStore
 from cadre_executor.domain.agents import Agent, AgentNameTaken, AgentNotFound, TooManyAgents
@@ -21,18 +18,6 @@ from cadre_kit.ids import new_id
 from cadre_kit.transactions import Transactions
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
-KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
-
-
-@pytest.fixture(params=KINDS)
-async def database(request: Any, tmp_path: Path) -> AsyncIterator[Transactions]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/executor.db"
-    else:
-        url = request.getfixturevalue("postgresql_server").fresh()
-    found = await open_executor_database(url)
-    yield found
-    await found.close()
 
 
 @pytest.fixture

@@ -1,15 +1,11 @@
 """Batches whose flow runs are gone, on SQLite and on PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, cast
 
-import pytest
-
 from cadre_executor.adapters.batch_store import SqlBatchStore
-from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.domain.batches import Batch, Row, RowCounts
 from cadre_executor.domain.dispatch import Dispatch
 from cadre_executor.domain.runs import Run, RunStatus
@@ -17,18 +13,6 @@ from cadre_kit.ids import new_id
 from cadre_kit.transactions import Transactions
 
 NOW = datetime.now(UTC)
-KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
-
-
-@pytest.fixture(params=KINDS)
-async def database(request: Any, tmp_path: Path) -> AsyncIterator[Transactions]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/executor.db"
-    else:
-        url = request.getfixturevalue("postgresql_server").fresh()
-    found = await open_executor_database(url)
-    yield found
-    await found.close()
 
 
 class FakeLauncher:

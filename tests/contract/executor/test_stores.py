@@ -2,17 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cadre_executor.adapters.batch_store import SqlBatchStore
-from cadre_executor.adapters.database import open_executor_database
 from cadre_executor.adapters.definition_store import SqlDefinitionStore
 from cadre_executor.adapters.result_cache import SqlResultCache
 from cadre_executor.adapters.run_store import SqlRunStore
@@ -45,18 +42,6 @@ from cadre_kit.ids import new_id
 from cadre_kit.transactions import Transactions
 
 SOON = 1e12
-KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
-
-
-@pytest.fixture(params=KINDS)
-async def database(request: Any, tmp_path: Path) -> AsyncIterator[Transactions]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/executor.db"
-    else:
-        url = request.getfixturevalue("postgresql_server").fresh()
-    found = await open_executor_database(url)
-    yield found
-    await found.close()
 
 
 @pytest.fixture
