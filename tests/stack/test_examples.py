@@ -50,6 +50,22 @@ def run(on: Platform, name: str, *inputs: str) -> dict[str, Any]:
     return document
 
 
+def test_no_wall_is_missed_around_a_program(local: Platform) -> None:
+    file = local.home / "walled.yaml"
+    file.write_text(
+        "flow: {name: walled}\n"
+        "state: {fields: {said: {type: str, default: ''}}}\n"
+        "nodes: [{id: count, code: 'print(6 * 7)', outputs: [said]}]\n"
+        "edges: [{from: START, to: count}, {from: count, to: END}]\n"
+    )
+
+    ran = local.cadre("run", str(file))
+
+    assert ran.returncode == 0, ran.stderr
+    assert "CPU " in ran.stderr
+    assert "without the walls" not in ran.stderr
+
+
 def test_hello_greets_at_no_cost(local: Platform) -> None:
     said = run(local, "hello", "name=Ada")
 
